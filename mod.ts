@@ -1,0 +1,59 @@
+/**
+ * Verified, crash-safe storage of transactions for nodes of a proof-of-holding
+ * network: payloads in files, metadata in SQLite, a SHA-256 that binds them.
+ *
+ * @example Save, load, verify
+ * ```ts
+ * import { StorageManager } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * {
+ *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+ *   await store.saveTx({
+ *     txId: "tx1",
+ *     holderId: "alice",
+ *     timestamp: 1464307123,
+ *     payload: new TextEncoder().encode("hello"),
+ *   });
+ *   assertEquals((await store.loadTx("tx1"))?.holderId, "alice");
+ *   assertEquals((await store.verify()).damaged, false);
+ * }
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ *
+ * @module
+ */
+
+export * from "./src/errors.ts";
+export { FileStore, type FileStoreOptions } from "./src/file_store.ts";
+export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
+export type { StorageOptions } from "./src/open_store.ts";
+export {
+  emptyQuarantine,
+  listQuarantine,
+  type QuarantineEntry,
+  type QuarantineNote,
+  restoreQuarantined,
+} from "./src/quarantine.ts";
+export {
+  type CheckOptions,
+  performRecovery,
+  type Progress,
+  type RecoverOptions,
+  type VerifyOptions,
+  verifyStore,
+} from "./src/recovery.ts";
+export type {
+  Finding,
+  FindingAction,
+  FindingKind,
+  ReportStep,
+  StoreReport,
+} from "./src/report.ts";
+export type { DriverChoice, DriverInfo } from "./src/sqlite_driver.ts";
+export { SqliteStore, type SqliteStoreOptions } from "./src/sqlite_store.ts";
+export { StorageManager, type TxStream } from "./src/storage_manager.ts";
+export type { MetadataStore, PayloadStore } from "./src/store.ts";
+export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
+export type { Tx, TxFilter, TxHead, TxInfo, TxJson } from "./src/types.ts";

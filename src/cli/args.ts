@@ -1,0 +1,361 @@
+/**
+ * From arguments to a command and its typed option values, by the table.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { UsageError } from "./exit_codes.ts";
+import { fraction, integer, time } from "./values.ts";
+import {
+  type CommandName,
+  commands,
+  optionsOf,
+  type OptionSpec,
+  type OptionValues,
+} from "./table.ts";
+
+/** What the arguments ask for. */
+export type Invocation =
+  | { kind: "help"; command: CommandName | null }
+  | { kind: "version"; json: boolean }
+  | { kind: "run"; command: CommandName; args: ParsedArgs };
+
+/** A command's arguments, checked against the table. */
+export interface ParsedArgs {
+  /** Every option of the command, by name. */
+  options: Record<string, string | number | boolean | undefined>;
+  /** Arguments without a name, verbatim. */
+  positionals: string[];
+}
+
+/** {@linkcode ParsedArgs} with the types that the table gives a command. */
+export interface CommandArgs<N extends CommandName> {
+  /** Every option of the command, by name. */
+  options: OptionValues<N>;
+  /** Arguments without a name, verbatim. */
+  positionals: string[];
+}
+
+/** Reads an environment variable; undefined when unset, empty or not allowed. */
+export type ReadEnv = (variable: string) => string | undefined;
+
+/**
+ * Reads the program's arguments.
+ *
+ * @throws {UsageError} If they do not fit the table.
+ */
+export function parse(args: readonly string[], env: ReadEnv): Invocation {
+  const named = args.slice(0, endOfOptions(args));
+  const { command: word, rest } = splitCommand(args);
+  if (word === "help") return { kind: "help", command: helpTopic(rest) };
+  const command = word === null ? null : commandName(word);
+  if (named.includes("--help") || helpLetter(named)) {
+    return { kind: "help", command };
+  }
+  if (command === null) {
+    checkWithoutCommand(rest);
+    if (named.includes("--version") || named.includes("-V")) {
+      return { kind: "version", json: named.includes("--json") };
+    }
+    throw new UsageError("No command given; see poh-storage --help");
+  }
+  const parsed = parseCommand(command, rest, env);
+  return parsed.options.version
+    ? { kind: "version", json: parsed.options.json === true }
+    : { kind: "run", command, args: parsed };
+}
+
+/** Parses what stands beside the command's name. */
+function parseCommand(
+  command: CommandName,
+  args: readonly string[],
+  env: ReadEnv,
+): ParsedArgs {
+  const specs = optionsOf(command);
+  const names = Object.keys(specs);
+  const isFlag = (name: string) => specs[name]!.type === "flag";
+  const { _: words, ...given } = parseArgs(normalise(command, args, specs), {
+    string: ["_", ...names.filter((name) => !isFlag(name))],
+    boolean: names.filter(isFlag),
+  });
+  const positionals = words.map(String);
+  checkPositionals(command, positionals);
+  const options: ParsedArgs["options"] = {};
+  for (const name of names) {
+    options[name] = valueOf(name, specs[name]!, given[name], env);
+  }
+  return { options, positionals };
+}
+
+/**
+ * Rewrites arguments so that no parser can read them two ways: every option
+ * that has a value as `--name=value`, and what has no name after `--`.
+ */
+function normalise(
+  command: CommandName,
+  args: readonly string[],
+  specs: Record<string, OptionSpec>,
+): string[] {
+  const options: string[] = [];
+  const positionals: string[] = [];
+  const seen = new Set<string>();
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--") {
+      positionals.push(...args.slice(i + 1));
+      break;
+    }
+    if (!arg.startsWith("-") || arg === "-") {
+      positionals.push(arg);
+      continue;
+    }
+    const { name, value } = splitOption(command, arg, specs);
+    const isFlag = specs[name]!.type === "flag";
+    if (isFlag && value !== undefined) {
+      throw new UsageError(`Option --${name} takes no value`);
+    }
+    if (seen.has(name) && !isFlag) {
+      throw new UsageError(`Option --${name} is given twice`);
+    }
+    seen.add(name);
+    if (isFlag) options.push(`--${name}`);
+    else if (value !== undefined) options.push(`--${name}=${value}`);
+    else options.push(`--${name}=${valueAfter(name, args[++i])}`);
+  }
+  return [...options, "--", ...positionals];
+}
+
+function splitOption(
+  command: CommandName,
+  arg: string,
+  specs: Record<string, OptionSpec>,
+): { name: string; value: string | undefined } {
+  const letter = LETTERS[arg];
+  if (letter !== undefined) return { name: letter, value: undefined };
+  const equals = arg.indexOf("=");
+  const written = equals < 0 ? arg : arg.slice(0, equals);
+  const name = written.slice(2);
+  if (!written.startsWith("--") || !Object.hasOwn(specs, name)) {
+    throw new UsageError(
+      `Unknown option ${written} for ${command}${
+        didYouMean(
+          written,
+          Object.keys(specs).map((known) => `--${known}`),
+          `see poh-storage ${command} --help`,
+        )
+      }`,
+    );
+  }
+  return { name, value: equals < 0 ? undefined : arg.slice(equals + 1) };
+}
+
+/** A value of its own may begin with one hyphen (`-`, `-5`), not with two. */
+function valueAfter(name: string, next: string | undefined): string {
+  if (next === undefined) {
+    throw new UsageError(`Option --${name} needs a value`);
+  }
+  if (next.startsWith("--")) {
+    throw new UsageError(
+      `Option --${name} needs a value; write --${name}=${next} if that is it`,
+    );
+  }
+  return next;
+}
+
+function checkPositionals(command: CommandName, positionals: string[]): void {
+  const specs = commands[command].positionals;
+  const extra = positionals[specs.length];
+  if (extra !== undefined) {
+    throw new UsageError(
+      specs.length === 0
+        ? `${command} takes no argument, got ${JSON.stringify(extra)}`
+        : `${command} takes no further argument, got ${JSON.stringify(extra)}`,
+    );
+  }
+  specs.forEach((spec, i) => {
+    const word = positionals[i];
+    if (word === undefined || !("choices" in spec)) return;
+    if (!spec.choices.some((choice) => choice === word)) {
+      throw new UsageError(
+        `${command} ${JSON.stringify(word)} is not known: ${
+          listed(spec.choices)
+        }`,
+      );
+    }
+  });
+}
+
+/** An option's value: the one given, else the environment's, else the default. */
+function valueOf(
+  name: string,
+  spec: OptionSpec,
+  given: unknown,
+  env: ReadEnv,
+): string | number | boolean | undefined {
+  if (spec.type === "flag") return given === true;
+  if (typeof given === "string") return convert(`--${name}`, spec, given);
+  if ("env" in spec && spec.env !== undefined) {
+    const value = env(spec.env);
+    if (value !== undefined) return convert(spec.env, spec, value);
+  }
+  return spec.default === undefined
+    ? undefined
+    : convert(`--${name}`, spec, spec.default);
+}
+
+function convert(
+  source: string,
+  spec: Exclude<OptionSpec, { type: "flag" }>,
+  text: string,
+): string | number {
+  switch (spec.type) {
+    case "text":
+      return text;
+    case "path":
+      if (text === "") throw new UsageError(`${source} must not be empty`);
+      return text;
+    case "choice":
+      if (!spec.choices.includes(text)) {
+        throw new UsageError(
+          `${source} must be ${listed(spec.choices)}, got ${
+            JSON.stringify(text)
+          }`,
+        );
+      }
+      return text;
+    case "time":
+      return time(source, text);
+    case "count":
+      return integer(source, text);
+    case "fraction":
+      return fraction(source, text);
+  }
+}
+
+// --- finding the command ----------------------------------------------------
+
+/** Letters that people try first. */
+const LETTERS: Readonly<Record<string, string>> = {
+  "-h": "help",
+  "-V": "version",
+};
+
+/** Options of any command that take a value: they may stand before its name. */
+const valued = new Set(
+  (Object.keys(commands) as CommandName[]).flatMap((name) =>
+    Object.entries(optionsOf(name))
+      .filter(([, spec]) => spec.type !== "flag")
+      .map(([option]) => `--${option}`)
+  ),
+);
+
+function endOfOptions(args: readonly string[]): number {
+  const end = args.indexOf("--");
+  return end < 0 ? args.length : end;
+}
+
+/** Takes the first argument that is neither an option nor an option's value. */
+function splitCommand(
+  args: readonly string[],
+): { command: string | null; rest: string[] } {
+  for (let i = 0; i < args.length && args[i] !== "--"; i++) {
+    const arg = args[i]!;
+    if (valued.has(arg) && !args[i + 1]?.startsWith("--")) i++;
+    else if (!arg.startsWith("-")) {
+      return {
+        command: arg,
+        rest: [...args.slice(0, i), ...args.slice(i + 1)],
+      };
+    }
+  }
+  return { command: null, rest: [...args] };
+}
+
+/** Whether `-h` stands there as an option, not as the value of one. */
+function helpLetter(args: readonly string[]): boolean {
+  return args.some((arg, i) => arg === "-h" && !valued.has(args[i - 1] ?? ""));
+}
+
+function helpTopic(rest: readonly string[]): CommandName | null {
+  const [word, extra] = rest.filter((arg) => !arg.startsWith("-"));
+  if (extra !== undefined) {
+    throw new UsageError(
+      `help takes one command, got ${JSON.stringify(extra)} as well`,
+    );
+  }
+  return word === undefined ? null : commandName(word);
+}
+
+function commandName(word: string): CommandName {
+  if (Object.hasOwn(commands, word)) return word as CommandName;
+  throw new UsageError(
+    `Unknown command ${JSON.stringify(word)}${
+      didYouMean(word, Object.keys(commands), "see poh-storage --help")
+    }`,
+  );
+}
+
+function checkWithoutCommand(rest: readonly string[]): void {
+  const known = [...valued, "--json", "--quiet", "--version", "-V"];
+  const unknown = rest.find((arg) =>
+    arg.startsWith("-") && arg !== "-" && arg !== "--" &&
+    !known.includes(arg.split("=")[0]!)
+  );
+  if (unknown === undefined) return;
+  throw new UsageError(
+    `Unknown option ${unknown.split("=")[0]}${
+      didYouMean(unknown, known, "see poh-storage --help")
+    }`,
+  );
+}
+
+// --- wording ----------------------------------------------------------------
+
+function listed(words: readonly string[]): string {
+  return words.length < 2
+    ? words.join()
+    : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+}
+
+function didYouMean(
+  word: string,
+  known: readonly string[],
+  otherwise: string,
+): string {
+  const [best] = known
+    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .filter(({ name, distance }) =>
+      distance <= Math.max(1, Math.floor(name.replace(/^--/, "").length / 3))
+    )
+    .sort((a, b) => a.distance - b.distance);
+  return best ? `; did you mean ${best.name}?` : `; ${otherwise}`;
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours between words. */
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 3) return Infinity;
+  const rows: number[][] = [];
+  for (let i = 0; i <= a.length; i++) {
+    const row: number[] = [];
+    for (let j = 0; j <= b.length; j++) {
+      const above = rows[i - 1];
+      if (i === 0 || above === undefined) row.push(j);
+      else if (j === 0) row.push(i);
+      else {
+        const same = a[i - 1] === b[j - 1];
+        let best = Math.min(
+          above[j]! + 1,
+          row[j - 1]! + 1,
+          above[j - 1]! + (same ? 0 : 1),
+        );
+        if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+          best = Math.min(best, rows[i - 2]![j - 2]! + 1);
+        }
+        row.push(best);
+      }
+    }
+    rows.push(row);
+  }
+  return rows[a.length]![b.length]!;
+}

@@ -1,0 +1,67 @@
+/**
+ * The program's exit codes, and which error ends with which.
+ *
+ * @module
+ */
+
+import {
+  IntegrityError,
+  InvalidTxError,
+  MetadataDamagedError,
+  StoreBusyError,
+} from "../errors.ts";
+
+/** What each exit code means. */
+export const EXIT_CODES: Readonly<Record<number, string>> = {
+  0: "done",
+  1: "failed (I/O, unexpected)",
+  2: "wrong usage or bad input",
+  3: "no such transaction",
+  4: "damage found, or repaired under recover --strict",
+  5: "store busy",
+  130: "interrupted",
+};
+
+/** Exit codes by name. */
+export const Exit = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  unknownTx: 3,
+  damage: 4,
+  busy: 5,
+  interrupted: 130,
+} as const;
+
+/** Ends a command with one line on stderr and an exit code of its own. */
+export class CliError extends Error {
+  /** The exit code. */
+  readonly exitCode: number;
+
+  /** Makes an error that ends the program with `exitCode`. */
+  constructor(exitCode: number, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "CliError";
+    this.exitCode = exitCode;
+  }
+}
+
+/** Wrong usage or bad input: exit code 2. */
+export class UsageError extends CliError {
+  /** Makes an error that says what is wrong with the input. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(Exit.usage, message, options);
+    this.name = "UsageError";
+  }
+}
+
+/** The exit code that an error ends the program with. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CliError) return error.exitCode;
+  if (error instanceof InvalidTxError) return Exit.usage;
+  if (
+    error instanceof IntegrityError || error instanceof MetadataDamagedError
+  ) return Exit.damage;
+  if (error instanceof StoreBusyError) return Exit.busy;
+  return Exit.failed;
+}

@@ -1,0 +1,154 @@
+import { IntegrityError, PayloadUnreadableError } from "../errors.ts";
+import type { StorageManager } from "../storage_manager.ts";
+import type { Tx, TxInfo } from "../types.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit } from "./exit_codes.ts";
+import { filterOf } from "./filter.ts";
+import { printTx, SMALL_BYTES } from "./print_tx.ts";
+import { Progress } from "./progress.ts";
+import { openStore } from "./store.ts";
+import { txLine } from "./tx_json.ts";
+
+/** Loads in flight, and the bytes that they may hold. */
+const LOADS_IN_FLIGHT = 64;
+const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
+
+/** `poh-storage export` */
+export async function run(call: Call<"export">): Promise<number> {
+  await using store = await openStore(call.options, "read");
+  const job = new Export(call, store);
+  await job.run();
+  call.output.notice(`Exported ${job.exported} txs`);
+  return ending(call, job);
+}
+
+function ending(
+  call: Call<"export">,
+  { damaged, unreadable, last, ended }: Export,
+): number {
+  const left = [
+    ...(damaged > 0 ? [`${damaged} damaged`] : []),
+    ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
+  ];
+  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
+  if (call.signal.aborted && !ended) {
+    const where = last === null ? "" : ` after ${JSON.stringify(last)}`;
+    throw new CliError(
+      Exit.interrupted,
+      `Interrupted${where}${leftOut && `; ${leftOut}`}`,
+    );
+  }
+  if (leftOut) {
+    throw new CliError(damaged > 0 ? Exit.damage : Exit.failed, leftOut);
+  }
+  return Exit.done;
+}
+
+/** A transaction on its way out; a large one is loaded when it is its turn. */
+interface Loading {
+  info: TxInfo;
+  bytes: number;
+  tx: Promise<Tx | null> | null;
+}
+
+class Export {
+  /** Transactions printed. */
+  exported = 0;
+  /** Damaged ones, not printed. */
+  damaged = 0;
+  /** Ones that the system would not give, not printed. */
+  unreadable = 0;
+  /** The id that was reached. */
+  last: string | null = null;
+  /** Whether there is nothing after it. */
+  ended = false;
+  #call: Call<"export">;
+  #store: StorageManager;
+  #bytes = 0;
+
+  constructor(call: Call<"export">, store: StorageManager) {
+    this.#call = call;
+    this.#store = store;
+  }
+
+  async run(): Promise<void> {
+    using progress = new Progress(this.#call.output, "export");
+    const ahead: Loading[] = [];
+    let held = 0;
+    try {
+      for await (
+        const info of this.#store.iterateTxs(filterOf(this.#call.options))
+      ) {
+        if (this.#call.signal.aborted) break;
+        const next = this.#load(info);
+        ahead.push(next);
+        held += next.bytes;
+        while (ahead.length >= LOADS_IN_FLIGHT || held > BYTES_IN_FLIGHT) {
+          const first = ahead.shift()!;
+          held -= first.bytes;
+          await this.#print(first, progress);
+        }
+      }
+      this.ended = !this.#call.signal.aborted;
+      for (let first; (first = ahead.shift());) {
+        await this.#print(first, progress);
+      }
+    } finally {
+      await Promise.allSettled(ahead.map(({ tx }) => tx));
+    }
+  }
+
+  #load(info: TxInfo): Loading {
+    // What an older package saved has no size: it is held to be large.
+    if (info.size < 0 || info.size > SMALL_BYTES) {
+      return { info, bytes: 0, tx: null };
+    }
+    const tx = this.#store.loadTx(info.txId);
+    tx.catch(() => {}); // it is awaited when it is its turn
+    return { info, bytes: info.size, tx };
+  }
+
+  async #print({ info, tx }: Loading, progress: Progress): Promise<void> {
+    const { output } = this.#call;
+    try {
+      if (tx === null) {
+        if (!await this.#printLarge(info)) return;
+      } else {
+        const loaded = await tx;
+        if (loaded === null) return; // deleted meanwhile
+        await output.print(txLine(loaded));
+        this.#bytes += loaded.payload.length;
+      }
+      this.exported++;
+    } catch (error) {
+      if (error instanceof IntegrityError) this.damaged++;
+      else if (error instanceof PayloadUnreadableError) this.unreadable++;
+      else throw error;
+      output.warn(error.message);
+    } finally {
+      this.last = info.txId;
+    }
+    progress.update({ done: this.exported, bytes: this.#bytes });
+  }
+
+  /** False when it was deleted meanwhile. */
+  async #printLarge({ txId }: TxInfo): Promise<boolean> {
+    // Read twice: a line that has begun cannot be taken back.
+    const first = await this.#store.loadTxStream(txId);
+    if (first === null) return false;
+    for await (const _ of first.payload);
+    const second = await this.#store.loadTxStream(txId);
+    if (second === null) return false;
+    try {
+      await printTx(this.#call.output, second.info, second.payload);
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error;
+      throw new CliError(
+        Exit.damage,
+        `The last line is cut: ${error.message}`,
+        { cause: error },
+      );
+    }
+    return true;
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The text of `--help`, from the table.
+ *
+ * @module
+ */
+
+import { EXIT_CODES } from "./exit_codes.ts";
+import {
+  type CommandName,
+  commands,
+  type CommandSpec,
+  commonOptions,
+  type Example,
+  type OptionSpec,
+} from "./table.ts";
+
+/** Widest line, so that it fits the narrowest usual terminal. */
+const WIDTH = 80;
+
+/** Variables that stand in for no option. */
+const OTHER_VARIABLES: readonly [string, string][] = [
+  ["POH_DEBUG", "1 prints the stack of an error that ends the program."],
+  [
+    "DENO_SQLITE_PATH",
+    "SQLite library for the FFI binding; the driver auto takes it when --allow-ffi is granted.",
+  ],
+];
+
+/** Help for the program. */
+export function programHelp(): string {
+  return sections([
+    [
+      "",
+      [
+        "poh-storage keeps transactions: each payload as a file, the facts about it in",
+        "SQLite, and a SHA-256 that binds the two.",
+      ],
+    ],
+    ["Usage", ["  poh-storage <command> [options]"]],
+    [
+      "Commands",
+      columns(
+        Object.entries(commands).map(([name, { summary }]) => [name, summary]),
+      ),
+    ],
+    ["Options of every command", optionLines(commonOptions)],
+    ["Environment", environmentLines()],
+    ["Exit codes", exitCodeLines(Object.keys(EXIT_CODES).map(Number))],
+    [
+      "Examples",
+      exampleLines([
+        commands.init.examples[0],
+        commands.save.examples[0],
+        commands.load.examples[0],
+        commands.recover.examples[0],
+      ]),
+    ],
+    ["", ["poh-storage <command> --help tells more of a command."]],
+  ]);
+}
+
+/** Help for one command. */
+export function commandHelp(name: CommandName): string {
+  const spec: CommandSpec = commands[name];
+  return sections([
+    ["", [`poh-storage ${name}: ${spec.summary}`]],
+    [
+      "Usage",
+      spec.usage.map((form) =>
+        `  poh-storage ${[name, form, "[options]"].filter(Boolean).join(" ")}`
+      ),
+    ],
+    ...(spec.description ?? []).map((paragraph): Section => [
+      "",
+      wrap(paragraph, WIDTH),
+    ]),
+    [
+      "Arguments",
+      columns(
+        spec.positionals.map(({ name, help, choices }) => [
+          `<${name}>`,
+          choices ? `${help} One of ${choices.join(", ")}.` : help,
+        ]),
+      ),
+    ],
+    ["Options", optionLines(spec.options)],
+    ["Options of every command", optionLines(commonOptions)],
+    ["Examples", exampleLines(spec.examples)],
+    ["Exit codes", exitCodeLines([0, 1, 2, ...spec.exitCodes])],
+    ["Environment", environmentLines()],
+    [
+      "Permissions, when run by deno",
+      wrap(permissionsOf(spec), WIDTH - 2).map((line) => `  ${line}`),
+    ],
+  ]);
+}
+
+/** The Deno flags that a command needs. */
+function permissionsOf(spec: CommandSpec): string {
+  const paths = "=<base>,<folder of db>";
+  return [
+    `--allow-read${paths}`,
+    ...(spec.writes ? [`--allow-write${paths}`] : []),
+    `--allow-env=${variables().map(([name]) => name).join(",")} (optional)`,
+    ...(spec.writes ? ["--allow-sys=hostname (optional)"] : []),
+    "--allow-ffi (optional: the FFI binding)",
+  ].join(" ");
+}
+
+type Section = readonly [title: string, lines: readonly string[]];
+
+function sections(all: readonly Section[]): string {
+  return all
+    .filter(([, lines]) => lines.length > 0)
+    .map(([title, lines]) =>
+      (title ? [`${title}:`, ...lines] : lines).map((line) => `${line}\n`)
+        .join("")
+    )
+    .join("\n");
+}
+
+function optionLines(options: Readonly<Record<string, OptionSpec>>): string[] {
+  return columns(
+    Object.entries(options).map(([name, spec]) => [
+      spec.type === "flag"
+        ? `--${name}`
+        : spec.type === "choice"
+        ? `--${name} ${spec.choices.join("|")}`
+        : `--${name} <${spec.metavar}>`,
+      spec.help + fallbackText(spec),
+    ]),
+  );
+}
+
+function fallbackText(spec: OptionSpec): string {
+  if (spec.type === "flag") return "";
+  const parts = [
+    ...("env" in spec && spec.env ? [`environment: ${spec.env}`] : []),
+    ...(spec.default === undefined ? [] : [`default: ${spec.default}`]),
+  ];
+  return parts.length > 0 ? ` [${parts.join("; ")}]` : "";
+}
+
+function variables(): [string, string][] {
+  const ofOptions = Object.entries<OptionSpec>(commonOptions).flatMap((
+    [name, spec],
+  ): [string, string][] =>
+    "env" in spec && spec.env ? [[spec.env, `Stands in for --${name}.`]] : []
+  );
+  return [
+    ...ofOptions,
+    ...OTHER_VARIABLES.map(([n, t]): [string, string] => [n, t]),
+  ];
+}
+
+function environmentLines(): string[] {
+  return columns(variables());
+}
+
+function exitCodeLines(codes: readonly number[]): string[] {
+  return columns(codes.map((code) => [String(code), EXIT_CODES[code]!]));
+}
+
+function exampleLines(examples: readonly Example[]): string[] {
+  return examples.flatMap(({ line, note }) => [
+    `  # ${note}`,
+    `  ${line.startsWith("poh-storage ") ? line : `poh-storage ${line}`}`,
+  ]);
+}
+
+/** Two columns; what is too wide for the first gets a line of its own. */
+function columns(rows: readonly (readonly [string, string])[]): string[] {
+  const widest = Math.min(
+    22,
+    Math.max(0, ...rows.map(([left]) => left.length)),
+  );
+  const indent = widest + 4;
+  return rows.flatMap(([left, right]) => {
+    const lines = wrap(right, WIDTH - indent).map((line) =>
+      " ".repeat(indent) + line
+    );
+    if (left.length > widest) return [`  ${left}`, ...lines];
+    return [
+      `  ${left.padEnd(widest)}  ${lines[0]!.trimStart()}`,
+      ...lines.slice(1),
+    ];
+  });
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) {
+      lines[lines.length - 1] = `${last} ${word}`;
+    } else lines.push(word);
+  }
+  return lines;
+}

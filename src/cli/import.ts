@@ -1,0 +1,251 @@
+import { InvalidTxError } from "../errors.ts";
+import { fileName } from "../key.ts";
+import type { StorageManager } from "../storage_manager.ts";
+import { txFromJson } from "../tx.ts";
+import type { Tx, TxHead } from "../types.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, exitCodeOf, UsageError } from "./exit_codes.ts";
+import { type Input, openInput } from "./input.ts";
+import { type Line, linesOf } from "./lines.ts";
+import { Progress } from "./progress.ts";
+import { openStore } from "./store.ts";
+
+/** A longer line is never held whole. */
+const LONG_LINE_BYTES = 8 * 1024 * 1024;
+
+/** `poh-storage import` */
+export async function run(call: Call<"import">): Promise<number> {
+  using input = await openInput(call, call.positionals[0] ?? "-");
+  using progress = new Progress(call.output, "import");
+  const job = new Import(call, input, progress);
+  await job.run();
+  progress[Symbol.dispose]();
+  const { imported, bad } = job;
+  await call.output.print(
+    call.options.json
+      ? `${
+        JSON.stringify({ imported, bad, interrupted: call.signal.aborted })
+      }\n`
+      : `Imported ${imported} txs\n`,
+  );
+  return ending(call, job);
+}
+
+function ending(call: Call<"import">, { stop, bad }: Import): number {
+  if (stop !== null) {
+    throw new UsageError(
+      `${stop}; import stopped, what stands before it is saved`,
+    );
+  }
+  if (call.signal.aborted) {
+    throw new CliError(Exit.interrupted, "Interrupted; run it again to go on");
+  }
+  if (bad > 0) {
+    throw new UsageError(
+      `${bad} bad line${bad === 1 ? " was" : "s were"} skipped`,
+    );
+  }
+  return Exit.done;
+}
+
+/** A transaction whose payload is still in the line. */
+interface LongTx {
+  head: TxHead;
+  payload: AsyncIterable<Uint8Array>;
+  number: number;
+}
+
+class Import {
+  /** Transactions saved. */
+  imported = 0;
+  /** Bad lines seen. */
+  bad = 0;
+  /** Why the import stopped before its end, or null. */
+  stop: string | null = null;
+  #call: Call<"import">;
+  #lines: AsyncGenerator<Line>;
+  #items: AsyncGenerator<Tx | LongTx>;
+  #progress: Progress;
+  #number = 0;
+  #bytes = 0;
+
+  constructor(call: Call<"import">, input: Input, progress: Progress) {
+    this.#call = call;
+    this.#lines = linesOf(input, LONG_LINE_BYTES);
+    this.#items = this.#parsed();
+    this.#progress = progress;
+  }
+
+  async run(): Promise<void> {
+    let next = await this.#items.next();
+    if (next.done) return; // no store is made for input that is bad from the start
+    await using store = await openStore(this.#call.options, "create");
+    try {
+      while (!next.done) next = await this.#save(store, next.value);
+    } catch (error) {
+      if (error instanceof CliError) throw error;
+      throw new CliError(
+        exitCodeOf(error),
+        `Import failed near line ${this.#number}, what was saved stays: ${
+          error instanceof Error ? error.message : error
+        }`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Saves one long transaction, or all up to the next long one. */
+  async #save(
+    store: StorageManager,
+    first: Tx | LongTx,
+  ): Promise<IteratorResult<Tx | LongTx>> {
+    if (isLong(first)) {
+      try {
+        await store.saveTxStream(first.head, first.payload);
+        this.imported++;
+      } catch (error) {
+        if (!(error instanceof BadPayload)) throw error;
+        if (!this.#call.signal.aborted) this.#reject(first.number, error);
+      }
+      return await this.#items.next();
+    }
+    let next: IteratorResult<Tx | LongTx> = { done: false, value: first };
+    const items = this.#items;
+    this.imported += await store.saveTxs(async function* () {
+      while (!next.done && !isLong(next.value)) {
+        yield next.value;
+        next = await items.next();
+      }
+    }());
+    return next;
+  }
+
+  async *#parsed(): AsyncGenerator<Tx | LongTx> {
+    for await (const line of this.#lines) {
+      // The last line may be cut where the input was.
+      if (this.#call.signal.aborted || this.stop !== null) return;
+      this.#number = line.number;
+      this.#bytes += line.bytes.length + 1;
+      try {
+        const item = line.rest ? longTx(line) : shortTx(line.bytes);
+        if (item !== null) yield item;
+      } catch (error) {
+        if (
+          !(error instanceof UsageError || error instanceof InvalidTxError)
+        ) throw error;
+        this.#reject(line.number, error);
+      }
+      if (this.stop !== null) return;
+      this.#progress.update({ done: line.number, bytes: this.#bytes });
+    }
+  }
+
+  #reject(number: number, { message }: Error): void {
+    this.bad++;
+    const reason = `line ${number}: ${message}`;
+    if (this.#call.options["skip-bad"]) this.#call.output.warn(reason);
+    else this.stop = reason;
+  }
+}
+
+function isLong(item: Tx | LongTx): item is LongTx {
+  return "head" in item;
+}
+
+/** The transaction of a line; null when the line is blank. */
+function shortTx(bytes: Uint8Array): Tx | null {
+  const text = decode(new TextDecoder("utf-8", { fatal: true }), bytes);
+  if (text.trim() === "") return null;
+  const tx = txFromJson(parseJson(text));
+  fileName(tx.txId); // refuses an id that no file can be named after
+  return tx;
+}
+
+/** Up to the payload's first character, when payload is the last field. */
+const BEFORE_PAYLOAD =
+  /^\s*\{(?:\s*"(?:tx_id|holder_id|timestamp)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[^"\s,{}[\]]+)\s*,)*\s*"payload"\s*:\s*"/;
+
+function longTx({ number, bytes, rest }: Line): LongTx {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const text = decode(decoder, bytes, true);
+  const before = BEFORE_PAYLOAD.exec(text)?.[0];
+  if (before === undefined) {
+    throw new UsageError(
+      `longer than ${LONG_LINE_BYTES} bytes, and payload is not its last field`,
+    );
+  }
+  const head = txFromJson(parseJson(`${before}"}`));
+  fileName(head.txId);
+  const payload = payloadOf(text.slice(before.length), rest!);
+  return { head, payload, number };
+}
+
+/** A payload in the line that proves to be bad when it has been read so far. */
+class BadPayload extends UsageError {}
+
+/** Decodes base64 in pieces up to its closing quote and the end of the line. */
+async function* payloadOf(
+  start: string,
+  rest: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const decoder = new TextDecoder("latin1"); // base64 is ASCII
+  let carry = start, tail: string | null = null;
+  const take = (last: boolean): Uint8Array | null => {
+    const end = carry.indexOf('"');
+    // The last four characters may be padded, and so cannot be decoded alone.
+    const ready = end >= 0
+      ? end
+      : last
+      ? 0
+      : carry.length - carry.length % 4 - 4;
+    if (end >= 0) tail = carry.slice(end + 1);
+    if (ready <= 0) return null;
+    const piece = carry.slice(0, ready);
+    if (end < 0 && piece.includes("=")) throw notBase64();
+    carry = carry.slice(ready);
+    try {
+      return Uint8Array.fromBase64(piece, { lastChunkHandling: "strict" });
+    } catch {
+      throw notBase64();
+    }
+  };
+  const first = take(false);
+  if (first) yield first;
+  for await (const bytes of rest) {
+    const text = decoder.decode(bytes);
+    if (tail !== null) {
+      tail += text;
+      continue;
+    }
+    carry += text;
+    const piece = take(false);
+    if (piece) yield piece;
+  }
+  if (tail === null || !/^\s*\}\s*$/.test(tail)) {
+    throw new BadPayload("not JSON: it does not end after the payload");
+  }
+}
+
+function notBase64(): BadPayload {
+  return new BadPayload("payload must be standard base64 with padding");
+}
+
+function decode(
+  decoder: TextDecoder,
+  bytes: Uint8Array,
+  stream = false,
+): string {
+  try {
+    return decoder.decode(bytes, { stream });
+  } catch {
+    throw new UsageError("not UTF-8 text");
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`not JSON: ${(error as Error).message}`);
+  }
+}

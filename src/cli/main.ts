@@ -1,0 +1,158 @@
+/**
+ * The program as a function.
+ *
+ * @module
+ */
+
+import { StoreNotFoundError } from "../errors.ts";
+import { type Invocation, parse } from "./args.ts";
+import type { Call } from "./call.ts";
+import { Exit, exitCodeOf } from "./exit_codes.ts";
+import { onInterrupt } from "./interrupt.ts";
+import {
+  type DataSink,
+  type NoticeSink,
+  Output,
+  OutputClosedError,
+} from "./output.ts";
+import { readEnv } from "./permissions.ts";
+import { type CommandName, commands } from "./table.ts";
+
+/** The streams of one run of the program, when they are not the process's own. */
+export interface CliIo {
+  /** What commands read that are told to read stdin. */
+  stdin: ReadableStream<Uint8Array>;
+  /** Where results go. */
+  stdout: DataSink;
+  /** Where notices, progress and errors go. */
+  stderr: NoticeSink;
+  /** Interrupts the run, as Ctrl-C does. */
+  signal?: AbortSignal;
+}
+
+/** Loaded when they run, so that each command starts as fast as it can. */
+const runners: {
+  [N in CommandName]: () => Promise<
+    { run(call: Call<N>): Promise<number> }
+  >;
+} = {
+  init: () => import("./init.ts"),
+  save: () => import("./save.ts"),
+  load: () => import("./load.ts"),
+  delete: () => import("./delete.ts"),
+  list: () => import("./list.ts"),
+  import: () => import("./import.ts"),
+  export: () => import("./export.ts"),
+  verify: () => import("./verify.ts"),
+  recover: () => import("./recover.ts"),
+  quarantine: () => import("./quarantine.ts"),
+  info: () => import("./info.ts"),
+};
+
+/**
+ * Runs the program `poh-storage`.
+ *
+ * Results go to stdout, all else to stderr. It never throws: an error becomes
+ * one line on stderr and an exit code. Without `io` it uses the process's
+ * streams and, while a long command runs, listens to Ctrl-C.
+ *
+ * Needs `--allow-read` (and `--allow-write` for commands that change the store)
+ * for the folder and the database; `--allow-env=POH_BASE,POH_DB,POH_DEBUG` is
+ * optional.
+ *
+ * @param args The command and its options, as in `Deno.args`.
+ * @param io Other streams than the process's own.
+ * @returns The exit code: 0 done, 1 failed, 2 wrong usage or bad input, 3 no
+ * such transaction, 4 damage, 5 store busy, 130 interrupted.
+ *
+ * @example Usage
+ * ```ts
+ * import { main } from "@poh/storage/cli";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * assertEquals(await main(["init", "--base", base]), 0);
+ * assertEquals(await main(["load", "unknown", "--base", base]), 3);
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ */
+export async function main(args: string[], io?: CliIo): Promise<number> {
+  const output = new Output(
+    io?.stdout ?? Deno.stdout,
+    io?.stderr ?? Deno.stderr,
+  );
+  try {
+    const code = await dispatch(parse(args, readEnv), output, io);
+    await output.flush();
+    return code;
+  } catch (error) {
+    return await fail(error, output);
+  }
+}
+
+async function dispatch(
+  invocation: Invocation,
+  output: Output,
+  io: CliIo | undefined,
+): Promise<number> {
+  switch (invocation.kind) {
+    case "help": {
+      const { commandHelp, programHelp } = await import("./help.ts");
+      const { command } = invocation;
+      await output.print(command ? commandHelp(command) : programHelp());
+      return Exit.done;
+    }
+    case "version": {
+      const { versionText } = await import("./version.ts");
+      await output.print(await versionText(invocation.json));
+      return Exit.done;
+    }
+    case "run":
+      return await runCommand(invocation, output, io);
+  }
+}
+
+async function runCommand(
+  { command, args }: Extract<Invocation, { kind: "run" }>,
+  output: Output,
+  io: CliIo | undefined,
+): Promise<number> {
+  output.quiet = args.options.quiet === true;
+  const { run } = await runners[command]();
+  using interrupt = io || !commands[command].interruptible
+    ? {
+      signal: io?.signal ?? new AbortController().signal,
+      [Symbol.dispose]() {},
+    }
+    : onInterrupt(output);
+  const call = {
+    ...args,
+    output,
+    stdin: () => io?.stdin ?? Deno.stdin.readable,
+    signal: interrupt.signal,
+  };
+  // The table types a command's values and is what they were parsed by.
+  return await (run as (call: unknown) => Promise<number>)(call);
+}
+
+async function fail(error: unknown, output: Output): Promise<number> {
+  output.status("");
+  if (error instanceof OutputClosedError) return Exit.done;
+  try {
+    await output.flush();
+  } catch {
+    // The error at hand is the one to tell.
+  }
+  output.error(messageOf(error));
+  if (readEnv("POH_DEBUG") === "1" && error instanceof Error) {
+    output.debug(error.stack ?? "");
+  }
+  return exitCodeOf(error);
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof StoreNotFoundError) {
+    return `${error.message}; poh-storage init makes one`;
+  }
+  return error instanceof Error ? error.message || error.name : String(error);
+}

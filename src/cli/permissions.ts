@@ -1,0 +1,39 @@
+/**
+ * Permissions are looked up before they are used, so that a missing one is an
+ * error with a remedy and never a question on the terminal.
+ *
+ * @module
+ */
+
+import { CliError, Exit } from "./exit_codes.ts";
+
+/**
+ * Makes sure that paths may be used.
+ *
+ * @throws {CliError} If not; its message names the flags that would allow it.
+ */
+export async function requireAccess(
+  kinds: readonly ("read" | "write")[],
+  paths: readonly string[],
+): Promise<void> {
+  const flags: string[] = [];
+  for (const name of kinds) {
+    const missing = [];
+    for (const path of paths) {
+      const { state } = await Deno.permissions.query({ name, path });
+      if (state !== "granted") missing.push(path);
+    }
+    if (missing.length > 0) flags.push(`--allow-${name}=${missing.join(",")}`);
+  }
+  if (flags.length === 0) return;
+  throw new CliError(
+    Exit.failed,
+    `Missing permission; run again with ${flags.join(" ")}`,
+  );
+}
+
+/** An environment variable; undefined when unset, empty or not allowed. */
+export function readEnv(variable: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" ? Deno.env.get(variable) || undefined : undefined;
+}

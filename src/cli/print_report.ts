@@ -1,0 +1,92 @@
+/**
+ * What `verify` and `recover` have in common on the command line.
+ *
+ * @module
+ */
+
+import type { CheckOptions } from "../recovery.ts";
+import type { Finding, StoreReport } from "../report.ts";
+import type { Call } from "./call.ts";
+import { type Output, printable } from "./output.ts";
+import { byteText, Progress } from "./progress.ts";
+
+/** Tells findings as they come, shows progress, and stops at Ctrl-C. */
+export function checkOptions(
+  { options, output, signal }: Call<"verify" | "recover">,
+  progress: Progress,
+): CheckOptions {
+  return {
+    signal,
+    onProgress: ({ step, ...amount }) => progress.update(amount, step),
+    ...(!options.json && {
+      onFinding: (finding) => output.notice(findingText(finding)),
+    }),
+  };
+}
+
+/** A finding in one line. */
+export function findingText(finding: Finding): string {
+  const { kind, txId, file, detail, expected, found, action } = finding;
+  const about = [
+    ...(txId === null ? [] : [`tx ${JSON.stringify(txId)}`]),
+    ...(file === null ? [] : [`file ${JSON.stringify(file)}`]),
+  ].join(", ");
+  const digests = [
+    ...(expected === null ? [] : [`expected ${expected}`]),
+    ...(found === null ? [] : [`found ${found}`]),
+  ].join(", ");
+  return printable(
+    `${kind}: ${about && `${about}: `}${detail}${digests && ` (${digests})`}${
+      action === "none" ? "" : `: ${action}`
+    }`,
+  );
+}
+
+/** Tells on stderr what the whole check went through. */
+export function tellSteps(output: Output, report: StoreReport): void {
+  for (const { name, count, bytes, ms } of report.steps) {
+    output.notice(
+      `${name}: ${count} checked${
+        bytes ? `, ${byteText(bytes)}` : ""
+      }, ${ms} ms`,
+    );
+  }
+}
+
+/** A report as one JSON object, named as all JSON of the program is. */
+export function reportJson(report: StoreReport): string {
+  const { driver, dryRun, findings, ...rest } = report;
+  return JSON.stringify({
+    base: rest.base,
+    db: rest.db,
+    driver: driver && driverJson(driver),
+    dry_run: dryRun,
+    sound: rest.sound,
+    checked: rest.checked,
+    bytes: rest.bytes,
+    damaged: rest.damaged,
+    repaired: rest.repaired,
+    interrupted: rest.interrupted,
+    cursor: rest.cursor,
+    counts: rest.counts,
+    findings: findings.map(({ txId, ...finding }) => ({
+      ...finding,
+      tx_id: txId,
+    })),
+    steps: rest.steps,
+  });
+}
+
+/** A driver as JSON. */
+export function driverJson(
+  driver: NonNullable<StoreReport["driver"]>,
+): Record<string, string> {
+  return {
+    name: driver.name,
+    library: driver.library,
+    sqlite_version: driver.sqliteVersion,
+    ...(driver.fallbackReason !== undefined && {
+      fallback_reason: driver.fallbackReason,
+    }),
+  };
+}

@@ -1,0 +1,99 @@
+import { fileName } from "../key.ts";
+import { txFromJson, validateTxHead } from "../tx.ts";
+import type { Tx, TxHead, TxInfo } from "../types.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { type Input, openInput, readText } from "./input.ts";
+import { printable } from "./output.ts";
+import { openStore } from "./store.ts";
+import { infoJson } from "./tx_json.ts";
+
+/** A transaction whose JSON is longer is saved by `--payload-file`. */
+const MAX_JSON_BYTES = 256 * 1024 * 1024;
+
+/** `poh-storage save` */
+export async function run(call: Call<"save">): Promise<number> {
+  // All input is checked before the store is opened, which may create it.
+  const info = call.options.tx === undefined
+    ? await saveFile(call, headOf(call.options))
+    : await saveJson(call, call.options.tx);
+  await call.output.print(
+    call.options.json
+      ? `${infoJson(info)}\n`
+      : `Saved tx ${printable(info.txId)}\n`,
+  );
+  return Exit.done;
+}
+
+async function saveJson(call: Call<"save">, source: string): Promise<TxInfo> {
+  const { options } = call;
+  for (
+    const name of ["tx-id", "holder-id", "timestamp", "payload-file"] as const
+  ) {
+    if (options[name] !== undefined) {
+      throw new UsageError(`save takes --tx or --${name}, not both`);
+    }
+  }
+  const tx = await readTx(call, source);
+  await using store = await openStore(options, "create");
+  return await store.saveTx(tx);
+}
+
+async function readTx(call: Call<"save">, source: string): Promise<Tx> {
+  const file = source === "-" ? "-" : /^@(.*)$/s.exec(source)?.[1];
+  if (file === "") throw new UsageError("--tx @ needs the name of a file");
+  const what = file === undefined ? "--tx" : file === "-" ? "stdin" : file;
+  let text = source;
+  if (file !== undefined) {
+    using input = await openInput(call, file);
+    text = await readText(input, what, MAX_JSON_BYTES, call.signal);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${what} is not JSON: ${(error as Error).message}`);
+  }
+  const tx = txFromJson(value);
+  fileName(tx.txId); // refuses an id that no file can be named after
+  return tx;
+}
+
+function headOf(options: Call<"save">["options"]): TxHead {
+  const txId = options["tx-id"];
+  const holderId = options["holder-id"];
+  if (
+    txId === undefined && holderId === undefined &&
+    options.timestamp === undefined && options["payload-file"] === undefined
+  ) {
+    throw new UsageError(
+      "save needs --tx, or --tx-id, --holder-id and --payload-file",
+    );
+  }
+  if (txId === undefined) throw new UsageError("save needs --tx-id");
+  if (holderId === undefined) throw new UsageError("save needs --holder-id");
+  const timestamp = options.timestamp ?? Date.now() / 1000;
+  const head = { txId, holderId, timestamp };
+  validateTxHead(head);
+  fileName(txId);
+  return head;
+}
+
+async function saveFile(call: Call<"save">, head: TxHead): Promise<TxInfo> {
+  const file = call.options["payload-file"];
+  if (file === undefined) throw new UsageError("save needs --payload-file");
+  using input = await openInput(call, file);
+  await using store = await openStore(call.options, "create");
+  return await store.saveTxStream(head, wholeOf(input, call.signal));
+}
+
+/** A payload that was cut short by Ctrl-C must not be saved as if it were whole. */
+async function* wholeOf(
+  input: Input,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  yield* input;
+  if (signal.aborted) {
+    throw new CliError(Exit.interrupted, "Interrupted; nothing was saved");
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * From options to an open store.
+ *
+ * @module
+ */
+
+import type { StorageManager, StorageOptions } from "../storage_manager.ts";
+import { requireAccess } from "./permissions.ts";
+import type { CommonValues } from "./table.ts";
+
+/** The options that say which store, and how to open it. */
+export type StoreValues =
+  & Pick<CommonValues, "base" | "db" | "driver">
+  & { durability?: "full" | "relaxed" };
+
+/** What a command does with the store. */
+export type Access =
+  /** Reads; creates nothing. */
+  | "read"
+  /** Changes a store that is there. */
+  | "write"
+  /** Changes it, and makes it where there is none. */
+  | "create";
+
+/** The database: `--db`, or `poh.db` in the base folder. */
+export function dbPath({ base, db }: StoreValues): string {
+  if (db !== undefined) return db;
+  const separators = Deno.build.os === "windows" ? ["/", "\\"] : ["/"];
+  return separators.some((separator) => base.endsWith(separator))
+    ? `${base}poh.db`
+    : `${base}${separators.at(-1)}poh.db`;
+}
+
+/**
+ * Opens the store that the options name.
+ *
+ * @throws {CliError} If a permission is missing.
+ */
+export async function openStore(
+  options: StoreValues,
+  access: Access,
+): Promise<StorageManager> {
+  await requireStore(options, access);
+  const { StorageManager } = await import("../storage_manager.ts");
+  return await StorageManager.create(
+    options.base,
+    dbPath(options),
+    storageOptions(options, access),
+  );
+}
+
+/** The options of the API that the command line's stand for. */
+export function storageOptions(
+  options: StoreValues,
+  access: Access,
+): StorageOptions {
+  return {
+    driver: options.driver,
+    ...(options.durability && { durability: options.durability }),
+    readOnly: access === "read",
+    create: access === "create",
+  };
+}
+
+/**
+ * Makes sure that the store's files may be used.
+ *
+ * @throws {CliError} If a permission is missing.
+ */
+export async function requireStore(
+  options: StoreValues,
+  access: Access,
+): Promise<void> {
+  const db = dbPath(options);
+  await requireAccess(
+    access === "read" ? ["read"] : ["read", "write"],
+    db.startsWith(options.base) ? [options.base] : [options.base, db],
+  );
+}

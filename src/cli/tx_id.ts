@@ -1,0 +1,31 @@
+/**
+ * The id that a command is about.
+ *
+ * @module
+ */
+
+import { validateTxId } from "../tx.ts";
+import { UsageError } from "./exit_codes.ts";
+
+/**
+ * The id from `--tx-id` or from the argument.
+ *
+ * @throws {UsageError} If there is none, or both.
+ * @throws {InvalidTxIdError} If no transaction can have it.
+ */
+export function requireTxId(
+  command: string,
+  option: string | undefined,
+  positionals: readonly string[],
+): string {
+  const [argument] = positionals;
+  if (option !== undefined && argument !== undefined) {
+    throw new UsageError(`${command} takes --tx-id or an argument, not both`);
+  }
+  const txId = option ?? argument;
+  if (txId === undefined) {
+    throw new UsageError(`${command} needs the id of a transaction`);
+  }
+  validateTxId(txId);
+  return txId;
+}

@@ -1,0 +1,53 @@
+/**
+ * The JSON that the program prints for transactions.
+ *
+ * `JSON.stringify` would print a whole number of seconds as `1464307123`, which
+ * other languages read as an integer; the timestamp is a float, and is printed
+ * as one, in the form that Python gives it: `1464307123.0`.
+ *
+ * @module
+ */
+
+import type { Tx, TxHead, TxInfo } from "../types.ts";
+
+/** The JSON form of a transaction, on one line. */
+export function txLine(tx: Tx): string {
+  return txLineStart(tx) + tx.payload.toBase64() + TX_LINE_END;
+}
+
+/** {@linkcode txLine} up to where the payload's base64 begins. */
+export function txLineStart(head: TxHead): string {
+  return `{"tx_id":${JSON.stringify(head.txId)},"holder_id":${
+    JSON.stringify(head.holderId)
+  },"timestamp":${jsonFloat(head.timestamp)},"payload":"`;
+}
+
+/** {@linkcode txLine} from where the payload's base64 ends. */
+export const TX_LINE_END = '"}\n';
+
+/** What the metadata knows of a transaction, as a JSON object. */
+export function infoJson(info: TxInfo): string {
+  return `{"tx_id":${JSON.stringify(info.txId)},"holder_id":${
+    JSON.stringify(info.holderId)
+  },"timestamp":${
+    jsonFloat(info.timestamp)
+  },"storage_hash":"${info.storageHash}","size":${info.size}}`;
+}
+
+/** A finite number as Python's `repr` writes a float. */
+export function jsonFloat(value: number): string {
+  const [, sign, first, rest = "", exponent] =
+    /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(value.toExponential())!;
+  const power = Number(exponent);
+  const digits = first! + rest;
+  const minus = sign || (Object.is(value, -0) ? "-" : "");
+  if (power < -4 || power >= 16) {
+    const size = String(Math.abs(power)).padStart(2, "0");
+    return `${minus}${first}${rest && `.${rest}`}e${
+      power < 0 ? "-" : "+"
+    }${size}`;
+  }
+  if (power < 0) return `${minus}0.${"0".repeat(-power - 1)}${digits}`;
+  const whole = digits.slice(0, power + 1).padEnd(power + 1, "0");
+  return `${minus}${whole}.${digits.slice(power + 1) || "0"}`;
+}

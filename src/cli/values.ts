@@ -1,0 +1,74 @@
+/**
+ * How option values that are not mere text are read.
+ *
+ * @module
+ */
+
+import { UsageError } from "./exit_codes.ts";
+
+const SECONDS: Readonly<Record<string, number>> = {
+  s: 1,
+  m: 60,
+  h: 3600,
+  d: 86_400,
+  w: 604_800,
+};
+
+const ISO_DATE =
+  /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)(Z|[+-]\d{2}:\d{2})?)?$/;
+
+/**
+ * A point in time as UNIX seconds: written so (`1464307123.5`), as an ISO 8601
+ * date (local time unless it names a zone), or as an age (`30d` before now;
+ * s, m, h, d or w).
+ */
+export function time(
+  source: string,
+  text: string,
+  now: number = Date.now() / 1000,
+): number {
+  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
+    const seconds = Number(text);
+    if (Number.isFinite(seconds)) return seconds;
+  }
+  const age = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  if (age) return now - Number(age[1]) * SECONDS[age[2]!]!;
+  const date = ISO_DATE.exec(text);
+  if (date) {
+    const [, year, month, day, clock = "00:00", zone = ""] = date;
+    const parsed = Date.parse(`${year}-${month}-${day}T${clock}${zone}`);
+    // Date.parse takes 31 February for a day in March.
+    const exists =
+      new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)))
+        .getUTCDate() === Number(day);
+    if (!Number.isNaN(parsed) && exists) return parsed / 1000;
+  }
+  throw new UsageError(
+    `${source} must be UNIX seconds, an ISO 8601 date or an age such as 30d, got ${
+      JSON.stringify(text)
+    }`,
+  );
+}
+
+/** An integer, 1 or more. */
+export function integer(source: string, text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && Number.isSafeInteger(value)) {
+    return value;
+  }
+  throw new UsageError(
+    `${source} must be an integer, 1 or more, got ${JSON.stringify(text)}`,
+  );
+}
+
+/** A share of a whole above 0 and up to 1, written `5%` or `0.05`. */
+export function fraction(source: string, text: string): number {
+  const match = /^(\d+\.?\d*|\.\d+)(%?)$/.exec(text);
+  const value = match ? Number(match[1]) / (match[2] ? 100 : 1) : NaN;
+  if (value > 0 && value <= 1) return value;
+  throw new UsageError(
+    `${source} must be a share such as 5% or 0.05, above 0 and at most 100%, got ${
+      JSON.stringify(text)
+    }`,
+  );
+}

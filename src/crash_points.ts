@@ -1,0 +1,42 @@
+/**
+ * The steps of a change to the store between which a process may die. Tests
+ * name one and are told when it is reached; without a test this is a call to
+ * nothing.
+ *
+ * @module
+ */
+
+/** Every step, in the order in which a change passes them. */
+export const CRASH_POINTS = [
+  "payload staged", // a large payload is complete and synced, not yet named
+  "staged names synced", // … and its name is on the disk
+  "rows written", // inside the transaction, before its commit
+  "committed", // rows and redo entries are durable
+  "file written", // one payload file of the batch is in place
+  "file removed", // one payload file of the batch is gone
+  "file quarantined", // one payload file of the batch was moved aside
+  "batch applied", // every file of the batch follows its row
+  "files synced", // checkpoint: the files are durable
+  "redo trimmed", // checkpoint: their redo entries are gone
+  "entry replayed", // recovery: one redo entry was carried out
+  "note written", // recovery: the note beside a quarantined payload is durable
+  "orphan moved", // recovery: an orphan is in quarantine
+  "leftover removed", // recovery: one leftover file is gone
+  "database set aside", // rebuild: the damaged database is out of the way
+  "database rebuilt", // rebuild: the new database is complete, not yet in place
+] as const;
+
+/** A step at which a test can stop the process. */
+export type CrashPoint = typeof CRASH_POINTS[number];
+
+let observer: ((point: CrashPoint) => void) | undefined;
+
+/** Tells `observe` of every step from now on: for tests. */
+export function observeCrashPoints(observe: (point: CrashPoint) => void): void {
+  observer = observe;
+}
+
+/** Marks a step. */
+export function crashPoint(point: CrashPoint): void {
+  observer?.(point);
+}

@@ -1,0 +1,150 @@
+/**
+ * The errors callers catch. Each has a stable `code`, so that a program can
+ * tell them apart without matching on the message. Anything else that a call
+ * throws (`Deno.errors.NoSpace`, `Deno.errors.NotCapable`, …) comes from the
+ * operating system or the runtime, unchanged.
+ *
+ * @module
+ */
+
+/** Base of all errors that this package defines. */
+export class PohStorageError extends Error {
+  /** Stable, machine-readable name of the failure. */
+  readonly code: string;
+
+  /** Makes an error with its `code` and the usual `cause`. */
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.name = new.target.name;
+  }
+}
+
+/** A transaction, or its JSON form, that cannot be stored. Code `INVALID_TX`. */
+export class InvalidTxError extends PohStorageError {
+  /** The offending field, by its JSON name, or `""` for the value as a whole. */
+  readonly field: string;
+
+  /** Makes an error that blames `field`. */
+  constructor(field: string, message: string, code = "INVALID_TX") {
+    super(code, message);
+    this.field = field;
+  }
+}
+
+/** An id that no file or row can stand for. Code `INVALID_TX_ID`. */
+export class InvalidTxIdError extends InvalidTxError {
+  /** Makes an error that says why the id is refused. */
+  constructor(message: string) {
+    super("tx_id", message, "INVALID_TX_ID");
+  }
+}
+
+/**
+ * Payload and digest disagree, or the payload is gone: proven damage. Code
+ * `INTEGRITY`.
+ */
+export class IntegrityError extends PohStorageError {
+  /** The damaged transaction. */
+  readonly txId: string;
+  /** SHA-256 that the metadata promises, in hex. */
+  readonly expected: string;
+  /** SHA-256 of what is there, in hex, or null when the payload is missing. */
+  readonly found: string | null;
+
+  /** Makes an error from the two digests. */
+  constructor(txId: string, expected: string, found: string | null) {
+    super(
+      "INTEGRITY",
+      found === null
+        ? `Cannot load tx ${JSON.stringify(txId)}: its payload is missing`
+        : `Cannot load tx ${
+          JSON.stringify(txId)
+        }: its payload has SHA-256 ${found}, expected ${expected}`,
+    );
+    this.txId = txId;
+    this.expected = expected;
+    this.found = found;
+  }
+}
+
+/**
+ * The operating system would not give the payload (no permission, I/O error,
+ * a directory or a symbolic link in its place). Says nothing about damage.
+ * Code `UNREADABLE`.
+ */
+export class PayloadUnreadableError extends PohStorageError {
+  /** The transaction that could not be read. */
+  readonly txId: string;
+
+  /** Makes an error from the reason the system gave. */
+  constructor(txId: string, reason: string, options?: ErrorOptions) {
+    super(
+      "UNREADABLE",
+      `Cannot read the payload of tx ${JSON.stringify(txId)}: ${reason}`,
+      options,
+    );
+    this.txId = txId;
+  }
+}
+
+/** A process that has a store open for writing. */
+export interface StoreHolder {
+  /** Process id. */
+  pid: number;
+  /** Host name, or `""` where it may not be read. */
+  host: string;
+  /** When the process opened the store, ISO 8601. */
+  since: string;
+}
+
+/** Another process holds the store. Code `BUSY`. */
+export class StoreBusyError extends PohStorageError {
+  /** Who holds it, as far as is known. */
+  readonly holders: StoreHolder[];
+
+  /** Makes an error that names the holders. */
+  constructor(message: string, holders: StoreHolder[]) {
+    const who = holders.map((h) =>
+      `pid ${h.pid}${h.host && ` on ${h.host}`} since ${h.since}`
+    );
+    super("BUSY", who.length ? `${message}: ${who.join("; ")}` : message);
+    this.holders = holders;
+  }
+}
+
+/** The manager was closed before the call. Code `CLOSED`. */
+export class StoreClosedError extends PohStorageError {
+  /** Makes an error for a closed manager. */
+  constructor() {
+    super("CLOSED", "The storage manager is closed");
+  }
+}
+
+/** There is no store, and the call may not make one. Code `NOT_FOUND`. */
+export class StoreNotFoundError extends PohStorageError {
+  /** Makes an error that names the missing part. */
+  constructor(path: string) {
+    super("NOT_FOUND", `There is no store at ${path}`);
+  }
+}
+
+/** SQLite says that the database is malformed. Code `METADATA_DAMAGED`. */
+export class MetadataDamagedError extends PohStorageError {
+  /** Makes an error from what SQLite said. */
+  constructor(path: string, reason: string, options?: ErrorOptions) {
+    super(
+      "METADATA_DAMAGED",
+      `The database ${path} is damaged (${reason})`,
+      options,
+    );
+  }
+}
+
+/** The SQLite binding that was asked for cannot be had. Code `DRIVER_UNAVAILABLE`. */
+export class DriverUnavailableError extends PohStorageError {
+  /** Makes an error that says why. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("DRIVER_UNAVAILABLE", message, options);
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * Payloads as files of one directory.
+ *
+ * Beside the contract of {@linkcode PayloadStore} this store has the parts from
+ * which the storage manager builds group commit: `place` and `discard` change
+ * a file without waiting for the disk, `sync` waits for many at once, `stage`
+ * makes a large payload durable before anything names it.
+ *
+ * @module
+ */
+
+import { basename, join } from "@std/path";
+import {
+  chunksOf,
+  createFile,
+  createFileFrom,
+  makeDir,
+  openRegular,
+  readAllSync,
+  readRegular,
+  regularSize,
+  removeFileSync,
+  renameFile,
+  SMALL,
+  syncDir,
+  syncFile,
+} from "./durable_fs.ts";
+import { Sha256, sha256HexSync } from "./hash.ts";
+import { fileName, fileNames, txIdOfFile } from "./key.ts";
+import type { PayloadStore } from "./store.ts";
+
+/** Files synced at once: more is not faster, fewer is slower. */
+const SYNCS_IN_FLIGHT = 32;
+
+/** Options of {@linkcode FileStore}. */
+export interface FileStoreOptions {
+  /** Whether to wait for the disk: true (default) survives power loss. */
+  sync?: boolean;
+}
+
+/**
+ * Keeps each payload in `<base>/<file name of tx id>.bin`.
+ *
+ * Needs `--allow-read` and `--allow-write` for the directory.
+ *
+ * @example Usage
+ * ```ts
+ * import { FileStore } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * const store = new FileStore(base);
+ * await store.init();
+ * await store.save("a", new Uint8Array([1, 2, 3]));
+ * assertEquals(await store.load("a"), new Uint8Array([1, 2, 3]));
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ */
+export class FileStore implements PayloadStore {
+  /** The directory of the payload files. */
+  readonly basePath: string;
+  /** Half-written files; nothing ever refers to them. */
+  readonly tmpPath: string;
+  /** Complete payloads that wait for their rename. */
+  readonly stagedPath: string;
+  readonly #sync: boolean;
+
+  /** A store on `basePath`; touches nothing yet. */
+  constructor(basePath: string, options: FileStoreOptions = {}) {
+    this.basePath = basePath;
+    this.tmpPath = join(basePath, ".poh", "tmp");
+    this.stagedPath = join(basePath, ".poh", "staged");
+    this.#sync = options.sync ?? true;
+  }
+
+  /** Makes the directories; harmless when they are there. */
+  async init(): Promise<void> {
+    await makeDir(this.tmpPath, this.#sync);
+    await makeDir(this.stagedPath, this.#sync);
+  }
+
+  /** {@inheritDoc PayloadStore.save} */
+  async save(txId: string, payload: Uint8Array): Promise<void> {
+    const to = join(this.basePath, fileName(txId));
+    const tmp = this.#tmpName();
+    await createFile(tmp, payload, this.#sync);
+    await this.#replace(to, tmp);
+    if (this.#sync) await syncDir(this.basePath);
+  }
+
+  /** {@inheritDoc PayloadStore.load} */
+  async load(txId: string): Promise<Uint8Array | null> {
+    for (const name of fileNames(txId)) {
+      const payload = await readRegular(join(this.basePath, name));
+      if (payload) return payload;
+    }
+    return null;
+  }
+
+  /** {@inheritDoc PayloadStore.exists} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async exists(txId: string): Promise<boolean> {
+    return this.find(txId) !== null;
+  }
+
+  /** {@inheritDoc PayloadStore.remove} */
+  async remove(txId: string): Promise<boolean> {
+    const name = this.find(txId);
+    if (name === null) return false;
+    const removed = removeFileSync(join(this.basePath, name));
+    if (this.#sync) await syncDir(this.basePath);
+    return removed;
+  }
+
+  /** {@inheritDoc PayloadStore.listKeys} */
+  async listKeys(): Promise<string[]> {
+    return await Array.fromAsync(this.keys());
+  }
+
+  /** {@inheritDoc PayloadStore.keys} */
+  async *keys(): AsyncIterableIterator<string> {
+    for await (const { txId } of this.files()) yield txId;
+  }
+
+  /** Every payload file's name and the id whose payload it holds. */
+  async *files(): AsyncIterableIterator<{ name: string; txId: string }> {
+    for await (const entry of Deno.readDir(this.basePath)) {
+      const txId = txIdOfFile(entry.name);
+      if (txId !== null) yield { name: entry.name, txId };
+    }
+  }
+
+  /** The name of the file that holds an id's payload; null when none does. */
+  find(txId: string): string | null {
+    for (const name of fileNames(txId)) {
+      if (regularSize(join(this.basePath, name)) !== null) return name;
+    }
+    return null;
+  }
+
+  /** The open payload file and its size in bytes; null when there is none. */
+  open(txId: string): { file: Deno.FsFile; size: number } | null {
+    for (const name of fileNames(txId)) {
+      const opened = openRegular(join(this.basePath, name));
+      if (opened) return opened;
+    }
+    return null;
+  }
+
+  /** Digest and size of the payload in its place; null when there is none. */
+  async digest(txId: string): Promise<{ digest: string; size: number } | null> {
+    const opened = this.open(txId);
+    if (!opened) return null;
+    if (opened.size <= SMALL) {
+      using file = opened.file;
+      const bytes = readAllSync(file, opened.size);
+      return { digest: sha256HexSync(bytes), size: bytes.length };
+    }
+    const hash = new Sha256();
+    let size = 0;
+    for await (const chunk of chunksOf(opened.file)) {
+      hash.update(chunk);
+      size += chunk.length;
+    }
+    return { digest: hash.hex(), size };
+  }
+
+  /** Puts a payload in its place, atomically for whoever reads an older one. */
+  async place(txId: string, payload: Uint8Array): Promise<void> {
+    const to = join(this.basePath, fileName(txId));
+    try {
+      // A new name needs no rename: nobody trusts it before it has all bytes.
+      await createFile(to, payload, false);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      const tmp = this.#tmpName();
+      await createFile(tmp, payload, false);
+      await this.#replace(to, tmp);
+    }
+  }
+
+  /** Keeps a payload under a name that nothing refers to yet. */
+  async stage(
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): Promise<{ name: string; digest: string; size: number }> {
+    const name = crypto.randomUUID();
+    const path = join(this.stagedPath, name);
+    return { name, ...await createFileFrom(path, chunks, this.#sync) };
+  }
+
+  /** Waits until the names of staged payloads are on the disk. */
+  async syncStaged(): Promise<void> {
+    if (this.#sync) await syncDir(this.stagedPath);
+  }
+
+  /** Puts a staged payload in its place; false when it is not there any more. */
+  async placeStaged(txId: string, name: string): Promise<boolean> {
+    const from = join(this.stagedPath, name);
+    if (regularSize(from) === null) return false;
+    const to = join(this.basePath, fileName(txId));
+    makeWay(to);
+    await renameFile(from, to);
+    return true;
+  }
+
+  /** The open staged payload; null when it is in its place by now. */
+  openStaged(name: string): { file: Deno.FsFile; size: number } | null {
+    return openRegular(join(this.stagedPath, name));
+  }
+
+  /** All bytes of a staged payload; null when it is in its place by now. */
+  async loadStaged(name: string): Promise<Uint8Array | null> {
+    return await readRegular(join(this.stagedPath, name));
+  }
+
+  /** Removes a staged payload that nothing came to refer to. */
+  unstage(name: string): void {
+    removeFileSync(join(this.stagedPath, name));
+  }
+
+  /**
+   * Removes the files of an id that no row refers to any more. Under the id's
+   * own name that is any file; under another name it might have, only one with
+   * the digest that its row had.
+   */
+  async discard(txId: string, digest: string): Promise<void> {
+    const [own, ...others] = fileNames(txId);
+    removeFileSync(join(this.basePath, own!));
+    for (const name of others) {
+      const path = join(this.basePath, name);
+      const bytes = await readRegular(path);
+      if (bytes && sha256HexSync(bytes) === digest) removeFileSync(path);
+    }
+  }
+
+  /** Waits until these payloads, or their absence, are on the disk. */
+  async sync(txIds: string[]): Promise<void> {
+    if (!this.#sync) return;
+    const pending = txIds.values();
+    const work = async () => {
+      for (const txId of pending) {
+        await syncFile(join(this.basePath, fileName(txId)));
+      }
+    };
+    await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));
+    await syncDir(this.basePath);
+  }
+
+  #tmpName(): string {
+    return join(this.tmpPath, crypto.randomUUID());
+  }
+
+  async #replace(path: string, tmp: string): Promise<void> {
+    try {
+      makeWay(path);
+      await renameFile(tmp, path);
+    } catch (error) {
+      removeFileSync(tmp);
+      throw error;
+    }
+  }
+}
+
+/**
+ * Where case does not count, a file of the older package may have the wanted
+ * name in other letters and so belong to another id (`A.bin` when `a` is
+ * saved). It moves to the name that its own id has here.
+ */
+function makeWay(path: string): void {
+  if (Deno.build.os !== "windows" && Deno.build.os !== "darwin") return;
+  let actual: string;
+  try {
+    actual = basename(Deno.realPathSync(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  const owner = txIdOfFile(actual);
+  if (actual === basename(path) || owner === null) return;
+  Deno.renameSync(path, join(path, "..", fileName(owner)));
+}

@@ -1,0 +1,172 @@
+/**
+ * Who may do what at the same time, over all processes that use a store.
+ *
+ * `.poh/lock`: writers hold it shared while they are open, repairs hold it
+ * exclusive. `.poh/commit.lock`: held for the moments in which one batch is
+ * committed and its files follow, so that rows and files change in one order;
+ * and around SQLite's checkpoints, since below 3.51.3 two processes that write
+ * and checkpoint one WAL at the same instant can corrupt it.
+ * `.poh/holders/`: a file for each open writer, locked while it lives, that
+ * says who it is. The operating system drops all of these with the process, so
+ * none can be stale.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { makeDir, removeFileSync } from "./durable_fs.ts";
+import { StoreBusyError, type StoreHolder } from "./errors.ts";
+
+/** How long a writer waits for a running repair before it gives up, in ms. */
+const PATIENCE = 5_000;
+
+/** The locks of one open writer. */
+export class StoreLocks {
+  readonly #dir: string;
+  readonly #store: Deno.FsFile;
+  readonly #commit: Deno.FsFile;
+  readonly #holder: { path: string; file: Deno.FsFile };
+
+  private constructor(
+    dir: string,
+    store: Deno.FsFile,
+    commit: Deno.FsFile,
+    holder: { path: string; file: Deno.FsFile },
+  ) {
+    this.#dir = dir;
+    this.#store = store;
+    this.#commit = commit;
+    this.#holder = holder;
+  }
+
+  /**
+   * Takes a writer's share of the store.
+   *
+   * @throws {StoreBusyError} If a repair holds it for longer than five seconds.
+   */
+  static async acquire(basePath: string): Promise<StoreLocks> {
+    const dir = join(basePath, ".poh");
+    await makeDir(join(dir, "holders"), false);
+    const store = openLockFile(join(dir, "lock"));
+    try {
+      await lockShared(store, dir);
+      const commit = openLockFile(join(dir, "commit.lock"));
+      return new StoreLocks(dir, store, commit, announce(dir));
+    } catch (error) {
+      store.close();
+      throw error;
+    }
+  }
+
+  /** Runs `work` while no other process commits or checkpoints. */
+  async whileCommitting<T>(work: () => T | Promise<T>): Promise<T> {
+    if (!this.#commit.tryLockSync(true)) await this.#commit.lock(true);
+    try {
+      return await work();
+    } finally {
+      this.#commit.unlockSync();
+    }
+  }
+
+  /**
+   * Runs `work` while nobody else has the store open for writing; null, and
+   * nothing run, when somebody has.
+   */
+  async whileAlone<T>(work: () => Promise<T>): Promise<{ value: T } | null> {
+    // Windows cannot turn a shared lock into an exclusive one.
+    this.#store.unlockSync();
+    const alone = this.#store.tryLockSync(true);
+    try {
+      return alone ? { value: await work() } : null;
+    } finally {
+      if (alone) this.#store.unlockSync();
+      await lockShared(this.#store, this.#dir);
+    }
+  }
+
+  /** The other writers. Removes the traces of those that died. */
+  others(): StoreHolder[] {
+    return holdersIn(this.#dir, this.#holder.path);
+  }
+
+  /** Gives everything back. */
+  release(): void {
+    this.#holder.file.close();
+    removeFileSync(this.#holder.path);
+    this.#commit.close();
+    this.#store.close();
+  }
+}
+
+/** Who has a store open for writing; changes nothing. */
+export function listHolders(basePath: string): StoreHolder[] {
+  return holdersIn(join(basePath, ".poh"), undefined, false);
+}
+
+function openLockFile(path: string): Deno.FsFile {
+  return Deno.openSync(path, { read: true, write: true, create: true });
+}
+
+async function lockShared(file: Deno.FsFile, dir: string): Promise<void> {
+  const deadline = Date.now() + PATIENCE;
+  while (!file.tryLockSync(false)) {
+    if (Date.now() > deadline) {
+      throw new StoreBusyError("The store is being repaired", holdersIn(dir));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function announce(dir: string): { path: string; file: Deno.FsFile } {
+  const path = join(dir, "holders", `${crypto.randomUUID()}.json`);
+  const file = Deno.openSync(path, { write: true, createNew: true });
+  const holder: StoreHolder = {
+    pid: Deno.pid,
+    host: hostname(),
+    since: new Date().toISOString(),
+  };
+  file.lockSync(false); // shared: Windows lets others read it then
+  file.writeSync(new TextEncoder().encode(JSON.stringify(holder)));
+  return { path, file };
+}
+
+function holdersIn(dir: string, except?: string, sweep = true): StoreHolder[] {
+  const holders: StoreHolder[] = [];
+  for (const name of namesIn(join(dir, "holders"))) {
+    const path = join(dir, "holders", name);
+    const holder = path === except ? null : readHolder(path, sweep);
+    if (holder) holders.push(holder);
+  }
+  return holders;
+}
+
+function namesIn(dir: string): string[] {
+  try {
+    return [...Deno.readDirSync(dir)].map((entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function readHolder(path: string, sweep: boolean): StoreHolder | null {
+  try {
+    using file = Deno.openSync(path, { read: true });
+    if (file.tryLockSync(true)) {
+      // Nobody holds it: its process is gone, or has not written it yet.
+      if (sweep && file.statSync().size > 0) removeFileSync(path);
+      return null;
+    }
+    return JSON.parse(Deno.readTextFileSync(path));
+  } catch {
+    return null; // just made, or just gone
+  }
+}
+
+function hostname(): string {
+  const { state } = Deno.permissions.querySync({
+    name: "sys",
+    kind: "hostname",
+  });
+  return state === "granted" ? Deno.hostname() : "";
+}

@@ -1,0 +1,152 @@
+/**
+ * How a store is opened and closed, and the parts that an open one has.
+ *
+ * @module
+ */
+
+import { dirname } from "@std/path";
+import { CommitQueue } from "./commit_queue.ts";
+import { makeDir } from "./durable_fs.ts";
+import { StoreNotFoundError } from "./errors.ts";
+import { FileStore } from "./file_store.ts";
+import { StoreLocks } from "./locks.ts";
+import { replay } from "./redo.ts";
+import type { DriverChoice } from "./sqlite_driver.ts";
+import { type RedoEntry, SqliteStore } from "./sqlite_store.ts";
+
+/** How to open a store. */
+export interface StorageOptions {
+  /**
+   * `"full"` (default): a resolved save survives power loss. `"relaxed"`: it
+   * survives the death of the process, not of the machine.
+   */
+  durability?: "full" | "relaxed";
+  /** Which SQLite binding; default `"auto"`. See {@linkcode DriverInfo}. */
+  driver?: DriverChoice;
+  /** Opens what is there, takes no lock, changes and creates nothing. */
+  readOnly?: boolean;
+  /** Whether to make the store where there is none; default true. */
+  create?: boolean;
+}
+
+/** The parts of an open store, for what works beneath the public API. */
+export interface OpenStore {
+  /** The payload files. */
+  files: FileStore;
+  /** The rows. */
+  rows: SqliteStore;
+  /** The locks and the queue of a writer; null when read-only. */
+  writer: StoreWriter | null;
+}
+
+/** What only a writer has. */
+export interface StoreWriter {
+  /** Its share of the store. */
+  locks: StoreLocks;
+  /** Through which all its changes go. */
+  queue: CommitQueue;
+}
+
+/** Opens the parts of a store. */
+export async function openStore(
+  basePath: string,
+  sqlitePath: string,
+  options: StorageOptions = {},
+): Promise<OpenStore> {
+  const { durability = "full", driver = "auto" } = options;
+  const sync = durability === "full";
+  const files = new FileStore(basePath, { sync });
+  if (options.readOnly) {
+    await requireStore(basePath, sqlitePath);
+    const rows = await SqliteStore.open(sqlitePath, { driver, readOnly: true });
+    try {
+      await rows.init();
+    } catch (error) {
+      await rows.close();
+      throw error;
+    }
+    return { files, rows, writer: null };
+  }
+  if (options.create === false) await requireStore(basePath, sqlitePath);
+  await files.init();
+  await makeDir(dirname(sqlitePath), sync);
+  const locks = await StoreLocks.acquire(basePath);
+  try {
+    const rows = await locks.whileCommitting(() =>
+      openRows(sqlitePath, driver, sync)
+    );
+    const store: OpenStore = {
+      files,
+      rows,
+      writer: { locks, queue: new CommitQueue(files, rows, locks, sync) },
+    };
+    try {
+      // What a crash left half-done. Other writers' entries are theirs.
+      if (rows.lastRedo() > 0) {
+        await locks.whileAlone(() => replay(files, rows));
+      }
+    } catch (error) {
+      await rows.close();
+      throw error;
+    }
+    return store;
+  } catch (error) {
+    locks.release();
+    throw error;
+  }
+}
+
+async function openRows(
+  path: string,
+  driver: DriverChoice,
+  sync: boolean,
+): Promise<SqliteStore> {
+  const rows = await SqliteStore.open(path, { driver, sync });
+  try {
+    await rows.init();
+    return rows;
+  } catch (error) {
+    await rows.close();
+    throw error;
+  }
+}
+
+/** Empties the log and lets go of an open store. */
+export async function closeStore(store: OpenStore): Promise<void> {
+  const { rows, writer } = store;
+  if (!writer) return await rows.close();
+  try {
+    await writer.queue.flush();
+  } finally {
+    try {
+      // Closing may checkpoint SQLite's log.
+      await writer.locks.whileCommitting(() => rows.close());
+    } finally {
+      writer.locks.release();
+    }
+  }
+}
+
+/** The change that deletes a transaction and its file. */
+export function removal(txId: string): RedoEntry {
+  return {
+    txId,
+    action: "remove",
+    storageHash: "",
+    payload: null,
+    staged: null,
+  };
+}
+
+async function requireStore(base: string, db: string): Promise<void> {
+  for (const path of [base, db]) {
+    try {
+      await Deno.stat(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) {
+        throw new StoreNotFoundError(path);
+      }
+      throw error;
+    }
+  }
+}

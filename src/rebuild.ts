@@ -1,0 +1,219 @@
+/**
+ * A new database in place of one that is lost or damaged: from what can still
+ * be read of the old one, and from the payload files for the rest. The old one
+ * is kept beside it.
+ *
+ * @module
+ */
+
+import { dirname, join } from "@std/path";
+import { crashPoint } from "./crash_points.ts";
+import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
+import { StoreBusyError } from "./errors.ts";
+import { FileStore } from "./file_store.ts";
+import { digestOf } from "./hash.ts";
+import { StoreLocks } from "./locks.ts";
+import type { StorageOptions } from "./open_store.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+import { nextTurn } from "./turn.ts";
+import type { TxInfo } from "./types.ts";
+
+/** Rows read or written at a time. */
+const PAGE = 256;
+
+/** What SQLite keeps beside a database file. */
+const COMPANIONS = ["", "-wal", "-shm", "-journal"];
+
+/**
+ * Makes the new database and puts it in place; the old files get the suffix
+ * `.damaged-<time>`. A crash leaves the old database, or both.
+ *
+ * @throws {StoreBusyError} If another process has the store open.
+ */
+export async function rebuildDatabase(
+  basePath: string,
+  sqlitePath: string,
+  options: StorageOptions,
+): Promise<void> {
+  const files = new FileStore(basePath);
+  await files.init();
+  const locks = await StoreLocks.acquire(basePath);
+  try {
+    const done = await locks.whileAlone(() =>
+      rebuild(files, sqlitePath, options)
+    );
+    if (!done) {
+      throw new StoreBusyError(
+        "The store is open elsewhere, nothing was repaired",
+        locks.others(),
+      );
+    }
+  } finally {
+    locks.release();
+  }
+}
+
+async function rebuild(
+  files: FileStore,
+  path: string,
+  options: StorageOptions,
+): Promise<void> {
+  const fresh = `${path}.rebuild`;
+  for (const suffix of COMPANIONS) removeFileSync(fresh + suffix);
+  const { driver = "auto" } = options;
+  const rows = await SqliteStore.open(fresh, { driver });
+  try {
+    await rows.init();
+    await salvage(files, path, rows, options);
+    await describeFiles(files, rows);
+  } finally {
+    await rows.close();
+  }
+  await syncFile(fresh);
+  crashPoint("database rebuilt");
+  await setAside(path);
+  crashPoint("database set aside");
+  await renameFile(fresh, path);
+  await syncDir(dirname(path));
+}
+
+/** The rows that the old database still gives, whatever their payloads are. */
+async function salvage(
+  files: FileStore,
+  path: string,
+  rows: SqliteStore,
+  options: StorageOptions,
+): Promise<void> {
+  const { driver = "auto" } = options;
+  let old: SqliteStore;
+  try {
+    old = await SqliteStore.open(path, { driver, readOnly: true });
+  } catch {
+    return; // nothing of it can be read
+  }
+  try {
+    await salvageRows(old, rows);
+    await salvageLog(old, files, rows);
+  } finally {
+    await old.close();
+  }
+}
+
+/**
+ * From both ends, since reading stops where the damage is; what lies between
+ * is asked for id by id, as far as the files tell the ids.
+ */
+async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
+  const keep = (page: TxInfo[]) =>
+    rows.transaction(() =>
+      page.filter(isPlausible).forEach((r) => rows.put(r))
+    );
+  await attempt(async () => {
+    await old.init();
+    let batch: TxInfo[] = [];
+    try {
+      for await (const info of old.iterate()) {
+        batch.push(info);
+        if (batch.length < PAGE) continue;
+        keep(batch);
+        batch = [];
+      }
+    } finally {
+      keep(batch);
+    }
+  });
+  await attempt(async () => {
+    for await (const info of old.iterateByRowid()) {
+      if (!rows.get(info.txId)) keep([info]);
+    }
+  });
+}
+
+/** Payloads that were committed but may not have reached their file. */
+async function salvageLog(
+  old: SqliteStore,
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<void> {
+  await attempt(async () => {
+    for (const { txId } of old.redoIds(0, Number.MAX_SAFE_INTEGER)) {
+      const entry = old.redoOf(txId);
+      if (entry?.action !== "put") continue;
+      const row = rows.get(txId);
+      if (row?.storageHash !== entry.storageHash) continue;
+      if ((await files.digest(txId))?.digest === row.storageHash) continue;
+      const payload = entry.payload ?? await files.loadStaged(entry.staged!);
+      if (!payload || await digestOf(payload) !== row.storageHash) continue;
+      await files.save(txId, payload);
+    }
+  });
+}
+
+/** Rows for the payload files that have none yet. */
+async function describeFiles(
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<void> {
+  let batch: TxInfo[] = [];
+  const keep = () => {
+    rows.transaction(() => batch.forEach((info) => rows.put(info)));
+    batch = [];
+  };
+  for await (const { name, txId } of files.files()) {
+    if (rows.get(txId)) continue;
+    const path = join(files.basePath, name);
+    let found: { digest: string; size: number } | null;
+    try {
+      found = await files.digest(txId);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      continue; // unreadable: it stays where it is, an orphan for now
+    }
+    if (!found) continue;
+    const { mtime } = Deno.statSync(path);
+    batch.push({
+      txId,
+      holderId: "",
+      timestamp: (mtime?.getTime() ?? 0) / 1000,
+      storageHash: found.digest,
+      size: found.size,
+    });
+    if (batch.length === PAGE) keep();
+    await nextTurn();
+  }
+  keep();
+}
+
+/** A row that damage has not made nonsense of. */
+function isPlausible(info: TxInfo): boolean {
+  return typeof info.txId === "string" && info.txId !== "" &&
+    /^[0-9a-f]{64}$/.test(info.storageHash) &&
+    typeof info.holderId === "string" && Number.isFinite(info.timestamp);
+}
+
+async function attempt(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    // As far as it went: the rest cannot be read.
+  }
+}
+
+/**
+ * The database is copied before its journal goes: at no moment is there less
+ * than there was.
+ */
+async function setAside(path: string): Promise<void> {
+  const stamp = new Date().toISOString().replace(/[:.]/g, "-");
+  for (const suffix of COMPANIONS) {
+    try {
+      await Deno.copyFile(path + suffix, `${path}.damaged-${stamp}${suffix}`);
+      await syncFile(`${path}.damaged-${stamp}${suffix}`);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  await syncDir(dirname(path));
+  for (const suffix of COMPANIONS.slice(1)) removeFileSync(path + suffix);
+}

@@ -1,0 +1,778 @@
+/**
+ * Verification and repair. `verify` reads and reports; `recover` is the same
+ * walk with repairs, under the exclusive lock. Only proven damage is acted on,
+ * and what is taken out of service is kept in quarantine.
+ *
+ * @module
+ */
+
+import { join, relative, resolve } from "@std/path";
+import { crashPoint } from "./crash_points.ts";
+import {
+  makeDir,
+  regularSize,
+  removeFileSync,
+  renameFile,
+  syncDir,
+} from "./durable_fs.ts";
+import {
+  InvalidTxIdError,
+  MetadataDamagedError,
+  StoreBusyError,
+} from "./errors.ts";
+import { fileName } from "./key.ts";
+import { listHolders } from "./locks.ts";
+import { writeNote } from "./quarantine.ts";
+import { rebuildDatabase } from "./rebuild.ts";
+import { hasFollowed, payloadInLog, quarantinePath, replay } from "./redo.ts";
+import {
+  addFinding,
+  emptyReport,
+  type Finding,
+  type StoreReport,
+} from "./report.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+  removal,
+  type StorageOptions,
+} from "./open_store.ts";
+import { nextTurn } from "./turn.ts";
+import type { TxFilter, TxInfo } from "./types.ts";
+
+/** Rows or files looked at between two cursors. */
+const PAGE = 256;
+
+/** How long the walk goes on before others have their turn, in ms. */
+const LONGEST_STRETCH = 4;
+
+/** Times a row is looked at again when a writer changes it meanwhile. */
+const ATTEMPTS = 5;
+
+/** How far a check has got. */
+export interface Progress {
+  /** The step under way. */
+  step: string;
+  /** Things looked at in this step. */
+  done: number;
+  /** Things there are, or null when that is not known. */
+  total: number | null;
+  /** Bytes read in this step. */
+  bytes: number;
+}
+
+/** What both `verify` and `recover` take. */
+export interface CheckOptions {
+  /** Stops the check between two transactions; what was done stays done. */
+  signal?: AbortSignal;
+  /** Told of every finding. */
+  onFinding?: (finding: Finding) => void;
+  /** Told now and then how far the check has got. */
+  onProgress?: (progress: Progress) => void;
+  /** Told of every transaction that is sound. */
+  onSound?: (txId: string) => void;
+}
+
+/** How to verify. Any of the first four limits the check to payloads of rows. */
+export interface VerifyOptions extends CheckOptions {
+  /** Only these transactions. */
+  filter?: TxFilter;
+  /** Only a random share of them, above 0 and up to 1. */
+  sample?: number;
+  /** Only ids after this: a {@linkcode StoreReport.cursor}. */
+  after?: string;
+  /** At most so many transactions. */
+  limit?: number;
+}
+
+/** How to recover. */
+export interface RecoverOptions extends CheckOptions {
+  /** Only tell what would be done; needs no lock. */
+  dryRun?: boolean;
+  /** Delete what is damaged instead of keeping it in quarantine. */
+  purge?: boolean;
+  /** What to do with payload files without a row; default `"keep"`. */
+  orphans?: "keep" | "adopt" | "quarantine";
+  /**
+   * Make a new database from the payload files, and from what can still be
+   * read of the old one, when it is lost or damaged.
+   */
+  rebuild?: boolean;
+}
+
+/**
+ * Opens a store, verifies it, repairs what is proven to be damaged, closes it:
+ * the start-up call of a service.
+ *
+ * Needs `--allow-read` and `--allow-write` for the base directory and the
+ * database's directory.
+ *
+ * @returns What was found and done. Damage to the database itself is reported,
+ * not thrown.
+ * @throws {StoreBusyError} If another process has the store open; nothing was
+ * repaired.
+ *
+ * @example Usage
+ * ```ts
+ * import { performRecovery } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * const report = await performRecovery(base, `${base}/poh.db`);
+ * assertEquals(report.sound, 0);
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ */
+export async function performRecovery(
+  basePath: string,
+  sqlitePath: string,
+  options: StorageOptions & RecoverOptions = {},
+): Promise<StoreReport> {
+  const base = resolve(basePath), db = resolve(sqlitePath);
+  const first = await recoverOnce(base, db, options);
+  const isDamaged = first.counts["metadata-damaged"] > 0;
+  if (!isDamaged || !options.rebuild || options.dryRun) return first;
+  await rebuildDatabase(base, db, options);
+  const second = await recoverOnce(base, db, options);
+  for (const finding of first.findings) {
+    if (finding.kind !== "metadata-damaged") continue;
+    addFinding(second, { ...finding, action: "rebuilt" });
+  }
+  return second;
+}
+
+async function recoverOnce(
+  base: string,
+  db: string,
+  options: StorageOptions & RecoverOptions,
+): Promise<StoreReport> {
+  const readOnly = options.dryRun ?? false;
+  if (options.rebuild && isLost(base, db)) {
+    return damagedDatabase(base, db, "the database is missing", options);
+  }
+  let store: OpenStore;
+  try {
+    store = await openStore(base, db, { ...options, readOnly });
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    return damagedDatabase(base, db, error.message, options);
+  }
+  try {
+    return await recoverStore(store, options);
+  } finally {
+    await closeStore(store);
+  }
+}
+
+/** A base that has payloads had a database once. */
+function isLost(base: string, db: string): boolean {
+  try {
+    Deno.statSync(db);
+    return false;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  try {
+    return [...Deno.readDirSync(base)].some(({ name }) =>
+      name.endsWith(".bin")
+    );
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function damagedDatabase(
+  base: string,
+  db: string,
+  detail: string,
+  options: RecoverOptions,
+): StoreReport {
+  const report = emptyReport(base, db, null, options.dryRun ?? false);
+  const finding: Finding = {
+    kind: "metadata-damaged",
+    txId: null,
+    file: relative(base, db),
+    expected: null,
+    found: null,
+    detail,
+    action: options.rebuild && options.dryRun ? "rebuilt" : "none",
+  };
+  addFinding(report, finding);
+  options.onFinding?.(finding);
+  return report;
+}
+
+/**
+ * Opens a store read-only, verifies it, closes it. Creates and changes nothing.
+ * Needs `--allow-read` for the base directory and the database.
+ */
+export async function verifyStore(
+  basePath: string,
+  sqlitePath: string,
+  options: StorageOptions & VerifyOptions = {},
+): Promise<StoreReport> {
+  const base = resolve(basePath), db = resolve(sqlitePath);
+  let store: OpenStore;
+  try {
+    store = await openStore(base, db, { ...options, readOnly: true });
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    return damagedDatabase(base, db, error.message, options);
+  }
+  try {
+    return await verifyRows(store, options);
+  } finally {
+    await closeStore(store);
+  }
+}
+
+/** Verifies an open store. */
+export async function verifyRows(
+  store: OpenStore,
+  options: VerifyOptions,
+): Promise<StoreReport> {
+  return await new Check(store, options, null).run();
+}
+
+/** Verifies and repairs an open store. */
+export async function recoverStore(
+  store: OpenStore,
+  options: RecoverOptions,
+): Promise<StoreReport> {
+  if (options.dryRun) return await new Check(store, options, options).run();
+  const { locks, queue } = store.writer!;
+  await queue.flush();
+  const done = await locks.whileAlone(() =>
+    new Check(store, options, options).run()
+  );
+  if (!done) {
+    throw new StoreBusyError(
+      "The store is open elsewhere, nothing was repaired",
+      locks.others(),
+    );
+  }
+  return done.value;
+}
+
+/** One walk over a store. */
+class Check {
+  readonly #store: OpenStore;
+  readonly #options: VerifyOptions;
+  /** What to do about findings; null: only tell them. */
+  readonly #repair: RecoverOptions | null;
+  readonly #report: StoreReport;
+  #turn = performance.now();
+
+  constructor(
+    store: OpenStore,
+    options: VerifyOptions,
+    repair: RecoverOptions | null,
+  ) {
+    this.#store = store;
+    this.#options = options;
+    this.#repair = repair;
+    this.#report = emptyReport(
+      store.files.basePath,
+      store.rows.path,
+      store.rows.driver,
+      repair?.dryRun ?? false,
+    );
+  }
+
+  /** Whether repairs are carried out, not only told. */
+  get #acts(): boolean {
+    return this.#repair !== null && !this.#repair.dryRun;
+  }
+
+  async run(): Promise<StoreReport> {
+    const { filter, sample, after, limit } = this.#options;
+    const isPartial = filter !== undefined || sample !== undefined ||
+      after !== undefined || limit !== undefined;
+    const steps: [string, (step: Step) => Promise<void>][] = isPartial
+      ? [["payloads", (step) => this.#payloads(step)]]
+      : [
+        ["database", (step) => this.#database(step)],
+        ["redo log", (step) => this.#redoLog(step)],
+        ["payloads", (step) => this.#payloads(step)],
+        ["files", (step) => this.#files(step)],
+        ["leftovers", (step) => this.#leftovers(step)],
+      ];
+    for (const [name, work] of steps) {
+      const step = new Step(name, this.#options.onProgress);
+      await work(step);
+      this.#report.steps.push(step.result());
+      // What a damaged database says proves nothing about the payloads.
+      const isUseless = this.#report.counts["metadata-damaged"] > 0 &&
+        this.#repair !== null;
+      if (isUseless || this.#report.interrupted) break;
+    }
+    return this.#report;
+  }
+
+  // --- steps ------------------------------------------------------------------
+
+  // deno-lint-ignore require-await -- steps are asynchronous
+  async #database(step: Step): Promise<void> {
+    for (const line of this.#store.rows.checkIntegrity()) {
+      this.#tell({
+        kind: "metadata-damaged",
+        file: relative(this.#report.base, this.#report.db),
+        detail: line,
+        action: this.#repair?.rebuild && this.#repair.dryRun
+          ? "rebuilt"
+          : "none",
+      });
+    }
+    step.add(1, 0);
+  }
+
+  async #redoLog(step: Step): Promise<void> {
+    const { files, rows } = this.#store;
+    if (this.#acts) {
+      await replay(files, rows, ({ txId, action, outcome }) => {
+        step.add(1, 0);
+        if (outcome !== "done") this.#unfinished(txId, action, outcome);
+      });
+      return;
+    }
+    // Beside a live writer its entries are the normal course of things.
+    if (listHolders(files.basePath).length > 0) return;
+    for (let seq = 0;;) {
+      const page = rows.redoIds(seq, PAGE);
+      for (const { txId } of page) {
+        const entry = rows.redoOf(txId);
+        if (!entry) continue;
+        step.add(1, 0);
+        const row = rows.get(txId);
+        const isVoid = entry.action === "put"
+          ? row?.storageHash !== entry.storageHash
+          : row !== null;
+        if (isVoid) this.#unfinished(txId, entry.action, "void");
+        else if (!await hasFollowed(entry, files)) {
+          this.#unfinished(txId, entry.action, "finished");
+        }
+        await this.#giveWay();
+      }
+      if (page.length < PAGE) return;
+      seq = page.at(-1)!.seq;
+    }
+  }
+
+  #unfinished(
+    txId: string,
+    action: string,
+    outcome: "finished" | "void",
+  ): void {
+    this.#tell({
+      kind: "unfinished",
+      txId,
+      detail: outcome === "void"
+        ? "a crash left a change that another one has overtaken"
+        : `a crash left a change half-done: ${action} of its payload file`,
+      action: this.#repair === null
+        ? "none"
+        : outcome === "void"
+        ? "dropped"
+        : "finished",
+    });
+  }
+
+  async #payloads(step: Step): Promise<void> {
+    const { rows } = this.#store;
+    const { filter = {}, sample = 1, signal } = this.#options;
+    let left = this.#options.limit ?? filter.limit ?? Infinity;
+    let after = this.#options.after ?? filter.after;
+    const scope = { ...filter, ...(after !== undefined && { after }) };
+    step.total = sample === 1 ? Math.min(left, await rows.count(scope)) : null;
+    while (left > 0) {
+      const page = rows.page({
+        ...filter,
+        ...(after !== undefined && { after }),
+        limit: Math.min(left, PAGE),
+      });
+      for (const info of page) {
+        if (signal?.aborted) {
+          this.#report.interrupted = true;
+          this.#report.cursor = after ?? null;
+          return;
+        }
+        if (sample === 1 || Math.random() < sample) {
+          await this.#transaction(info, step);
+          await this.#giveWay();
+        }
+        after = info.txId;
+      }
+      left -= page.length;
+      if (page.length < PAGE) {
+        if (left === 0 && page.length > 0) this.#report.cursor = after ?? null;
+        return;
+      }
+    }
+    this.#report.cursor = after ?? null;
+  }
+
+  async #transaction(info: TxInfo, step: Step): Promise<void> {
+    const verdict = await this.#judge(info);
+    if (verdict === null) return; // deleted meanwhile
+    this.#report.checked++;
+    this.#report.bytes += verdict.size;
+    step.add(1, verdict.size);
+    if (verdict.kind === "sound") {
+      this.#report.sound++;
+      this.#options.onSound?.(info.txId);
+      return;
+    }
+    await this.#onDamage(info, verdict);
+  }
+
+  /** Holds one row against its payload; null when the row is gone by now. */
+  async #judge(seen: TxInfo): Promise<Verdict | null> {
+    const { files, rows } = this.#store;
+    let info: TxInfo | null = seen;
+    let before: string | null | undefined;
+    for (let attempt = 1; info !== null; attempt++) {
+      let found: { digest: string; size: number } | null;
+      try {
+        found = await files.digest(info.txId);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        if (!(error instanceof InvalidTxIdError)) return unreadable(error);
+        found = null; // no file can have this id's name
+      }
+      const size = found?.size ?? 0;
+      if (found?.digest === info.storageHash) {
+        return info.size === -1 || info.size === size
+          ? { kind: "sound", size }
+          : { kind: "size-mismatch", size, found: found.digest };
+      }
+      if (await payloadInLog(info, files, rows)) return { kind: "sound", size };
+      const now = rows.get(info.txId);
+      const digest = found?.digest ?? null;
+      const isSame = now?.storageHash === info.storageHash;
+      // Damage is what two readings agree on.
+      if (isSame && before === digest) {
+        return digest === null
+          ? { kind: "payload-missing", size, found: null }
+          : { kind: "payload-corrupt", size, found: digest };
+      }
+      if (attempt === ATTEMPTS) {
+        return unreadable(new Error("it does not read the same twice"));
+      }
+      before = isSame ? digest : undefined;
+      info = now;
+    }
+    return null;
+  }
+
+  async #onDamage(
+    info: TxInfo,
+    verdict: Exclude<Verdict, { kind: "sound" }>,
+  ): Promise<void> {
+    const file = this.#fileOf(info.txId);
+    const base = {
+      kind: verdict.kind,
+      txId: info.txId,
+      file,
+      expected: info.storageHash,
+      found: verdict.found,
+      detail: describe(verdict, info),
+    };
+    if (verdict.kind === "unreadable") return this.#tell(base);
+    if (verdict.kind === "size-mismatch") {
+      if (this.#acts) {
+        const { rows } = this.#store;
+        rows.transaction(() => rows.put({ ...info, size: verdict.size }));
+        this.#report.sound++;
+        this.#options.onSound?.(info.txId);
+      }
+      return this.#tell({
+        ...base,
+        action: this.#repair ? "corrected" : "none",
+      });
+    }
+    if (this.#acts) {
+      await this.#takeOut(info, verdict.kind, verdict.found, file);
+    }
+    const action = this.#repair?.purge ? "purged" : "quarantined";
+    this.#tell({ ...base, action: this.#repair ? action : "none" });
+  }
+
+  /** The note first, then the row with an entry for the file, then the file. */
+  async #takeOut(
+    info: TxInfo,
+    reason: "payload-missing" | "payload-corrupt",
+    found: string | null,
+    file: string | null,
+  ): Promise<void> {
+    const { queue } = this.#store.writer!;
+    const { txId, storageHash } = info;
+    if (this.#repair!.purge) {
+      await queue.submit({ info: null, entry: removal(txId) });
+      return;
+    }
+    const name = await writeNote(this.#report.base, file, {
+      txId,
+      reason,
+      at: new Date().toISOString(),
+      expected: storageHash,
+      found,
+      row: info,
+    });
+    crashPoint("note written");
+    await queue.submit({
+      info: null,
+      entry: {
+        ...removal(txId),
+        action: "quarantine",
+        staged: `${name}.bin`,
+      },
+    });
+  }
+
+  async #files(step: Step): Promise<void> {
+    let batch: { name: string; txId: string }[] = [];
+    for await (const file of this.#store.files.files()) {
+      batch.push(file);
+      if (batch.length < PAGE) continue;
+      await this.#orphansIn(batch, step);
+      if (this.#report.interrupted) return;
+      batch = [];
+    }
+    await this.#orphansIn(batch, step);
+  }
+
+  async #orphansIn(
+    batch: { name: string; txId: string }[],
+    step: Step,
+  ): Promise<void> {
+    const { files, rows } = this.#store;
+    const known = rows.known(batch.map(({ txId }) => txId));
+    for (const { name, txId } of batch) {
+      if (this.#options.signal?.aborted) {
+        this.#report.interrupted = true;
+        return;
+      }
+      step.add(1, 0);
+      try {
+        const isUsed = known.has(txId) && files.find(txId) === name;
+        if (isUsed || rows.redoOf(txId)) continue;
+        const size = regularSize(join(files.basePath, name));
+        if (size !== null) await this.#orphan(name, txId, known.has(txId));
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        if (known.has(txId)) continue; // told with its row
+        this.#tell({
+          kind: "unreadable",
+          txId,
+          file: name,
+          detail: (error as Error).message,
+        });
+      }
+      await this.#giveWay();
+    }
+  }
+
+  async #orphan(
+    name: string,
+    txId: string,
+    isSuperseded: boolean,
+  ): Promise<void> {
+    const choice = this.#repair?.orphans ?? "keep";
+    const finding = {
+      kind: "orphan-payload" as const,
+      txId,
+      file: name,
+      detail: isSuperseded
+        ? "another file holds the payload of this transaction"
+        : "a payload file that no row refers to",
+    };
+    if (!this.#repair || choice === "keep") return this.#tell(finding);
+    const path = join(this.#report.base, name);
+    if (choice === "adopt" && !isSuperseded) {
+      const found = await this.#store.files.digest(txId);
+      if (!found) return;
+      if (this.#acts) this.#adopt(txId, path, found);
+      return this.#tell({
+        ...finding,
+        found: found.digest,
+        action: "adopted",
+      });
+    }
+    if (choice === "adopt") return this.#tell(finding);
+    if (this.#acts) await this.#moveOrphan(name, txId, path);
+    this.#tell({ ...finding, action: "quarantined" });
+  }
+
+  #adopt(
+    txId: string,
+    path: string,
+    found: { digest: string; size: number },
+  ): void {
+    const { rows } = this.#store;
+    rows.transaction(() =>
+      rows.put({
+        txId,
+        holderId: "",
+        timestamp: modifiedAt(path),
+        storageHash: found.digest,
+        size: found.size,
+      })
+    );
+    this.#report.sound++;
+    this.#options.onSound?.(txId);
+  }
+
+  async #moveOrphan(name: string, txId: string, path: string): Promise<void> {
+    const base = this.#report.base;
+    const found = await this.#store.files.digest(txId);
+    const caseName = await writeNote(base, name, {
+      txId,
+      reason: "orphan-payload",
+      at: new Date().toISOString(),
+      expected: null,
+      found: found?.digest ?? null,
+      row: null,
+    });
+    const quarantine = quarantinePath(base);
+    await makeDir(quarantine, true);
+    await renameFile(path, join(quarantine, `${caseName}.bin`));
+    await syncDir(quarantine);
+    await syncDir(base);
+    crashPoint("orphan moved");
+  }
+
+  async #leftovers(step: Step): Promise<void> {
+    const { files, rows } = this.#store;
+    // Beside a live writer they are files that it is writing.
+    const isAlone = this.#acts || listHolders(files.basePath).length === 0;
+    if (!isAlone) return;
+    const staged = rows.stagedNames();
+    for (const dir of [files.tmpPath, files.stagedPath]) {
+      for (const name of await namesIn(dir)) {
+        step.add(1, 0);
+        if (staged.has(name)) continue;
+        if (this.#acts) {
+          removeFileSync(join(dir, name));
+          crashPoint("leftover removed");
+        }
+        this.#tell({
+          kind: "leftover-temp",
+          file: relative(files.basePath, join(dir, name)),
+          detail: "a half-written file that nothing refers to",
+          action: this.#repair ? "removed" : "none",
+        });
+      }
+    }
+  }
+
+  // --- help -------------------------------------------------------------------
+
+  #tell(finding: Partial<Finding> & Pick<Finding, "kind" | "detail">): void {
+    const whole: Finding = {
+      txId: null,
+      file: null,
+      expected: null,
+      found: null,
+      action: "none",
+      ...finding,
+    };
+    addFinding(this.#report, whole);
+    this.#options.onFinding?.(whole);
+  }
+
+  #fileOf(txId: string): string | null {
+    try {
+      return this.#store.files.find(txId) ?? fileName(txId);
+    } catch (error) {
+      if (error instanceof InvalidTxIdError) return null;
+      return fileName(txId);
+    }
+  }
+
+  async #giveWay(): Promise<void> {
+    if (performance.now() - this.#turn < LONGEST_STRETCH) return;
+    await nextTurn();
+    this.#turn = performance.now();
+  }
+}
+
+type Verdict =
+  | { kind: "sound"; size: number }
+  | {
+    kind: "size-mismatch" | "payload-missing" | "payload-corrupt";
+    size: number;
+    found: string | null;
+  }
+  | { kind: "unreadable"; size: number; found: null; reason: string };
+
+function unreadable(error: unknown): Verdict {
+  const reason = (error as Error).message;
+  return { kind: "unreadable", size: 0, found: null, reason };
+}
+
+function describe(
+  verdict: Exclude<Verdict, { kind: "sound" }>,
+  info: TxInfo,
+): string {
+  switch (verdict.kind) {
+    case "payload-missing":
+      return "its payload file is missing";
+    case "payload-corrupt":
+      return "its payload does not have the digest that its row promises";
+    case "size-mismatch":
+      return `its payload is sound and has ${verdict.size} bytes, its row says ${info.size}`;
+    case "unreadable":
+      return `its payload cannot be read: ${verdict.reason}`;
+  }
+}
+
+/** The time of a step and what it went through. */
+class Step {
+  total: number | null = null;
+  readonly #name: string;
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
+  readonly #start = performance.now();
+  #count = 0;
+  #bytes = 0;
+
+  constructor(name: string, onProgress?: (progress: Progress) => void) {
+    this.#name = name;
+    this.#onProgress = onProgress;
+  }
+
+  add(count: number, bytes: number): void {
+    this.#count += count;
+    this.#bytes += bytes;
+    this.#onProgress?.({
+      step: this.#name,
+      done: this.#count,
+      total: this.total,
+      bytes: this.#bytes,
+    });
+  }
+
+  result(): StoreReport["steps"][number] {
+    return {
+      name: this.#name,
+      count: this.#count,
+      bytes: this.#bytes,
+      ms: Math.round(performance.now() - this.#start),
+    };
+  }
+}
+
+function modifiedAt(path: string): number {
+  const { mtime } = Deno.statSync(path);
+  return (mtime?.getTime() ?? 0) / 1000;
+}
+
+async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(dir), (entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}

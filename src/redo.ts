@@ -1,0 +1,152 @@
+/**
+ * The redo log: how payload files follow the rows.
+ *
+ * The database is the truth. A change is one SQLite transaction that holds the
+ * row and a redo entry with everything the file needs; that commit is the
+ * moment from which the change survives. Then the file is written, without
+ * waiting for the disk. A checkpoint waits for many files at once and drops
+ * their entries. After a crash the entries that are left are carried out
+ * again; doing so twice does no harm.
+ *
+ * Hence: a committed row refers only to bytes that are durable, in the log or
+ * in the file; a replacement is old or new, whole, at every moment; an entry
+ * whose row has changed since is void.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { crashPoint } from "./crash_points.ts";
+import { makeDir, renameFile, syncDir } from "./durable_fs.ts";
+import type { FileStore } from "./file_store.ts";
+import { digestOf } from "./hash.ts";
+import type {
+  RedoEntry,
+  SqliteStore,
+  StoredRedoEntry,
+} from "./sqlite_store.ts";
+import type { TxInfo } from "./types.ts";
+
+/** Entries replayed between two syncs. */
+const PAGE = 64;
+
+/** The directory for what is out of service. */
+export function quarantinePath(basePath: string): string {
+  return join(basePath, ".poh", "quarantine");
+}
+
+/** Makes a file follow its row. The disk may still lag behind. */
+export async function carryOut(
+  entry: RedoEntry,
+  files: FileStore,
+): Promise<void> {
+  switch (entry.action) {
+    case "put":
+      if (entry.payload) await files.place(entry.txId, entry.payload);
+      else await files.placeStaged(entry.txId, entry.staged!);
+      return crashPoint("file written");
+    case "remove":
+      await files.discard(entry.txId, entry.storageHash);
+      return crashPoint("file removed");
+    case "quarantine":
+      await setAside(entry, files);
+      return crashPoint("file quarantined");
+  }
+}
+
+async function setAside(entry: RedoEntry, files: FileStore): Promise<void> {
+  const name = files.find(entry.txId);
+  if (name === null) return;
+  const quarantine = quarantinePath(files.basePath);
+  await makeDir(quarantine, true);
+  await renameFile(
+    join(files.basePath, name),
+    join(quarantine, entry.staged!),
+  );
+  await syncDir(quarantine);
+}
+
+/** What became of a redo entry that was found after a crash. */
+export interface Replayed {
+  /** Which file it was about. */
+  txId: string;
+  /** What the entry asked for. */
+  action: RedoEntry["action"];
+  /**
+   * `done`: the file had followed already; `finished`: it does now; `void`: the
+   * row has changed since.
+   */
+  outcome: "done" | "finished" | "void";
+}
+
+/**
+ * Carries out every entry that is left in the log, and empties it. Only while
+ * nobody else writes: the entries of a live writer are its own business.
+ */
+export async function replay(
+  files: FileStore,
+  rows: SqliteStore,
+  onEntry: (replayed: Replayed) => void = () => {},
+): Promise<void> {
+  for (let seq = 0;;) {
+    const page = rows.redoIds(seq, PAGE);
+    if (page.length === 0) return;
+    for (const { txId } of page) {
+      const entry = rows.redoOf(txId);
+      if (!entry) continue;
+      const outcome = await replayOne(entry, files, rows);
+      onEntry({ txId, action: entry.action, outcome });
+      crashPoint("entry replayed");
+    }
+    await files.sync(page.map(({ txId }) => txId));
+    rows.transaction(() => page.forEach((entry) => rows.dropRedo(entry.seq)));
+    seq = page.at(-1)!.seq;
+  }
+}
+
+async function replayOne(
+  entry: StoredRedoEntry,
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<Replayed["outcome"]> {
+  if (isVoid(entry, rows)) return "void";
+  if (await hasFollowed(entry, files)) return "done";
+  await carryOut(entry, files);
+  return "finished";
+}
+
+/** The other Python package changes rows without knowing of the log. */
+function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
+  const row = rows.get(entry.txId);
+  return entry.action === "put"
+    ? row?.storageHash !== entry.storageHash
+    : row !== null;
+}
+
+/** Whether a file is as its entry wants it. */
+export async function hasFollowed(
+  entry: RedoEntry,
+  files: FileStore,
+): Promise<boolean> {
+  if (entry.action !== "put") return files.find(entry.txId) === null;
+  const found = await files.digest(entry.txId);
+  return found?.digest === entry.storageHash;
+}
+
+/**
+ * The payload that a row refers to, if the log still has it. Not for routine
+ * use: a staged payload is read whole.
+ */
+export async function payloadInLog(
+  info: TxInfo,
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<Uint8Array | null> {
+  const entry = rows.redoOf(info.txId);
+  if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
+    return null;
+  }
+  const payload = entry.payload ?? await files.loadStaged(entry.staged!);
+  const isWhole = payload && await digestOf(payload) === info.storageHash;
+  return isWhole ? payload : null;
+}

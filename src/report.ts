@@ -1,0 +1,153 @@
+/**
+ * What `verify` and `recover` found, and what was done about it.
+ *
+ * @module
+ */
+
+import type { DriverInfo } from "./sqlite_driver.ts";
+
+/** Everything that can be found. */
+export const FINDING_KINDS = [
+  /** A row without its payload file. */
+  "payload-missing",
+  /** A payload whose digest is not the row's. */
+  "payload-corrupt",
+  /** A sound payload whose row has another size. */
+  "size-mismatch",
+  /** A change that a crash left half-done; its redo entry can finish it. */
+  "unfinished",
+  /** A payload file without a row. */
+  "orphan-payload",
+  /** A half-written file that nothing refers to. */
+  "leftover-temp",
+  /** The system would not give a file: says nothing about damage. */
+  "unreadable",
+  /** SQLite finds the database itself damaged. */
+  "metadata-damaged",
+] as const;
+
+/** What is wrong. */
+export type FindingKind = typeof FINDING_KINDS[number];
+
+/** What was done about it, or would be in a dry run. */
+export type FindingAction =
+  | "none"
+  | "quarantined"
+  | "purged"
+  | "finished"
+  | "dropped"
+  | "removed"
+  | "adopted"
+  | "corrected"
+  | "rebuilt";
+
+/** One thing that is wrong. */
+export interface Finding {
+  /** What is wrong. */
+  kind: FindingKind;
+  /** The transaction, or null when it is not about one. */
+  txId: string | null;
+  /** Path of the file, relative to the base where it is below it; or null. */
+  file: string | null;
+  /** SHA-256 that the row promises, in hex, or null. */
+  expected: string | null;
+  /** SHA-256 of what is there, in hex, or null. */
+  found: string | null;
+  /** The same in words. */
+  detail: string;
+  /** What was done, or would be in a dry run. */
+  action: FindingAction;
+}
+
+/** One step of a check, as far as it got. */
+export interface ReportStep {
+  /** `database`, `redo log`, `payloads`, `files` or `leftovers`. */
+  name: string;
+  /** Things looked at. */
+  count: number;
+  /** Bytes read. */
+  bytes: number;
+  /** Time taken, in milliseconds. */
+  ms: number;
+}
+
+/** The whole outcome. */
+export interface StoreReport {
+  /** The payload directory. */
+  base: string;
+  /** The database file. */
+  db: string;
+  /** Which SQLite binding served; null when the database could not be opened. */
+  driver: DriverInfo | null;
+  /** Whether repairs were only told. */
+  dryRun: boolean;
+  /** Transactions found sound. */
+  sound: number;
+  /** Transactions looked at. */
+  checked: number;
+  /** Payload bytes read. */
+  bytes: number;
+  /** How many of each kind were found. */
+  counts: Record<FindingKind, number>;
+  /** The findings, the first {@linkcode MAX_FINDINGS} of them. */
+  findings: Finding[];
+  /** The steps taken. */
+  steps: ReportStep[];
+  /** Whether there is damage: lost, altered or unreadable-as-a-database data. */
+  damaged: boolean;
+  /** Findings acted on. */
+  repaired: number;
+  /** Where a limited or interrupted check stopped: the next one's `after`. */
+  cursor: string | null;
+  /** Whether the check was stopped before its end. */
+  interrupted: boolean;
+}
+
+/** More findings than these are counted, and told to `onFinding`, but not kept. */
+export const MAX_FINDINGS = 1_000;
+
+/** What counts as damage: the rest is untidy, or unknown. */
+const DAMAGE: ReadonlySet<FindingKind> = new Set([
+  "payload-missing",
+  "payload-corrupt",
+  "size-mismatch",
+  "metadata-damaged",
+]);
+
+/** A report with nothing in it yet. */
+export function emptyReport(
+  base: string,
+  db: string,
+  driver: DriverInfo | null,
+  dryRun: boolean,
+): StoreReport {
+  return {
+    base,
+    db,
+    driver,
+    dryRun,
+    sound: 0,
+    checked: 0,
+    bytes: 0,
+    counts: Object.fromEntries(
+      FINDING_KINDS.map((kind) => [kind, 0]),
+    ) as Record<
+      FindingKind,
+      number
+    >,
+    findings: [],
+    steps: [],
+    damaged: false,
+    repaired: 0,
+    cursor: null,
+    interrupted: false,
+  };
+}
+
+/** Puts a finding into a report. */
+export function addFinding(report: StoreReport, finding: Finding): void {
+  report.counts[finding.kind]++;
+  if (report.findings.length < MAX_FINDINGS) report.findings.push(finding);
+  if (DAMAGE.has(finding.kind)) report.damaged = true;
+  if (finding.action !== "none") report.repaired++;
+}

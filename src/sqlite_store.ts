@@ -1,0 +1,649 @@
+/**
+ * Metadata in SQLite: schema, migrations, queries, and the redo log.
+ *
+ * The schema of version 0 is the older Python package's: `txs` with its first
+ * three columns. Opening a store for writing brings it to the newest version
+ * in one transaction; that package can go on using it afterwards.
+ *
+ * @module
+ */
+
+import {
+  InvalidTxError,
+  MetadataDamagedError,
+  PohStorageError,
+  StoreBusyError,
+  StoreNotFoundError,
+} from "./errors.ts";
+import {
+  type Connection,
+  type DriverChoice,
+  type DriverInfo,
+  isLocked,
+  isMalformed,
+  openSqlite,
+  reasonOf,
+  type SqlValue,
+  type Statement,
+} from "./sqlite_driver.ts";
+import type { MetadataStore } from "./store.ts";
+import { nextTurn } from "./turn.ts";
+import type { TxFilter, TxInfo } from "./types.ts";
+
+/** How long SQLite waits for another process's transaction, in ms. */
+const BUSY_TIMEOUT = 5_000;
+
+/** Rows fetched at a time by what goes through all of them. */
+const PAGE = 512;
+
+/**
+ * One step of a migration; `PRAGMA user_version` counts those done.
+ *
+ * 1: what the Python package's table lacks, indexes, and the redo log.
+ */
+const MIGRATIONS: ((db: Connection) => void)[] = [
+  (db) => {
+    db.exec(`CREATE TABLE IF NOT EXISTS txs (
+      tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp REAL NOT NULL)`);
+    const columns = columnsOf(db, "txs");
+    if (!columns.has("holder_id")) {
+      db.exec("ALTER TABLE txs ADD COLUMN holder_id TEXT NOT NULL DEFAULT ''");
+    }
+    if (!columns.has("size")) {
+      db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
+    }
+    db.exec("CREATE INDEX txs_by_time ON txs (timestamp, tx_id)");
+    db.exec("CREATE INDEX txs_by_holder ON txs (holder_id, timestamp, tx_id)");
+    // AUTOINCREMENT: a number is never given twice, so that "all up to here"
+    // cannot come to mean a younger entry.
+    db.exec(`CREATE TABLE redo (
+      seq INTEGER PRIMARY KEY AUTOINCREMENT,
+      tx_id TEXT NOT NULL UNIQUE,
+      writer TEXT NOT NULL,
+      action TEXT NOT NULL CHECK (action IN ('put', 'remove', 'quarantine')),
+      storage_hash TEXT NOT NULL,
+      payload BLOB,
+      staged TEXT)`);
+  },
+];
+
+/**
+ * A change to a payload file that follows from a committed row but may not be
+ * on the disk yet. The entry is committed with the row and goes once the file
+ * is durable; until then it can be carried out again.
+ */
+export interface RedoEntry {
+  /** Which file follows. */
+  txId: string;
+  /** Place the payload, remove the file, or move it into quarantine. */
+  action: "put" | "remove" | "quarantine";
+  /** The digest that the row has, or had. */
+  storageHash: string;
+  /** `put` of a small payload: its bytes. */
+  payload: Uint8Array | null;
+  /** `put`: a staged file's name; `quarantine`: the name the file is to get. */
+  staged: string | null;
+}
+
+/** A redo entry as found. */
+export interface StoredRedoEntry extends RedoEntry {
+  /** Position in the log. */
+  seq: number;
+}
+
+/** Options of {@linkcode SqliteStore.open}. */
+export interface SqliteStoreOptions {
+  /** Which binding; default `"auto"`. */
+  driver?: DriverChoice;
+  /** Whether a commit waits for the disk; default true. */
+  sync?: boolean;
+  /** Opens what is there, changes and creates nothing; default false. */
+  readOnly?: boolean;
+}
+
+/**
+ * Keeps the facts about transactions in a SQLite database.
+ *
+ * Needs `--allow-read` and `--allow-write` for the database file and the files
+ * SQLite puts beside it (`-wal`, `-shm`, `-journal`).
+ *
+ * @example Usage
+ * ```ts
+ * import { SqliteStore } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dir = await Deno.makeTempDir();
+ * await using store = await SqliteStore.open(`${dir}/poh.db`);
+ * await store.init();
+ * const info = {
+ *   txId: "a",
+ *   holderId: "alice",
+ *   timestamp: 1.5,
+ *   storageHash: "00".repeat(32),
+ *   size: 3,
+ * };
+ * await store.save(info);
+ * assertEquals(await store.load("a"), info);
+ * ```
+ */
+export class SqliteStore implements MetadataStore, AsyncDisposable {
+  /** The database file. */
+  readonly path: string;
+  /** Which binding serves. */
+  readonly driver: DriverInfo;
+  readonly #db: Connection;
+  readonly #readOnly: boolean;
+  readonly #statements = new Map<string, Statement>();
+  #columns = COLUMNS;
+  #closed = false;
+
+  private constructor(path: string, db: Connection, readOnly: boolean) {
+    this.path = path;
+    this.driver = db.driver;
+    this.#db = db;
+    this.#readOnly = readOnly;
+  }
+
+  /**
+   * Opens a database. Before the first use, call `init`.
+   *
+   * @throws {StoreNotFoundError} If `readOnly` is set and there is no database.
+   * @throws {MetadataDamagedError} If the file is no sound database.
+   */
+  static async open(
+    path: string,
+    options: SqliteStoreOptions = {},
+  ): Promise<SqliteStore> {
+    const { driver = "auto", sync = true, readOnly = false } = options;
+    if (readOnly) await requireFile(path);
+    const db = await translated(path, () => openSqlite(path, driver, readOnly));
+    try {
+      translatedSync(path, () => {
+        db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
+        db.exec("PRAGMA foreign_keys = ON");
+        db.exec("PRAGMA trusted_schema = OFF");
+        if (!readOnly) {
+          // In the mode that stays on, SQLite answers with the mode it has.
+          db.exec("PRAGMA journal_mode = WAL");
+          db.exec(`PRAGMA synchronous = ${sync ? "FULL" : "NORMAL"}`);
+        }
+        db.prepare("SELECT count(*) FROM sqlite_schema").get();
+      });
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+    return new SqliteStore(path, db, readOnly);
+  }
+
+  /**
+   * Brings the schema to the newest version; harmless when it is.
+   *
+   * @throws {StoreNotFoundError} If the database is read-only and has no store.
+   */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async init(): Promise<void> {
+    translatedSync(this.path, () => {
+      const version = this.#schemaVersion();
+      if (version > MIGRATIONS.length) {
+        throw new PohStorageError(
+          "SCHEMA_TOO_NEW",
+          `The database ${this.path} has schema version ${version}, this program knows ${MIGRATIONS.length}: use a newer one`,
+        );
+      }
+      if (this.#readOnly) return this.#adaptToOldSchema();
+      if (version < MIGRATIONS.length) this.#migrate();
+    });
+  }
+
+  /** {@inheritDoc MetadataStore.save} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async save(info: TxInfo): Promise<void> {
+    this.transaction(() => this.put(info));
+  }
+
+  /** {@inheritDoc MetadataStore.load} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async load(txId: string): Promise<TxInfo | null> {
+    return this.get(txId);
+  }
+
+  /** {@inheritDoc MetadataStore.remove} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async remove(txId: string): Promise<boolean> {
+    return this.transaction(() => this.delete(txId));
+  }
+
+  /** {@inheritDoc MetadataStore.listIds} */
+  async listIds(): Promise<string[]> {
+    return await Array.fromAsync(this.iterate(), (info) => info.txId);
+  }
+
+  /** {@inheritDoc MetadataStore.iterate} */
+  async *iterate(filter: TxFilter = {}): AsyncIterableIterator<TxInfo> {
+    let left = filter.limit ?? Infinity;
+    let after = filter.after ?? null;
+    while (left > 0) {
+      const page = this.page({
+        ...filter,
+        ...(after !== null && { after }),
+        limit: Math.min(left, PAGE),
+      });
+      yield* page;
+      if (page.length < Math.min(left, PAGE)) return;
+      left -= page.length;
+      after = page.at(-1)!.txId;
+      await nextTurn();
+    }
+  }
+
+  /**
+   * All rows, backwards in the order in which the table keeps them: what a
+   * damaged index does not give, and what lies behind a damaged page.
+   */
+  async *iterateByRowid(): AsyncIterableIterator<TxInfo> {
+    for (let before = Number.MAX_SAFE_INTEGER;;) {
+      const page = this.#all(
+        `SELECT rowid, ${this.#columns.all} FROM txs NOT INDEXED
+        WHERE rowid < ? ORDER BY rowid DESC LIMIT ?`,
+        before,
+        PAGE,
+      );
+      for (const [, ...row] of page) yield toInfo(row);
+      if (page.length < PAGE) return;
+      before = page.at(-1)![0] as number;
+      await nextTurn();
+    }
+  }
+
+  /** {@inheritDoc MetadataStore.count} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async count(filter: TxFilter = {}): Promise<number> {
+    const { where, params } = conditions(filter);
+    const inner = filter.limit === undefined
+      ? `SELECT count(*) FROM txs ${where}`
+      : `SELECT count(*) FROM (SELECT 1 FROM txs ${where} LIMIT ${+filter
+        .limit})`;
+    return this.#get(inner, ...params)![0] as number;
+  }
+
+  /** Bytes of all payloads whose size is known, oldest and newest timestamp. */
+  totals(): { bytes: number; oldest: number | null; newest: number | null } {
+    const [bytes, oldest, newest] = this.#get(
+      `SELECT total(max(${this.#columns.size}, 0)),
+        (SELECT min(timestamp) FROM txs), (SELECT max(timestamp) FROM txs) FROM txs`,
+    ) as [number, number | null, number | null];
+    return { bytes, oldest, newest };
+  }
+
+  /** {@inheritDoc MetadataStore.close} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#readOnly) this.#leaveWal();
+    this.#db.close();
+  }
+
+  /** Closes the database. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // --- synchronous parts, for the transactions of the storage manager --------
+
+  /** Runs `work` in a write transaction: all of it is committed, or nothing. */
+  transaction<T>(work: () => T): T {
+    return translatedSync(this.path, () => {
+      this.#db.exec("BEGIN IMMEDIATE");
+      try {
+        const result = work();
+        this.#db.exec("COMMIT");
+        return result;
+      } catch (error) {
+        this.#rollback();
+        throw error;
+      }
+    });
+  }
+
+  /** The facts about an id, or null. */
+  get(txId: string): TxInfo | null {
+    const row = this.#get(
+      `SELECT ${this.#columns.all} FROM txs WHERE tx_id = ?`,
+      txId,
+    );
+    return row ? toInfo(row) : null;
+  }
+
+  /** One page of what a filter selects, in the order of ids. */
+  page(filter: TxFilter & { limit: number }): TxInfo[] {
+    const { where, params } = conditions(filter);
+    const sql =
+      `SELECT ${this.#columns.all} FROM txs ${where} ORDER BY tx_id LIMIT ?`;
+    return this.#all(sql, ...params, filter.limit).map(toInfo);
+  }
+
+  /** Which of these ids have a row. */
+  known(txIds: string[]): Set<string> {
+    const rows = this.#all(
+      "SELECT tx_id FROM txs WHERE tx_id IN (SELECT value FROM json_each(?))",
+      JSON.stringify(txIds),
+    );
+    return new Set(rows.map(([txId]) => txId as string));
+  }
+
+  /** Inserts or replaces a row. Within a transaction. */
+  put(info: TxInfo): void {
+    requireNoNul(info);
+    const [numerator, denominator] = exactQuotient(info.timestamp);
+    this.#run(
+      `INSERT INTO txs (tx_id, storage_hash, timestamp, holder_id, size)
+      VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?)
+      ON CONFLICT (tx_id) DO UPDATE SET storage_hash = excluded.storage_hash,
+        timestamp = excluded.timestamp, holder_id = excluded.holder_id, size = excluded.size`,
+      info.txId,
+      info.storageHash,
+      numerator,
+      denominator,
+      info.holderId,
+      info.size,
+    );
+  }
+
+  /** Deletes a row; false when there was none. Within a transaction. */
+  delete(txId: string): boolean {
+    return this.#run("DELETE FROM txs WHERE tx_id = ?", txId) > 0;
+  }
+
+  /** Logs what follows from a row. An older entry of that id is void. */
+  log(entry: RedoEntry, writer: string): void {
+    this.#run(
+      `INSERT OR REPLACE INTO redo (tx_id, writer, action, storage_hash, payload, staged)
+      VALUES (?, ?, ?, ?, ?, ?)`,
+      entry.txId,
+      writer,
+      entry.action,
+      entry.storageHash,
+      entry.payload,
+      entry.staged,
+    );
+  }
+
+  /** The redo entry of an id, if it has one. */
+  redoOf(txId: string): StoredRedoEntry | null {
+    if (!this.#hasRedo()) return null;
+    const [row] = this.#all(`${SELECT_REDO} WHERE tx_id = ?`, txId);
+    return row ? toRedoEntry(row) : null;
+  }
+
+  /** The ids of redo entries after `seq`, in order; of one writer, if given. */
+  redoIds(
+    seq: number,
+    limit: number,
+    writer?: string,
+  ): { seq: number; txId: string }[] {
+    if (!this.#hasRedo()) return [];
+    const rows = writer === undefined
+      ? this.#all(
+        "SELECT seq, tx_id FROM redo WHERE seq > ? ORDER BY seq LIMIT ?",
+        seq,
+        limit,
+      )
+      : this.#all(
+        "SELECT seq, tx_id FROM redo WHERE seq > ? AND writer = ? ORDER BY seq LIMIT ?",
+        seq,
+        writer,
+        limit,
+      );
+    return rows.map(([seq, txId]) => ({
+      seq: seq as number,
+      txId: txId as string,
+    }));
+  }
+
+  /** The number of the newest redo entry; 0 when there is none. */
+  lastRedo(): number {
+    return this.#get("SELECT max(seq) FROM redo")?.[0] as number | null ?? 0;
+  }
+
+  /** The names of all staged files that redo entries refer to. */
+  stagedNames(): Set<string> {
+    if (!this.#hasRedo()) return new Set();
+    const rows = this.#all(
+      "SELECT staged FROM redo WHERE action = 'put' AND staged IS NOT NULL",
+    );
+    return new Set(rows.map(([name]) => name as string));
+  }
+
+  /** Drops a writer's entries up to `seq`: their files are durable. */
+  trimRedo(writer: string, seq: number): void {
+    this.#run("DELETE FROM redo WHERE seq <= ? AND writer = ?", seq, writer);
+  }
+
+  /** Drops one entry, carried out or void. */
+  dropRedo(seq: number): void {
+    this.#run("DELETE FROM redo WHERE seq = ?", seq);
+  }
+
+  /** What SQLite finds wrong with the database; empty when it is sound. */
+  checkIntegrity(): string[] {
+    try {
+      return this.#all("PRAGMA integrity_check(20)")
+        .map(([line]) => String(line))
+        .filter((line) => line !== "ok");
+    } catch (error) {
+      if (error instanceof MetadataDamagedError) return [error.message];
+      throw error;
+    }
+  }
+
+  #migrate(): void {
+    this.transaction(() => {
+      // Another process may have done it while this one waited.
+      const version = this.#schemaVersion();
+      for (const step of MIGRATIONS.slice(version)) step(this.#db);
+      this.#db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    });
+  }
+
+  #schemaVersion(): number {
+    return this.#db.prepare("PRAGMA user_version").get()![0] as number;
+  }
+
+  #adaptToOldSchema(): void {
+    const columns = columnsOf(this.#db, "txs");
+    if (columns.size === 0) throw new StoreNotFoundError(this.path);
+    this.#columns = columnList(columns.has("holder_id"), columns.has("size"));
+  }
+
+  #redoTable: boolean | undefined;
+  #hasRedo(): boolean {
+    return this.#redoTable ??= columnsOf(this.#db, "redo").size > 0;
+  }
+
+  #rollback(): void {
+    try {
+      this.#db.exec("ROLLBACK");
+    } catch {
+      // SQLite has rolled back by itself, as it does when the disk is full.
+    }
+  }
+
+  /**
+   * A database left in rollback mode can be read without write permission,
+   * which one in WAL mode cannot. Whoever still has it open keeps it in WAL.
+   */
+  #leaveWal(): void {
+    try {
+      this.#db.exec("PRAGMA busy_timeout = 0");
+      this.#db.exec("PRAGMA journal_mode = DELETE");
+    } catch {
+      // It is in use, or damaged: then its files stay as they are.
+    }
+  }
+
+  #statement(sql: string): Statement {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #run(sql: string, ...params: SqlValue[]): number {
+    return translatedSync(this.path, () => this.#statement(sql).run(...params));
+  }
+
+  #get(sql: string, ...params: SqlValue[]): SqlValue[] | undefined {
+    return translatedSync(this.path, () => this.#statement(sql).get(...params));
+  }
+
+  #all(sql: string, ...params: SqlValue[]): SqlValue[][] {
+    return translatedSync(this.path, () => this.#statement(sql).all(...params));
+  }
+}
+
+const SELECT_REDO =
+  "SELECT seq, tx_id, action, storage_hash, payload, staged FROM redo";
+
+/**
+ * The columns of a row. The casts give a row that was edited by hand the types
+ * that the rest of the program relies on.
+ */
+function columnList(hasHolder: boolean, hasSize: boolean) {
+  const holder = hasHolder ? "CAST(holder_id AS TEXT)" : "''";
+  const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
+  return {
+    size,
+    all:
+      `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), ${holder}, ${size}`,
+  };
+}
+
+const COLUMNS = columnList(true, true);
+
+function toInfo(row: SqlValue[]): TxInfo {
+  const [txId, storageHash, timestamp, holderId, size] = row as [
+    string,
+    string,
+    number,
+    string,
+    number,
+  ];
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
+function toRedoEntry(row: SqlValue[]): StoredRedoEntry {
+  const [seq, txId, action, storageHash, payload, staged] = row as [
+    number,
+    string,
+    RedoEntry["action"],
+    string,
+    Uint8Array | null,
+    string | null,
+  ];
+  return { seq, txId, action, storageHash, payload, staged };
+}
+
+function columnsOf(db: Connection, table: string): Set<string> {
+  const rows = db.prepare(`SELECT name FROM pragma_table_info('${table}')`)
+    .all();
+  return new Set(rows.map(([name]) => name as string));
+}
+
+function conditions(filter: TxFilter): { where: string; params: SqlValue[] } {
+  const terms: string[] = [];
+  const params: SqlValue[] = [];
+  const add = (term: string, ...values: SqlValue[]) => {
+    terms.push(term);
+    params.push(...values);
+  };
+  if (filter.holderId !== undefined) add("holder_id = ?", filter.holderId);
+  if (filter.since !== undefined) {
+    add("timestamp >= CAST(? AS REAL) / ?", ...exactQuotient(filter.since));
+  }
+  if (filter.before !== undefined) {
+    add("timestamp < CAST(? AS REAL) / ?", ...exactQuotient(filter.before));
+  }
+  if (filter.idPrefix) {
+    // U+10FFFF sorts after every other character, as SQLite compares bytes.
+    add("tx_id >= ?", filter.idPrefix);
+    add("tx_id < ? || char(0x10FFFF)", filter.idPrefix);
+  }
+  if (filter.after !== undefined) add("tx_id > ?", filter.after);
+  return {
+    where: terms.length ? `WHERE ${terms.join(" AND ")}` : "",
+    params,
+  };
+}
+
+/**
+ * A number as two that both bindings bind exactly, whose quotient it is. The
+ * FFI binding takes every whole number for a 64-bit integer, which 1e300 is not.
+ */
+function exactQuotient(value: number): [number, number] {
+  if (!Number.isFinite(value)) {
+    throw new RangeError(
+      `A time must be a finite number of seconds, got ${value}`,
+    );
+  }
+  let numerator = value, denominator = 1;
+  while (Math.abs(numerator) > Number.MAX_SAFE_INTEGER) {
+    numerator /= 2;
+    denominator /= 2;
+  }
+  return [numerator, denominator];
+}
+
+function requireNoNul(info: TxInfo): void {
+  if (info.txId.includes("\0") || info.holderId.includes("\0")) {
+    throw new InvalidTxError(
+      info.txId.includes("\0") ? "tx_id" : "holder_id",
+      "SQLite cannot keep text with NUL",
+    );
+  }
+}
+
+async function requireFile(path: string): Promise<void> {
+  try {
+    await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new StoreNotFoundError(path);
+    }
+    throw error;
+  }
+}
+
+async function translated<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw translate(path, error);
+  }
+}
+
+function translatedSync<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw translate(path, error);
+  }
+}
+
+/** SQLite's errors as this package's; all others as they are. */
+function translate(path: string, error: unknown): unknown {
+  if (error instanceof PohStorageError) return error;
+  if (isMalformed(error)) {
+    return new MetadataDamagedError(path, reasonOf(error), { cause: error });
+  }
+  if (isLocked(error)) {
+    return new StoreBusyError(
+      `The database ${path} is locked by another program`,
+      [],
+    );
+  }
+  return error;
+}

@@ -1,0 +1,503 @@
+/**
+ * The public API: saves, verified loads, queries, deletion and repair of a
+ * store on one machine.
+ *
+ * @module
+ */
+
+import { resolve } from "@std/path";
+import type { Change } from "./commit_queue.ts";
+import { crashPoint } from "./crash_points.ts";
+import { readChunk, SMALL } from "./durable_fs.ts";
+import {
+  IntegrityError,
+  PayloadUnreadableError,
+  PohStorageError,
+  StoreClosedError,
+} from "./errors.ts";
+import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
+import { fileName } from "./key.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+  removal,
+  type StorageOptions,
+  type StoreWriter,
+} from "./open_store.ts";
+import {
+  type RecoverOptions,
+  recoverStore,
+  type VerifyOptions,
+  verifyRows,
+} from "./recovery.ts";
+import { payloadInLog } from "./redo.ts";
+import type { StoreReport } from "./report.ts";
+import type { DriverInfo } from "./sqlite_driver.ts";
+import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
+import type { Tx, TxFilter, TxHead, TxInfo } from "./types.ts";
+
+/** Times a load looks again when a writer changes what it reads. */
+const READ_ATTEMPTS = 5;
+
+/** What {@linkcode StorageManager.saveTxs} keeps in flight. */
+const IN_FLIGHT_TXS = 1_024;
+const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
+
+/** A payload as a stream, with what the metadata says of it. */
+export interface TxStream {
+  /** What the metadata says. */
+  info: TxInfo;
+  /**
+   * The bytes. Errors with an {@linkcode IntegrityError} at its end when they
+   * do not have the promised digest. Read it to its end or cancel it.
+   */
+  payload: ReadableStream<Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * A store of transactions: payloads in files, metadata in SQLite, a SHA-256
+ * that binds them.
+ *
+ * Many calls may be in flight at once, many managers may share a store, in one
+ * process or in several.
+ *
+ * Needs `--allow-read` and `--allow-write` for the base directory and the
+ * database (read-only: `--allow-read`); `--allow-sys=hostname` to be named in
+ * full when others wait for the store; `--allow-ffi` and
+ * `--allow-env=DENO_SQLITE_PATH,DENO_SQLITE_LOCAL` for the FFI binding.
+ *
+ * @example Usage
+ * ```ts
+ * import { StorageManager } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * {
+ *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+ *   await store.saveTx({
+ *     txId: "tx1",
+ *     holderId: "alice",
+ *     timestamp: Date.now() / 1000,
+ *     payload: new TextEncoder().encode("hello"),
+ *   });
+ *   const tx = await store.loadTx("tx1");
+ *   assertEquals(new TextDecoder().decode(tx?.payload), "hello");
+ * }
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ */
+export class StorageManager implements AsyncDisposable {
+  /** Absolute path of the payload directory. */
+  readonly basePath: string;
+  /** Absolute path of the database. */
+  readonly sqlitePath: string;
+  readonly #store: OpenStore;
+  /** Calls under way, which `close` waits for. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #closing: Promise<void> | null = null;
+  /** While a repair has the store for itself, changes wait for this. */
+  #repair: Promise<unknown> = Promise.resolve();
+
+  private constructor(store: OpenStore) {
+    this.#store = store;
+    this.basePath = store.files.basePath;
+    this.sqlitePath = store.rows.path;
+  }
+
+  /**
+   * Opens a store, and makes it where there is none.
+   *
+   * What a crash left half-done is finished first, unless another process has
+   * the store open.
+   *
+   * @param basePath Directory of the payload files.
+   * @param sqlitePath Database file.
+   * @throws {StoreNotFoundError} If there is no store and none may be made.
+   * @throws {MetadataDamagedError} If the database is damaged: see `recover`.
+   * @throws {StoreBusyError} If another process is repairing the store.
+   * @throws {DriverUnavailableError} If the binding asked for cannot be had.
+   */
+  static async create(
+    basePath: string,
+    sqlitePath: string,
+    options: StorageOptions = {},
+  ): Promise<StorageManager> {
+    return new StorageManager(
+      await openStore(resolve(basePath), resolve(sqlitePath), options),
+    );
+  }
+
+  /** Which SQLite binding serves. */
+  get driver(): DriverInfo {
+    return this.#store.rows.driver;
+  }
+
+  /**
+   * Saves a transaction; an older one of that id is replaced. Once resolved it
+   * survives as `durability` promises; until then it is there whole or not at
+   * all.
+   *
+   * @throws {InvalidTxError} If it cannot be stored; nothing was touched.
+   */
+  saveTx(tx: Tx): Promise<TxInfo> {
+    return this.#call(() => {
+      validateTx(tx);
+      fileName(tx.txId);
+      if (tx.payload.length > SMALL) return this.#saveStaged(tx, [tx.payload]);
+      // A copy: the caller's buffer is the caller's again at once.
+      return this.#saveSmall(tx, new Uint8Array(tx.payload));
+    });
+  }
+
+  /**
+   * Saves a transaction whose payload comes in pieces and is never held whole.
+   *
+   * @example Usage
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const head = { txId: "tx1", holderId: "alice", timestamp: 0 };
+   *   const info = await store.saveTxStream(head, new Blob(["hello"]).stream());
+   *   assertEquals(info.size, 5);
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
+   *
+   * @param expected The payload's SHA-256 in hex, where it is known.
+   * @throws {InvalidTxError} If it cannot be stored.
+   * @throws {IntegrityError} If the payload is not the expected one; nothing
+   * was saved.
+   */
+  saveTxStream(
+    head: TxHead,
+    payload: AsyncIterable<Uint8Array>,
+    expected?: string,
+  ): Promise<TxInfo> {
+    return this.#call(() => {
+      validateTxHead(head);
+      fileName(head.txId);
+      return this.#saveStaged(head, payload, expected);
+    });
+  }
+
+  /**
+   * Saves transactions, many in flight at once. Takes no more from the iterable
+   * than it can keep up with.
+   *
+   * @returns How many were saved: all of them.
+   * @throws The first error, once the saves in flight have ended; what was
+   * saved by then stays saved.
+   */
+  async saveTxs(txs: Iterable<Tx> | AsyncIterable<Tx>): Promise<number> {
+    const inFlight = new Set<Promise<unknown>>();
+    const failures: unknown[] = [];
+    let saved = 0, bytes = 0;
+    for await (const tx of txs) {
+      const size = tx.payload?.length ?? 0;
+      bytes += size;
+      const save = this.saveTx(tx).then(() => saved++, (e) => failures.push(e))
+        .finally(() => {
+          bytes -= size;
+          inFlight.delete(save);
+        });
+      inFlight.add(save);
+      while (inFlight.size >= IN_FLIGHT_TXS || bytes > IN_FLIGHT_BYTES) {
+        await Promise.race(inFlight);
+      }
+      if (failures.length > 0) break;
+    }
+    await Promise.all(inFlight);
+    if (failures.length > 0) throw failures[0];
+    return saved;
+  }
+
+  /**
+   * Loads a transaction and verifies it.
+   *
+   * @returns The transaction, or null when the id is unknown.
+   * @throws {IntegrityError} If its payload is damaged or gone.
+   * @throws {PayloadUnreadableError} If the system would not give it.
+   */
+  loadTx(txId: string): Promise<Tx | null> {
+    return this.#call(async () => {
+      validateTxId(txId);
+      const { files, rows } = this.#store;
+      for (let attempt = 1;; attempt++) {
+        const info = rows.get(txId);
+        if (!info) return null;
+        const payload = await readable(txId, () => files.load(txId));
+        const found = payload && await digestOf(payload);
+        if (found === info.storageHash) return toTx(info, payload!);
+        const logged = await payloadInLog(info, files, rows);
+        if (logged) return toTx(info, logged);
+        if (attempt === READ_ATTEMPTS) {
+          throw new IntegrityError(txId, info.storageHash, found);
+        }
+      }
+    });
+  }
+
+  /**
+   * Loads a transaction as a stream, for payloads that should not sit in
+   * memory.
+   *
+   * @returns The stream, or null when the id is unknown.
+   * @throws {IntegrityError} If the payload is gone.
+   * @throws {PayloadUnreadableError} If the system would not give it.
+   */
+  loadTxStream(txId: string): Promise<TxStream | null> {
+    return this.#call(async () => {
+      validateTxId(txId);
+      const { files, rows } = this.#store;
+      for (let attempt = 1;; attempt++) {
+        const info = rows.get(txId);
+        if (!info) return null;
+        const entry = rows.redoOf(txId);
+        const logged = entry?.payload && await payloadInLog(info, files, rows);
+        if (logged) {
+          return {
+            info,
+            payload: ReadableStream.from([logged as Uint8Array<ArrayBuffer>]),
+          };
+        }
+        const opened = await readable(
+          txId,
+          () =>
+            entry?.staged && files.openStaged(entry.staged) ||
+            files.open(txId),
+        );
+        // The same row before and after: then this is the file it refers to.
+        if (opened && rows.get(txId)?.storageHash === info.storageHash) {
+          return { info, payload: verified(info, opened.file) };
+        }
+        opened?.file.close();
+        if (attempt === READ_ATTEMPTS) {
+          throw new IntegrityError(txId, info.storageHash, null);
+        }
+      }
+    });
+  }
+
+  /** Whether an id is known. Its payload is not looked at. */
+  hasTx(txId: string): Promise<boolean> {
+    return this.#call(() => this.#store.rows.get(txId) !== null);
+  }
+
+  /** What the metadata knows of an id; null when it is unknown. */
+  infoTx(txId: string): Promise<TxInfo | null> {
+    return this.#call(() => this.#store.rows.get(txId));
+  }
+
+  /**
+   * The ids that a filter selects, in the order of their UTF-8 bytes. All of
+   * them at once: for a large store see {@linkcode iterateTxs}.
+   */
+  listTxs(filter: TxFilter = {}): Promise<string[]> {
+    return this.#call(() =>
+      Array.fromAsync(this.#store.rows.iterate(filter), (info) => info.txId)
+    );
+  }
+
+  /**
+   * What a filter selects, in the order of ids, read in pages as it is asked
+   * for. Changes made meanwhile may or may not show.
+   */
+  async *iterateTxs(filter: TxFilter = {}): AsyncIterableIterator<TxInfo> {
+    this.#requireOpen();
+    for await (const info of this.#store.rows.iterate(filter)) {
+      yield info;
+      this.#requireOpen();
+    }
+  }
+
+  /** How many transactions a filter selects. */
+  countTxs(filter: TxFilter = {}): Promise<number> {
+    return this.#call(() => this.#store.rows.count(filter));
+  }
+
+  /**
+   * Deletes a transaction.
+   *
+   * @returns False when the id is unknown.
+   */
+  deleteTx(txId: string): Promise<boolean> {
+    return this.#call(async () => {
+      validateTxId(txId);
+      return await this.#submit({
+        info: null,
+        entry: removal(txId),
+      });
+    });
+  }
+
+  /** Reads everything, reports what is wrong, changes nothing. */
+  verify(options: VerifyOptions = {}): Promise<StoreReport> {
+    return this.#call(() => verifyRows(this.#store, options));
+  }
+
+  /**
+   * Verifies the store and repairs what is proven to be damaged. Changes made
+   * meanwhile through this manager wait.
+   *
+   * @returns The ids that are sound, all at once; for a large store see
+   * {@linkcode performRecovery}.
+   * @throws {StoreBusyError} If another process has the store open; nothing
+   * was repaired.
+   */
+  recover(options: RecoverOptions = {}): Promise<string[]> {
+    return this.#call(async () => {
+      const sound: string[] = [];
+      await this.#whileRepairing(() =>
+        recoverStore(this.#store, {
+          ...options,
+          onSound: (txId) => sound.push(txId),
+        })
+      );
+      return sound;
+    });
+  }
+
+  /** Waits for the calls in flight, then lets go of the store. Safe to repeat. */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** Closes the store. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#calls);
+    await closeStore(this.#store);
+  }
+
+  /** What `close` waits for, and what a closed manager refuses. */
+  async #call<T>(work: () => T | Promise<T>): Promise<T> {
+    this.#requireOpen();
+    const call = (async () => await work())();
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
+  }
+
+  #requireOpen(): void {
+    if (this.#closing) throw new StoreClosedError();
+  }
+
+  async #saveSmall(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
+    const info = toInfo(head, sha256HexSync(payload), payload.length);
+    await this.#submit({
+      info,
+      entry: {
+        txId: head.txId,
+        action: "put",
+        storageHash: info.storageHash,
+        payload,
+        staged: null,
+      },
+    });
+    return info;
+  }
+
+  async #saveStaged(
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    expected?: string,
+  ): Promise<TxInfo> {
+    const { files } = this.#store;
+    this.#requireWriter();
+    const { name, digest, size } = await files.stage(chunks);
+    crashPoint("payload staged");
+    if (expected !== undefined && digest !== expected) {
+      files.unstage(name);
+      throw new IntegrityError(head.txId, expected, digest);
+    }
+    const info = toInfo(head, digest, size);
+    await this.#submit({
+      info,
+      entry: {
+        txId: head.txId,
+        action: "put",
+        storageHash: digest,
+        payload: null,
+        staged: name,
+      },
+    });
+    return info;
+  }
+
+  async #submit(change: Change): Promise<boolean> {
+    const { queue } = this.#requireWriter();
+    await this.#repair;
+    return await queue.submit(change);
+  }
+
+  #requireWriter(): StoreWriter {
+    if (!this.#store.writer) {
+      throw new PohStorageError("READ_ONLY", "The store is open read-only");
+    }
+    return this.#store.writer;
+  }
+
+  async #whileRepairing<T>(work: () => Promise<T>): Promise<T> {
+    const repair = this.#repair.then(work);
+    this.#repair = repair.catch(() => {});
+    return await repair;
+  }
+}
+
+function toInfo(head: TxHead, storageHash: string, size: number): TxInfo {
+  const { txId, holderId, timestamp } = head;
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
+function toTx(info: TxInfo, payload: Uint8Array): Tx {
+  const { txId, holderId, timestamp } = info;
+  return { txId, holderId, timestamp, payload };
+}
+
+/** What keeps a file from being read is no damage. */
+async function readable<T>(
+  txId: string,
+  read: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new PayloadUnreadableError(txId, (error as Error).message, {
+      cause: error,
+    });
+  }
+}
+
+/** A stream that ends in an error unless its bytes have the row's digest. */
+function verified(
+  info: TxInfo,
+  file: Deno.FsFile,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const hash = new Sha256();
+  return new ReadableStream({
+    async pull(controller) {
+      const chunk = await readChunk(file);
+      if (chunk) {
+        hash.update(chunk);
+        return controller.enqueue(chunk);
+      }
+      file.close();
+      const found = hash.hex();
+      if (found === info.storageHash) return controller.close();
+      controller.error(new IntegrityError(info.txId, info.storageHash, found));
+    },
+    cancel: () => file.close(),
+  }, { highWaterMark: 0 });
+}
