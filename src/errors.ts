@@ -129,6 +129,14 @@ export class StoreNotFoundError extends PohStorageError {
   }
 }
 
+/** Base and database do not belong together. Code `MISMATCH`. */
+export class StoreMismatchError extends PohStorageError {
+  /** Makes an error that says why. */
+  constructor(message: string) {
+    super("MISMATCH", message);
+  }
+}
+
 /** SQLite says that the database is malformed. Code `METADATA_DAMAGED`. */
 export class MetadataDamagedError extends PohStorageError {
   /** Makes an error from what SQLite said. */

@@ -13,6 +13,7 @@ import { StoreLocks } from "./locks.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { type RedoEntry, SqliteStore } from "./sqlite_store.ts";
+import { matchStoreId } from "./store_id.ts";
 
 /** How to open a store. */
 export interface StorageOptions {
@@ -61,6 +62,7 @@ export async function openStore(
     const rows = await SqliteStore.open(sqlitePath, { driver, readOnly: true });
     try {
       await rows.init();
+      await matchStoreId(files, rows, true);
     } catch (error) {
       await rows.close();
       throw error;
@@ -73,7 +75,7 @@ export async function openStore(
   const locks = await StoreLocks.acquire(basePath);
   try {
     const rows = await locks.whileCommitting(() =>
-      openRows(sqlitePath, driver, sync)
+      openRows(sqlitePath, driver, sync, files)
     );
     const store: OpenStore = {
       files,
@@ -100,10 +102,12 @@ async function openRows(
   path: string,
   driver: DriverChoice,
   sync: boolean,
+  files: FileStore,
 ): Promise<SqliteStore> {
   const rows = await SqliteStore.open(path, { driver, sync });
   try {
     await rows.init();
+    await matchStoreId(files, rows, false);
     return rows;
   } catch (error) {
     await rows.close();

@@ -64,6 +64,9 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
       storage_hash TEXT NOT NULL,
       payload BLOB,
       staged TEXT)`);
+    db.exec(
+      "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    );
   },
 ];
 
@@ -135,6 +138,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly #readOnly: boolean;
   readonly #statements = new Map<string, Statement>();
   #columns = COLUMNS;
+  #isOldSchema = false;
   #closed = false;
 
   private constructor(path: string, db: Connection, readOnly: boolean) {
@@ -356,6 +360,27 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return this.#run("DELETE FROM txs WHERE tx_id = ?", txId) > 0;
   }
 
+  /** Whether there is no row at all. */
+  isEmpty(): boolean {
+    return this.#get("SELECT 1 FROM txs LIMIT 1") === undefined;
+  }
+
+  /** What the database remembers under a name, or null. */
+  setting(name: string): string | null {
+    if (!this.#hasTable("settings")) return null;
+    const row = this.#get("SELECT value FROM settings WHERE name = ?", name);
+    return row ? row[0] as string : null;
+  }
+
+  /** Remembers a setting. Within a transaction. */
+  setSetting(name: string, value: string): void {
+    this.#run(
+      "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)",
+      name,
+      value,
+    );
+  }
+
   /** Logs what follows from a row. An older entry of that id is void. */
   log(entry: RedoEntry, writer: string): void {
     this.#run(
@@ -372,7 +397,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** The redo entry of an id, if it has one. */
   redoOf(txId: string): StoredRedoEntry | null {
-    if (!this.#hasRedo()) return null;
+    if (!this.#hasTable("redo")) return null;
     const [row] = this.#all(`${SELECT_REDO} WHERE tx_id = ?`, txId);
     return row ? toRedoEntry(row) : null;
   }
@@ -383,7 +408,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     limit: number,
     writer?: string,
   ): { seq: number; txId: string }[] {
-    if (!this.#hasRedo()) return [];
+    if (!this.#hasTable("redo")) return [];
     const rows = writer === undefined
       ? this.#all(
         "SELECT seq, tx_id FROM redo WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -409,7 +434,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** The names of all staged files that redo entries refer to. */
   stagedNames(): Set<string> {
-    if (!this.#hasRedo()) return new Set();
+    if (!this.#hasTable("redo")) return new Set();
     const rows = this.#all(
       "SELECT staged FROM redo WHERE action = 'put' AND staged IS NOT NULL",
     );
@@ -455,11 +480,12 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     const columns = columnsOf(this.#db, "txs");
     if (columns.size === 0) throw new StoreNotFoundError(this.path);
     this.#columns = columnList(columns.has("holder_id"), columns.has("size"));
+    this.#isOldSchema = this.#schemaVersion() < MIGRATIONS.length;
   }
 
-  #redoTable: boolean | undefined;
-  #hasRedo(): boolean {
-    return this.#redoTable ??= columnsOf(this.#db, "redo").size > 0;
+  /** A store of the older package, open read-only, has `txs` alone. */
+  #hasTable(name: string): boolean {
+    return !this.#isOldSchema || columnsOf(this.#db, name).size > 0;
   }
 
   #rollback(): void {

@@ -124,7 +124,7 @@ class Export {
       if (error instanceof IntegrityError) this.damaged++;
       else if (error instanceof PayloadUnreadableError) this.unreadable++;
       else throw error;
-      output.warn(error.message);
+      output.error(error.message);
     } finally {
       this.last = info.txId;
     }

@@ -88,23 +88,21 @@ export function commandHelp(name: CommandName): string {
     ["Examples", exampleLines(spec.examples)],
     ["Exit codes", exitCodeLines([0, 1, 2, ...spec.exitCodes])],
     ["Environment", environmentLines()],
-    [
-      "Permissions, when run by deno",
-      wrap(permissionsOf(spec), WIDTH - 2).map((line) => `  ${line}`),
-    ],
+    ["Permissions, when run by deno", permissionLines(spec)],
   ]);
 }
 
-/** The Deno flags that a command needs. */
-function permissionsOf(spec: CommandSpec): string {
+/** The Deno flags that a command needs, and those that it can do without. */
+function permissionLines({ writes }: CommandSpec): string[] {
   const paths = "=<base>,<folder of db>";
+  const ffi = "DENO_SQLITE_PATH,DENO_SQLITE_LOCAL";
   return [
-    `--allow-read${paths}`,
-    ...(spec.writes ? [`--allow-write${paths}`] : []),
-    `--allow-env=${variables().map(([name]) => name).join(",")} (optional)`,
-    ...(spec.writes ? ["--allow-sys=hostname (optional)"] : []),
-    "--allow-ffi (optional: the FFI binding)",
-  ].join(" ");
+    `  --allow-read${paths}`,
+    ...(writes ? [`  --allow-write${paths}`] : []),
+    "  --allow-env=POH_BASE,POH_DB,POH_DEBUG (optional)",
+    ...(writes ? ["  --allow-sys=hostname (optional)"] : []),
+    `  --allow-ffi --allow-env=${ffi} (optional: FFI binding)`,
+  ];
 }
 
 type Section = readonly [title: string, lines: readonly string[]];
@@ -171,7 +169,7 @@ function exampleLines(examples: readonly Example[]): string[] {
 /** Two columns; what is too wide for the first gets a line of its own. */
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const widest = Math.min(
-    22,
+    26,
     Math.max(0, ...rows.map(([left]) => left.length)),
   );
   const indent = widest + 4;

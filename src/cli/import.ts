@@ -143,7 +143,7 @@ class Import {
   #reject(number: number, { message }: Error): void {
     this.bad++;
     const reason = `line ${number}: ${message}`;
-    if (this.#call.options["skip-bad"]) this.#call.output.warn(reason);
+    if (this.#call.options["skip-bad"]) this.#call.output.error(reason);
     else this.stop = reason;
   }
 }
@@ -189,7 +189,7 @@ async function* payloadOf(
   rest: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   const decoder = new TextDecoder("latin1"); // base64 is ASCII
-  let carry = start, tail: string | null = null;
+  let carry = start, tail = null as string | null;
   const take = (last: boolean): Uint8Array | null => {
     const end = carry.indexOf('"');
     // The last four characters may be padded, and so cannot be decoded alone.

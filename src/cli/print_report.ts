@@ -5,10 +5,11 @@
  */
 
 import type { CheckOptions } from "../recovery.ts";
-import type { Finding, StoreReport } from "../report.ts";
+import type { Finding, FindingKind, StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { type Output, printable } from "./output.ts";
-import { byteText, Progress } from "./progress.ts";
+import { byteText, type Progress } from "./progress.ts";
 
 /** Tells findings as they come, shows progress, and stops at Ctrl-C. */
 export function checkOptions(
@@ -51,6 +52,31 @@ export function tellSteps(output: Output, report: StoreReport): void {
       }, ${ms} ms`,
     );
   }
+}
+
+/** How many of each kind were found, in words; `""` when nothing was. */
+export function countsText(
+  { counts }: StoreReport,
+  kinds: readonly FindingKind[],
+): string {
+  return kinds
+    .filter((kind) => counts[kind] > 0)
+    .map((kind) => `${counts[kind]} ${kind}`)
+    .join(", ");
+}
+
+/**
+ * What could not be read is no damage, and not verified either.
+ *
+ * @throws {CliError} If there is any.
+ */
+export function requireAllRead(report: StoreReport): void {
+  const { unreadable } = report.counts;
+  if (unreadable === 0) return;
+  throw new CliError(
+    Exit.failed,
+    `${unreadable} payload${unreadable === 1 ? "" : "s"} could not be read`,
+  );
 }
 
 /** A report as one JSON object, named as all JSON of the program is. */

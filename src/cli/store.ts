@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { StorageManager, StorageOptions } from "../storage_manager.ts";
+import type { StorageOptions } from "../open_store.ts";
+import type { StorageManager } from "../storage_manager.ts";
 import { requireAccess } from "./permissions.ts";
 import type { CommonValues } from "./table.ts";
 
