@@ -9,6 +9,7 @@ import { crashPoint } from "./crash_points.ts";
 import type { FileStore } from "./file_store.ts";
 import type { StoreLocks } from "./locks.ts";
 import { carryOut } from "./redo.ts";
+import { isIoError } from "./sqlite_driver.ts";
 import type { RedoEntry, SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
@@ -46,7 +47,7 @@ export class CommitQueue {
   readonly #sync: boolean;
   readonly #writer = crypto.randomUUID();
   #waiting: Waiting[] = [];
-  #draining: Promise<void> | null = null;
+  #working: Promise<void> | null = null;
   /** Entries and bytes that this writer has logged since the last checkpoint. */
   #logged = { entries: 0, bytes: 0 };
   /** Committed changes whose file could not follow: the disk may be full. */
@@ -73,14 +74,23 @@ export class CommitQueue {
   submit(change: Change): Promise<boolean> {
     const settle = Promise.withResolvers<boolean>();
     this.#waiting.push({ ...change, existed: true, settle });
-    this.#draining ??= this.#drain();
+    if (!this.#working) this.#work(() => this.#drain());
     return settle.promise;
   }
 
   /** Waits for the changes in flight, then makes the log empty. */
   async flush(): Promise<void> {
-    while (this.#draining) await this.#draining;
-    await this.#checkpoint();
+    while (this.#working) await this.#working;
+    await this.#work(() => this.#checkpoint());
+  }
+
+  /** One thing at a time: a batch or a checkpoint. */
+  #work(work: () => Promise<void>): Promise<void> {
+    this.#working = work().finally(() => {
+      this.#working = null;
+      if (this.#waiting.length > 0) this.#work(() => this.#drain());
+    });
+    return this.#working;
   }
 
   async #drain(): Promise<void> {
@@ -92,13 +102,27 @@ export class CommitQueue {
           await this.#files.syncStaged();
           crashPoint("staged names synced");
         }
-        await this.#locks.whileCommitting(() => this.#commit(batch));
+        await this.#locks.whileCommitting(async () => {
+          this.#commit(batch);
+          await this.#apply(batch);
+        });
       } catch (error) {
-        for (const { settle } of batch) settle.reject(error);
+        this.#abandon(batch, error);
       }
       if (this.#isLogFull()) await this.#checkpointQuietly();
     }
-    this.#draining = null;
+  }
+
+  /** Nothing of the batch was committed. */
+  #abandon(batch: Waiting[], error: unknown): void {
+    // After an I/O error a crash may yet find it committed: recover will tell.
+    const isCertain = !isIoError(error);
+    for (const { entry, settle } of batch) {
+      if (isCertain && entry.action === "put" && entry.staged) {
+        this.#files.unstage(entry.staged);
+      }
+      settle.reject(error);
+    }
   }
 
   #takeBatch(): Waiting[] {
@@ -111,7 +135,7 @@ export class CommitQueue {
     return this.#waiting.splice(0, count);
   }
 
-  async #commit(batch: Waiting[]): Promise<void> {
+  #commit(batch: Waiting[]): void {
     this.#rows.transaction(() => {
       // Without syncs a file is as good as it gets once it is written.
       if (!this.#sync && this.#logged.entries > 0 && this.#behind.size === 0) {
@@ -128,7 +152,10 @@ export class CommitQueue {
       this.#logged.entries++;
       this.#logged.bytes += entry.payload?.length ?? 0;
     }
+  }
 
+  /** Makes the files follow, and tells everyone. */
+  async #apply(batch: Waiting[]): Promise<void> {
     const failures = await this.#follow(batch);
     crashPoint("batch applied");
     for (const { entry, existed, settle } of batch) {
@@ -152,7 +179,7 @@ export class CommitQueue {
     this.#rows.log(entry, this.#writer);
   }
 
-  /** Makes the files follow; the errors of those that could not. */
+  /** The errors of the files that could not follow. */
   async #follow(batch: Waiting[]): Promise<Map<string, unknown>> {
     const last = new Map<string, RedoEntry>();
     for (const { entry, existed } of batch) {

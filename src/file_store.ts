@@ -224,10 +224,12 @@ export class FileStore implements PayloadStore {
    * the digest that its row had.
    */
   async discard(txId: string, digest: string): Promise<void> {
-    const [own, ...others] = fileNames(txId);
-    removeFileSync(join(this.basePath, own!));
-    for (const name of others) {
+    for (const [index, name] of fileNames(txId).entries()) {
       const path = join(this.basePath, name);
+      if (index === 0) {
+        removeFileSync(path);
+        continue;
+      }
       const bytes = await readRegular(path);
       if (bytes && sha256HexSync(bytes) === digest) removeFileSync(path);
     }
@@ -239,7 +241,8 @@ export class FileStore implements PayloadStore {
     const pending = txIds.values();
     const work = async () => {
       for (const txId of pending) {
-        await syncFile(join(this.basePath, fileName(txId)));
+        const [name] = fileNames(txId);
+        if (name) await syncFile(join(this.basePath, name));
       }
     };
     await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));

@@ -55,16 +55,17 @@ export function fileName(txId: string, foldsCase = FOLDS_CASE): string {
 /**
  * All names under which an id's payload may be found, the one to write first:
  * this system's, the one a store from a system with other case rules has, and
- * the verbatim name of the older Python package where it is a plain one.
+ * the verbatim name of the older Python package where it is a plain one. None
+ * for an id that no file can stand for, as a row edited by hand may have.
  */
 export function fileNames(txId: string, foldsCase = FOLDS_CASE): string[] {
   if (isPlain(txId)) return [txId + PAYLOAD_SUFFIX];
-  const names = new Set([fileName(txId, foldsCase)]);
-  const foreign = encode(txId, !foldsCase) + PAYLOAD_SUFFIX;
-  if (byteLength(foreign) <= MAX_NAME_BYTES) names.add(foreign);
+  const names = [encode(txId, foldsCase), encode(txId, !foldsCase)]
+    .map((stem) => stem + PAYLOAD_SUFFIX)
+    .filter((name) => byteLength(name) <= MAX_NAME_BYTES);
   const verbatim = txId + PAYLOAD_SUFFIX;
-  if (isPlainComponent(verbatim)) names.add(verbatim);
-  return [...names];
+  if (isPlainComponent(verbatim)) names.push(verbatim);
+  return [...new Set(names)];
 }
 
 /**

@@ -345,3 +345,8 @@ export function isLocked(error: unknown): boolean {
     reasonOf(error),
   );
 }
+
+/** Whether the disk failed SQLite: what was under way may be done or not. */
+export function isIoError(error: unknown): boolean {
+  return /disk I\/O error/i.test(reasonOf(error));
+}

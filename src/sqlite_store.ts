@@ -13,6 +13,7 @@ import {
   MetadataDamagedError,
   PohStorageError,
   StoreBusyError,
+  StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
 import {
@@ -510,6 +511,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   #statement(sql: string): Statement {
+    if (this.#closed) throw new StoreClosedError();
     let statement = this.#statements.get(sql);
     if (!statement) {
       statement = this.#db.prepare(sql);

@@ -6,7 +6,6 @@
  */
 
 import { resolve } from "@std/path";
-import type { Change } from "./commit_queue.ts";
 import { crashPoint } from "./crash_points.ts";
 import { readChunk, SMALL } from "./durable_fs.ts";
 import {
@@ -96,8 +95,10 @@ export class StorageManager implements AsyncDisposable {
   /** Calls under way, which `close` waits for. */
   readonly #calls = new Set<Promise<unknown>>();
   #closing: Promise<void> | null = null;
+  /** Those of them that change the store, which a repair waits for. */
+  readonly #changes = new Set<Promise<unknown>>();
   /** While a repair has the store for itself, changes wait for this. */
-  #repair: Promise<unknown> = Promise.resolve();
+  #repair: Promise<void> | null = null;
 
   private constructor(store: OpenStore) {
     this.#store = store;
@@ -136,18 +137,26 @@ export class StorageManager implements AsyncDisposable {
   /**
    * Saves a transaction; an older one of that id is replaced. Once resolved it
    * survives as `durability` promises; until then it is there whole or not at
-   * all.
+   * all. A payload of more than 64 KiB must not be changed before that.
    *
    * @throws {InvalidTxError} If it cannot be stored; nothing was touched.
    */
-  saveTx(tx: Tx): Promise<TxInfo> {
-    return this.#call(() => {
-      validateTx(tx);
-      fileName(tx.txId);
-      if (tx.payload.length > SMALL) return this.#saveStaged(tx, [tx.payload]);
-      // A copy: the caller's buffer is the caller's again at once.
-      return this.#saveSmall(tx, new Uint8Array(tx.payload));
-    });
+  async saveTx(tx: Tx): Promise<TxInfo> {
+    this.#requireOpen();
+    validateTx(tx);
+    fileName(tx.txId); // refuses what no file can stand for
+    const { txId, holderId, timestamp } = tx;
+    const head = { txId, holderId, timestamp };
+    if (tx.payload.length > SMALL) {
+      return await this.#change((writer) =>
+        this.#saveStaged(writer, head, [tx.payload])
+      );
+    }
+    // A copy: the caller's buffer is the caller's again at once.
+    const payload = new Uint8Array(tx.payload);
+    return await this.#change((writer) =>
+      this.#saveSmall(writer, head, payload)
+    );
   }
 
   /**
@@ -178,10 +187,10 @@ export class StorageManager implements AsyncDisposable {
     payload: AsyncIterable<Uint8Array>,
     expected?: string,
   ): Promise<TxInfo> {
-    return this.#call(() => {
+    return this.#change((writer) => {
       validateTxHead(head);
       fileName(head.txId);
-      return this.#saveStaged(head, payload, expected);
+      return this.#saveStaged(writer, head, payload, expected);
     });
   }
 
@@ -225,7 +234,7 @@ export class StorageManager implements AsyncDisposable {
    */
   loadTx(txId: string): Promise<Tx | null> {
     return this.#call(async () => {
-      validateTxId(txId);
+      fileName(txId); // refuses what no file can stand for
       const { files, rows } = this.#store;
       for (let attempt = 1;; attempt++) {
         const info = rows.get(txId);
@@ -252,7 +261,7 @@ export class StorageManager implements AsyncDisposable {
    */
   loadTxStream(txId: string): Promise<TxStream | null> {
     return this.#call(async () => {
-      validateTxId(txId);
+      fileName(txId); // refuses what no file can stand for
       const { files, rows } = this.#store;
       for (let attempt = 1;; attempt++) {
         const info = rows.get(txId);
@@ -326,12 +335,9 @@ export class StorageManager implements AsyncDisposable {
    * @returns False when the id is unknown.
    */
   deleteTx(txId: string): Promise<boolean> {
-    return this.#call(async () => {
+    return this.#change(({ queue }) => {
       validateTxId(txId);
-      return await this.#submit({
-        info: null,
-        entry: removal(txId),
-      });
+      return queue.submit({ info: null, entry: removal(txId) });
     });
   }
 
@@ -352,11 +358,12 @@ export class StorageManager implements AsyncDisposable {
   recover(options: RecoverOptions = {}): Promise<string[]> {
     return this.#call(async () => {
       const sound: string[] = [];
-      await this.#whileRepairing(() =>
-        recoverStore(this.#store, {
-          ...options,
-          onSound: (txId) => sound.push(txId),
-        })
+      const onSound = (txId: string) => {
+        sound.push(txId);
+        options.onSound?.(txId);
+      };
+      await this.#withoutChanges(() =>
+        recoverStore(this.#store, { ...options, onSound })
       );
       return sound;
     });
@@ -389,13 +396,49 @@ export class StorageManager implements AsyncDisposable {
     }
   }
 
+  /** A call that changes the store: not while a repair has it for itself. */
+  #change<T>(work: (writer: StoreWriter) => T | Promise<T>): Promise<T> {
+    return this.#call(async () => {
+      const { writer } = this.#store;
+      if (!writer) {
+        throw new PohStorageError("READ_ONLY", "The store is open read-only");
+      }
+      while (this.#repair) await this.#repair;
+      const change = (async () => await work(writer))();
+      this.#changes.add(change);
+      try {
+        return await change;
+      } finally {
+        this.#changes.delete(change);
+      }
+    });
+  }
+
+  /** Waits for the changes under way; those that come meanwhile wait. */
+  async #withoutChanges<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#repair) await this.#repair;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#repair = promise;
+    try {
+      await Promise.allSettled(this.#changes);
+      return await work();
+    } finally {
+      this.#repair = null;
+      resolve();
+    }
+  }
+
   #requireOpen(): void {
     if (this.#closing) throw new StoreClosedError();
   }
 
-  async #saveSmall(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
+  async #saveSmall(
+    { queue }: StoreWriter,
+    head: TxHead,
+    payload: Uint8Array,
+  ): Promise<TxInfo> {
     const info = toInfo(head, sha256HexSync(payload), payload.length);
-    await this.#submit({
+    await queue.submit({
       info,
       entry: {
         txId: head.txId,
@@ -409,12 +452,12 @@ export class StorageManager implements AsyncDisposable {
   }
 
   async #saveStaged(
+    { queue }: StoreWriter,
     head: TxHead,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     expected?: string,
   ): Promise<TxInfo> {
     const { files } = this.#store;
-    this.#requireWriter();
     const { name, digest, size } = await files.stage(chunks);
     crashPoint("payload staged");
     if (expected !== undefined && digest !== expected) {
@@ -422,7 +465,7 @@ export class StorageManager implements AsyncDisposable {
       throw new IntegrityError(head.txId, expected, digest);
     }
     const info = toInfo(head, digest, size);
-    await this.#submit({
+    await queue.submit({
       info,
       entry: {
         txId: head.txId,
@@ -433,25 +476,6 @@ export class StorageManager implements AsyncDisposable {
       },
     });
     return info;
-  }
-
-  async #submit(change: Change): Promise<boolean> {
-    const { queue } = this.#requireWriter();
-    await this.#repair;
-    return await queue.submit(change);
-  }
-
-  #requireWriter(): StoreWriter {
-    if (!this.#store.writer) {
-      throw new PohStorageError("READ_ONLY", "The store is open read-only");
-    }
-    return this.#store.writer;
-  }
-
-  async #whileRepairing<T>(work: () => Promise<T>): Promise<T> {
-    const repair = this.#repair.then(work);
-    this.#repair = repair.catch(() => {});
-    return await repair;
   }
 }
 

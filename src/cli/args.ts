@@ -54,7 +54,6 @@ export function parse(args: readonly string[], env: ReadEnv): Invocation {
     return { kind: "help", command };
   }
   if (command === null) {
-    checkWithoutCommand(rest);
     if (named.includes("--version") || named.includes("-V")) {
       return { kind: "version", json: named.includes("--json") };
     }
@@ -241,12 +240,20 @@ const LETTERS: Readonly<Record<string, string>> = {
   "-V": "version",
 };
 
-/** Options of any command that take a value: they may stand before its name. */
+const allOptions = (Object.keys(commands) as CommandName[]).flatMap((name) =>
+  Object.entries(optionsOf(name))
+);
+
+/** Options of any command: they may stand before its name. */
+const known = new Set([
+  ...allOptions.map(([name]) => `--${name}`),
+  ...Object.keys(LETTERS),
+]);
+
+/** Those that take a value. */
 const valued = new Set(
-  (Object.keys(commands) as CommandName[]).flatMap((name) =>
-    Object.entries(optionsOf(name))
-      .filter(([, spec]) => spec.type !== "flag")
-      .map(([option]) => `--${option}`)
+  allOptions.filter(([, spec]) => spec.type !== "flag").map(([name]) =>
+    `--${name}`
   ),
 );
 
@@ -261,13 +268,18 @@ function splitCommand(
 ): { command: string | null; rest: string[] } {
   for (let i = 0; i < args.length && args[i] !== "--"; i++) {
     const arg = args[i]!;
-    if (valued.has(arg) && !args[i + 1]?.startsWith("--")) i++;
-    else if (!arg.startsWith("-")) {
-      return {
-        command: arg,
-        rest: [...args.slice(0, i), ...args.slice(i + 1)],
-      };
+    if (!arg.startsWith("-") || arg === "-") {
+      return { command: arg, rest: args.toSpliced(i, 1) };
     }
+    const option = arg.split("=", 1)[0]!;
+    if (!known.has(option)) {
+      throw new UsageError(
+        `Unknown option ${option}${
+          didYouMean(option, [...known], "see poh-storage --help")
+        }`,
+      );
+    }
+    if (valued.has(arg) && !args[i + 1]?.startsWith("--")) i++;
   }
   return { command: null, rest: [...args] };
 }
@@ -292,20 +304,6 @@ function commandName(word: string): CommandName {
   throw new UsageError(
     `Unknown command ${JSON.stringify(word)}${
       didYouMean(word, Object.keys(commands), "see poh-storage --help")
-    }`,
-  );
-}
-
-function checkWithoutCommand(rest: readonly string[]): void {
-  const known = [...valued, "--json", "--quiet", "--version", "-V"];
-  const unknown = rest.find((arg) =>
-    arg.startsWith("-") && arg !== "-" && arg !== "--" &&
-    !known.includes(arg.split("=")[0]!)
-  );
-  if (unknown === undefined) return;
-  throw new UsageError(
-    `Unknown option ${unknown.split("=")[0]}${
-      didYouMean(unknown, known, "see poh-storage --help")
     }`,
   );
 }

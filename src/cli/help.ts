@@ -147,7 +147,7 @@ function variables(): [string, string][] {
   );
   return [
     ...ofOptions,
-    ...OTHER_VARIABLES.map(([n, t]): [string, string] => [n, t]),
+    ...OTHER_VARIABLES,
   ];
 }
 

@@ -52,7 +52,8 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
   return await verifyStore(options.base, dbPath(options), {
     ...storageOptions(options, "read"),
     ...checkOptions(call, progress),
-    filter,
+    // Any filter, even one that selects all, limits the check to rows' payloads.
+    ...(Object.keys(filter).length > 0 && { filter }),
     ...(options.sample !== undefined && { sample: options.sample }),
     ...(after !== undefined && { after }),
     ...(limit !== undefined && { limit }),
