@@ -23,14 +23,14 @@ const PATIENCE = 5_000;
 /** The locks of one open writer. */
 export class StoreLocks {
   readonly #dir: string;
-  readonly #store: Deno.FsFile;
-  readonly #commit: Deno.FsFile;
+  readonly #store: LockFile;
+  readonly #commit: LockFile;
   readonly #holder: { path: string; file: Deno.FsFile };
 
   private constructor(
     dir: string,
-    store: Deno.FsFile,
-    commit: Deno.FsFile,
+    store: LockFile,
+    commit: LockFile,
     holder: { path: string; file: Deno.FsFile },
   ) {
     this.#dir = dir;
@@ -47,10 +47,10 @@ export class StoreLocks {
   static async acquire(basePath: string): Promise<StoreLocks> {
     const dir = join(basePath, ".poh");
     await makeDir(join(dir, "holders"), false);
-    const store = openLockFile(join(dir, "lock"));
+    const store = new LockFile(join(dir, "lock"));
     try {
       await lockShared(store, dir);
-      const commit = openLockFile(join(dir, "commit.lock"));
+      const commit = new LockFile(join(dir, "commit.lock"));
       return new StoreLocks(dir, store, commit, announce(dir));
     } catch (error) {
       store.close();
@@ -60,11 +60,11 @@ export class StoreLocks {
 
   /** Runs `work` while no other process commits or checkpoints. */
   async whileCommitting<T>(work: () => T | Promise<T>): Promise<T> {
-    if (!this.#commit.tryLockSync(true)) await this.#commit.lock(true);
+    await this.#commit.lockExclusive();
     try {
       return await work();
     } finally {
-      this.#commit.unlockSync();
+      this.#commit.unlock();
     }
   }
 
@@ -74,12 +74,12 @@ export class StoreLocks {
    */
   async whileAlone<T>(work: () => Promise<T>): Promise<{ value: T } | null> {
     // Windows cannot turn a shared lock into an exclusive one.
-    this.#store.unlockSync();
-    const alone = this.#store.tryLockSync(true);
+    this.#store.unlock();
+    const alone = this.#store.tryLock(true);
     try {
       return alone ? { value: await work() } : null;
     } finally {
-      if (alone) this.#store.unlockSync();
+      if (alone) this.#store.unlock();
       await lockShared(this.#store, this.#dir);
     }
   }
@@ -98,18 +98,51 @@ export class StoreLocks {
   }
 }
 
+/** A file that is there to be locked. */
+class LockFile {
+  readonly #path: string;
+  #file: Deno.FsFile;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#file = this.#open();
+  }
+
+  tryLock(exclusive: boolean): boolean {
+    return this.#file.tryLockSync(exclusive);
+  }
+
+  async lockExclusive(): Promise<void> {
+    if (!this.tryLock(true)) await this.#file.lock(true);
+  }
+
+  /** Closing drops a lock wherever unlocking is not to be had. */
+  unlock(): void {
+    try {
+      this.#file.unlockSync();
+    } catch {
+      this.#file.close();
+      this.#file = this.#open();
+    }
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  #open(): Deno.FsFile {
+    return Deno.openSync(this.#path, { read: true, write: true, create: true });
+  }
+}
+
 /** Who has a store open for writing; changes nothing. */
 export function listHolders(basePath: string): StoreHolder[] {
   return holdersIn(join(basePath, ".poh"), undefined, false);
 }
 
-function openLockFile(path: string): Deno.FsFile {
-  return Deno.openSync(path, { read: true, write: true, create: true });
-}
-
-async function lockShared(file: Deno.FsFile, dir: string): Promise<void> {
+async function lockShared(file: LockFile, dir: string): Promise<void> {
   const deadline = Date.now() + PATIENCE;
-  while (!file.tryLockSync(false)) {
+  while (!file.tryLock(false)) {
     if (Date.now() > deadline) {
       throw new StoreBusyError("The store is being repaired", holdersIn(dir));
     }

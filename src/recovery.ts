@@ -301,11 +301,17 @@ class Check {
       ];
     for (const [name, work] of steps) {
       const step = new Step(name, this.#options.onProgress);
-      await work(step);
+      try {
+        await work(step);
+      } catch (error) {
+        if (!(error instanceof MetadataDamagedError)) throw error;
+        if (this.#report.counts["metadata-damaged"] === 0) {
+          this.#metadataDamage(error.message);
+        }
+      }
       this.#report.steps.push(step.result());
       // What a damaged database says proves nothing about the payloads.
-      const isUseless = this.#report.counts["metadata-damaged"] > 0 &&
-        this.#repair !== null;
+      const isUseless = this.#report.counts["metadata-damaged"] > 0;
       if (isUseless || this.#report.interrupted) break;
     }
     return this.#report;
@@ -316,16 +322,18 @@ class Check {
   // deno-lint-ignore require-await -- steps are asynchronous
   async #database(step: Step): Promise<void> {
     for (const line of this.#store.rows.checkIntegrity()) {
-      this.#tell({
-        kind: "metadata-damaged",
-        file: relative(this.#report.base, this.#report.db),
-        detail: line,
-        action: this.#repair?.rebuild && this.#repair.dryRun
-          ? "rebuilt"
-          : "none",
-      });
+      this.#metadataDamage(line);
     }
     step.add(1, 0);
+  }
+
+  #metadataDamage(detail: string): void {
+    this.#tell({
+      kind: "metadata-damaged",
+      file: relative(this.#report.base, this.#report.db),
+      detail,
+      action: this.#repair?.rebuild && this.#repair.dryRun ? "rebuilt" : "none",
+    });
   }
 
   async #redoLog(step: Step): Promise<void> {

@@ -264,7 +264,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** {@inheritDoc MetadataStore.count} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async count(filter: TxFilter = {}): Promise<number> {
-    const { where, params } = conditions(filter);
+    const { where, params } = conditions(filter, this.#columns.holder);
     const inner = filter.limit === undefined
       ? `SELECT count(*) FROM txs ${where}`
       : `SELECT count(*) FROM (SELECT 1 FROM txs ${where} LIMIT ${+filter
@@ -323,7 +323,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** One page of what a filter selects, in the order of ids. */
   page(filter: TxFilter & { limit: number }): TxInfo[] {
-    const { where, params } = conditions(filter);
+    const { where, params } = conditions(filter, this.#columns.holder);
     const sql =
       `SELECT ${this.#columns.all} FROM txs ${where} ORDER BY tx_id LIMIT ?`;
     return this.#all(sql, ...params, filter.limit).map(toInfo);
@@ -541,12 +541,13 @@ const SELECT_REDO =
  * that the rest of the program relies on.
  */
 function columnList(hasHolder: boolean, hasSize: boolean) {
-  const holder = hasHolder ? "CAST(holder_id AS TEXT)" : "''";
+  const holder = hasHolder ? "holder_id" : "''";
   const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
   return {
+    holder,
     size,
     all:
-      `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), ${holder}, ${size}`,
+      `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), CAST(${holder} AS TEXT), ${size}`,
   };
 }
 
@@ -581,14 +582,17 @@ function columnsOf(db: Connection, table: string): Set<string> {
   return new Set(rows.map(([name]) => name as string));
 }
 
-function conditions(filter: TxFilter): { where: string; params: SqlValue[] } {
+function conditions(
+  filter: TxFilter,
+  holder: string,
+): { where: string; params: SqlValue[] } {
   const terms: string[] = [];
   const params: SqlValue[] = [];
   const add = (term: string, ...values: SqlValue[]) => {
     terms.push(term);
     params.push(...values);
   };
-  if (filter.holderId !== undefined) add("holder_id = ?", filter.holderId);
+  if (filter.holderId !== undefined) add(`${holder} = ?`, filter.holderId);
   if (filter.since !== undefined) {
     add("timestamp >= CAST(? AS REAL) / ?", ...exactQuotient(filter.since));
   }

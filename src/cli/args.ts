@@ -290,13 +290,14 @@ function helpLetter(args: readonly string[]): boolean {
 }
 
 function helpTopic(rest: readonly string[]): CommandName | null {
-  const [word, extra] = rest.filter((arg) => !arg.startsWith("-"));
-  if (extra !== undefined) {
+  const { command: word, rest: others } = splitCommand(rest);
+  const { command: extra } = splitCommand(others);
+  if (extra !== null) {
     throw new UsageError(
       `help takes one command, got ${JSON.stringify(extra)} as well`,
     );
   }
-  return word === undefined ? null : commandName(word);
+  return word === null ? null : commandName(word);
 }
 
 function commandName(word: string): CommandName {

@@ -11,7 +11,7 @@ import type { CommandName } from "./table.ts";
 import { concat } from "./bytes.ts";
 
 /** Read at a time. */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 /** A file or stdin, open for reading once. */
 export interface Input extends AsyncIterable<Uint8Array>, Disposable {

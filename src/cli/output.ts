@@ -43,6 +43,8 @@ export class Output {
   #stderr: NoticeSink;
   #text = "";
   #status = "";
+  /** Where data scrolls by on a terminal, a status line would tear it. */
+  #scrolls = false;
 
   /** No notices, no progress. */
   quiet = false;
@@ -55,6 +57,7 @@ export class Output {
 
   /** Adds text to stdout; a full buffer waits until it is written. */
   async print(text: string): Promise<void> {
+    this.#yieldTerminal();
     this.#text += text;
     if (this.#text.length >= BUFFER_CHARS) await this.flush();
   }
@@ -62,6 +65,7 @@ export class Output {
   /** Adds bytes to stdout. */
   async printBytes(bytes: Uint8Array): Promise<void> {
     await this.flush();
+    this.#yieldTerminal();
     await this.#write(bytes);
   }
 
@@ -90,13 +94,8 @@ export class Output {
 
   /** Whether {@linkcode status} shows anything. */
   get showsStatus(): boolean {
-    // Where data scrolls by on the same terminal, a status line would tear it.
-    return !this.quiet && this.#stderr.isTerminal?.() === true;
-  }
-
-  /** Whether stdout is a terminal. */
-  get isTerminal(): boolean {
-    return this.#stdout.isTerminal?.() === true;
+    return !this.quiet && !this.#scrolls &&
+      this.#stderr.isTerminal?.() === true;
   }
 
   /** Shows a line that the next one replaces; `""` takes it away. */
@@ -104,6 +103,12 @@ export class Output {
     if (!this.showsStatus || line === this.#status) return;
     this.#writeNotice(`\r\x1b[K${line}`);
     this.#status = line;
+  }
+
+  #yieldTerminal(): void {
+    if (this.#scrolls || this.#stdout.isTerminal?.() !== true) return;
+    this.status("");
+    this.#scrolls = true;
   }
 
   #tell(line: string): void {
