@@ -77,7 +77,9 @@ export class StoreLocks {
     this.#store.unlock();
     const alone = this.#store.tryLock(true);
     try {
-      return alone ? { value: await work() } : null;
+      if (!alone) return null;
+      this.others(); // whoever else is announced here died
+      return { value: await work() };
     } finally {
       if (alone) this.#store.unlock();
       await lockShared(this.#store, this.#dir);

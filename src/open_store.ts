@@ -7,7 +7,7 @@
 import { dirname } from "@std/path";
 import { CommitQueue } from "./commit_queue.ts";
 import { makeDir } from "./durable_fs.ts";
-import { StoreNotFoundError } from "./errors.ts";
+import { PohStorageError, StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { StoreLocks } from "./locks.ts";
 import { replay } from "./redo.ts";
@@ -48,11 +48,16 @@ export interface StoreWriter {
   queue: CommitQueue;
 }
 
-/** Opens the parts of a store. */
+/**
+ * Opens the parts of a store.
+ *
+ * @param finish Whether to finish what a crash left half-done.
+ */
 export async function openStore(
   basePath: string,
   sqlitePath: string,
   options: StorageOptions = {},
+  finish = true,
 ): Promise<OpenStore> {
   const { durability = "full", driver = "auto" } = options;
   const sync = durability === "full";
@@ -84,7 +89,7 @@ export async function openStore(
     };
     try {
       // What a crash left half-done. Other writers' entries are theirs.
-      if (rows.lastRedo() > 0) {
+      if (finish && rows.lastRedo() > 0) {
         await locks.whileAlone(() => replay(files, rows));
       }
     } catch (error) {
@@ -113,6 +118,12 @@ async function openRows(
     await rows.close();
     throw error;
   }
+}
+
+/** What changes a store; an error when it is open read-only. */
+export function writerOf({ writer }: OpenStore): StoreWriter {
+  if (writer) return writer;
+  throw new PohStorageError("READ_ONLY", "The store is open read-only");
 }
 
 /** Empties the log and lets go of an open store. */

@@ -24,7 +24,13 @@ import { fileName } from "./key.ts";
 import { listHolders } from "./locks.ts";
 import { writeNote } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
-import { hasFollowed, payloadInLog, quarantinePath, replay } from "./redo.ts";
+import {
+  hasFollowed,
+  payloadInLog,
+  quarantinePath,
+  replay,
+  type Replayed,
+} from "./redo.ts";
 import {
   addFinding,
   emptyReport,
@@ -37,7 +43,9 @@ import {
   openStore,
   removal,
   type StorageOptions,
+  writerOf,
 } from "./open_store.ts";
+import type { RedoEntry } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxFilter, TxInfo } from "./types.ts";
 
@@ -153,7 +161,8 @@ async function recoverOnce(
   }
   let store: OpenStore;
   try {
-    store = await openStore(base, db, { ...options, readOnly });
+    // What a crash left is for the repair to finish, and to tell.
+    store = await openStore(base, db, { ...options, readOnly }, false);
   } catch (error) {
     if (!(error instanceof MetadataDamagedError)) throw error;
     return damagedDatabase(base, db, error.message, options);
@@ -242,7 +251,7 @@ export async function recoverStore(
   options: RecoverOptions,
 ): Promise<StoreReport> {
   if (options.dryRun) return await new Check(store, options, options).run();
-  const { locks, queue } = store.writer!;
+  const { locks, queue } = writerOf(store);
   await queue.flush();
   const done = await locks.whileAlone(() =>
     new Check(store, options, options).run()
@@ -339,9 +348,9 @@ class Check {
   async #redoLog(step: Step): Promise<void> {
     const { files, rows } = this.#store;
     if (this.#acts) {
-      await replay(files, rows, ({ txId, action, outcome }) => {
+      await replay(files, rows, (replayed) => {
         step.add(1, 0);
-        if (outcome !== "done") this.#unfinished(txId, action, outcome);
+        if (replayed.outcome !== "done") this.#unfinished(replayed);
       });
       return;
     }
@@ -357,10 +366,9 @@ class Check {
         const isVoid = entry.action === "put"
           ? row?.storageHash !== entry.storageHash
           : row !== null;
-        if (isVoid) this.#unfinished(txId, entry.action, "void");
-        else if (!await hasFollowed(entry, files)) {
-          this.#unfinished(txId, entry.action, "finished");
-        }
+        const { action } = entry;
+        if (isVoid) this.#unfinished({ txId, action, outcome: "void" });
+        else await this.#tellUnlessFollowed(entry);
         await this.#giveWay();
       }
       if (page.length < PAGE) return;
@@ -368,18 +376,30 @@ class Check {
     }
   }
 
-  #unfinished(
-    txId: string,
-    action: string,
-    outcome: "finished" | "void",
-  ): void {
+  async #tellUnlessFollowed(entry: RedoEntry): Promise<void> {
+    const { txId, action } = entry;
+    try {
+      if (await hasFollowed(entry, this.#store.files)) return;
+      this.#unfinished({ txId, action, outcome: "finished" });
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      const reason = (error as Error).message;
+      this.#unfinished({ txId, action, outcome: "stuck", reason });
+    }
+  }
+
+  #unfinished({ txId, action, outcome, reason }: Replayed): void {
+    const half =
+      `a crash left a change half-done: ${action} of its payload file`;
     this.#tell({
       kind: "unfinished",
       txId,
       detail: outcome === "void"
         ? "a crash left a change that another one has overtaken"
-        : `a crash left a change half-done: ${action} of its payload file`,
-      action: this.#repair === null
+        : outcome === "stuck"
+        ? `${half}, which cannot be finished now: ${reason}`
+        : half,
+      action: this.#repair === null || outcome === "stuck"
         ? "none"
         : outcome === "void"
         ? "dropped"

@@ -74,14 +74,18 @@ export interface Replayed {
   action: RedoEntry["action"];
   /**
    * `done`: the file had followed already; `finished`: it does now; `void`: the
-   * row has changed since.
+   * row has changed since; `stuck`: it cannot follow yet, the entry stays.
    */
-  outcome: "done" | "finished" | "void";
+  outcome: "done" | "finished" | "void" | "stuck";
+  /** Why it is stuck. */
+  reason?: string;
 }
 
 /**
- * Carries out every entry that is left in the log, and empties it. Only while
- * nobody else writes: the entries of a live writer are its own business.
+ * Carries out every entry that is left in the log, and empties it but for what
+ * cannot be carried out: one file in the way is not to keep the rest of the
+ * store from its users. Only while nobody else writes: the entries of a live
+ * writer are its own business.
  */
 export async function replay(
   files: FileStore,
@@ -91,15 +95,17 @@ export async function replay(
   for (let seq = 0;;) {
     const page = rows.redoIds(seq, PAGE);
     if (page.length === 0) return;
-    for (const { txId } of page) {
-      const entry = rows.redoOf(txId);
+    const settled: typeof page = [];
+    for (const place of page) {
+      const entry = rows.redoOf(place.txId);
       if (!entry) continue;
-      const outcome = await replayOne(entry, files, rows);
-      onEntry({ txId, action: entry.action, outcome });
+      const replayed = await replayOne(entry, files, rows);
+      if (replayed.outcome !== "stuck") settled.push(place);
+      onEntry(replayed);
       crashPoint("entry replayed");
     }
-    await files.sync(page.map(({ txId }) => txId));
-    rows.transaction(() => page.forEach((entry) => rows.dropRedo(entry.seq)));
+    await files.sync(settled.map(({ txId }) => txId));
+    rows.transaction(() => settled.forEach(({ seq }) => rows.dropRedo(seq)));
     seq = page.at(-1)!.seq;
   }
 }
@@ -108,11 +114,20 @@ async function replayOne(
   entry: StoredRedoEntry,
   files: FileStore,
   rows: SqliteStore,
-): Promise<Replayed["outcome"]> {
-  if (isVoid(entry, rows)) return "void";
-  if (await hasFollowed(entry, files)) return "done";
-  await carryOut(entry, files);
-  return "finished";
+): Promise<Replayed> {
+  const { txId, action } = entry;
+  if (isVoid(entry, rows)) return { txId, action, outcome: "void" };
+  try {
+    if (await hasFollowed(entry, files)) {
+      return { txId, action, outcome: "done" };
+    }
+    await carryOut(entry, files);
+    return { txId, action, outcome: "finished" };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    const reason = (error as Error).message;
+    return { txId, action, outcome: "stuck", reason };
+  }
 }
 
 /** The other Python package changes rows without knowing of the log. */

@@ -350,3 +350,13 @@ export function isLocked(error: unknown): boolean {
 export function isIoError(error: unknown): boolean {
   return /disk I\/O error/i.test(reasonOf(error));
 }
+
+/**
+ * Whether SQLite must write before it can read: a journal has to be rolled
+ * back, or the index of a write-ahead log has to be made where it may not.
+ */
+export function needsWriting(error: unknown): boolean {
+  return /readonly database|unable to open database file/i.test(
+    reasonOf(error),
+  );
+}

@@ -22,6 +22,7 @@ import {
   type DriverInfo,
   isLocked,
   isMalformed,
+  needsWriting,
   openSqlite,
   reasonOf,
   type SqlValue,
@@ -137,16 +138,22 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly driver: DriverInfo;
   readonly #db: Connection;
   readonly #readOnly: boolean;
+  readonly #sync: boolean;
   readonly #statements = new Map<string, Statement>();
   #columns = COLUMNS;
   #isOldSchema = false;
   #closed = false;
 
-  private constructor(path: string, db: Connection, readOnly: boolean) {
+  private constructor(
+    path: string,
+    db: Connection,
+    options: { readOnly: boolean; sync: boolean },
+  ) {
     this.path = path;
     this.driver = db.driver;
     this.#db = db;
-    this.#readOnly = readOnly;
+    this.#readOnly = options.readOnly;
+    this.#sync = options.sync;
   }
 
   /**
@@ -154,6 +161,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    *
    * @throws {StoreNotFoundError} If `readOnly` is set and there is no database.
    * @throws {MetadataDamagedError} If the file is no sound database.
+   * @throws {PohStorageError} `UNFINISHED` if `readOnly` is set and a crash has
+   * left the database so that it must be written before it can be read.
    */
   static async open(
     path: string,
@@ -168,6 +177,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         db.exec("PRAGMA foreign_keys = ON");
         db.exec("PRAGMA trusted_schema = OFF");
         if (!readOnly) {
+          // EXTRA: else a power cut can bring back the journal of this change
+          // of mode, and a read-only connection could not undo it.
+          if (sync) db.exec("PRAGMA synchronous = EXTRA");
           // In the mode that stays on, SQLite answers with the mode it has.
           db.exec("PRAGMA journal_mode = WAL");
           db.exec(`PRAGMA synchronous = ${sync ? "FULL" : "NORMAL"}`);
@@ -176,9 +188,16 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       });
     } catch (error) {
       db.close();
+      if (readOnly && needsWriting(error)) {
+        throw new PohStorageError(
+          "UNFINISHED",
+          `The database ${path} is as a crash left it and can only be read once it has been opened for writing, as recover does`,
+          { cause: error },
+        );
+      }
       throw error;
     }
-    return new SqliteStore(path, db, readOnly);
+    return new SqliteStore(path, db, { readOnly, sync });
   }
 
   /**
@@ -504,6 +523,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   #leaveWal(): void {
     try {
       this.#db.exec("PRAGMA busy_timeout = 0");
+      if (this.#sync) this.#db.exec("PRAGMA synchronous = EXTRA");
       this.#db.exec("PRAGMA journal_mode = DELETE");
     } catch {
       // It is in use, or damaged: then its files stay as they are.

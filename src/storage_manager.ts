@@ -11,7 +11,6 @@ import { readChunk, SMALL } from "./durable_fs.ts";
 import {
   IntegrityError,
   PayloadUnreadableError,
-  PohStorageError,
   StoreClosedError,
 } from "./errors.ts";
 import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
@@ -23,6 +22,7 @@ import {
   removal,
   type StorageOptions,
   type StoreWriter,
+  writerOf,
 } from "./open_store.ts";
 import {
   type RecoverOptions,
@@ -206,19 +206,26 @@ export class StorageManager implements AsyncDisposable {
     const inFlight = new Set<Promise<unknown>>();
     const failures: unknown[] = [];
     let saved = 0, bytes = 0;
-    for await (const tx of txs) {
-      const size = tx.payload?.length ?? 0;
-      bytes += size;
-      const save = this.saveTx(tx).then(() => saved++, (e) => failures.push(e))
-        .finally(() => {
-          bytes -= size;
-          inFlight.delete(save);
-        });
-      inFlight.add(save);
-      while (inFlight.size >= IN_FLIGHT_TXS || bytes > IN_FLIGHT_BYTES) {
-        await Promise.race(inFlight);
+    try {
+      for await (const tx of txs) {
+        const size = tx.payload?.length ?? 0;
+        bytes += size;
+        const save = this.saveTx(tx).then(
+          () => saved++,
+          (e) => failures.push(e),
+        )
+          .finally(() => {
+            bytes -= size;
+            inFlight.delete(save);
+          });
+        inFlight.add(save);
+        while (inFlight.size >= IN_FLIGHT_TXS || bytes > IN_FLIGHT_BYTES) {
+          await Promise.race(inFlight);
+        }
+        if (failures.length > 0) break;
       }
-      if (failures.length > 0) break;
+    } catch (error) {
+      failures.push(error); // of the iterable: what is in flight goes on
     }
     await Promise.all(inFlight);
     if (failures.length > 0) throw failures[0];
@@ -399,10 +406,7 @@ export class StorageManager implements AsyncDisposable {
   /** A call that changes the store: not while a repair has it for itself. */
   #change<T>(work: (writer: StoreWriter) => T | Promise<T>): Promise<T> {
     return this.#call(async () => {
-      const { writer } = this.#store;
-      if (!writer) {
-        throw new PohStorageError("READ_ONLY", "The store is open read-only");
-      }
+      const writer = writerOf(this.#store);
       while (this.#repair) await this.#repair;
       const change = (async () => await work(writer))();
       this.#changes.add(change);

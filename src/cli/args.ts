@@ -323,7 +323,13 @@ function didYouMean(
   otherwise: string,
 ): string {
   const [best] = known
-    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .map((name) => ({
+      name,
+      // What was begun and not ended is near, however much is missing.
+      distance: word.length > 3 && name.startsWith(word)
+        ? 1
+        : editDistance(word, name),
+    }))
     .filter(({ name, distance }) =>
       distance <= Math.max(1, Math.floor(name.replace(/^--/, "").length / 3))
     )

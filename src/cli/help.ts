@@ -98,7 +98,12 @@ function permissionLines({ writes }: CommandSpec): string[] {
   const ffi = "DENO_SQLITE_PATH,DENO_SQLITE_LOCAL";
   return [
     `  --allow-read${paths}`,
-    ...(writes ? [`  --allow-write${paths}`] : []),
+    ...(writes
+      ? [
+        `  --allow-write${paths}`,
+        "  --allow-read of the parent of a folder that has to be made",
+      ]
+      : []),
     "  --allow-env=POH_BASE,POH_DB,POH_DEBUG (optional)",
     ...(writes ? ["  --allow-sys=hostname (optional)"] : []),
     `  --allow-ffi --allow-env=${ffi} (optional: FFI binding)`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { dirname } from "@std/path";
 import type { StorageOptions } from "../open_store.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { requireAccess } from "./permissions.ts";
@@ -72,9 +73,27 @@ export async function requireStore(
   options: StoreValues,
   access: Access,
 ): Promise<void> {
+  const { base } = options;
   const db = dbPath(options);
-  await requireAccess(
-    access === "read" ? ["read"] : ["read", "write"],
-    db.startsWith(options.base) ? [options.base] : [options.base, db],
-  );
+  const paths = db.startsWith(base) ? [base] : [base, db];
+  await requireAccess(access === "read" ? ["read"] : ["read", "write"], paths);
+  if (access !== "create") return;
+  // To make a folder durable, its parent is read as well.
+  for (const folder of new Set([base, dirname(db)])) {
+    for (let at = folder; !await exists(at) && dirname(at) !== at;) {
+      at = dirname(at);
+      await requireAccess(["read"], [at]);
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  await requireAccess(["read"], [path]);
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }

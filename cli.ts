@@ -1,0 +1,17 @@
+/**
+ * The program `poh-storage`: saves, loads, lists, checks and repairs
+ * transactions from the command line. `poh-storage --help` tells all of it.
+ *
+ * ```sh
+ * deno run --allow-read --allow-write --allow-env=POH_BASE,POH_DB jsr:@poh/storage/cli --help
+ * ```
+ *
+ * @module
+ */
+
+import { type CliIo, main } from "./src/cli/main.ts";
+import type { DataSink, NoticeSink } from "./src/cli/output.ts";
+
+export { type CliIo, type DataSink, main, type NoticeSink };
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

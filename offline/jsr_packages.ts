@@ -1,0 +1,11 @@
+/**
+ * Names every JSR package of the project. It is never run: the launcher asks
+ * whether all that it imports, here and beneath, is in Deno's cache already.
+ *
+ * @module
+ */
+
+import "@db/sqlite";
+import "@std/assert";
+import "@std/cli/parse-args";
+import "@std/path";

@@ -1,0 +1,149 @@
+// The same expectations hold for the JSR packages and for their stand-ins.
+
+import * as std from "@std/assert";
+import { parseArgs } from "@std/cli/parse-args";
+import { basename, dirname, join } from "@std/path";
+
+/** Fails unless `check` throws; not by the assertions under test. */
+function fails(check: () => void, message = ""): void {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof Error && error.message.includes(message)) return;
+    throw error;
+  }
+  throw new Error("Expected a failed assertion");
+}
+
+async function failsLater(
+  check: () => Promise<unknown>,
+  message = "",
+): Promise<void> {
+  const outcome = await check().then(() => () => {}, (error) => () => {
+    throw error;
+  });
+  fails(outcome, message);
+}
+
+Deno.test("assertEquals() compares structure, bytes, maps, sets and dates", () => {
+  const value = () => ({
+    bytes: new Uint8Array([0, 255]),
+    map: new Map([["a", [1]]]),
+    set: new Set([1, 2]),
+    date: new Date(5),
+    nothing: undefined,
+    number: NaN,
+  });
+  std.assertEquals(value(), value());
+  fails(() => std.assertEquals(new Uint8Array([1]), new Uint8Array([2])));
+  fails(() => std.assertEquals<unknown>(new Uint8Array([1]), [1]));
+  fails(() => std.assertEquals<unknown>({ a: undefined }, {}));
+  fails(() => std.assertEquals<unknown>("1", 1));
+  fails(() => std.assertEquals(1, 2, "of this"), "of this");
+});
+
+Deno.test("assertEquals() levels zero's sign and objects without a prototype", () => {
+  std.assertEquals(-0, 0);
+  std.assertEquals(
+    { row: Object.assign(Object.create(null), { a: [-0] }) },
+    { row: { a: [0] } },
+  );
+  fails(() => std.assertStrictEquals(-0, 0));
+});
+
+Deno.test("assertNotEquals(), assertStrictEquals() and assertObjectMatch() tell values apart", () => {
+  std.assertNotEquals<unknown>({ a: 1 }, { a: 2 });
+  fails(() => std.assertNotEquals({ a: 1 }, { a: 1 }));
+  const one = {};
+  std.assertStrictEquals(one, one);
+  fails(() => std.assertStrictEquals(one, {}));
+  std.assertObjectMatch({ a: 1, b: { c: 2, d: 3 } }, { b: { c: 2 } });
+  fails(() => std.assertObjectMatch({ a: 1 }, { a: 2 }));
+  fails(() => std.assertObjectMatch({ a: 1 }, { b: 1 }));
+});
+
+Deno.test("the simple assertions pass and fail", () => {
+  std.assert(1);
+  fails(() => std.assert(0, "not that"), "not that");
+  std.assertExists(0);
+  fails(() => std.assertExists(null));
+  std.assertInstanceOf(new TypeError(), Error);
+  fails(() => std.assertInstanceOf({}, Error), "Error");
+  std.assertMatch("abc", /b/);
+  fails(() => std.assertMatch("abc", /d/));
+  std.assertStringIncludes("abc", "bc");
+  fails(() => std.assertStringIncludes("abc", "d"));
+  std.assertGreater(2, 1);
+  fails(() => std.assertGreater(1, 1));
+  std.assertLess(1, 2);
+  fails(() => std.assertLess(1, 1));
+  fails(() => std.fail("on purpose"), "on purpose");
+});
+
+Deno.test("assertThrows() gives the error of the class and message expected", () => {
+  const thrower = () => {
+    throw new TypeError("a long story");
+  };
+  const error = std.assertThrows(thrower, TypeError, "long");
+  std.assertStrictEquals(error.message, "a long story");
+  std.assertInstanceOf(std.assertThrows(thrower), TypeError);
+  fails(() => std.assertThrows(thrower, RangeError), "RangeError");
+  fails(() => std.assertThrows(thrower, TypeError, "short"), "short");
+  fails(() => std.assertThrows(() => {}, "why"), "why");
+});
+
+Deno.test("assertRejects() gives the reason of the class and message expected", async () => {
+  const rejecter = () => Promise.reject(new TypeError("a long story"));
+  const error = await std.assertRejects(rejecter, TypeError, "long");
+  std.assertStrictEquals(error.message, "a long story");
+  std.assertInstanceOf(await std.assertRejects(rejecter), TypeError);
+  await failsLater(() => std.assertRejects(rejecter, RangeError), "RangeError");
+  await failsLater(() => std.assertRejects(rejecter, TypeError, "short"));
+  await failsLater(() => std.assertRejects(() => Promise.resolve()));
+  await failsLater(() =>
+    std.assertRejects(() => {
+      throw new TypeError("at once");
+    })
+  );
+});
+
+Deno.test("parseArgs() reads flags, values written with =, and what follows --", () => {
+  const options = { string: ["_", "base", "tx"], boolean: ["json", "raw"] };
+  std.assertEquals<unknown>(parseArgs([], options), {
+    _: [],
+    json: false,
+    raw: false,
+  });
+  std.assertEquals<unknown>(
+    parseArgs([
+      "--json",
+      "--base=a=b",
+      '--tx={"a":\n1}',
+      "--",
+      "--raw",
+      "-",
+      "007",
+      "",
+    ], options),
+    {
+      _: ["--raw", "-", "007", ""],
+      base: "a=b",
+      json: true,
+      raw: false,
+      tx: '{"a":\n1}',
+    },
+  );
+  std.assertEquals<unknown>(
+    parseArgs(["--base=", "--tx=-5"], options).base,
+    "",
+  );
+  std.assertEquals<unknown>(
+    parseArgs(["--base=1", "--base=2"], options).base,
+    "2",
+  );
+});
+
+Deno.test("paths join and split", () => {
+  std.assertEquals<unknown>(basename(join("a", "..", "b", "c.bin")), "c.bin");
+  std.assertEquals<unknown>(dirname(join("a", "b")), "a");
+});

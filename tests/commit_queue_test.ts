@@ -1,0 +1,324 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import { sha256Hex } from "../mod.ts";
+import type { Change, CommitQueue } from "../src/commit_queue.ts";
+import { type CrashPoint, observeCrashPoints } from "../src/crash_points.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+  removal,
+  type StorageOptions,
+} from "../src/open_store.ts";
+import {
+  bytes,
+  namesIn,
+  randomBytes,
+  tempDir,
+  text,
+  TIME_LIMIT,
+  within,
+} from "./helpers.ts";
+
+/** The parts of a store, open. */
+interface Parts extends AsyncDisposable, OpenStore {
+  base: string;
+  queue: CommitQueue;
+}
+
+async function tempParts(options: StorageOptions = {}): Promise<Parts> {
+  const dir = await tempDir();
+  const base = dir.join("base");
+  const store = await openStore(base, join(base, "poh.db"), options);
+  return {
+    ...store,
+    base,
+    queue: store.writer!.queue,
+    async [Symbol.asyncDispose]() {
+      try {
+        await closeStore(store);
+      } finally {
+        await dir[Symbol.asyncDispose]();
+      }
+    },
+  };
+}
+
+/** Declares a test that fails rather than hangs. */
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test(name, { timeout: TIME_LIMIT }, fn);
+}
+
+async function put(txId: string, payload: Uint8Array): Promise<Change> {
+  const storageHash = await sha256Hex(payload);
+  return {
+    info: {
+      txId,
+      holderId: "",
+      timestamp: 0,
+      storageHash,
+      size: payload.length,
+    },
+    entry: { txId, action: "put", storageHash, payload, staged: null },
+  };
+}
+
+async function putStaged(
+  { files }: OpenStore,
+  txId: string,
+  payload: Uint8Array,
+): Promise<Change> {
+  const { name } = await files.stage([payload]);
+  const change = await put(txId, payload);
+  return { ...change, entry: { ...change.entry, payload: null, staged: name } };
+}
+
+function remove(txId: string): Change {
+  return { info: null, entry: removal(txId) };
+}
+
+/** Writes down every step that changes pass, until it is disposed. */
+function observed():
+  & { steps: CrashPoint[]; count(step: CrashPoint): number }
+  & Disposable {
+  const steps: CrashPoint[] = [];
+  observeCrashPoints((step) => steps.push(step));
+  return {
+    steps,
+    count: (step) => steps.filter((one) => one === step).length,
+    [Symbol.dispose]: () => observeCrashPoints(() => {}),
+  };
+}
+
+for (const durability of ["full", "relaxed"] as const) {
+  test(`a change is committed and its file follows, ${durability}`, async () => {
+    await using parts = await tempParts({ durability });
+    const { files, rows, queue } = parts;
+    using seen = observed();
+    assertEquals(await queue.submit(await put("a", bytes("hello"))), true);
+    assertEquals(seen.steps, [
+      "rows written",
+      "committed",
+      "file written",
+      "batch applied",
+    ]);
+    assertEquals(rows.get("a")?.size, 5);
+    assertEquals(text(await files.load("a")), "hello");
+  });
+}
+
+test("a staged payload's name is durable before its row", async () => {
+  await using parts = await tempParts();
+  const change = await putStaged(parts, "a", randomBytes(100));
+  using seen = observed();
+  await parts.queue.submit(change);
+  assertEquals(seen.steps, [
+    "staged names synced",
+    "rows written",
+    "committed",
+    "file written",
+    "batch applied",
+  ]);
+  assertEquals(await parts.files.load("a"), randomBytes(100));
+  assertEquals(namesIn(parts.files.stagedPath), []);
+});
+
+test("changes of one turn share one transaction", async () => {
+  await using parts = await tempParts();
+  const changes = await Promise.all(
+    Array.from({ length: 256 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+  );
+  using seen = observed();
+  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  assertEquals(seen.count("committed"), 1);
+  assertEquals(seen.count("file written"), 256);
+  assertEquals(await parts.rows.count(), 256);
+});
+
+test("a transaction takes no more than 256 changes", async () => {
+  await using parts = await tempParts();
+  const changes = await Promise.all(
+    Array.from({ length: 600 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+  );
+  using seen = observed();
+  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  assertEquals(seen.count("committed"), 3);
+  assertEquals(await parts.rows.count(), 600);
+});
+
+test("a transaction takes no more than 4 MiB of payloads", async () => {
+  await using parts = await tempParts();
+  const payload = new Uint8Array(1 << 20);
+  const changes = await Promise.all(
+    Array.from({ length: 6 }, (_, n) => put(`${n}`, payload)),
+  );
+  using seen = observed();
+  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  assertEquals(seen.count("committed"), 2);
+});
+
+test("changes come in the order in which they were made", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue } = parts;
+  const results = await Promise.all([
+    queue.submit(await put("a", bytes("1"))),
+    queue.submit(remove("a")),
+    queue.submit(remove("a")),
+    queue.submit(await put("a", bytes("2"))),
+    queue.submit(remove("b")),
+    queue.submit(await put("b", bytes("3"))),
+    queue.submit(remove("b")),
+  ]);
+  assertEquals(results, [true, true, false, true, false, true, true]);
+  assertEquals(text(await files.load("a")), "2");
+  assertEquals([rows.get("b"), await files.load("b")], [null, null]);
+});
+
+test("a staged payload that is replaced in its own batch is not left over", async () => {
+  await using parts = await tempParts();
+  const { files, queue } = parts;
+  const changes = [
+    await putStaged(parts, "a", bytes("1")),
+    await putStaged(parts, "a", bytes("2")),
+    await putStaged(parts, "b", bytes("3")),
+  ];
+  await Promise.all([
+    ...changes.map((change) => queue.submit(change)),
+    queue.submit(remove("b")),
+  ]);
+  assertEquals(text(await files.load("a")), "2");
+  assertEquals(await files.load("b"), null);
+  assertEquals(namesIn(files.stagedPath), []);
+});
+
+test("flush() empties the log after the files are synced", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
+  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["a", "b"]);
+  using seen = observed();
+  await queue.flush();
+  assertEquals(seen.steps, ["files synced", "redo trimmed"]);
+  assertEquals(rows.redoIds(0, 10), []);
+  await queue.flush(); // nothing to do
+  assertEquals(seen.steps.length, 2);
+});
+
+test("flush() waits for what is in flight", async () => {
+  await using parts = await tempParts();
+  const changes = await Promise.all(
+    Array.from({ length: 300 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+  );
+  const done = changes.map((change) => parts.queue.submit(change));
+  await parts.queue.flush();
+  assertEquals(await parts.rows.count(), 300);
+  assertEquals(parts.rows.lastRedo(), 0);
+  await Promise.all(done);
+});
+
+test("flush() leaves the log of another writer alone", async () => {
+  await using parts = await tempParts();
+  const other = await openStore(parts.base, parts.rows.path);
+  await other.writer!.queue.submit(await put("a", bytes("1")));
+  await parts.queue.submit(await put("b", bytes("2")));
+  await parts.queue.flush();
+  assertEquals(parts.rows.redoIds(0, 10).map(({ txId }) => txId), ["a"]);
+  await closeStore(other);
+  assertEquals(parts.rows.lastRedo(), 0);
+});
+
+test("relaxed, the log holds no more than the last batch", async () => {
+  await using parts = await tempParts({ durability: "relaxed" });
+  for (const id of ["a", "b", "c"]) {
+    await parts.queue.submit(await put(id, bytes(id)));
+  }
+  assertEquals(parts.rows.redoIds(0, 10).map(({ txId }) => txId), ["c"]);
+});
+
+test("the log is trimmed when it has grown long", async () => {
+  await using parts = await tempParts({ durability: "relaxed" });
+  // Relaxed keeps the log short by itself; full trims it by size.
+  await using full = await tempParts();
+  const payload = new Uint8Array(4 << 20);
+  using seen = observed();
+  for (let n = 0; n < 9; n++) {
+    await full.queue.submit(await put(`${n}`, payload));
+  }
+  assert(seen.count("redo trimmed") >= 1);
+  assert(full.rows.redoIds(0, 100).length < 9);
+  assertEquals(await full.rows.count(), 9);
+  assertEquals(parts.rows.lastRedo(), 0);
+});
+
+test("a change whose file cannot follow is told so, the others go on", async () => {
+  await using parts = await tempParts();
+  const { base, files, rows, queue } = parts;
+  const inTheWay = join(base, "b.bin", "within");
+  await Deno.mkdir(inTheWay, { recursive: true });
+  const [a, b, c] = await Promise.allSettled(
+    await Promise.all(["a", "b", "c"].map(async (id) => {
+      const change = await put(id, bytes(`of ${id}`));
+      return () => queue.submit(change);
+    })).then((submits) => submits.map((submit) => submit())),
+  );
+  assertEquals([a!.status, b!.status, c!.status], [
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+  ]);
+  assertEquals(text(await files.load("a")), "of a");
+  assertEquals(text(await files.load("c")), "of c");
+  assertEquals(namesIn(base, "b.bin"), ["within"]);
+
+  // The log keeps its payload, and it follows when the way is free.
+  assertEquals(rows.redoOf("b")?.payload, bytes("of b"));
+  await assertRejects(() => queue.flush());
+  assertEquals(rows.redoOf("b")?.payload, bytes("of b"));
+  await Deno.remove(join(base, "b.bin"), { recursive: true });
+  await queue.flush();
+  assertEquals(text(await files.load("b")), "of b");
+  assertEquals(rows.lastRedo(), 0);
+});
+
+test("what could not follow is forgotten once it is replaced", async () => {
+  await using parts = await tempParts();
+  const { base, files, rows, queue } = parts;
+  await Deno.mkdir(join(base, "a.bin", "within"), { recursive: true });
+  await assertRejects(async () => queue.submit(await put("a", bytes("1"))));
+  await Deno.remove(join(base, "a.bin"), { recursive: true });
+  await queue.submit(await put("a", bytes("2")));
+  await queue.flush();
+  assertEquals(text(await files.load("a")), "2");
+  assertEquals(rows.lastRedo(), 0);
+});
+
+test("a batch that cannot be committed is refused as a whole", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue } = parts;
+  const staged = await putStaged(parts, "a", randomBytes(10));
+  const bad = await put("b", bytes("2"));
+  bad.info!.timestamp = NaN;
+  const results = await Promise.allSettled([
+    queue.submit(staged),
+    queue.submit(bad),
+  ]);
+  assertEquals(results.map(({ status }) => status), ["rejected", "rejected"]);
+  assertEquals([await rows.count(), rows.lastRedo()], [0, 0]);
+  assertEquals(await files.listKeys(), []);
+  assertEquals(namesIn(files.stagedPath), []);
+  await queue.submit(await put("a", bytes("3"))); // and the queue goes on
+  assertEquals(await rows.count(), 1);
+});
+
+test("changes that come during a flush are not held up for good", async () => {
+  await using parts = await tempParts();
+  const { queue, rows } = parts;
+  await queue.submit(await put("a", bytes("1")));
+  const change = await put("b", bytes("2"));
+  const flushed = queue.flush();
+  await within(TIME_LIMIT / 3, queue.submit(change));
+  await within(TIME_LIMIT / 3, flushed);
+  assertEquals(await rows.count(), 2);
+  await queue.flush();
+  assertEquals(rows.lastRedo(), 0);
+});

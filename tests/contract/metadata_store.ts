@@ -1,0 +1,346 @@
+/**
+ * What every {@linkcode MetadataStore} does.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  InvalidTxError,
+  type MetadataStore,
+  type TxFilter,
+  type TxInfo,
+} from "../../mod.ts";
+import { seededRandom, TIME_LIMIT } from "../helpers.ts";
+import { TRICKY_IDS } from "./payload_store.ts";
+
+/** A store to test, and what ends with it. */
+export interface MetadataStoreCase extends AsyncDisposable {
+  /** An empty store, initialized. */
+  store: MetadataStore;
+  /** Closes it and opens what it kept. */
+  reopen(): Promise<MetadataStore>;
+}
+
+/** Times that come back exactly as they were. */
+export const TIMESTAMPS = [
+  0,
+  1,
+  -1,
+  1464307123,
+  1464307123.25,
+  0.1,
+  -0.1,
+  1 / 3,
+  2 ** 31,
+  2 ** 32 + 1,
+  -(2 ** 31) - 1,
+  Number.MAX_SAFE_INTEGER,
+  -Number.MAX_SAFE_INTEGER,
+  2 ** 53,
+  2 ** 53 + 2,
+  -(2 ** 53) - 2,
+  2 ** 63,
+  -(2 ** 63),
+  2 ** 64,
+  1e19 + 4096,
+  1e300,
+  -1e300,
+  1e308,
+  Number.MAX_VALUE,
+  -Number.MAX_VALUE,
+  5e-324,
+  -5e-324,
+  2.2250738585072014e-308,
+  1e-7,
+];
+
+/** Facts; what is not given is made up. */
+export function sampleInfo(info: Partial<TxInfo> = {}): TxInfo {
+  return {
+    txId: "a",
+    holderId: "alice",
+    timestamp: 1464307123.25,
+    storageHash: "0123456789abcdef".repeat(4),
+    size: 5,
+    ...info,
+  };
+}
+
+/** Declares the tests. */
+export function testMetadataStore(
+  name: string,
+  make: () => Promise<MetadataStoreCase>,
+): void {
+  const test = (what: string, fn: (made: MetadataStoreCase) => Promise<void>) =>
+    Deno.test(`${name}: ${what}`, { timeout: TIME_LIMIT }, async () => {
+      await using made = await make();
+      await fn(made);
+    });
+
+  test("load() gives what save() took, also later", async (made) => {
+    const info = sampleInfo();
+    await made.store.save(info);
+    assertEquals(await made.store.load("a"), info);
+    assertEquals(await (await made.reopen()).load("a"), info);
+  });
+
+  test("an unknown id has no facts", async ({ store }) => {
+    await store.save(sampleInfo({ txId: "ab" }));
+    assertEquals(await store.load("a"), null);
+    assertEquals(await store.remove("a"), false);
+    assertEquals(await store.count(), 1);
+  });
+
+  test("init() is harmless when repeated", async ({ store }) => {
+    await store.save(sampleInfo());
+    await store.init();
+    await store.init();
+    assertEquals(await store.listIds(), ["a"]);
+  });
+
+  test("save() replaces every fact", async ({ store }) => {
+    await store.save(sampleInfo());
+    const newer = sampleInfo({
+      holderId: "bob",
+      timestamp: -2.5,
+      storageHash: "ff".repeat(32),
+      size: 0,
+    });
+    await store.save(newer);
+    assertEquals(await store.load("a"), newer);
+    assertEquals(await store.count(), 1);
+    assertEquals(await store.count({ holderId: "alice" }), 0);
+  });
+
+  test("remove() forgets this id alone", async (made) => {
+    await made.store.save(sampleInfo());
+    await made.store.save(sampleInfo({ txId: "b" }));
+    assertEquals(await made.store.remove("a"), true);
+    assertEquals(await made.store.load("a"), null);
+    assertEquals(await made.store.remove("a"), false);
+    assertEquals(await (await made.reopen()).listIds(), ["b"]);
+  });
+
+  test("timestamps come back exactly", async (made) => {
+    for (const [n, timestamp] of TIMESTAMPS.entries()) {
+      await made.store.save(sampleInfo({ txId: `${n}`, timestamp }));
+    }
+    const store = await made.reopen();
+    for (const [n, timestamp] of TIMESTAMPS.entries()) {
+      assertEquals((await store.load(`${n}`))?.timestamp, timestamp);
+    }
+  });
+
+  test("a timestamp is found by itself, and by nothing near", async ({ store }) => {
+    for (const timestamp of TIMESTAMPS) {
+      await store.save(sampleInfo({ timestamp }));
+      assertEquals(await store.count({ since: timestamp }), 1, `${timestamp}`);
+      assertEquals(await store.count({ before: timestamp }), 0, `${timestamp}`);
+      if (Math.abs(timestamp) === Number.MAX_VALUE) continue;
+      const near = Math.abs(timestamp) * 2 ** -52 || 5e-324;
+      assertEquals(await store.count({ since: timestamp + near }), 0);
+      assertEquals(await store.count({ before: timestamp + near }), 1);
+    }
+  });
+
+  test("sizes come back exactly", async ({ store }) => {
+    for (const size of [-1, 0, 1, 2 ** 31, 2 ** 32 + 1, 2 ** 53 - 1]) {
+      await store.save(sampleInfo({ size }));
+      assertEquals((await store.load("a"))?.size, size);
+    }
+  });
+
+  test("no two ids share facts", async (made) => {
+    for (const [size, txId] of TRICKY_IDS.entries()) {
+      await made.store.save(sampleInfo({ txId, holderId: txId, size }));
+    }
+    const store = await made.reopen();
+    for (const [size, txId] of TRICKY_IDS.entries()) {
+      const info = sampleInfo({ txId, holderId: txId, size });
+      assertEquals(await store.load(txId), info);
+      assertEquals(await store.count({ holderId: txId }), 1);
+    }
+    assertEquals(await store.count(), TRICKY_IDS.length);
+  });
+
+  test("text with quotes and wildcards is text", async ({ store }) => {
+    for (const txId of ["'; DROP TABLE txs; --", '"', "_", "%", "?1", "\\"]) {
+      await store.save(sampleInfo({ txId, holderId: txId }));
+      assertEquals((await store.load(txId))?.holderId, txId);
+    }
+    assertEquals(await store.count({ holderId: "_" }), 1);
+    assertEquals(await store.count({ idPrefix: "%" }), 1);
+  });
+
+  test("text with NUL is refused, not cut", async ({ store }) => {
+    await store.save(sampleInfo({ txId: "a" }));
+    for (const info of [{ txId: "a\0b" }, { holderId: "a\0" }]) {
+      await assertRejects(() => store.save(sampleInfo(info)), InvalidTxError);
+    }
+    assertEquals(await store.listIds(), ["a"]);
+    assertEquals(await store.load("a\0b").catch(() => null), null);
+    assertEquals(await store.remove("a\0b").catch(() => false), false);
+    assertEquals(await store.load("a"), sampleInfo());
+  });
+
+  test("a time that is no number of seconds is refused", async ({ store }) => {
+    for (const timestamp of [NaN, Infinity, -Infinity]) {
+      await assertRejects(() => store.save(sampleInfo({ timestamp })));
+      await assertRejects(() => store.count({ since: timestamp }));
+    }
+    assertEquals(await store.count(), 0);
+  });
+
+  test("ids are in the order of their UTF-8 bytes", async ({ store }) => {
+    const ids = [
+      "a",
+      "B",
+      "_",
+      "é",
+      "取",
+      "￿",
+      "🪙",
+      "a\u0301",
+      "aa",
+      "10",
+      "9",
+    ];
+    for (const txId of ids) await store.save(sampleInfo({ txId }));
+    const byBytes = ids.toSorted((a, b) => compareBytes(a, b));
+    assertEquals(await store.listIds(), byBytes);
+    assert(byBytes.indexOf("￿") < byBytes.indexOf("🪙")); // UTF-16 differs
+  });
+
+  test("an empty store lists nothing", async ({ store }) => {
+    assertEquals(await store.listIds(), []);
+    assertEquals(await Array.fromAsync(store.iterate()), []);
+    assertEquals(await store.count(), 0);
+  });
+
+  test("every page is read, none twice", async ({ store }) => {
+    const ids = Array.from({ length: 1_100 }, (_, n) => `id-${n + 10_000}`);
+    await Promise.all(ids.map((txId) => store.save(sampleInfo({ txId }))));
+    assertEquals(await store.listIds(), ids);
+    for (const limit of [1, 511, 512, 513, 1_024, 1_100, 5_000]) {
+      const some = await idsOf(store, { limit });
+      assertEquals(some, ids.slice(0, limit));
+      assertEquals(await store.count({ limit }), some.length);
+    }
+    assertEquals(await idsOf(store, { after: "id-10511" }), ids.slice(512));
+  });
+
+  test("iterate() can be left early, and changed under", async ({ store }) => {
+    for (const txId of ["a", "b", "c"]) await store.save(sampleInfo({ txId }));
+    for await (const { txId } of store.iterate()) {
+      await store.remove(txId);
+      if (txId === "b") break;
+    }
+    assertEquals(await store.listIds(), ["c"]);
+  });
+
+  const FILTERS: [TxFilter, string[]][] = [
+    [{}, ["a1", "a2", "b1", "b2", "c1"]],
+    [{ holderId: "alice" }, ["a1", "b1"]],
+    [{ holderId: "" }, ["c1"]],
+    [{ holderId: "nobody" }, []],
+    [{ idPrefix: "a" }, ["a1", "a2"]],
+    [{ idPrefix: "a1" }, ["a1"]],
+    [{ idPrefix: "" }, ["a1", "a2", "b1", "b2", "c1"]],
+    [{ idPrefix: "z" }, []],
+    [{ since: 2 }, ["a2", "b2", "c1"]],
+    [{ since: 2.0000001 }, ["b2", "c1"]],
+    [{ before: 2 }, ["a1", "b1"]],
+    [{ since: 1, before: 3 }, ["a1", "a2"]],
+    [{ since: 3, before: 3 }, []],
+    [{ after: "a2" }, ["b1", "b2", "c1"]],
+    [{ after: "b" }, ["b1", "b2", "c1"]],
+    [{ after: "c1" }, []],
+    [{ limit: 0 }, []],
+    [{ limit: 2 }, ["a1", "a2"]],
+    [{ holderId: "alice", since: 0 }, ["a1"]],
+    [{ idPrefix: "b", after: "b1" }, ["b2"]],
+    [{ holderId: "bob", idPrefix: "b", since: 3, before: 9, limit: 1 }, ["b2"]],
+  ];
+
+  test("filters select, all conditions together", async ({ store }) => {
+    const rows: [string, string, number][] = [
+      ["a1", "alice", 1],
+      ["a2", "bob", 2],
+      ["b1", "alice", -1.5],
+      ["b2", "bob", 3],
+      ["c1", "", 1e300],
+    ];
+    for (const [txId, holderId, timestamp] of rows) {
+      await store.save(sampleInfo({ txId, holderId, timestamp }));
+    }
+    for (const [filter, ids] of FILTERS) {
+      assertEquals(await idsOf(store, filter), ids, JSON.stringify(filter));
+      assertEquals(await store.count(filter), ids.length);
+    }
+  });
+
+  test("an id prefix may be any text", async ({ store }) => {
+    const ids = ["取", "取引", "取引🪙", "取\u{10FFFD}", "収", "🪙", "🪙a"];
+    for (const txId of ids) await store.save(sampleInfo({ txId }));
+    for (const idPrefix of ["取", "取引", "🪙", "取引🪙"]) {
+      assertEquals(
+        (await idsOf(store, { idPrefix })).sort(),
+        ids.filter((id) => id.startsWith(idPrefix)).sort(),
+      );
+    }
+  });
+
+  test("random filters agree with a plain search", async ({ store }) => {
+    const random = seededRandom(7);
+    const below = (n: number) => Math.floor(random() * n);
+    const rows = Array.from({ length: 200 }, (_, n) =>
+      sampleInfo({
+        txId: `${"abc"[n % 3]}${below(50)}-${n}`,
+        holderId: `h${below(4)}`,
+        timestamp: below(20) - 10 + below(4) / 4,
+      }));
+    await Promise.all(rows.map((row) => store.save(row)));
+    for (let n = 0; n < 150; n++) {
+      const filter: TxFilter = {
+        ...(below(2) && { holderId: `h${below(5)}` }),
+        ...(below(2) && { idPrefix: ["a", "b1", "c", "d"][below(4)]! }),
+        ...(below(2) && { since: below(24) - 12 }),
+        ...(below(2) && { before: below(24) - 12.25 }),
+        ...(below(2) && { after: rows[below(200)]!.txId }),
+        ...(below(2) && { limit: below(30) }),
+      };
+      const expected = rows.filter((row) => isSelected(row, filter))
+        .map(({ txId }) => txId).sort().slice(0, filter.limit);
+      assertEquals(await idsOf(store, filter), expected);
+      assertEquals(await store.count(filter), expected.length);
+    }
+  });
+
+  test("close() is harmless when repeated", async ({ store }) => {
+    await store.close();
+    await store.close();
+    await assertRejects(() => store.load("a"));
+  });
+}
+
+function isSelected(row: TxInfo, filter: TxFilter): boolean {
+  const { holderId = row.holderId, idPrefix = "", after = "" } = filter;
+  const { since = -Infinity, before = Infinity } = filter;
+  return row.holderId === holderId && row.txId.startsWith(idPrefix) &&
+    row.txId > after && row.timestamp >= since && row.timestamp < before;
+}
+
+async function idsOf(
+  store: MetadataStore,
+  filter: TxFilter,
+): Promise<string[]> {
+  return await Array.fromAsync(store.iterate(filter), ({ txId }) => txId);
+}
+
+function compareBytes(a: string, b: string): number {
+  const encoder = new TextEncoder();
+  const [x, y] = [encoder.encode(a), encoder.encode(b)];
+  const at = x.findIndex((byte, n) => byte !== y[n]);
+  return at === -1 ? x.length - y.length : x[at]! - (y[at] ?? -1);
+}

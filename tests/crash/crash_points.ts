@@ -1,0 +1,278 @@
+/**
+ * Kills a process at every step of every kind of change and repair.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import {
+  performRecovery,
+  type RecoverOptions,
+  StorageManager,
+} from "../../mod.ts";
+import type { CrashPoint } from "../../src/crash_points.ts";
+import { tempDir } from "../helpers.ts";
+import { assertClean, checkAfterCrash, contentsOf } from "./check.ts";
+import {
+  assertRecovered,
+  type DamagedStore,
+  makeDamagedStore,
+} from "./damaged_store.ts";
+import { allowedStates, readJournal } from "./journal.ts";
+import { copyTree, placeBelow, runWriter, several } from "./process.ts";
+import { damageOneIndex } from "./sqlite_pages.ts";
+import type { WriterTask } from "./writer.ts";
+
+type Durability = "full" | "relaxed";
+
+/** Something that a process can be killed at. */
+export interface Workload {
+  name: string;
+  /** How often it passes each step when nothing stops it. */
+  passes: Record<string, number>;
+  /** Does it on a new store, is killed, and checks what is left. */
+  run(kill: KillAt): Promise<void>;
+}
+
+/** Where a process is to die: when it passes a step for the n-th time. */
+export type KillAt = { point: CrashPoint; n: number };
+
+/** One kill. */
+export interface Kill {
+  workload: Workload;
+  point: CrashPoint;
+  n: number;
+}
+
+/**
+ * The workloads, with what they pass. Some need a store to begin with, which is
+ * made below `dir`.
+ *
+ * @param long Also one that takes seconds each time.
+ */
+export async function allWorkloads(
+  dir: string,
+  long = false,
+): Promise<Workload[]> {
+  const damaged = await makeDamagedStore(placeBelow(join(dir, "damaged")));
+  const workloads: (() => Promise<Workload>)[] = [];
+  for (const durability of ["full", "relaxed"] as const) {
+    workloads.push(
+      () => changing("changes", { kind: "changes" }, durability),
+      () => replaying(join(dir, durability), durability),
+    );
+    // So many that the redo log fills up, and a checkpoint comes in between.
+    const bulk = { kind: "bulk", count: 4_300 } as const;
+    if (long) workloads.push(() => changing("bulk", bulk, durability));
+  }
+  for (
+    const recover of [
+      { orphans: "quarantine" },
+      { orphans: "adopt" },
+      { orphans: "quarantine", purge: true },
+    ] as const
+  ) {
+    workloads.push(() => recovering(damaged, recover));
+  }
+  workloads.push(
+    () => rebuilding(join(dir, "malformed"), "malformed"),
+    () => rebuilding(join(dir, "lost"), "lost"),
+  );
+  const made: Workload[] = [];
+  await several(workloads, 2, async (make) => void made.push(await make()));
+  return made;
+}
+
+/** The kills that reach a step: at its first, a middle and its last passing. */
+export function killsAt(
+  point: CrashPoint,
+  workloads: Workload[],
+  every = false,
+): Kill[] {
+  return workloads.flatMap((workload) => {
+    const count = workload.passes[point] ?? 0;
+    const all = Array.from({ length: count }, (_, at) => at + 1);
+    const few = new Set([1, Math.ceil(count / 2), count]);
+    const isLong = count > 100; // of a bulk
+    const chosen = every && !isLong ? all : all.filter((n) => few.has(n));
+    return chosen.map((n) => ({ workload, point, n }));
+  });
+}
+
+/** Carries out kills, two at a time. */
+export async function carryOut(kills: Kill[]): Promise<void> {
+  await several(kills, 2, async ({ workload, point, n }) => {
+    try {
+      await workload.run({ point, n });
+    } catch (error) {
+      throw new Error(
+        `${workload.name}, killed at "${point}" no. ${n}: ${
+          (error as Error).message
+        }`,
+        { cause: error },
+      );
+    }
+  });
+}
+
+// --- workloads --------------------------------------------------------------
+
+/** Changes on a new store. */
+async function changing(
+  name: string,
+  work: WriterTask["work"],
+  durability: Durability,
+): Promise<Workload> {
+  const options = { durability };
+  await using dir = await tempDir();
+  const { passed } = await runWriter({
+    ...placeBelow(dir.path),
+    options,
+    work,
+  });
+  const run = async (kill: KillAt): Promise<void> => {
+    await using dir = await tempDir();
+    const place = placeBelow(dir.path);
+    const { killed } = await runWriter({ ...place, options, work, kill });
+    if (!killed) {
+      // How many batches there are is a matter of timing.
+      assert(kill.n > 1, "the writer came to its end");
+      return await run({ ...kill, n: kill.n - 1 });
+    }
+    const allowed = allowedStates(readJournal(place.journal));
+    const how = kill.n % 2 ? "recover" : "open";
+    await checkAfterCrash(place, allowed, how, options);
+  };
+  return { name: `${name} (${durability})`, passes: passed, run };
+}
+
+/** Opening a store that a killed writer has left with a redo log. */
+async function replaying(
+  dir: string,
+  durability: Durability,
+): Promise<Workload> {
+  const options = { durability };
+  const template = placeBelow(dir);
+  const { killed } = await runWriter({
+    ...template,
+    options,
+    work: { kind: "changes" },
+    // The batch of all kinds at once, large ones staged.
+    kill: { point: "committed", n: 17 },
+  });
+  assert(killed);
+  const allowed = allowedStates(readJournal(template.journal));
+  const open = async (dir: string, kill?: KillAt) => {
+    copyTree(template.base, placeBelow(dir).base);
+    return await runWriter({
+      ...placeBelow(dir),
+      options,
+      work: { kind: "open" },
+      ...(kill && { kill }),
+    });
+  };
+  await using census = await tempDir();
+  const { passed } = await open(census.path);
+  return {
+    name: `replay (${durability})`,
+    passes: passed,
+    async run(kill) {
+      await using dir = await tempDir();
+      assert((await open(dir.path, kill)).killed);
+      const how = kill.n % 2 ? "recover" : "open";
+      await checkAfterCrash(placeBelow(dir.path), allowed, how, options);
+    },
+  };
+}
+
+/** Recovery of a store that has one of everything. */
+async function recovering(
+  template: DamagedStore,
+  recover: RecoverOptions,
+): Promise<Workload> {
+  const copy = async (kill?: KillAt) => {
+    const dir = await tempDir();
+    const place = placeBelow(dir.path);
+    copyTree(template.base, place.base);
+    const ending = await runWriter({
+      ...place,
+      options: {},
+      work: { kind: "recover", recover },
+      ...(kill && { kill }),
+    });
+    return { dir, place, ending };
+  };
+  const census = await copy();
+  await using _ = census.dir;
+  return {
+    name: `recover ${JSON.stringify(recover)}`,
+    passes: census.ending.passed,
+    async run(kill) {
+      const { dir, place, ending } = await copy(kill);
+      await using _ = dir;
+      assert(ending.killed);
+      await performRecovery(place.base, place.db, recover);
+      await assertClean(place);
+      await assertRecovered({ ...template, ...place }, recover);
+    },
+  };
+}
+
+/**
+ * Recovery of a store without a usable database. The malformed one also has a
+ * hot journal with rows that are nowhere else.
+ */
+async function rebuilding(
+  dir: string,
+  what: "malformed" | "lost",
+): Promise<Workload> {
+  const template = placeBelow(dir);
+  await runWriter({
+    ...template,
+    options: {},
+    work: { kind: "bulk", count: 300 },
+  });
+  if (what === "lost") {
+    await Deno.remove(template.db);
+  } else {
+    const { killed } = await runWriter({
+      ...template,
+      options: {},
+      work: { kind: "changes" },
+      kill: { point: "batch applied", n: 19 },
+    });
+    assert(killed);
+    damageOneIndex(template.db, "bulk-");
+  }
+  const allowed = allowedStates(readJournal(template.journal));
+  const rebuild = async (dir: string, kill?: KillAt) => {
+    copyTree(template.base, placeBelow(dir).base);
+    return await runWriter({
+      ...placeBelow(dir),
+      options: {},
+      work: { kind: "recover", recover: { rebuild: true } },
+      ...(kill && { kill }),
+    });
+  };
+  await using census = await tempDir();
+  const { passed } = await rebuild(census.path);
+  return {
+    name: `rebuild of a ${what} database`,
+    passes: passed,
+    async run(kill) {
+      await using dir = await tempDir();
+      assert((await rebuild(dir.path, kill)).killed);
+      const { base, db } = placeBelow(dir.path);
+      const report = await performRecovery(base, db, { rebuild: true });
+      assertEquals(report.counts["payload-corrupt"], 0);
+      await assertClean({ base, db });
+      await using store = await StorageManager.create(base, db);
+      if (what === "malformed") {
+        await contentsOf(store, allowed);
+      } else {
+        assertEquals(await store.countTxs(), allowed.size);
+      }
+    },
+  };
+}

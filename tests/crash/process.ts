@@ -1,0 +1,79 @@
+/**
+ * Starts writers and stores for them, and waits for their end.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { denoScript, text } from "../helpers.ts";
+import type { Place } from "./check.ts";
+import type { WriterTask } from "./writer.ts";
+
+/** How a writer ended. */
+export interface Ending {
+  /** Whether it was killed. */
+  killed: boolean;
+  /** How often it passed each step, if it came to its end. */
+  passed: Record<string, number>;
+}
+
+/** Starts a writer. */
+export function startWriter(task: WriterTask): Deno.ChildProcess {
+  return denoScript("../crash/writer.ts", [JSON.stringify(task)], {
+    permissions: [
+      "--allow-read",
+      "--allow-write",
+      "--allow-run", // to kill itself
+      "--allow-sys=hostname",
+    ],
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Waits until a writer has come to its end or was killed. */
+export async function endOf(writer: Deno.ChildProcess): Promise<Ending> {
+  const { code, signal, stdout, stderr } = await writer.output();
+  if (signal === "SIGKILL") return { killed: true, passed: {} };
+  if (code !== 0) throw new Error(`the writer failed: ${text(stderr)}`);
+  return { killed: false, passed: JSON.parse(text(stdout)) };
+}
+
+/** Runs a writer to its end. */
+export async function runWriter(task: WriterTask): Promise<Ending> {
+  return await endOf(startWriter(task));
+}
+
+/** Where a store and its journal are to be, below a directory. */
+export function placeBelow(dir: string): Place & { journal: string } {
+  Deno.mkdirSync(dir, { recursive: true });
+  const base = join(dir, "base");
+  return { base, db: join(base, "poh.db"), journal: join(dir, "journal") };
+}
+
+/** Does things, so many at a time. */
+export async function several<T>(
+  things: Iterable<T>,
+  atATime: number,
+  work: (thing: T) => Promise<void>,
+): Promise<void> {
+  const left = Iterator.from(things);
+  const lane = async () => {
+    for (let next; !(next = left.next()).done;) await work(next.value);
+  };
+  const lanes = Array.from({ length: atATime }, lane);
+  // All of them, so that none goes on when the test is over.
+  const results = await Promise.allSettled(lanes);
+  for (const result of results) {
+    if (result.status === "rejected") throw result.reason;
+  }
+}
+
+/** Copies a directory with all that is in it. */
+export function copyTree(from: string, to: string): void {
+  Deno.mkdirSync(to, { recursive: true });
+  for (const { name, isDirectory } of Deno.readDirSync(from)) {
+    if (isDirectory) copyTree(join(from, name), join(to, name));
+    else Deno.copyFileSync(join(from, name), join(to, name));
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * A process that works on a store until it kills itself or is killed. What it
+ * begins and what it is told is done goes to a journal outside the store.
+ *
+ * Its one argument is a {@linkcode WriterTask} in JSON.
+ *
+ * @module
+ */
+
+import {
+  performRecovery,
+  type RecoverOptions,
+  StorageManager,
+  type StorageOptions,
+} from "../../mod.ts";
+import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
+import { Journal, versionOf } from "./journal.ts";
+import { Random } from "./random.ts";
+
+/** What a writer is to do. */
+export interface WriterTask {
+  base: string;
+  db: string;
+  options: StorageOptions;
+  /** Where its journal is. */
+  journal: string;
+  /** Kills itself when this step is reached for the n-th time, from 1 on. */
+  kill?: { point: CrashPoint; n: number };
+  work:
+    /** Every kind of change, one after another. */
+    | { kind: "changes" }
+    /** So many small transactions by one call. */
+    | { kind: "bulk"; count: number }
+    /** Recovery of a store that somebody has damaged. */
+    | { kind: "recover"; recover: RecoverOptions }
+    /** Opens the store and closes it. */
+    | { kind: "open" }
+    /** Changes of all kinds in random order, many in flight, for `ms`. */
+    | Mix;
+}
+
+/** Random changes. */
+export interface Mix {
+  kind: "mix";
+  seed: number;
+  /** Numbers its versions from here on. */
+  from: number;
+  /** The ids are its own when they begin with something of its own. */
+  prefix: string;
+  /** How many ids it has. */
+  ids: number;
+  /** Ids that other writers change as well. */
+  shared?: string[];
+  /** Size of large payloads, at most. */
+  largest: number;
+  /** How long, in ms. */
+  ms: number;
+}
+
+/** Changes in flight at once. */
+const LANES = 32;
+
+/** Beyond this a payload is staged. */
+const LARGE = 64 * 1024 + 1;
+
+async function run(task: WriterTask): Promise<void> {
+  const passed: Record<string, number> = {};
+  observeCrashPoints((point) => {
+    passed[point] = (passed[point] ?? 0) + 1;
+    const { kill } = task;
+    if (point === kill?.point && passed[point] === kill.n) {
+      Deno.kill(Deno.pid, "SIGKILL");
+      for (;;); // dead before the next instruction of this thread, or soon
+    }
+  });
+  using journal = new Journal(task.journal);
+  await doWork(task, journal);
+  console.log(JSON.stringify(passed));
+}
+
+async function doWork(task: WriterTask, journal: Journal): Promise<void> {
+  const { base, db, options, work } = task;
+  if (work.kind === "recover") {
+    await performRecovery(base, db, { ...options, ...work.recover });
+    return;
+  }
+  await using store = await StorageManager.create(base, db, options);
+  switch (work.kind) {
+    case "changes":
+      return await makeChanges(new Changes(store, journal));
+    case "bulk":
+      return await saveMany(store, journal, work.count);
+    case "mix":
+      return await mix(new Changes(store, journal), work);
+  }
+}
+
+/** The changes of a store, each with its lines in the journal. */
+class Changes {
+  readonly #store: StorageManager;
+  readonly #journal: Journal;
+
+  constructor(store: StorageManager, journal: Journal) {
+    this.#store = store;
+    this.#journal = journal;
+  }
+
+  async save(id: string, n: number, size: number): Promise<void> {
+    await this.#journal.around(
+      id,
+      { n, size },
+      () => this.#store.saveTx(versionOf(id, n, size)),
+    );
+  }
+
+  async delete(id: string): Promise<void> {
+    await this.#journal.around(id, null, () => this.#store.deleteTx(id));
+  }
+
+  async stream(id: string, n: number, size: number): Promise<void> {
+    const { payload, ...head } = versionOf(id, n, size);
+    await this.#journal.around(
+      id,
+      { n, size },
+      () =>
+        this.#store.saveTxStream(
+          head,
+          new Blob([payload as BlobPart]).stream(),
+        ),
+    );
+  }
+
+  async saveMany(versions: { id: string; n: number; size: number }[]) {
+    for (const { id, n, size } of versions) {
+      this.#journal.add("begin", id, { n, size });
+    }
+    await this.#store.saveTxs(
+      versions.map(({ id, n, size }) => versionOf(id, n, size)),
+    );
+    for (const { id, n, size } of versions) {
+      this.#journal.add("done", id, { n, size });
+    }
+  }
+
+  async recover(): Promise<void> {
+    await this.#store.recover();
+  }
+}
+
+/** One of each, alone and together, in an order that is always the same. */
+async function makeChanges(changes: Changes): Promise<void> {
+  await changes.save("first", 1, 100);
+  await changes.save("large", 1, 3 * LARGE);
+  await changes.save("empty", 1, 0);
+  for (const [n, size] of [50, LARGE, 70, 80, 2 * LARGE].entries()) {
+    await changes.save("changing", n + 1, size);
+  }
+  await changes.saveMany(
+    Array.from({ length: 40 }, (_, n) => ({
+      id: `many-${n}`,
+      n: 1,
+      size: n % 10 === 9 ? LARGE + n : 20 * n,
+    })),
+  );
+  await Promise.all([
+    changes.save("many-1", 2, 10),
+    changes.save("many-2", 2, LARGE),
+    changes.delete("many-3"),
+    changes.delete("many-9"),
+    changes.save("many-19", 2, 30),
+    changes.save("new", 1, 40),
+    changes.stream("streamed", 1, 2 * LARGE),
+    changes.stream("many-4", 2, 5),
+  ]);
+  await changes.delete("first");
+  await changes.recover(); // with a checkpoint of all the above
+  await changes.save("first", 2, 60);
+  await changes.delete("large");
+  await changes.delete("unknown");
+  await changes.save("Ünïcode/..\\%", 1, 10);
+}
+
+/** So many that the redo log fills up on the way. */
+async function saveMany(
+  store: StorageManager,
+  journal: Journal,
+  count: number,
+): Promise<void> {
+  const versions = Array.from({ length: count }, (_, n) => ({
+    id: `bulk-${n}`,
+    n,
+    size: n % 7,
+  }));
+  const lines = (what: "begin" | "done") => {
+    for (const { id, n, size } of versions) journal.add(what, id, { n, size });
+  };
+  lines("begin");
+  await store.saveTxs(
+    (function* () {
+      for (const { id, n, size } of versions) yield versionOf(id, n, size);
+    })(),
+  );
+  lines("done");
+}
+
+async function mix(changes: Changes, work: Mix): Promise<void> {
+  const random = new Random(work.seed);
+  const ids = Array.from({ length: work.ids }, (_, n) => `${work.prefix}${n}`);
+  ids.push(...work.shared ?? []);
+  const busy = new Set<string>();
+  const end = performance.now() + work.ms;
+  let n = work.from;
+  const lane = async () => {
+    while (performance.now() < end) {
+      const id = random.pick(ids);
+      if (busy.has(id)) continue; // fewer lanes than ids: one is free
+      busy.add(id);
+      await change(id, sizeOf(random, work.largest));
+      busy.delete(id);
+    }
+  };
+  const change = async (id: string, state: number | null) => {
+    if (state === null) await changes.delete(id);
+    else if (n % 8 === 0) await changes.stream(id, n++, state);
+    else await changes.save(id, n++, state);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+}
+
+/** Mostly small; null: a deletion. */
+function sizeOf(random: Random, largest: number): number | null {
+  const kind = random.next();
+  if (kind < 0.15) return null;
+  if (kind < 0.8) return random.between(0, 2_000);
+  if (kind < 0.92) return random.between(2_000, LARGE);
+  return random.between(LARGE, largest);
+}
+
+if (import.meta.main) await run(JSON.parse(Deno.args[0]!) as WriterTask);

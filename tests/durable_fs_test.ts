@@ -1,0 +1,250 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  chunksOf,
+  createFile,
+  createFileFrom,
+  makeDir,
+  openRegular,
+  readAllSync,
+  readChunk,
+  readRegular,
+  regularSize,
+  removeFileSync,
+  renameFile,
+  SMALL,
+  syncDir,
+  syncFile,
+} from "../src/durable_fs.ts";
+import { sha256Hex } from "../mod.ts";
+import {
+  assertBytes,
+  bytes,
+  IS_WINDOWS,
+  namesIn,
+  randomBytes,
+  tempDir,
+} from "./helpers.ts";
+
+/** Sizes around the borders between one way of doing it and another. */
+const SIZES = [0, 1, SMALL, SMALL + 1, 256 * 1024, 256 * 1024 + 1, 1_000_000];
+
+for (const sync of [false, true]) {
+  const how = sync ? "with sync" : "without sync";
+
+  Deno.test(`createFile() writes exactly the bytes, ${how}`, async () => {
+    await using dir = await tempDir();
+    for (const size of SIZES) {
+      const path = dir.join(`${size}`);
+      const content = randomBytes(size, size);
+      await createFile(path, content, sync);
+      assertBytes(await Deno.readFile(path), content);
+      assertBytes(await readRegular(path), content);
+      assertEquals(regularSize(path), size);
+    }
+  });
+
+  Deno.test(`createFile() leaves alone what has the name, ${how}`, async () => {
+    await using dir = await tempDir();
+    await Deno.writeTextFile(dir.join("a"), "old");
+    await Deno.mkdir(dir.join("d"));
+    for (const name of ["a", "d"]) {
+      await assertRejects(
+        () => createFile(dir.join(name), bytes("new"), sync),
+        Deno.errors.AlreadyExists,
+      );
+    }
+    assertEquals(await Deno.readTextFile(dir.join("a")), "old");
+    assertEquals(namesIn(dir.path), ["a", "d"]);
+  });
+
+  Deno.test(`createFile() does not write through a symbolic link, ${how}`, {
+    ignore: IS_WINDOWS,
+  }, async () => {
+    await using dir = await tempDir();
+    await Deno.symlink(dir.join("target"), dir.join("a"));
+    await assertRejects(
+      () => createFile(dir.join("a"), bytes("new"), sync),
+      Deno.errors.AlreadyExists,
+    );
+    assertEquals(namesIn(dir.path), ["a"]);
+  });
+
+  Deno.test(`createFileFrom() tells digest and size, ${how}`, async () => {
+    await using dir = await tempDir();
+    const content = randomBytes(600_000);
+    const chunks = [
+      content.subarray(0, 1),
+      new Uint8Array(),
+      content.subarray(1, 500_000),
+      content.subarray(500_000),
+    ];
+    const written = await createFileFrom(dir.join("a"), chunks, sync);
+    assertEquals(written, {
+      digest: await sha256Hex(content),
+      size: content.length,
+    });
+    assertBytes(await Deno.readFile(dir.join("a")), content);
+  });
+
+  Deno.test(`createFileFrom() leaves nothing when its source fails, ${how}`, async () => {
+    await using dir = await tempDir();
+    async function* broken() {
+      yield bytes("half");
+      await Promise.reject(new RangeError("broken"));
+    }
+    await assertRejects(
+      () => createFileFrom(dir.join("a"), broken(), sync),
+      RangeError,
+    );
+    assertEquals(namesIn(dir.path), []);
+  });
+}
+
+Deno.test("makeDir() makes parents and is harmless when repeated", async () => {
+  await using dir = await tempDir();
+  for (const sync of [false, true, true]) {
+    await makeDir(dir.join("a", "b", "c"), sync);
+    assert((await Deno.stat(dir.join("a", "b", "c"))).isDirectory);
+  }
+});
+
+Deno.test("makeDir() fails where a file is in the way", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "");
+  await assertRejects(() => makeDir(dir.join("a"), true));
+  await assertRejects(() => makeDir(dir.join("a", "b"), true));
+  assertEquals(await Deno.readTextFile(dir.join("a")), "");
+});
+
+Deno.test("renameFile() replaces what has the name", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("old"), "old");
+  await Deno.writeTextFile(dir.join("new"), "new");
+  await renameFile(dir.join("new"), dir.join("old"));
+  assertEquals(namesIn(dir.path), ["old"]);
+  assertEquals(await Deno.readTextFile(dir.join("old")), "new");
+});
+
+Deno.test("renameFile() replaces a file that is being read", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("old"), "old");
+  await Deno.writeTextFile(dir.join("new"), "new");
+  using reader = await Deno.open(dir.join("old"));
+  await renameFile(dir.join("new"), dir.join("old"));
+  assertEquals(readAllSync(reader, 3), bytes("old"));
+  assertEquals(await Deno.readTextFile(dir.join("old")), "new");
+});
+
+Deno.test("renameFile() fails on a file that is gone, and on a directory", async () => {
+  await using dir = await tempDir();
+  await assertRejects(
+    () => renameFile(dir.join("gone"), dir.join("a")),
+    Deno.errors.NotFound,
+  );
+  await Deno.writeTextFile(dir.join("file"), "");
+  await Deno.mkdir(dir.join("d"));
+  await assertRejects(() => renameFile(dir.join("file"), dir.join("d")));
+  assertEquals(namesIn(dir.path), ["d", "file"]);
+});
+
+Deno.test("removeFileSync() tells whether there was a file", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "");
+  assertEquals(removeFileSync(dir.join("a")), true);
+  assertEquals(removeFileSync(dir.join("a")), false);
+});
+
+Deno.test("removeFileSync() does not remove a directory that holds something", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(dir.join("d", "e"), { recursive: true });
+  assertThrows(() => removeFileSync(dir.join("d")));
+  assertEquals(namesIn(dir.path), ["d"]);
+});
+
+Deno.test("openRegular(), readRegular() and regularSize() are null for nothing", async () => {
+  await using dir = await tempDir();
+  const path = dir.join("none");
+  assertEquals(openRegular(path), null);
+  assertEquals(await readRegular(path), null);
+  assertEquals(regularSize(path), null);
+});
+
+Deno.test("a directory is no regular file", async () => {
+  await using dir = await tempDir();
+  assertThrows(() => openRegular(dir.path), Deno.errors.InvalidData);
+  assertThrows(() => regularSize(dir.path), Deno.errors.InvalidData);
+  await assertRejects(
+    () => readRegular(dir.path),
+    Deno.errors.InvalidData,
+    "a directory",
+  );
+});
+
+Deno.test("a symbolic link is no regular file, wherever it leads", {
+  ignore: IS_WINDOWS,
+}, async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("target"), "secret");
+  for (const target of ["target", "nowhere", "."]) {
+    await Deno.symlink(target, dir.join("link"));
+    const path = dir.join("link");
+    assertThrows(() => openRegular(path), Deno.errors.InvalidData);
+    assertThrows(() => regularSize(path), Deno.errors.InvalidData);
+    await assertRejects(
+      () => readRegular(path),
+      Deno.errors.InvalidData,
+      "a symbolic link",
+    );
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("readAllSync() ends where the file ends", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "abc");
+  using file = await Deno.open(dir.join("a"));
+  assertEquals(readAllSync(file, 10), bytes("abc"));
+});
+
+Deno.test("chunksOf() gives all bytes and closes the file", async () => {
+  await using dir = await tempDir();
+  for (const size of SIZES) {
+    const content = randomBytes(size, size);
+    await Deno.writeFile(dir.join("a"), content);
+    const { file } = openRegular(dir.join("a"))!;
+    const blob = new Blob(await Array.fromAsync(chunksOf(file)));
+    assertBytes(await blob.bytes(), content);
+    assertThrows(() => file.statSync(), Deno.errors.BadResource);
+  }
+});
+
+Deno.test("chunksOf() closes the file when its reader stops early", async () => {
+  await using dir = await tempDir();
+  await Deno.writeFile(dir.join("a"), randomBytes(600_000));
+  const { file } = openRegular(dir.join("a"))!;
+  for await (const _ of chunksOf(file)) break;
+  assertThrows(() => file.statSync(), Deno.errors.BadResource);
+});
+
+Deno.test("readChunk() is null at the end, and stays so", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "abc");
+  using file = await Deno.open(dir.join("a"));
+  assertEquals(await readChunk(file), bytes("abc"));
+  assertEquals(await readChunk(file), null);
+  assertEquals(await readChunk(file), null);
+});
+
+Deno.test("syncFile() and syncDir() leave things as they are", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "abc");
+  await syncFile(dir.join("a"));
+  await syncDir(dir.path);
+  assertEquals(await Deno.readTextFile(dir.join("a")), "abc");
+});
+
+Deno.test("syncFile() does not mind a file that is gone", async () => {
+  await using dir = await tempDir();
+  await syncFile(dir.join("gone"));
+  assertEquals(namesIn(dir.path), []);
+});

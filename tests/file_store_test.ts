@@ -1,0 +1,262 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import { FileStore, type FileStoreOptions, sha256Hex } from "../mod.ts";
+import { testPayloadStore } from "./contract/payload_store.ts";
+import {
+  assertBytes,
+  bytes,
+  filesBelow,
+  IS_WINDOWS,
+  namesIn,
+  randomBytes,
+  tempDir,
+  text,
+} from "./helpers.ts";
+
+for (const sync of [true, false]) {
+  const how = sync ? "FileStore" : "FileStore without sync";
+  testPayloadStore(how, async () => {
+    const { dir, store } = await tempFileStore({ sync });
+    return {
+      store,
+      again: () => new FileStore(store.basePath, { sync }),
+      [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+    };
+  });
+}
+
+async function tempFileStore(options: FileStoreOptions = {}) {
+  const dir = await tempDir();
+  const store = new FileStore(dir.join("base"), options);
+  await store.init();
+  return {
+    dir,
+    store,
+    [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+  };
+}
+
+Deno.test("a new FileStore touches nothing before init()", async () => {
+  await using dir = await tempDir();
+  const store = new FileStore(dir.join("base"));
+  assertEquals(namesIn(dir.path), []);
+  await store.init();
+  await store.init();
+  assertEquals(namesIn(store.basePath), [".poh"]);
+  assertEquals(namesIn(store.basePath, ".poh"), ["staged", "tmp"]);
+});
+
+Deno.test("a payload is one file that holds its bytes and nothing else", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await store.save("tx1", bytes("hello"));
+  assertEquals(namesIn(store.basePath), [".poh", "tx1.bin"]);
+  assertEquals(
+    await Deno.readTextFile(join(store.basePath, "tx1.bin")),
+    "hello",
+  );
+});
+
+Deno.test("save(), replace and remove() leave no temporary file", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  for (const size of [10, 200_000]) {
+    await store.save("a", randomBytes(size));
+    await store.save("a", randomBytes(size, 2));
+  }
+  await store.remove("a");
+  assertEquals(await filesBelow(store.basePath), {});
+});
+
+Deno.test("ids that look like paths leave no trace outside the base", async () => {
+  await using made = await tempFileStore();
+  const { dir, store } = made;
+  for (const id of ["../x", "../../x", "/x", "..\\x", "a/../../../x", ".."]) {
+    await store.save(id, bytes(id));
+  }
+  assertEquals(namesIn(dir.path), ["base"]);
+  assertEquals(namesIn(store.basePath).length, 1 + 6);
+});
+
+Deno.test("a verbatim name of the older package is found, listed and removed", {
+  ignore: IS_WINDOWS,
+}, async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  for (const id of ["CON", "a?b", "e\u0301", "100%"]) {
+    await Deno.writeTextFile(join(store.basePath, `${id}.bin`), `of ${id}`);
+    assertEquals(await store.exists(id), true, id);
+    assertEquals(text(await store.load(id)), `of ${id}`);
+    assertEquals(await store.listKeys(), [id]);
+    assertEquals(await store.remove(id), true, id);
+    assertEquals(namesIn(store.basePath), [".poh"]);
+  }
+});
+
+Deno.test("the encoded name goes before the verbatim one", {
+  ignore: IS_WINDOWS,
+}, async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await Deno.writeTextFile(join(store.basePath, "CON.bin"), "old");
+  await store.save("CON", bytes("new"));
+  assertEquals(text(await store.load("CON")), "new");
+});
+
+Deno.test("a name of a system with other case rules is found", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  const foreign = namesOf("Tx").find((name) => name !== store.find("Tx"))!;
+  await Deno.writeTextFile(join(store.basePath, foreign), "of Tx");
+  assertEquals(text(await store.load("Tx")), "of Tx");
+  assertEquals(await store.listKeys(), ["Tx"]);
+});
+
+function namesOf(txId: string): string[] {
+  const encoded = txId.replace(
+    /[A-Z]/g,
+    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return IS_WINDOWS || Deno.build.os === "darwin"
+    ? [`${txId}.bin`]
+    : [`${encoded}.bin`];
+}
+
+Deno.test("files that are no payloads are not listed", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  for (const name of ["poh.db", "poh.db-wal", "notes.txt", ".DS_Store"]) {
+    await Deno.writeTextFile(join(store.basePath, name), "x");
+  }
+  await store.save("a", bytes("1"));
+  assertEquals(await store.listKeys(), ["a"]);
+});
+
+Deno.test("a directory in place of a payload is refused and left alone", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await Deno.mkdir(join(store.basePath, "a.bin", "within"), {
+    recursive: true,
+  });
+  await assertRejects(() => store.load("a"), Deno.errors.InvalidData);
+  await assertRejects(() => store.exists("a"), Deno.errors.InvalidData);
+  await assertRejects(() => store.remove("a"), Deno.errors.InvalidData);
+  await assertRejects(() => store.save("a", bytes("1")));
+  assertEquals(namesIn(store.basePath, "a.bin"), ["within"]);
+  assertEquals(namesIn(store.tmpPath), []);
+});
+
+Deno.test("a symbolic link in place of a payload is not followed", {
+  ignore: IS_WINDOWS,
+}, async () => {
+  await using made = await tempFileStore();
+  const { dir, store } = made;
+  await Deno.writeTextFile(dir.join("secret"), "secret");
+  await Deno.symlink(dir.join("secret"), join(store.basePath, "a.bin"));
+  await assertRejects(() => store.load("a"), Deno.errors.InvalidData);
+  // Saving puts a file in its place; what it led to stays as it is.
+  await store.save("a", bytes("new"));
+  assertEquals(text(await store.load("a")), "new");
+  assertEquals(await Deno.readTextFile(dir.join("secret")), "secret");
+});
+
+Deno.test("digest() gives digest and size without the bytes", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  assertEquals(await store.digest("a"), null);
+  for (const size of [0, 1, 65_536, 65_537, 600_000]) {
+    const payload = randomBytes(size, size);
+    await store.save("a", payload);
+    assertEquals(await store.digest("a"), {
+      digest: await sha256Hex(payload),
+      size,
+    });
+  }
+});
+
+Deno.test("open() gives the file and its size; null when there is none", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  assertEquals(store.open("a"), null);
+  await store.save("a", bytes("abc"));
+  const opened = store.open("a")!;
+  using _ = opened.file;
+  assertEquals(opened.size, 3);
+});
+
+Deno.test("place() puts a payload in its place, new or not, any size", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  for (const size of [3, 100_000, 0, 70_000, 5]) {
+    const payload = randomBytes(size, size);
+    await store.place("A/b", payload);
+    assertBytes(await store.load("A/b"), payload);
+  }
+  assertEquals(namesIn(store.tmpPath), []);
+  await store.sync(["A/b", "never there"]);
+});
+
+Deno.test("a staged payload is no payload before it is in its place", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  const payload = randomBytes(300_000);
+  const { name, digest, size } = await store.stage([payload]);
+  await store.syncStaged();
+  assertEquals([digest, size], [await sha256Hex(payload), 300_000]);
+  assertEquals(await store.listKeys(), []);
+  assertBytes(await store.loadStaged(name), payload);
+  const opened = store.openStaged(name)!;
+  assertEquals(opened.size, 300_000);
+  opened.file.close();
+
+  assertEquals(await store.placeStaged("a", name), true);
+  assertBytes(await store.load("a"), payload);
+  assertEquals(namesIn(store.stagedPath), []);
+  assertEquals(await store.placeStaged("a", name), false);
+  assertEquals(await store.loadStaged(name), null);
+  assertEquals(store.openStaged(name), null);
+  assertBytes(await store.load("a"), payload);
+});
+
+Deno.test("unstage() removes a staged payload, once or twice", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  const { name } = await store.stage([bytes("x")]);
+  store.unstage(name);
+  store.unstage(name);
+  assertEquals(namesIn(store.stagedPath), []);
+});
+
+Deno.test("discard() removes the id's own file whatever it holds", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await store.save("a", bytes("1"));
+  await store.discard("a", "00");
+  await store.discard("a", "00");
+  assertEquals(await store.listKeys(), []);
+});
+
+Deno.test("discard() removes a file of another name only by its digest", {
+  ignore: IS_WINDOWS,
+}, async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  const path = join(store.basePath, "CON.bin");
+  await Deno.writeTextFile(path, "of CON");
+  await store.discard("CON", await sha256Hex(bytes("of another")));
+  assertEquals(namesIn(store.basePath), [".poh", "CON.bin"]);
+  await store.discard("CON", await sha256Hex(bytes("of CON")));
+  assertEquals(namesIn(store.basePath), [".poh"]);
+});
+
+Deno.test("saving where the base is gone fails and says so", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await Deno.remove(store.basePath, { recursive: true });
+  await assertRejects(
+    () => store.save("a", bytes("1")),
+    Deno.errors.NotFound,
+  );
+  assertEquals(await store.load("a"), null);
+  assert(!await store.exists("a"));
+});
