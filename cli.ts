@@ -9,9 +9,9 @@
  * @module
  */
 
-import { type CliIo, main } from "./src/cli/main.ts";
-import type { DataSink, NoticeSink } from "./src/cli/output.ts";
+import { main } from "./src/cli/main.ts";
 
-export { type CliIo, type DataSink, main, type NoticeSink };
+export type { CliIo, DataSink, NoticeSink } from "./src/cli/output.ts";
+export { main };
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -229,18 +229,21 @@ export class CommitQueue {
     for (let seq = 0;;) {
       const page = this.#rows.redoIds(seq, 1_024, this.#writer);
       if (page.length === 0) break;
-      await this.#files.sync(page.map(({ txId }) => txId));
+      const ids = page.map(({ txId }) => txId);
+      await this.#files.sync(ids.filter((txId) => !this.#behind.has(txId)));
       seq = page.at(-1)!.seq;
     }
     crashPoint("files synced");
     await this.#locks.whileCommitting(() =>
-      this.#rows.transaction(() => this.#rows.trimRedo(this.#writer, until))
+      this.#rows.transaction(() =>
+        this.#rows.trimRedo(this.#writer, until, [...this.#behind.keys()])
+      )
     );
     crashPoint("redo trimmed");
     this.#logged = { entries: 0, bytes: 0 };
   }
 
-  /** Tries again what could not follow; throws when it still cannot. */
+  /** Tries again what could not follow; what still cannot stays in the log. */
   async #catchUp(): Promise<void> {
     if (this.#behind.size === 0) return;
     await this.#locks.whileCommitting(async () => {
@@ -249,8 +252,12 @@ export class CommitQueue {
         const current = this.#rows.redoOf(txId);
         const isCurrent = current?.action === entry.action &&
           current.storageHash === entry.storageHash;
-        if (isCurrent) await carryOut(entry, this.#files);
-        this.#behind.delete(txId);
+        try {
+          if (isCurrent) await carryOut(entry, this.#files);
+          this.#behind.delete(txId);
+        } catch {
+          // The call that made this change was told why.
+        }
       }
     });
   }

@@ -26,7 +26,7 @@ import {
   syncFile,
 } from "./durable_fs.ts";
 import { Sha256, sha256HexSync } from "./hash.ts";
-import { fileName, fileNames, txIdOfFile } from "./key.ts";
+import { fileName, fileNames, txIdOfFile, txIdsOfFile } from "./key.ts";
 import type { PayloadStore } from "./store.ts";
 
 /** Files synced at once: more is not faster, fewer is slower. */
@@ -105,7 +105,7 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.remove} */
   async remove(txId: string): Promise<boolean> {
-    const name = this.find(txId);
+    const name = this.findOwn(txId);
     if (name === null) return false;
     const removed = removeFileSync(join(this.basePath, name));
     if (this.#sync) await syncDir(this.basePath);
@@ -122,7 +122,10 @@ export class FileStore implements PayloadStore {
     for await (const { txId } of this.files()) yield txId;
   }
 
-  /** Every payload file's name and the id whose payload it holds. */
+  /**
+   * Every payload file's name and the id whose payload it holds, or that of
+   * another one which `txIdsOfFile` tells.
+   */
   async *files(): AsyncIterableIterator<{ name: string; txId: string }> {
     for await (const entry of Deno.readDir(this.basePath)) {
       const txId = txIdOfFile(entry.name);
@@ -138,6 +141,21 @@ export class FileStore implements PayloadStore {
     return null;
   }
 
+  /**
+   * Like `find`, but not by a name that is another id's here, as `a%2Fb.bin` is
+   * that of `a/b`. What it holds may be the other's payload: to load it for
+   * `a%2Fb` does no harm, the digest tells; to take it away would.
+   */
+  findOwn(txId: string): string | null {
+    const name = this.find(txId);
+    return name !== null && txIdOfFile(name) === txId ? name : null;
+  }
+
+  /** The ids of `txIdsOfFile` that find their payload in this file. */
+  usersOf(name: string): string[] {
+    return txIdsOfFile(name).filter((txId) => this.find(txId) === name);
+  }
+
   /** The open payload file and its size in bytes; null when there is none. */
   open(txId: string): { file: Deno.FsFile; size: number } | null {
     for (const name of fileNames(txId)) {
@@ -149,20 +167,14 @@ export class FileStore implements PayloadStore {
 
   /** Digest and size of the payload in its place; null when there is none. */
   async digest(txId: string): Promise<{ digest: string; size: number } | null> {
-    const opened = this.open(txId);
-    if (!opened) return null;
-    if (opened.size <= SMALL) {
-      using file = opened.file;
-      const bytes = readAllSync(file, opened.size);
-      return { digest: sha256HexSync(bytes), size: bytes.length };
-    }
-    const hash = new Sha256();
-    let size = 0;
-    for await (const chunk of chunksOf(opened.file)) {
-      hash.update(chunk);
-      size += chunk.length;
-    }
-    return { digest: hash.hex(), size };
+    return await digestOfOpen(this.open(txId));
+  }
+
+  /** Digest and size of a file, by its name; null when there is none. */
+  async digestOfFile(
+    name: string,
+  ): Promise<{ digest: string; size: number } | null> {
+    return await digestOfOpen(openRegular(join(this.basePath, name)));
   }
 
   /** Puts a payload in its place, atomically for whoever reads an older one. */
@@ -221,15 +233,18 @@ export class FileStore implements PayloadStore {
   /**
    * Removes the files of an id that no row refers to any more. Under the id's
    * own name that is any file; under another name it might have, only one with
-   * the digest that its row had.
+   * the digest that its row had; under another id's name, only where there was
+   * none of its own.
    */
   async discard(txId: string, digest: string): Promise<void> {
+    let hadOwn = false;
     for (const [index, name] of fileNames(txId).entries()) {
       const path = join(this.basePath, name);
       if (index === 0) {
-        removeFileSync(path);
+        hadOwn = removeFileSync(path);
         continue;
       }
+      if (hadOwn && txIdOfFile(name) !== txId) continue;
       const bytes = await readRegular(path);
       if (bytes && sha256HexSync(bytes) === digest) removeFileSync(path);
     }
@@ -262,6 +277,25 @@ export class FileStore implements PayloadStore {
       throw error;
     }
   }
+}
+
+/** Digest and size of an open file, which is closed then. */
+async function digestOfOpen(
+  opened: { file: Deno.FsFile; size: number } | null,
+): Promise<{ digest: string; size: number } | null> {
+  if (!opened) return null;
+  if (opened.size <= SMALL) {
+    using file = opened.file;
+    const bytes = readAllSync(file, opened.size);
+    return { digest: sha256HexSync(bytes), size: bytes.length };
+  }
+  const hash = new Sha256();
+  let size = 0;
+  for await (const chunk of chunksOf(opened.file)) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { digest: hash.hex(), size };
 }
 
 /**

@@ -86,6 +86,17 @@ export function txIdOfFile(name: string): string | null {
   return stem;
 }
 
+/**
+ * The ids whose payload a file may hold, by its name, the likelier first; none
+ * when the name is none of ours. `a%2Fb.bin` is the file of `a/b`, and may be
+ * one that the older package made for the id `a%2Fb`.
+ */
+export function txIdsOfFile(name: string): string[] {
+  const txId = txIdOfFile(name);
+  if (txId === null) return [];
+  return [...new Set([txId, name.slice(0, -PAYLOAD_SUFFIX.length)])];
+}
+
 function isPlain(txId: string): boolean {
   return PLAIN.test(txId) && !DEVICE.test(txId);
 }

@@ -164,6 +164,7 @@ async function describeFiles(
     const path = join(files.basePath, name);
     let found: { digest: string; size: number } | null;
     try {
+      if (files.usersOf(name).some((user) => rows.get(user))) continue;
       found = await files.digest(txId);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;

@@ -20,7 +20,7 @@ import {
   MetadataDamagedError,
   StoreBusyError,
 } from "./errors.ts";
-import { fileName } from "./key.ts";
+import { fileName, txIdsOfFile } from "./key.ts";
 import { listHolders } from "./locks.ts";
 import { writeNote } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
@@ -477,7 +477,9 @@ class Check {
       }
       if (await payloadInLog(info, files, rows)) return { kind: "sound", size };
       const now = rows.get(info.txId);
-      const digest = found?.digest ?? null;
+      // Under another id's name there is that one's payload.
+      const isOwn = found !== null && files.findOwn(info.txId) !== null;
+      const digest = isOwn ? found!.digest : null;
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.
       if (isSame && before === digest) {
@@ -576,7 +578,7 @@ class Check {
     step: Step,
   ): Promise<void> {
     const { files, rows } = this.#store;
-    const known = rows.known(batch.map(({ txId }) => txId));
+    const known = rows.known(batch.flatMap(({ name }) => txIdsOfFile(name)));
     for (const { name, txId } of batch) {
       if (this.#options.signal?.aborted) {
         this.#report.interrupted = true;
@@ -584,7 +586,7 @@ class Check {
       }
       step.add(1, 0);
       try {
-        const isUsed = known.has(txId) && files.find(txId) === name;
+        const isUsed = files.usersOf(name).some((user) => known.has(user));
         if (isUsed || rows.redoOf(txId)) continue;
         const size = regularSize(join(files.basePath, name));
         if (size !== null) await this.#orphan(name, txId, known.has(txId));
@@ -654,7 +656,7 @@ class Check {
 
   async #moveOrphan(name: string, txId: string, path: string): Promise<void> {
     const base = this.#report.base;
-    const found = await this.#store.files.digest(txId);
+    const found = await this.#store.files.digestOfFile(name);
     const caseName = await writeNote(base, name, {
       txId,
       reason: "orphan-payload",
@@ -712,7 +714,7 @@ class Check {
 
   #fileOf(txId: string): string | null {
     try {
-      return this.#store.files.find(txId) ?? fileName(txId);
+      return this.#store.files.findOwn(txId) ?? fileName(txId);
     } catch (error) {
       if (error instanceof InvalidTxIdError) return null;
       return fileName(txId);

@@ -55,7 +55,7 @@ export async function carryOut(
 }
 
 async function setAside(entry: RedoEntry, files: FileStore): Promise<void> {
-  const name = files.find(entry.txId);
+  const name = files.findOwn(entry.txId);
   if (name === null) return;
   const quarantine = quarantinePath(files.basePath);
   await makeDir(quarantine, true);
@@ -143,7 +143,8 @@ export async function hasFollowed(
   entry: RedoEntry,
   files: FileStore,
 ): Promise<boolean> {
-  if (entry.action !== "put") return files.find(entry.txId) === null;
+  if (entry.action === "quarantine") return files.findOwn(entry.txId) === null;
+  if (entry.action === "remove") return files.find(entry.txId) === null;
   const found = await files.digest(entry.txId);
   return found?.digest === entry.storageHash;
 }

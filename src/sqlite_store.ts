@@ -461,9 +461,15 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return new Set(rows.map(([name]) => name as string));
   }
 
-  /** Drops a writer's entries up to `seq`: their files are durable. */
-  trimRedo(writer: string, seq: number): void {
-    this.#run("DELETE FROM redo WHERE seq <= ? AND writer = ?", seq, writer);
+  /** Drops a writer's entries up to `seq`, but for those of some ids. */
+  trimRedo(writer: string, seq: number, except: string[] = []): void {
+    this.#run(
+      `DELETE FROM redo WHERE seq <= ? AND writer = ?
+        AND tx_id NOT IN (SELECT value FROM json_each(?))`,
+      seq,
+      writer,
+      JSON.stringify(except),
+    );
   }
 
   /** Drops one entry, carried out or void. */

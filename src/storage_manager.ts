@@ -13,6 +13,7 @@ import {
   PayloadUnreadableError,
   StoreClosedError,
 } from "./errors.ts";
+import type { FileStore } from "./file_store.ts";
 import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
 import { fileName } from "./key.ts";
 import {
@@ -246,11 +247,12 @@ export class StorageManager implements AsyncDisposable {
       for (let attempt = 1;; attempt++) {
         const info = rows.get(txId);
         if (!info) return null;
-        const payload = await readable(txId, () => files.load(txId));
+        const { payload, failure } = await attemptRead(() => files.load(txId));
         const found = payload && await digestOf(payload);
         if (found === info.storageHash) return toTx(info, payload!);
         const logged = await payloadInLog(info, files, rows);
         if (logged) return toTx(info, logged);
+        if (failure) throw unreadable(txId, failure);
         if (attempt === READ_ATTEMPTS) {
           throw new IntegrityError(txId, info.storageHash, found);
         }
@@ -281,12 +283,7 @@ export class StorageManager implements AsyncDisposable {
             payload: ReadableStream.from([logged as Uint8Array<ArrayBuffer>]),
           };
         }
-        const opened = await readable(
-          txId,
-          () =>
-            entry?.staged && files.openStaged(entry.staged) ||
-            files.open(txId),
-        );
+        const opened = openPayload(txId, entry?.staged ?? null, files);
         // The same row before and after: then this is the file it refers to.
         if (opened && rows.get(txId)?.storageHash === info.storageHash) {
           return { info, payload: verified(info, opened.file) };
@@ -493,19 +490,33 @@ function toTx(info: TxInfo, payload: Uint8Array): Tx {
   return { txId, holderId, timestamp, payload };
 }
 
-/** What keeps a file from being read is no damage. */
-async function readable<T>(
-  txId: string,
-  read: () => T | Promise<T>,
-): Promise<T> {
+/** What keeps a file from being read is no damage: it is told as it is. */
+async function attemptRead(
+  read: () => Promise<Uint8Array | null>,
+): Promise<{ payload: Uint8Array | null; failure?: Error }> {
   try {
-    return await read();
+    return { payload: await read() };
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    throw new PayloadUnreadableError(txId, (error as Error).message, {
-      cause: error,
-    });
+    return { payload: null, failure: error as Error };
   }
+}
+
+function openPayload(
+  txId: string,
+  staged: string | null,
+  files: FileStore,
+): { file: Deno.FsFile; size: number } | null {
+  try {
+    return staged !== null && files.openStaged(staged) || files.open(txId);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw unreadable(txId, error as Error);
+  }
+}
+
+function unreadable(txId: string, cause: Error): PayloadUnreadableError {
+  return new PayloadUnreadableError(txId, cause.message, { cause });
 }
 
 /** A stream that ends in an error unless its bytes have the row's digest. */

@@ -7,7 +7,8 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { type CliIo, main } from "../src/cli/main.ts";
+import { main } from "../src/cli/main.ts";
+import type { CliIo } from "../src/cli/output.ts";
 import { bytes, type TempDir, tempDir, text } from "./helpers.ts";
 
 /** No run of the program takes longer than this, in ms. */

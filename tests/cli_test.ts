@@ -55,8 +55,7 @@ test("the program saves, loads, lists, deletes and recovers as a process", async
 
   assertEquals(
     await got("init"),
-    done(`Initialized storage at ./data ${db}
-`),
+    done(`Initialized storage at ./data ${db}\n`),
   );
   assertEquals(await got("list"), done("No transactions found\n"));
   assertEquals(await got("save", "--tx", txText("b")), done("Saved tx b\n"));

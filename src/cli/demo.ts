@@ -152,5 +152,10 @@ function shellWord(word: string): string {
 }
 
 if (import.meta.main) {
-  Deno.exit(await demo(Deno.args.includes("--keep")) ? 0 : 1);
+  try {
+    Deno.exit(await demo(Deno.args.includes("--keep")) ? 0 : 1);
+  } catch (error) {
+    // Whoever watched has left, and the folder is gone by now.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
 }

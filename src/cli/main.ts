@@ -9,26 +9,9 @@ import { type Invocation, parse } from "./args.ts";
 import type { Call } from "./call.ts";
 import { Exit, exitCodeOf } from "./exit_codes.ts";
 import { onInterrupt } from "./interrupt.ts";
-import {
-  type DataSink,
-  type NoticeSink,
-  Output,
-  OutputClosedError,
-} from "./output.ts";
+import { type CliIo, Output, OutputClosedError } from "./output.ts";
 import { readEnv } from "./permissions.ts";
 import { type CommandName, commands } from "./table.ts";
-
-/** The streams of one run of the program, when they are not the process's own. */
-export interface CliIo {
-  /** What commands read that are told to read stdin. */
-  stdin: ReadableStream<Uint8Array>;
-  /** Where results go. */
-  stdout: DataSink;
-  /** Where notices, progress and errors go. */
-  stderr: NoticeSink;
-  /** Interrupts the run, as Ctrl-C does. */
-  signal?: AbortSignal;
-}
 
 /** Loaded when they run, so that each command starts as fast as it can. */
 const runners: {

@@ -20,6 +20,18 @@ export interface NoticeSink {
   isTerminal?(): boolean;
 }
 
+/** The streams of one run of the program, when they are not the process's own. */
+export interface CliIo {
+  /** What commands read that are told to read stdin. */
+  stdin: ReadableStream<Uint8Array>;
+  /** Where results go. */
+  stdout: DataSink;
+  /** Where notices, progress and errors go. */
+  stderr: NoticeSink;
+  /** Interrupts the run, as Ctrl-C does. */
+  signal?: AbortSignal;
+}
+
 /** Whoever reads stdout has gone away: there is nobody left to work for. */
 export class OutputClosedError extends Error {
   /** Makes an error from the system's own. */

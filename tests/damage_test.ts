@@ -1,0 +1,28 @@
+import { newSeed, withSeed } from "./crash/random.ts";
+import {
+  damageAndRecover,
+  DAMAGES,
+  makeSoundStore,
+} from "./damage/payload_damage.ts";
+import { tempDir } from "./helpers.ts";
+
+const ROUNDS = 4;
+
+Deno.test("damage to payloads and rows is told, taken out and kept", async (t) => {
+  await using dir = await tempDir();
+  const store = await makeSoundStore(dir.path);
+  for (const damage of DAMAGES) {
+    await t.step(damage.name, () =>
+      withSeed(newSeed(), async (random) => {
+        for (let round = 0; round < ROUNDS; round++) {
+          await damageAndRecover(store, [damage], random);
+        }
+      }));
+  }
+  await t.step("several at once", () =>
+    withSeed(newSeed(), async (random) => {
+      for (let round = 0; round < ROUNDS; round++) {
+        await damageAndRecover(store, random.sample(DAMAGES, 4), random);
+      }
+    }));
+});
