@@ -56,4 +56,11 @@ export { SqliteStore, type SqliteStoreOptions } from "./src/sqlite_store.ts";
 export { StorageManager, type TxStream } from "./src/storage_manager.ts";
 export type { MetadataStore, PayloadStore } from "./src/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
-export type { Tx, TxFilter, TxHead, TxInfo, TxJson } from "./src/types.ts";
+export type {
+  StoreTotals,
+  Tx,
+  TxFilter,
+  TxHead,
+  TxInfo,
+  TxJson,
+} from "./src/types.ts";

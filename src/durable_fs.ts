@@ -19,7 +19,7 @@ const IS_WINDOWS = Deno.build.os === "windows";
 export const SMALL = 64 * 1024;
 
 /** Size of the pieces in which large payloads are read and hashed. */
-const CHUNK = 256 * 1024;
+const CHUNK = 128 * 1024;
 
 /**
  * Creates a file with these bytes; nothing is left where it cannot.

@@ -297,8 +297,8 @@ class Check {
 
   async run(): Promise<StoreReport> {
     const { filter, sample, after, limit } = this.#options;
-    const isPartial = filter !== undefined || sample !== undefined ||
-      after !== undefined || limit !== undefined;
+    const isPartial = [sample, after, limit, ...Object.values(filter ?? {})]
+      .some((limit) => limit !== undefined);
     const steps: [string, (step: Step) => Promise<void>][] = isPartial
       ? [["payloads", (step) => this.#payloads(step)]]
       : [

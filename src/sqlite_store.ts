@@ -30,7 +30,7 @@ import {
 } from "./sqlite_driver.ts";
 import type { MetadataStore } from "./store.ts";
 import { nextTurn } from "./turn.ts";
-import type { TxFilter, TxInfo } from "./types.ts";
+import type { StoreTotals, TxFilter, TxInfo } from "./types.ts";
 
 /** How long SQLite waits for another process's transaction, in ms. */
 const BUSY_TIMEOUT = 5_000;
@@ -292,7 +292,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   /** Bytes of all payloads whose size is known, oldest and newest timestamp. */
-  totals(): { bytes: number; oldest: number | null; newest: number | null } {
+  totals(): StoreTotals {
     const [bytes, oldest, newest] = this.#get(
       `SELECT total(max(${this.#columns.size}, 0)),
         (SELECT min(timestamp) FROM txs), (SELECT max(timestamp) FROM txs) FROM txs`,

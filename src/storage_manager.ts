@@ -35,7 +35,7 @@ import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
-import type { Tx, TxFilter, TxHead, TxInfo } from "./types.ts";
+import type { StoreTotals, Tx, TxFilter, TxHead, TxInfo } from "./types.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -98,6 +98,8 @@ export class StorageManager implements AsyncDisposable {
   #closing: Promise<void> | null = null;
   /** Those of them that change the store, which a repair waits for. */
   readonly #changes = new Set<Promise<unknown>>();
+  /** Ids whose payload is on its way to the disk: what is later waits for it. */
+  readonly #staging = new Map<string, Promise<unknown>>();
   /** While a repair has the store for itself, changes wait for this. */
   #repair: Promise<void> | null = null;
 
@@ -204,31 +206,38 @@ export class StorageManager implements AsyncDisposable {
    * saved by then stays saved.
    */
   async saveTxs(txs: Iterable<Tx> | AsyncIterable<Tx>): Promise<number> {
-    const inFlight = new Set<Promise<unknown>>();
     const failures: unknown[] = [];
-    let saved = 0, bytes = 0;
+    let saved = 0, inFlight = 0, bytes = 0;
+    let onEnd = () => {};
+    const roomFor = async (txs: number, payloads: number) => {
+      while (inFlight > txs || bytes > payloads) {
+        await new Promise<void>((resolve) => onEnd = resolve);
+      }
+    };
+    const save = async (tx: Tx) => {
+      const size = tx.payload?.length ?? 0;
+      inFlight++;
+      bytes += size;
+      try {
+        await this.saveTx(tx);
+        saved++;
+      } catch (error) {
+        failures.push(error);
+      }
+      inFlight--;
+      bytes -= size;
+      onEnd();
+    };
     try {
       for await (const tx of txs) {
-        const size = tx.payload?.length ?? 0;
-        bytes += size;
-        const save = this.saveTx(tx).then(
-          () => saved++,
-          (e) => failures.push(e),
-        )
-          .finally(() => {
-            bytes -= size;
-            inFlight.delete(save);
-          });
-        inFlight.add(save);
-        while (inFlight.size >= IN_FLIGHT_TXS || bytes > IN_FLIGHT_BYTES) {
-          await Promise.race(inFlight);
-        }
+        save(tx);
+        await roomFor(IN_FLIGHT_TXS, IN_FLIGHT_BYTES);
         if (failures.length > 0) break;
       }
     } catch (error) {
       failures.push(error); // of the iterable: what is in flight goes on
     }
-    await Promise.all(inFlight);
+    await roomFor(0, 0);
     if (failures.length > 0) throw failures[0];
     return saved;
   }
@@ -333,15 +342,21 @@ export class StorageManager implements AsyncDisposable {
     return this.#call(() => this.#store.rows.count(filter));
   }
 
+  /** Bytes of all payloads of known size, oldest and newest UNIX time. */
+  totals(): Promise<StoreTotals> {
+    return this.#call(() => this.#store.rows.totals());
+  }
+
   /**
    * Deletes a transaction.
    *
    * @returns False when the id is unknown.
    */
   deleteTx(txId: string): Promise<boolean> {
-    return this.#change(({ queue }) => {
+    return this.#change(async ({ queue }) => {
       validateTxId(txId);
-      return queue.submit({ info: null, entry: removal(txId) });
+      await this.#staging.get(txId);
+      return await queue.submit({ info: null, entry: removal(txId) });
     });
   }
 
@@ -429,6 +444,17 @@ export class StorageManager implements AsyncDisposable {
     }
   }
 
+  /** Stages a payload; changes of that id keep the order of their calls. */
+  async #inOrder<T>(txId: string, stage: () => Promise<T>): Promise<T> {
+    const earlier = this.#staging.get(txId);
+    const staging = stage();
+    const settled = Promise.allSettled([earlier, staging]);
+    this.#staging.set(txId, settled);
+    await settled;
+    if (this.#staging.get(txId) === settled) this.#staging.delete(txId);
+    return await staging;
+  }
+
   #requireOpen(): void {
     if (this.#closing) throw new StoreClosedError();
   }
@@ -439,6 +465,7 @@ export class StorageManager implements AsyncDisposable {
     payload: Uint8Array,
   ): Promise<TxInfo> {
     const info = toInfo(head, sha256HexSync(payload), payload.length);
+    await this.#staging.get(head.txId);
     await queue.submit({
       info,
       entry: {
@@ -459,7 +486,10 @@ export class StorageManager implements AsyncDisposable {
     expected?: string,
   ): Promise<TxInfo> {
     const { files } = this.#store;
-    const { name, digest, size } = await files.stage(chunks);
+    const { name, digest, size } = await this.#inOrder(
+      head.txId,
+      () => files.stage(chunks),
+    );
     crashPoint("payload staged");
     if (expected !== undefined && digest !== expected) {
       files.unstage(name);

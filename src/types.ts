@@ -37,3 +37,13 @@ export interface TxFilter {
   /** At most so many. */
   limit?: number;
 }
+
+/** Sums over all transactions of a store. */
+export interface StoreTotals {
+  /** Bytes of all payloads whose size is known. */
+  bytes: number;
+  /** The smallest timestamp, UNIX seconds; null in an empty store. */
+  oldest: number | null;
+  /** The largest timestamp, UNIX seconds; null in an empty store. */
+  newest: number | null;
+}

@@ -932,6 +932,21 @@ async function pagesWith(
   return { content, size, pages };
 }
 
+/** Destroys the root pages of tables or indexes. */
+async function zeroRootPages(temp: TempStore, driver: Driver, which: string) {
+  const connection = await openSqlite(temp.db, driver, true);
+  const roots = connection.prepare(
+    `SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size
+      WHERE ${which}`,
+  ).all() as [number, number][];
+  connection.close();
+  const content = await Deno.readFile(temp.db);
+  for (const [page, size] of roots) {
+    content.fill(0, (page - 1) * size, page * size);
+  }
+  await Deno.writeFile(temp.db, content);
+}
+
 testDrivers(
   "from a database with a damaged page rows are salvaged, the rest described",
   async (driver) => {
@@ -976,15 +991,7 @@ testDrivers(
   async (driver) => {
     await using made = await largeStore(driver, 400);
     const { temp, txs } = made;
-    const connection = await openSqlite(temp.db, driver, true);
-    const roots = connection.prepare(
-      "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'txs'",
-    ).all().map(([page]) => page as number);
-    const size = connection.prepare("PRAGMA page_size").get()![0] as number;
-    connection.close();
-    const content = await Deno.readFile(temp.db);
-    for (const page of roots) content.fill(0, (page - 1) * size, page * size);
-    await Deno.writeFile(temp.db, content);
+    await zeroRootPages(temp, driver, "type = 'index' AND tbl_name = 'txs'");
     // A payload that is damaged, too: no reason to take it out before there is a
     // database that can be trusted.
     await flipBit(temp.file(txs[7]!.txId));
@@ -1002,6 +1009,22 @@ testDrivers(
     }
     assertEquals(await store.loadTx(txs[7]!.txId), null);
     assertEquals(namesIn(temp.base, ".poh", "quarantine").length, 2);
+  },
+);
+
+testDrivers(
+  "rebuild leaves what it cannot read, and the names of the older package",
+  async (driver) => {
+    await using temp = await filledStore(driver, ["a", "b", "user%2Ftx"]);
+    await Deno.rename(temp.file("user%2Ftx"), join(temp.base, "user%2Ftx.bin"));
+    await Deno.mkdir(temp.file("d"));
+    await zeroRootPages(temp, driver, "name = 'txs_by_time'");
+    const report = await recover(temp, driver, { rebuild: true });
+    assertEquals(report.sound, 3);
+    assertEquals(report.counts.unreadable, 1);
+    const store = await temp.open();
+    assertEquals(await store.listTxs(), ["a", "b", "user%2Ftx"]);
+    assertEquals((await store.loadTx("user%2Ftx"))?.holderId, "alice");
   },
 );
 

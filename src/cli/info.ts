@@ -27,23 +27,16 @@ export async function run(call: Call<"info">): Promise<number> {
 }
 
 async function collect({ options }: Call<"info">): Promise<StoreFacts> {
-  const { SqliteStore } = await import("../sqlite_store.ts");
   const { listQuarantine } = await import("../quarantine.ts");
-  // Opened as other commands do, so that it says of a store what they would.
   await using store = await openStore(options, "read");
-  await using rows = await SqliteStore.open(store.sqlitePath, {
-    driver: options.driver,
-    readOnly: true,
-  });
-  await rows.init();
   let quarantined = 0;
   for await (const _ of listQuarantine(store.basePath)) quarantined++;
   return {
     base: options.base,
     db: dbPath(options),
     driver: store.driver,
-    txs: await rows.count(),
-    ...rows.totals(),
+    txs: await store.countTxs(),
+    ...await store.totals(),
     quarantined,
   };
 }

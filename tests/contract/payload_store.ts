@@ -67,7 +67,8 @@ export const TRICKY_IDS = [
 
 /**
  * Ids that the older package would have kept under a name that is another id's
- * name here: they have a test of their own.
+ * name here. By such a name a payload may be found, for its digest tells whose
+ * it is, but never removed.
  */
 const LOOKS_ENCODED = /%[0-9A-F]{2}/;
 
@@ -184,10 +185,11 @@ export function testPayloadStore(
     for (const id of TRICKY_IDS) {
       await store.save(id, bytes(id));
       for (const other of TRICKY_IDS) {
-        if (other === id || LOOKS_ENCODED.test(other)) continue;
+        if (other === id) continue;
+        assertEquals(await store.remove(other), false, `${other} for ${id}`);
+        if (LOOKS_ENCODED.test(other)) continue;
         assertEquals(await store.exists(other), false, `${other} for ${id}`);
         assertEquals(await store.load(other), null, `${other} for ${id}`);
-        assertEquals(await store.remove(other), false, `${other} for ${id}`);
       }
       assertEquals(await store.remove(id), true, id);
     }

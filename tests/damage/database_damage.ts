@@ -20,6 +20,7 @@ import { assertClean, type Place } from "../crash/check.ts";
 import { readJournal, versionOf } from "../crash/journal.ts";
 import { copyTree, placeBelow, runWriter } from "../crash/process.ts";
 import type { Random } from "../crash/random.ts";
+import type { Mix } from "../crash/writer.ts";
 import { tempDir } from "../helpers.ts";
 
 /** A store as it was before the damage. */
@@ -109,14 +110,22 @@ export const DATABASE_DAMAGES: DatabaseDamage[] = [
 export async function makeIntact(dir: string, hot: boolean): Promise<Intact> {
   const place = placeBelow(dir);
   const task = { ...place, options: {} };
+  const mix = (from: number): Mix => ({
+    kind: "mix",
+    seed: from,
+    from,
+    prefix: "tx-",
+    ids: 60,
+    largest: 100_000,
+    ms: 200,
+  });
   await runWriter({ ...task, work: { kind: "bulk", count: 60 } });
-  await runWriter({ ...task, work: { kind: "changes" } });
+  await runWriter({ ...task, work: mix(1) });
   if (hot) {
-    const kill = { point: "batch applied", n: 18 } as const;
     const { killed } = await runWriter({
       ...task,
-      work: { kind: "changes" },
-      kill,
+      work: { ...mix(1_000_000), ms: 60_000 },
+      kill: { point: "batch applied", n: 12 },
     });
     assert(killed);
   }
