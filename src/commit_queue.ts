@@ -223,7 +223,7 @@ export class CommitQueue {
   }
 
   async #checkpoint(): Promise<void> {
-    if (this.#logged.entries === 0) return;
+    if (this.#logged.entries === 0 && this.#behind.size === 0) return;
     await this.#catchUp();
     const until = this.#rows.lastRedo();
     for (let seq = 0;;) {

@@ -334,9 +334,13 @@ export function reasonOf(error: unknown): string {
   return message.replace(/^\d+: /, "");
 }
 
-/** Whether SQLite found the database file itself to be damaged. */
+/**
+ * Whether SQLite found the database file itself to be damaged. A table that was
+ * made with the database and is not there any more is a sign of that as well.
+ */
 export function isMalformed(error: unknown): boolean {
-  return /malformed|not a database|file is encrypted/i.test(reasonOf(error));
+  return /malformed|not a database|file is encrypted|unsupported file format|no such (table|column)/i
+    .test(reasonOf(error));
 }
 
 /** Whether another connection kept SQLite waiting for too long. */

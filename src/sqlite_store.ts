@@ -8,6 +8,7 @@
  * @module
  */
 
+import { readAllSync } from "./durable_fs.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
@@ -42,6 +43,9 @@ const PAGE = 512;
  * One step of a migration; `PRAGMA user_version` counts those done.
  *
  * 1: what the Python package's table lacks, indexes, and the redo log.
+ *
+ * Nothing here minds being done already: a flipped bit can make a store's
+ * version a lower one.
  */
 const MIGRATIONS: ((db: Connection) => void)[] = [
   (db) => {
@@ -54,11 +58,13 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     if (!columns.has("size")) {
       db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
     }
-    db.exec("CREATE INDEX txs_by_time ON txs (timestamp, tx_id)");
-    db.exec("CREATE INDEX txs_by_holder ON txs (holder_id, timestamp, tx_id)");
+    db.exec("CREATE INDEX IF NOT EXISTS txs_by_time ON txs (timestamp, tx_id)");
+    db.exec(
+      "CREATE INDEX IF NOT EXISTS txs_by_holder ON txs (holder_id, timestamp, tx_id)",
+    );
     // AUTOINCREMENT: a number is never given twice, so that "all up to here"
     // cannot come to mean a younger entry.
-    db.exec(`CREATE TABLE redo (
+    db.exec(`CREATE TABLE IF NOT EXISTS redo (
       seq INTEGER PRIMARY KEY AUTOINCREMENT,
       tx_id TEXT NOT NULL UNIQUE,
       writer TEXT NOT NULL,
@@ -67,7 +73,7 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
       payload BLOB,
       staged TEXT)`);
     db.exec(
-      "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+      "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     );
   },
 ];
@@ -188,6 +194,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       });
     } catch (error) {
       db.close();
+      if (needsWriting(error) && hasUnknownFormat(path)) {
+        throw new MetadataDamagedError(path, "its header names no format", {
+          cause: error,
+        });
+      }
       if (readOnly && needsWriting(error)) {
         throw new PohStorageError(
           "UNFINISHED",
@@ -662,6 +673,16 @@ function requireNoNul(info: TxInfo): void {
       "SQLite cannot keep text with NUL",
     );
   }
+}
+
+/**
+ * Whether the header has a format version that there is none of. SQLite opens
+ * such a file read-only, in case it is of a later version of SQLite.
+ */
+function hasUnknownFormat(path: string): boolean {
+  using file = Deno.openSync(path, { read: true });
+  const [write, read] = readAllSync(file, 20).subarray(18);
+  return [write, read].some((version) => version !== undefined && version > 2);
 }
 
 async function requireFile(path: string): Promise<void> {

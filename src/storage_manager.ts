@@ -98,8 +98,11 @@ export class StorageManager implements AsyncDisposable {
   #closing: Promise<void> | null = null;
   /** Those of them that change the store, which a repair waits for. */
   readonly #changes = new Set<Promise<unknown>>();
-  /** Ids whose payload is on its way to the disk: what is later waits for it. */
-  readonly #staging = new Map<string, Promise<unknown>>();
+  /**
+   * Large payloads on their way to the disk: later changes of their ids wait,
+   * so that the changes of one id keep the order of their calls.
+   */
+  readonly #staging = new Map<string, Promise<void>>();
   /** While a repair has the store for itself, changes wait for this. */
   #repair: Promise<void> | null = null;
 
@@ -444,17 +447,6 @@ export class StorageManager implements AsyncDisposable {
     }
   }
 
-  /** Stages a payload; changes of that id keep the order of their calls. */
-  async #inOrder<T>(txId: string, stage: () => Promise<T>): Promise<T> {
-    const earlier = this.#staging.get(txId);
-    const staging = stage();
-    const settled = Promise.allSettled([earlier, staging]);
-    this.#staging.set(txId, settled);
-    await settled;
-    if (this.#staging.get(txId) === settled) this.#staging.delete(txId);
-    return await staging;
-  }
-
   #requireOpen(): void {
     if (this.#closing) throw new StoreClosedError();
   }
@@ -486,27 +478,38 @@ export class StorageManager implements AsyncDisposable {
     expected?: string,
   ): Promise<TxInfo> {
     const { files } = this.#store;
-    const { name, digest, size } = await this.#inOrder(
-      head.txId,
-      () => files.stage(chunks),
-    );
-    crashPoint("payload staged");
-    if (expected !== undefined && digest !== expected) {
-      files.unstage(name);
-      throw new IntegrityError(head.txId, expected, digest);
+    const { txId } = head;
+    const earlier = this.#staging.get(txId);
+    const submitted = Promise.withResolvers<void>();
+    this.#staging.set(txId, submitted.promise);
+    try {
+      const { name, digest, size } = await files.stage(chunks);
+      crashPoint("payload staged");
+      if (expected !== undefined && digest !== expected) {
+        files.unstage(name);
+        throw new IntegrityError(txId, expected, digest);
+      }
+      await earlier;
+      const info = toInfo(head, digest, size);
+      const committed = queue.submit({
+        info,
+        entry: {
+          txId,
+          action: "put",
+          storageHash: digest,
+          payload: null,
+          staged: name,
+        },
+      });
+      submitted.resolve();
+      await committed;
+      return info;
+    } finally {
+      submitted.resolve();
+      if (this.#staging.get(txId) === submitted.promise) {
+        this.#staging.delete(txId);
+      }
     }
-    const info = toInfo(head, digest, size);
-    await queue.submit({
-      info,
-      entry: {
-        txId: head.txId,
-        action: "put",
-        storageHash: digest,
-        payload: null,
-        staged: name,
-      },
-    });
-    return info;
   }
 }
 

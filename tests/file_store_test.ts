@@ -249,6 +249,29 @@ Deno.test("discard() removes a file of another name only by its digest", {
   assertEquals(namesIn(store.basePath), [".poh"]);
 });
 
+Deno.test("a file that is another id's by its name is read, never taken away", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await store.save("a/b", bytes("of a/b"));
+  // The older package would have kept the payload of this id there.
+  assertEquals(store.find("a%2Fb"), "a%2Fb.bin");
+  assertEquals(store.findOwn("a%2Fb"), null);
+  assertEquals(await store.remove("a%2Fb"), false);
+  assertEquals(store.usersOf("a%2Fb.bin"), ["a/b", "a%2Fb"]);
+
+  await store.save("a%2Fb", bytes("of a/b")); // the same bytes
+  assertEquals(store.usersOf("a%2Fb.bin"), ["a/b"]);
+  await store.discard("a%2Fb", await sha256Hex(bytes("of a/b")));
+  assertEquals(text(await store.load("a/b")), "of a/b");
+  assertEquals(namesIn(store.basePath), [".poh", "a%2Fb.bin"]);
+
+  // With a row for it and no file of its own, the digest decides.
+  await store.discard("a%2Fb", "00");
+  assertEquals(await store.exists("a/b"), true);
+  await store.discard("a%2Fb", await sha256Hex(bytes("of a/b")));
+  assertEquals(await store.exists("a/b"), false);
+});
+
 Deno.test("saving where the base is gone fails and says so", async () => {
   await using made = await tempFileStore();
   const { store } = made;

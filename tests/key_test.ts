@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { basename, join, normalize } from "@std/path";
 import { InvalidTxIdError } from "../mod.ts";
-import { fileName, fileNames, txIdOfFile } from "../src/key.ts";
+import { fileName, fileNames, txIdOfFile, txIdsOfFile } from "../src/key.ts";
 import { bytes, seededRandom } from "./helpers.ts";
 
 const CASE_MODES = [false, true]; // whether the file system folds case
@@ -136,6 +136,13 @@ Deno.test("txIdOfFile() takes a name of the older package verbatim", () => {
     "%00",
   ];
   for (const stem of names) assertEquals(txIdOfFile(`${stem}.bin`), stem);
+});
+
+Deno.test("txIdsOfFile() tells every id that may have made a name", () => {
+  assertEquals(txIdsOfFile("a%2Fb.bin"), ["a/b", "a%2Fb"]);
+  assertEquals(txIdsOfFile("a.bin"), ["a"]);
+  assertEquals(txIdsOfFile("CON.bin"), ["CON"]);
+  assertEquals(txIdsOfFile("poh.db"), []);
 });
 
 Deno.test("txIdOfFile() knows the other case mode's names", () => {
