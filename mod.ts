@@ -52,7 +52,12 @@ export type {
   StoreReport,
 } from "./src/report.ts";
 export type { DriverChoice, DriverInfo } from "./src/sqlite_driver.ts";
-export { SqliteStore, type SqliteStoreOptions } from "./src/sqlite_store.ts";
+export {
+  type RedoEntry,
+  SqliteStore,
+  type SqliteStoreOptions,
+  type StoredRedoEntry,
+} from "./src/sqlite_store.ts";
 export { StorageManager, type TxStream } from "./src/storage_manager.ts";
 export type { MetadataStore, PayloadStore } from "./src/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";

@@ -18,8 +18,11 @@ const IS_WINDOWS = Deno.build.os === "windows";
 /** Reads and writes of up to so many bytes do not leave the thread. */
 export const SMALL = 64 * 1024;
 
-/** Size of the pieces in which large payloads are read and hashed. */
-const CHUNK = 128 * 1024;
+/** Size of the pieces in which large payloads are read, written and hashed. */
+export const CHUNK = 64 * 1024;
+
+/** The same where one buffer serves for all pieces. */
+const SCAN_CHUNK = 256 * 1024;
 
 /**
  * Creates a file with these bytes; nothing is left where it cannot.
@@ -230,14 +233,25 @@ export async function* chunksOf(
   file: Deno.FsFile,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   using open = file;
-  for (let chunk; (chunk = await readChunk(open));) yield chunk;
+  while (true) {
+    const buffer = new Uint8Array(CHUNK);
+    const read = await open.read(buffer);
+    if (read === null) return;
+    yield buffer.subarray(0, read);
+  }
 }
 
-/** The next piece of an open file; null at its end. */
-export async function readChunk(
+/**
+ * Shows the rest of an open file piece by piece and closes it. The pieces share
+ * their memory: each is gone when the next one comes.
+ */
+export async function scan(
   file: Deno.FsFile,
-): Promise<Uint8Array<ArrayBuffer> | null> {
-  const buffer = new Uint8Array(CHUNK);
-  const read = await file.read(buffer);
-  return read === null ? null : buffer.subarray(0, read);
+  see: (piece: Uint8Array) => void,
+): Promise<void> {
+  using open = file;
+  const buffer = new Uint8Array(SCAN_CHUNK);
+  for (let read; (read = await open.read(buffer)) !== null;) {
+    see(buffer.subarray(0, read));
+  }
 }

@@ -11,7 +11,6 @@
 
 import { basename, join } from "@std/path";
 import {
-  chunksOf,
   createFile,
   createFileFrom,
   makeDir,
@@ -21,6 +20,7 @@ import {
   regularSize,
   removeFileSync,
   renameFile,
+  scan,
   SMALL,
   syncDir,
   syncFile,
@@ -291,10 +291,10 @@ async function digestOfOpen(
   }
   const hash = new Sha256();
   let size = 0;
-  for await (const chunk of chunksOf(opened.file)) {
-    hash.update(chunk);
-    size += chunk.length;
-  }
+  await scan(opened.file, (piece) => {
+    hash.update(piece);
+    size += piece.length;
+  });
   return { digest: hash.hex(), size };
 }
 

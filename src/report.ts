@@ -6,28 +6,42 @@
 
 import type { DriverInfo } from "./sqlite_driver.ts";
 
-/** Everything that can be found. */
-export const FINDING_KINDS = [
-  /** A row without its payload file. */
-  "payload-missing",
-  /** A payload whose digest is not the row's. */
-  "payload-corrupt",
-  /** A sound payload whose row has another size. */
-  "size-mismatch",
-  /** A change that a crash left half-done; its redo entry can finish it. */
-  "unfinished",
-  /** A payload file without a row. */
-  "orphan-payload",
-  /** A half-written file that nothing refers to. */
-  "leftover-temp",
-  /** The system would not give a file: says nothing about damage. */
-  "unreadable",
-  /** SQLite finds the database itself damaged. */
-  "metadata-damaged",
-] as const;
+/**
+ * What can be wrong.
+ *
+ * - `payload-missing`: a row without its payload file
+ * - `payload-corrupt`: a payload whose digest is not the row's
+ * - `size-mismatch`: a sound payload whose row has another size
+ * - `unfinished`: a change that a crash left half-done; its redo entry can
+ *   finish it
+ * - `orphan-payload`: a payload file without a row
+ * - `leftover-temp`: a half-written file that nothing refers to
+ * - `unreadable`: the system would not give a file: says nothing about damage
+ * - `metadata-damaged`: SQLite finds the database itself damaged
+ */
+export type FindingKind =
+  | "payload-missing"
+  | "payload-corrupt"
+  | "size-mismatch"
+  | "unfinished"
+  | "orphan-payload"
+  | "leftover-temp"
+  | "unreadable"
+  | "metadata-damaged";
 
-/** What is wrong. */
-export type FindingKind = typeof FINDING_KINDS[number];
+const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
+  "payload-missing": 0,
+  "payload-corrupt": 0,
+  "size-mismatch": 0,
+  "unfinished": 0,
+  "orphan-payload": 0,
+  "leftover-temp": 0,
+  "unreadable": 0,
+  "metadata-damaged": 0,
+};
+
+/** Every kind of finding. */
+export const FINDING_KINDS = Object.keys(NO_COUNTS) as FindingKind[];
 
 /** What was done about it, or would be in a dry run. */
 export type FindingAction =
@@ -129,12 +143,7 @@ export function emptyReport(
     sound: 0,
     checked: 0,
     bytes: 0,
-    counts: Object.fromEntries(
-      FINDING_KINDS.map((kind) => [kind, 0]),
-    ) as Record<
-      FindingKind,
-      number
-    >,
+    counts: { ...NO_COUNTS },
     findings: [],
     steps: [],
     damaged: false,

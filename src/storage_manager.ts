@@ -7,7 +7,7 @@
 
 import { resolve } from "@std/path";
 import { crashPoint } from "./crash_points.ts";
-import { readChunk, SMALL } from "./durable_fs.ts";
+import { CHUNK, SMALL } from "./durable_fs.ts";
 import {
   IntegrityError,
   PayloadUnreadableError,
@@ -50,7 +50,8 @@ export interface TxStream {
   info: TxInfo;
   /**
    * The bytes. Errors with an {@linkcode IntegrityError} at its end when they
-   * do not have the promised digest. Read it to its end or cancel it.
+   * do not have the promised digest. Read it to its end or cancel it. A reader
+   * with `mode: "byob"` has its own buffer filled.
    */
   payload: ReadableStream<Uint8Array<ArrayBuffer>>;
 }
@@ -290,10 +291,7 @@ export class StorageManager implements AsyncDisposable {
         const entry = rows.redoOf(txId);
         const logged = entry?.payload && await payloadInLog(info, files, rows);
         if (logged) {
-          return {
-            info,
-            payload: ReadableStream.from([logged as Uint8Array<ArrayBuffer>]),
-          };
+          return { info, payload: new Blob([logged as BlobPart]).stream() };
         }
         const opened = openPayload(txId, entry?.staged ?? null, files);
         // The same row before and after: then this is the file it refers to.
@@ -552,24 +550,36 @@ function unreadable(txId: string, cause: Error): PayloadUnreadableError {
   return new PayloadUnreadableError(txId, cause.message, { cause });
 }
 
-/** A stream that ends in an error unless its bytes have the row's digest. */
+/**
+ * A stream that ends in an error unless its bytes have the row's digest. It
+ * fills the reader's own buffer where the reader brings one.
+ */
 function verified(
   info: TxInfo,
   file: Deno.FsFile,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const hash = new Sha256();
   return new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: CHUNK,
     async pull(controller) {
-      const chunk = await readChunk(file);
-      if (chunk) {
-        hash.update(chunk);
-        return controller.enqueue(chunk);
+      const request = controller.byobRequest!;
+      const view = request.view as Uint8Array<ArrayBuffer>;
+      const read = await file.read(view);
+      if (read !== null) {
+        hash.update(view.subarray(0, read));
+        return request.respond(read);
       }
       file.close();
       const found = hash.hex();
-      if (found === info.storageHash) return controller.close();
-      controller.error(new IntegrityError(info.txId, info.storageHash, found));
+      if (found === info.storageHash) {
+        controller.close();
+        request.respond(0);
+      } else {
+        const { txId, storageHash } = info;
+        controller.error(new IntegrityError(txId, storageHash, found));
+      }
     },
     cancel: () => file.close(),
-  }, { highWaterMark: 0 });
+  });
 }

@@ -15,6 +15,7 @@ import {
   namesIn,
   randomBytes,
   tempDir,
+  test,
   text,
   TIME_LIMIT,
   within,
@@ -42,11 +43,6 @@ async function tempParts(options: StorageOptions = {}): Promise<Parts> {
       }
     },
   };
-}
-
-/** Declares a test that fails rather than hangs. */
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test(name, { timeout: TIME_LIMIT }, fn);
 }
 
 async function put(txId: string, payload: Uint8Array): Promise<Change> {

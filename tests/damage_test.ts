@@ -1,5 +1,10 @@
 import { newSeed, withSeed } from "./crash/random.ts";
 import {
+  damageDatabase,
+  DATABASE_DAMAGES,
+  makeIntact,
+} from "./damage/database_damage.ts";
+import {
   damageAndRecover,
   DAMAGES,
   makeSoundStore,
@@ -25,4 +30,18 @@ Deno.test("damage to payloads and rows is told, taken out and kept", async (t) =
         await damageAndRecover(store, random.sample(DAMAGES, 4), random);
       }
     }));
+});
+
+Deno.test("damage to the database is told or harmless, and recovery ends clean", async (t) => {
+  await using dir = await tempDir();
+  const cold = await makeIntact(dir.join("cold"), false);
+  const hot = await makeIntact(dir.join("hot"), true);
+  for (const damage of DATABASE_DAMAGES) {
+    await t.step(damage.name, () =>
+      withSeed(newSeed(), async (random) => {
+        for (let round = 0; round < ROUNDS; round++) {
+          await damageDatabase(damage.hot ? hot : cold, damage, random);
+        }
+      }));
+  }
 });

@@ -23,6 +23,7 @@ import {
   namesIn,
   randomBytes,
   tempDir,
+  test,
 } from "./helpers.ts";
 
 /** Sizes around the borders between one way of doing it and another. */
@@ -31,7 +32,7 @@ const SIZES = [0, 1, SMALL, SMALL + 1, 256 * 1024, 256 * 1024 + 1, 1_000_000];
 for (const sync of [false, true]) {
   const how = sync ? "with sync" : "without sync";
 
-  Deno.test(`createFile() writes exactly the bytes, ${how}`, async () => {
+  test(`createFile() writes exactly the bytes, ${how}`, async () => {
     await using dir = await tempDir();
     for (const size of SIZES) {
       const path = dir.join(`${size}`);
@@ -43,7 +44,7 @@ for (const sync of [false, true]) {
     }
   });
 
-  Deno.test(`createFile() leaves alone what has the name, ${how}`, async () => {
+  test(`createFile() leaves alone what has the name, ${how}`, async () => {
     await using dir = await tempDir();
     await Deno.writeTextFile(dir.join("a"), "old");
     await Deno.mkdir(dir.join("d"));
@@ -57,9 +58,7 @@ for (const sync of [false, true]) {
     assertEquals(namesIn(dir.path), ["a", "d"]);
   });
 
-  Deno.test(`createFile() does not write through a symbolic link, ${how}`, {
-    ignore: IS_WINDOWS,
-  }, async () => {
+  test(`createFile() does not write through a symbolic link, ${how}`, async () => {
     await using dir = await tempDir();
     await Deno.symlink(dir.join("target"), dir.join("a"));
     await assertRejects(
@@ -69,7 +68,7 @@ for (const sync of [false, true]) {
     assertEquals(namesIn(dir.path), ["a"]);
   });
 
-  Deno.test(`createFileFrom() tells digest and size, ${how}`, async () => {
+  test(`createFileFrom() tells digest and size, ${how}`, async () => {
     await using dir = await tempDir();
     const content = randomBytes(600_000);
     const chunks = [
@@ -86,7 +85,7 @@ for (const sync of [false, true]) {
     assertBytes(await Deno.readFile(dir.join("a")), content);
   });
 
-  Deno.test(`createFileFrom() leaves nothing when its source fails, ${how}`, async () => {
+  test(`createFileFrom() leaves nothing when its source fails, ${how}`, async () => {
     await using dir = await tempDir();
     async function* broken() {
       yield bytes("half");
@@ -100,15 +99,15 @@ for (const sync of [false, true]) {
   });
 }
 
-Deno.test("makeDir() makes parents and is harmless when repeated", async () => {
+test("makeDir() makes parents and is harmless when repeated", async () => {
   await using dir = await tempDir();
   for (const sync of [false, true, true]) {
     await makeDir(dir.join("a", "b", "c"), sync);
     assert((await Deno.stat(dir.join("a", "b", "c"))).isDirectory);
   }
-});
+}, { ignore: IS_WINDOWS });
 
-Deno.test("makeDir() fails where a file is in the way", async () => {
+test("makeDir() fails where a file is in the way", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("a"), "");
   await assertRejects(() => makeDir(dir.join("a"), true));
@@ -116,7 +115,7 @@ Deno.test("makeDir() fails where a file is in the way", async () => {
   assertEquals(await Deno.readTextFile(dir.join("a")), "");
 });
 
-Deno.test("renameFile() replaces what has the name", async () => {
+test("renameFile() replaces what has the name", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("old"), "old");
   await Deno.writeTextFile(dir.join("new"), "new");
@@ -125,7 +124,7 @@ Deno.test("renameFile() replaces what has the name", async () => {
   assertEquals(await Deno.readTextFile(dir.join("old")), "new");
 });
 
-Deno.test("renameFile() replaces a file that is being read", async () => {
+test("renameFile() replaces a file that is being read", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("old"), "old");
   await Deno.writeTextFile(dir.join("new"), "new");
@@ -135,7 +134,7 @@ Deno.test("renameFile() replaces a file that is being read", async () => {
   assertEquals(await Deno.readTextFile(dir.join("old")), "new");
 });
 
-Deno.test("renameFile() fails on a file that is gone, and on a directory", async () => {
+test("renameFile() fails on a file that is gone, and on a directory", async () => {
   await using dir = await tempDir();
   await assertRejects(
     () => renameFile(dir.join("gone"), dir.join("a")),
@@ -147,21 +146,21 @@ Deno.test("renameFile() fails on a file that is gone, and on a directory", async
   assertEquals(namesIn(dir.path), ["d", "file"]);
 });
 
-Deno.test("removeFileSync() tells whether there was a file", async () => {
+test("removeFileSync() tells whether there was a file", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("a"), "");
   assertEquals(removeFileSync(dir.join("a")), true);
   assertEquals(removeFileSync(dir.join("a")), false);
 });
 
-Deno.test("removeFileSync() does not remove a directory that holds something", async () => {
+test("removeFileSync() does not remove a directory that holds something", async () => {
   await using dir = await tempDir();
   await Deno.mkdir(dir.join("d", "e"), { recursive: true });
   assertThrows(() => removeFileSync(dir.join("d")));
   assertEquals(namesIn(dir.path), ["d"]);
 });
 
-Deno.test("openRegular(), readRegular() and regularSize() are null for nothing", async () => {
+test("openRegular(), readRegular() and regularSize() are null for nothing", async () => {
   await using dir = await tempDir();
   const path = dir.join("none");
   assertEquals(openRegular(path), null);
@@ -169,7 +168,7 @@ Deno.test("openRegular(), readRegular() and regularSize() are null for nothing",
   assertEquals(regularSize(path), null);
 });
 
-Deno.test("a directory is no regular file", async () => {
+test("a directory is no regular file", async () => {
   await using dir = await tempDir();
   assertThrows(() => openRegular(dir.path), Deno.errors.InvalidData);
   assertThrows(() => regularSize(dir.path), Deno.errors.InvalidData);
@@ -180,9 +179,7 @@ Deno.test("a directory is no regular file", async () => {
   );
 });
 
-Deno.test("a symbolic link is no regular file, wherever it leads", {
-  ignore: IS_WINDOWS,
-}, async () => {
+test("a symbolic link is no regular file, wherever it leads", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("target"), "secret");
   for (const target of ["target", "nowhere", "."]) {
@@ -197,16 +194,16 @@ Deno.test("a symbolic link is no regular file, wherever it leads", {
     );
     await Deno.remove(path);
   }
-});
+}, { ignore: IS_WINDOWS });
 
-Deno.test("readAllSync() ends where the file ends", async () => {
+test("readAllSync() ends where the file ends", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("a"), "abc");
   using file = await Deno.open(dir.join("a"));
   assertEquals(readAllSync(file, 10), bytes("abc"));
 });
 
-Deno.test("chunksOf() gives all bytes and closes the file", async () => {
+test("chunksOf() gives all bytes and closes the file", async () => {
   await using dir = await tempDir();
   for (const size of SIZES) {
     const content = randomBytes(size, size);
@@ -218,7 +215,7 @@ Deno.test("chunksOf() gives all bytes and closes the file", async () => {
   }
 });
 
-Deno.test("chunksOf() closes the file when its reader stops early", async () => {
+test("chunksOf() closes the file when its reader stops early", async () => {
   await using dir = await tempDir();
   await Deno.writeFile(dir.join("a"), randomBytes(600_000));
   const { file } = openRegular(dir.join("a"))!;
@@ -226,7 +223,7 @@ Deno.test("chunksOf() closes the file when its reader stops early", async () => 
   assertThrows(() => file.statSync(), Deno.errors.BadResource);
 });
 
-Deno.test("readChunk() is null at the end, and stays so", async () => {
+test("readChunk() is null at the end, and stays so", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("a"), "abc");
   using file = await Deno.open(dir.join("a"));
@@ -235,7 +232,7 @@ Deno.test("readChunk() is null at the end, and stays so", async () => {
   assertEquals(await readChunk(file), null);
 });
 
-Deno.test("syncFile() and syncDir() leave things as they are", async () => {
+test("syncFile() and syncDir() leave things as they are", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("a"), "abc");
   await syncFile(dir.join("a"));
@@ -243,7 +240,7 @@ Deno.test("syncFile() and syncDir() leave things as they are", async () => {
   assertEquals(await Deno.readTextFile(dir.join("a")), "abc");
 });
 
-Deno.test("syncFile() does not mind a file that is gone", async () => {
+test("syncFile() does not mind a file that is gone", async () => {
   await using dir = await tempDir();
   await syncFile(dir.join("gone"));
   assertEquals(namesIn(dir.path), []);

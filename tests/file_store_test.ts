@@ -10,6 +10,7 @@ import {
   namesIn,
   randomBytes,
   tempDir,
+  test,
   text,
 } from "./helpers.ts";
 
@@ -36,7 +37,7 @@ async function tempFileStore(options: FileStoreOptions = {}) {
   };
 }
 
-Deno.test("a new FileStore touches nothing before init()", async () => {
+test("a new FileStore touches nothing before init()", async () => {
   await using dir = await tempDir();
   const store = new FileStore(dir.join("base"));
   assertEquals(namesIn(dir.path), []);
@@ -46,7 +47,7 @@ Deno.test("a new FileStore touches nothing before init()", async () => {
   assertEquals(namesIn(store.basePath, ".poh"), ["staged", "tmp"]);
 });
 
-Deno.test("a payload is one file that holds its bytes and nothing else", async () => {
+test("a payload is one file that holds its bytes and nothing else", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   await store.save("tx1", bytes("hello"));
@@ -57,7 +58,7 @@ Deno.test("a payload is one file that holds its bytes and nothing else", async (
   );
 });
 
-Deno.test("save(), replace and remove() leave no temporary file", async () => {
+test("save(), replace and remove() leave no temporary file", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   for (const size of [10, 200_000]) {
@@ -68,7 +69,7 @@ Deno.test("save(), replace and remove() leave no temporary file", async () => {
   assertEquals(await filesBelow(store.basePath), {});
 });
 
-Deno.test("ids that look like paths leave no trace outside the base", async () => {
+test("ids that look like paths leave no trace outside the base", async () => {
   await using made = await tempFileStore();
   const { dir, store } = made;
   for (const id of ["../x", "../../x", "/x", "..\\x", "a/../../../x", ".."]) {
@@ -78,32 +79,32 @@ Deno.test("ids that look like paths leave no trace outside the base", async () =
   assertEquals(namesIn(store.basePath).length, 1 + 6);
 });
 
-Deno.test("a verbatim name of the older package is found, listed and removed", {
-  ignore: IS_WINDOWS,
-}, async () => {
-  await using made = await tempFileStore();
-  const { store } = made;
-  for (const id of ["CON", "a?b", "e\u0301", "100%"]) {
-    await Deno.writeTextFile(join(store.basePath, `${id}.bin`), `of ${id}`);
-    assertEquals(await store.exists(id), true, id);
-    assertEquals(text(await store.load(id)), `of ${id}`);
-    assertEquals(await store.listKeys(), [id]);
-    assertEquals(await store.remove(id), true, id);
-    assertEquals(namesIn(store.basePath), [".poh"]);
-  }
-});
+test(
+  "a verbatim name of the older package is found, listed and removed",
+  async () => {
+    await using made = await tempFileStore();
+    const { store } = made;
+    for (const id of ["CON", "a?b", "e\u0301", "100%"]) {
+      await Deno.writeTextFile(join(store.basePath, `${id}.bin`), `of ${id}`);
+      assertEquals(await store.exists(id), true, id);
+      assertEquals(text(await store.load(id)), `of ${id}`);
+      assertEquals(await store.listKeys(), [id]);
+      assertEquals(await store.remove(id), true, id);
+      assertEquals(namesIn(store.basePath), [".poh"]);
+    }
+  },
+  { ignore: IS_WINDOWS },
+);
 
-Deno.test("the encoded name goes before the verbatim one", {
-  ignore: IS_WINDOWS,
-}, async () => {
+test("the encoded name goes before the verbatim one", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   await Deno.writeTextFile(join(store.basePath, "CON.bin"), "old");
   await store.save("CON", bytes("new"));
   assertEquals(text(await store.load("CON")), "new");
-});
+}, { ignore: IS_WINDOWS });
 
-Deno.test("a name of a system with other case rules is found", async () => {
+test("a name of a system with other case rules is found", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   const foreign = namesOf("Tx").find((name) => name !== store.find("Tx"))!;
@@ -122,7 +123,7 @@ function namesOf(txId: string): string[] {
     : [`${encoded}.bin`];
 }
 
-Deno.test("files that are no payloads are not listed", async () => {
+test("files that are no payloads are not listed", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   for (const name of ["poh.db", "poh.db-wal", "notes.txt", ".DS_Store"]) {
@@ -132,7 +133,7 @@ Deno.test("files that are no payloads are not listed", async () => {
   assertEquals(await store.listKeys(), ["a"]);
 });
 
-Deno.test("a directory in place of a payload is refused and left alone", async () => {
+test("a directory in place of a payload is refused and left alone", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   await Deno.mkdir(join(store.basePath, "a.bin", "within"), {
@@ -146,9 +147,7 @@ Deno.test("a directory in place of a payload is refused and left alone", async (
   assertEquals(namesIn(store.tmpPath), []);
 });
 
-Deno.test("a symbolic link in place of a payload is not followed", {
-  ignore: IS_WINDOWS,
-}, async () => {
+test("a symbolic link in place of a payload is not followed", async () => {
   await using made = await tempFileStore();
   const { dir, store } = made;
   await Deno.writeTextFile(dir.join("secret"), "secret");
@@ -158,9 +157,9 @@ Deno.test("a symbolic link in place of a payload is not followed", {
   await store.save("a", bytes("new"));
   assertEquals(text(await store.load("a")), "new");
   assertEquals(await Deno.readTextFile(dir.join("secret")), "secret");
-});
+}, { ignore: IS_WINDOWS });
 
-Deno.test("digest() gives digest and size without the bytes", async () => {
+test("digest() gives digest and size without the bytes", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   assertEquals(await store.digest("a"), null);
@@ -174,7 +173,7 @@ Deno.test("digest() gives digest and size without the bytes", async () => {
   }
 });
 
-Deno.test("open() gives the file and its size; null when there is none", async () => {
+test("open() gives the file and its size; null when there is none", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   assertEquals(store.open("a"), null);
@@ -184,7 +183,7 @@ Deno.test("open() gives the file and its size; null when there is none", async (
   assertEquals(opened.size, 3);
 });
 
-Deno.test("place() puts a payload in its place, new or not, any size", async () => {
+test("place() puts a payload in its place, new or not, any size", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   for (const size of [3, 100_000, 0, 70_000, 5]) {
@@ -196,7 +195,7 @@ Deno.test("place() puts a payload in its place, new or not, any size", async () 
   await store.sync(["A/b", "never there"]);
 });
 
-Deno.test("a staged payload is no payload before it is in its place", async () => {
+test("a staged payload is no payload before it is in its place", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   const payload = randomBytes(300_000);
@@ -218,7 +217,7 @@ Deno.test("a staged payload is no payload before it is in its place", async () =
   assertBytes(await store.load("a"), payload);
 });
 
-Deno.test("unstage() removes a staged payload, once or twice", async () => {
+test("unstage() removes a staged payload, once or twice", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   const { name } = await store.stage([bytes("x")]);
@@ -227,7 +226,7 @@ Deno.test("unstage() removes a staged payload, once or twice", async () => {
   assertEquals(namesIn(store.stagedPath), []);
 });
 
-Deno.test("discard() removes the id's own file whatever it holds", async () => {
+test("discard() removes the id's own file whatever it holds", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   await store.save("a", bytes("1"));
@@ -236,20 +235,22 @@ Deno.test("discard() removes the id's own file whatever it holds", async () => {
   assertEquals(await store.listKeys(), []);
 });
 
-Deno.test("discard() removes a file of another name only by its digest", {
-  ignore: IS_WINDOWS,
-}, async () => {
-  await using made = await tempFileStore();
-  const { store } = made;
-  const path = join(store.basePath, "CON.bin");
-  await Deno.writeTextFile(path, "of CON");
-  await store.discard("CON", await sha256Hex(bytes("of another")));
-  assertEquals(namesIn(store.basePath), [".poh", "CON.bin"]);
-  await store.discard("CON", await sha256Hex(bytes("of CON")));
-  assertEquals(namesIn(store.basePath), [".poh"]);
-});
+test(
+  "discard() removes a file of another name only by its digest",
+  async () => {
+    await using made = await tempFileStore();
+    const { store } = made;
+    const path = join(store.basePath, "CON.bin");
+    await Deno.writeTextFile(path, "of CON");
+    await store.discard("CON", await sha256Hex(bytes("of another")));
+    assertEquals(namesIn(store.basePath), [".poh", "CON.bin"]);
+    await store.discard("CON", await sha256Hex(bytes("of CON")));
+    assertEquals(namesIn(store.basePath), [".poh"]);
+  },
+  { ignore: IS_WINDOWS },
+);
 
-Deno.test("a file that is another id's by its name is read, never taken away", async () => {
+test("a file that is another id's by its name is read, never taken away", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   await store.save("a/b", bytes("of a/b"));
@@ -272,7 +273,7 @@ Deno.test("a file that is another id's by its name is read, never taken away", a
   assertEquals(await store.exists("a/b"), false);
 });
 
-Deno.test("saving where the base is gone fails and says so", async () => {
+test("saving where the base is gone fails and says so", async () => {
   await using made = await tempFileStore();
   const { store } = made;
   await Deno.remove(store.basePath, { recursive: true });

@@ -44,19 +44,23 @@ export function drivers(): Driver[] {
   return NO_FFI === null ? ["builtin", "ffi"] : ["builtin"];
 }
 
-/** Declares a test for every binding that can be had here. */
+/** Declares a test that fails rather than hangs. */
+export function test(
+  name: string,
+  fn: () => Promise<void>,
+  options: { ignore?: boolean } = {},
+): void {
+  Deno.test({ ...options, name, timeout: TIME_LIMIT, fn });
+}
+
+/** Declares such a test for every binding that can be had here. */
 export function testDrivers(
   name: string,
   fn: (driver: Driver) => Promise<void>,
   options: { ignore?: boolean } = {},
 ): void {
   for (const driver of drivers()) {
-    Deno.test({
-      ...options,
-      name: `${name} [${driver}]`,
-      timeout: TIME_LIMIT,
-      fn: () => fn(driver),
-    });
+    test(`${name} [${driver}]`, () => fn(driver), options);
   }
 }
 

@@ -12,14 +12,9 @@ import {
   startScript,
   tempDir,
   tempStore,
-  TIME_LIMIT,
+  test,
   within,
 } from "./helpers.ts";
-
-/** Declares a test that fails rather than hangs. */
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test(name, { timeout: TIME_LIMIT }, fn);
-}
 
 // --- the locks themselves -----------------------------------------------------
 

@@ -29,6 +29,7 @@ import {
   tempDir,
   type TempStore,
   tempStore,
+  test,
   testDrivers,
   text,
 } from "./helpers.ts";
@@ -78,7 +79,7 @@ async function outcomesOf({ files, rows }: Parts): Promise<Replayed[]> {
   return outcomes;
 }
 
-Deno.test("carrying out an entry twice does no harm", async () => {
+test("carrying out an entry twice does no harm", async () => {
   await using parts = await tempParts();
   const { files } = parts;
   const put = await putEntry("a", bytes("1"));
@@ -105,7 +106,7 @@ Deno.test("carrying out an entry twice does no harm", async () => {
   }
 });
 
-Deno.test("a quarantine entry moves the file aside, once", async () => {
+test("a quarantine entry moves the file aside, once", async () => {
   await using parts = await tempParts();
   const { files } = parts;
   await files.save("a", bytes("bad"));
@@ -123,7 +124,7 @@ Deno.test("a quarantine entry moves the file aside, once", async () => {
   );
 });
 
-Deno.test("replay() finishes, keeps or drops, and empties the log", async () => {
+test("replay() finishes, keeps or drops, and empties the log", async () => {
   await using parts = await tempParts();
   const { files, rows } = parts;
   commit(parts, await putEntry("absent", bytes("1")));
@@ -176,7 +177,7 @@ Deno.test("replay() finishes, keeps or drops, and empties the log", async () => 
   assertEquals(await outcomesOf(parts), []);
 });
 
-Deno.test("replay() goes through a long log", async () => {
+test("replay() goes through a long log", async () => {
   await using parts = await tempParts();
   const ids = Array.from({ length: 200 }, (_, n) => `id-${n + 1_000}`);
   for (const id of ids) commit(parts, await putEntry(id, bytes(id)));
@@ -185,7 +186,7 @@ Deno.test("replay() goes through a long log", async () => {
   assertEquals(parts.rows.lastRedo(), 0);
 });
 
-Deno.test("payloadInLog() gives the payload of the row, or none", async () => {
+test("payloadInLog() gives the payload of the row, or none", async () => {
   await using parts = await tempParts();
   const { files, rows } = parts;
   const entry = await putEntry("a", bytes("1"));

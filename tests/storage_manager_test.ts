@@ -32,6 +32,7 @@ import {
   seededRandom,
   tempDir,
   tempStore,
+  test,
   testDrivers,
   text,
   TIME_LIMIT,
@@ -311,7 +312,7 @@ testDrivers(
 // --- what is refused ------------------------------------------------------------
 
 for (const [what, txId] of Object.entries(INVALID_IDS)) {
-  Deno.test(`saveTx() and loadTx() refuse ${what}, and touch nothing`, async () => {
+  test(`saveTx() and loadTx() refuse ${what}, and touch nothing`, async () => {
     await using temp = await tempStore();
     const before = await filesBelow(temp.base);
     const { store } = temp;
@@ -344,7 +345,7 @@ const REFUSED: [string, string, Record<string, unknown>][] = [
 ];
 
 for (const [what, field, part] of REFUSED) {
-  Deno.test(`saveTx() refuses ${what}, and keeps the older transaction`, async () => {
+  test(`saveTx() refuses ${what}, and keeps the older transaction`, async () => {
     await using temp = await tempStore();
     await temp.store.saveTx(sampleTx());
     const tx = { ...sampleTx(), ...part } as Tx;

@@ -13,6 +13,7 @@ import {
   sampleTx,
   type TempStore,
   tempStore,
+  test,
 } from "./helpers.ts";
 
 /** A store that holds some transactions, closed. */
@@ -27,7 +28,7 @@ function idOf(temp: TempStore): string {
   return join(temp.base, ".poh", "id");
 }
 
-Deno.test("base and database share an id that stays the same", async () => {
+test("base and database share an id that stays the same", async () => {
   await using temp = await filledStore("a");
   const id = await Deno.readTextFile(idOf(temp));
   assertMatch(id, /^[0-9a-f-]{36}\n$/);
@@ -39,7 +40,7 @@ Deno.test("base and database share an id that stays the same", async () => {
   assertEquals(await Deno.readTextFile(idOf(temp)), id);
 });
 
-Deno.test("two stores have two ids", async () => {
+test("two stores have two ids", async () => {
   await using one = await filledStore();
   await using other = await filledStore();
   const ids = [idOf(one), idOf(other)].map((path) =>
@@ -48,7 +49,7 @@ Deno.test("two stores have two ids", async () => {
   assertEquals(new Set(ids).size, 2);
 });
 
-Deno.test("a database with another store's base is refused, nothing is changed", async () => {
+test("a database with another store's base is refused, nothing is changed", async () => {
   await using one = await filledStore("a");
   await using other = await filledStore("b");
   const before = [await filesBelow(one.base), await filesBelow(other.base)];
@@ -72,7 +73,7 @@ Deno.test("a database with another store's base is refused, nothing is changed",
   assertEquals(after, before);
 });
 
-Deno.test("recover does not take a base that is not mounted for damage", async () => {
+test("recover does not take a base that is not mounted for damage", async () => {
   await using temp = await filledStore("a", "b");
   await using elsewhere = await tempStore();
   await elsewhere.close();
@@ -87,7 +88,7 @@ Deno.test("recover does not take a base that is not mounted for damage", async (
   assertEquals([report.sound, report.findings], [2, []]);
 });
 
-Deno.test("a new database for a base that has payloads takes the base's id", async () => {
+test("a new database for a base that has payloads takes the base's id", async () => {
   await using temp = await filledStore("a");
   const id = await Deno.readTextFile(idOf(temp));
   await Deno.remove(temp.db);
@@ -97,7 +98,7 @@ Deno.test("a new database for a base that has payloads takes the base's id", asy
   await temp.reopen();
 });
 
-Deno.test("a base whose id is gone is known again by its payloads", async () => {
+test("a base whose id is gone is known again by its payloads", async () => {
   await using temp = await filledStore("a");
   const id = await Deno.readTextFile(idOf(temp));
   await Deno.remove(idOf(temp));
@@ -106,7 +107,7 @@ Deno.test("a base whose id is gone is known again by its payloads", async () => 
   assertEquals(await Deno.readTextFile(idOf(temp)), id);
 });
 
-Deno.test("a payload that is gone from a known base is damage, even the last", async () => {
+test("a payload that is gone from a known base is damage, even the last", async () => {
   await using temp = await filledStore("a");
   await Deno.remove(temp.file("a"));
   assertEquals(
@@ -115,7 +116,7 @@ Deno.test("a payload that is gone from a known base is damage, even the last", a
   );
 });
 
-Deno.test("opening read-only writes no id", async () => {
+test("opening read-only writes no id", async () => {
   await using temp = await filledStore("a");
   await Deno.remove(idOf(temp));
   const before = await filesBelow(temp.base);

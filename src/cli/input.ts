@@ -23,11 +23,13 @@ export interface Input extends AsyncIterable<Uint8Array>, Disposable {
  * Opens a file, or stdin by the name `-`. An interruption ends the iteration
  * like the end of the file: whoever reads looks at the signal.
  *
+ * @param reuseBuffer Whether each piece may be gone when the next one comes.
  * @throws {UsageError} If there is no such file.
  */
 export async function openInput(
   call: Pick<Call<CommandName>, "stdin" | "signal">,
   name: string,
+  reuseBuffer = false,
 ): Promise<Input> {
   if (name === "-") return stdinInput(call.stdin(), call.signal);
   await requireAccess(["read"], [name]);
@@ -42,7 +44,7 @@ export async function openInput(
     file.close();
     throw cannotRead(name, "it is a directory");
   }
-  return fileInput(file, isFile ? size : null, call.signal);
+  return fileInput(file, isFile ? size : null, call.signal, reuseBuffer);
 }
 
 /**
@@ -111,12 +113,14 @@ function fileInput(
   file: Deno.FsFile,
   size: number | null,
   signal: AbortSignal,
+  reuseBuffer: boolean,
 ): Input {
   return {
     size,
     async *[Symbol.asyncIterator]() {
+      let chunk = new Uint8Array(CHUNK_BYTES);
       while (!signal.aborted) {
-        const chunk = new Uint8Array(CHUNK_BYTES);
+        if (!reuseBuffer) chunk = new Uint8Array(CHUNK_BYTES);
         const read = await file.read(chunk);
         if (read === null) return;
         yield chunk.subarray(0, read);

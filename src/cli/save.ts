@@ -82,7 +82,7 @@ function headOf(options: Call<"save">["options"]): TxHead {
 async function saveFile(call: Call<"save">, head: TxHead): Promise<TxInfo> {
   const file = call.options["payload-file"];
   if (file === undefined) throw new UsageError("save needs --payload-file");
-  using input = await openInput(call, file);
+  using input = await openInput(call, file, true);
   await using store = await openStore(call.options, "create");
   return await store.saveTxStream(head, wholeOf(input, call.signal));
 }
