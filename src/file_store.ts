@@ -9,7 +9,7 @@
  * @module
  */
 
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import {
   createFile,
   createFileFrom,
@@ -90,7 +90,7 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.load} */
   async load(txId: string): Promise<Uint8Array | null> {
-    for (const name of fileNames(txId)) {
+    for (const name of this.#names(txId)) {
       const payload = await readRegular(join(this.basePath, name));
       if (payload) return payload;
     }
@@ -135,7 +135,7 @@ export class FileStore implements PayloadStore {
 
   /** The name of the file that holds an id's payload; null when none does. */
   find(txId: string): string | null {
-    for (const name of fileNames(txId)) {
+    for (const name of this.#names(txId)) {
       if (regularSize(join(this.basePath, name)) !== null) return name;
     }
     return null;
@@ -158,7 +158,7 @@ export class FileStore implements PayloadStore {
 
   /** The open payload file and its size in bytes; null when there is none. */
   open(txId: string): { file: Deno.FsFile; size: number } | null {
-    for (const name of fileNames(txId)) {
+    for (const name of this.#names(txId)) {
       const opened = openRegular(join(this.basePath, name));
       if (opened) return opened;
     }
@@ -237,10 +237,11 @@ export class FileStore implements PayloadStore {
    * none of its own.
    */
   async discard(txId: string, digest: string): Promise<void> {
+    const [own] = fileNames(txId);
     let hadOwn = false;
-    for (const [index, name] of fileNames(txId).entries()) {
+    for (const name of this.#names(txId)) {
       const path = join(this.basePath, name);
-      if (index === 0) {
+      if (name === own) {
         hadOwn = removeFileSync(path);
         continue;
       }
@@ -262,6 +263,14 @@ export class FileStore implements PayloadStore {
     };
     await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));
     await syncDir(this.basePath);
+  }
+
+  /** The names under which an id's payload may be found in this directory. */
+  #names(txId: string): string[] {
+    return fileNames(txId).filter((name) => {
+      const actual = nameOnDisk(join(this.basePath, name));
+      return actual === null || actual === name;
+    });
   }
 
   #tmpName(): string {
@@ -301,18 +310,35 @@ async function digestOfOpen(
 /**
  * Where case does not count, a file of the older package may have the wanted
  * name in other letters and so belong to another id (`A.bin` when `a` is
- * saved). It moves to the name that its own id has here.
+ * saved). It moves to the name that its own id has here, unless that id has a
+ * newer payload there.
  */
 function makeWay(path: string): void {
-  if (Deno.build.os !== "windows" && Deno.build.os !== "darwin") return;
-  let actual: string;
-  try {
-    actual = basename(Deno.realPathSync(path));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw error;
-  }
+  const actual = nameOnDisk(path);
+  if (actual === null || actual === basename(path)) return;
   const owner = txIdOfFile(actual);
-  if (actual === basename(path) || owner === null) return;
-  Deno.renameSync(path, join(path, "..", fileName(owner)));
+  if (owner === null) return;
+  const base = dirname(path);
+  const to = join(base, fileName(owner));
+  if (regularSize(to) === null) return Deno.renameSync(path, to);
+  // Its id was saved here since; this is an older payload, that nobody reads.
+  const aside = join(base, ".poh", "quarantine");
+  Deno.mkdirSync(aside, { recursive: true });
+  Deno.renameSync(path, join(aside, `${crypto.randomUUID()}.bin`));
+}
+
+/**
+ * How the file that answers to a path is really spelled, where case does not
+ * count: `a.bin` answers to `A.bin` there. Null when there is no such file, when
+ * it cannot be told, and where a name has one spelling only.
+ */
+function nameOnDisk(path: string): string | null {
+  if (Deno.build.os !== "windows" && Deno.build.os !== "darwin") return null;
+  try {
+    if (Deno.lstatSync(path).isSymlink) return null; // it leads elsewhere
+    return basename(Deno.realPathSync(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return null; // reading it will tell why
+  }
 }

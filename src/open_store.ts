@@ -10,6 +10,7 @@ import { makeDir } from "./durable_fs.ts";
 import { PohStorageError, StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { StoreLocks } from "./locks.ts";
+import { requirePohDir } from "./poh_dir.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { type RedoEntry, SqliteStore } from "./sqlite_store.ts";
@@ -59,6 +60,7 @@ export async function openStore(
   options: StorageOptions = {},
   finish = true,
 ): Promise<OpenStore> {
+  requirePohDir(basePath);
   const { durability = "full", driver = "auto" } = options;
   const sync = durability === "full";
   const files = new FileStore(basePath, { sync });

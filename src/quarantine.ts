@@ -19,6 +19,7 @@ import {
 } from "./durable_fs.ts";
 import { IntegrityError, PohStorageError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
+import { requirePohDir } from "./poh_dir.ts";
 import { quarantinePath } from "./redo.ts";
 import type { FindingKind } from "./report.ts";
 import type { StorageManager } from "./storage_manager.ts";
@@ -75,6 +76,7 @@ export async function writeNote(
 export async function* listQuarantine(
   basePath: string,
 ): AsyncIterableIterator<QuarantineEntry> {
+  requirePohDir(basePath);
   const dir = quarantinePath(basePath);
   try {
     for await (const { name } of Deno.readDir(dir)) {

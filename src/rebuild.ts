@@ -14,6 +14,7 @@ import { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
 import type { StorageOptions } from "./open_store.ts";
+import { requirePohDir } from "./poh_dir.ts";
 import { SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
@@ -35,6 +36,7 @@ export async function rebuildDatabase(
   sqlitePath: string,
   options: StorageOptions,
 ): Promise<void> {
+  requirePohDir(basePath);
   const files = new FileStore(basePath);
   await files.init();
   const locks = await StoreLocks.acquire(basePath);

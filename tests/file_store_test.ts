@@ -123,6 +123,39 @@ function namesOf(txId: string): string[] {
     : [`${encoded}.bin`];
 }
 
+test("a name that differs in case alone is another id's, or moves out of the way", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  // As the older package left it.
+  await Deno.writeTextFile(join(store.basePath, "Tx.bin"), "of Tx");
+  assertEquals(await store.load("tx"), null);
+  assertEquals(await store.exists("tX"), false);
+  assertEquals(await store.remove("tx"), false);
+  await store.discard("tx", await sha256Hex(bytes("of Tx")));
+  assertEquals(text(await store.load("Tx")), "of Tx");
+
+  await store.save("tx", bytes("of tx"));
+  await store.place("tX", bytes("of tX"));
+  for (const id of ["Tx", "tx", "tX"]) {
+    assertEquals(text(await store.load(id)), `of ${id}`);
+  }
+  assertEquals((await store.listKeys()).sort(), ["Tx", "tX", "tx"]);
+  assertEquals(await store.remove("Tx"), true);
+  assertEquals((await store.listKeys()).sort(), ["tX", "tx"]);
+});
+
+test("an older file in the way does not replace its id's newer one", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  await store.save("A", bytes("newer"));
+  const older = join(store.basePath, "A.bin");
+  if (store.find("A") !== "A.bin") await Deno.writeTextFile(older, "older");
+  await store.save("a", bytes("of a"));
+  assertEquals(text(await store.load("A")), "newer");
+  assertEquals(text(await store.load("a")), "of a");
+  assertEquals((await store.listKeys()).sort(), ["A", "a"]);
+});
+
 test("files that are no payloads are not listed", async () => {
   await using made = await tempFileStore();
   const { store } = made;

@@ -289,6 +289,14 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   }
 }
 
+/** Options of {@linkcode denoScript}. */
+export interface ScriptOptions extends Deno.CommandOptions {
+  /** What the script may do; default all. */
+  permissions?: string[];
+  /** A program that runs Deno, and its options, such as `prlimit`. */
+  by?: string[];
+}
+
 /**
  * A Deno command that runs a script of the tests with the imports that the
  * tests themselves have, be they JSR's or the stand-ins.
@@ -296,17 +304,19 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
 export function denoScript(
   script: string,
   args: string[] = [],
-  options: Deno.CommandOptions & { permissions?: string[] } = {},
+  options: ScriptOptions = {},
 ): Deno.Command {
-  const { permissions = ["-A"], ...rest } = options;
+  const { permissions = ["-A"], by = [], ...rest } = options;
   const imports = Object.fromEntries(
     ["@std/path", "@db/sqlite", "@poh/types"].map((
       name,
     ) => [name, import.meta.resolve(name)]),
   );
   const map = encodeURIComponent(JSON.stringify({ imports }));
-  return new Deno.Command(Deno.execPath(), {
+  const [program, ...first] = [...by, Deno.execPath()] as [string];
+  return new Deno.Command(program, {
     args: [
+      ...first,
       "run",
       "--quiet",
       "--no-config",

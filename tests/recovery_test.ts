@@ -45,7 +45,7 @@ async function filledStore(
   driver: Driver,
   txIds: string[] = ["a", "b", "c"],
 ): Promise<TempStore> {
-  const temp = await tempStore({ driver });
+  const temp = await tempStore({ driver, durability: "relaxed" });
   await temp.store.saveTxs(txIds.map((txId) => sampleTx({ txId })));
   await temp.close();
   return temp;

@@ -475,6 +475,32 @@ testDrivers("loadTxStream() tells what it streams", async (driver) => {
   assertEquals(size, 300_000);
 });
 
+testDrivers(
+  "a stream fills the buffer that its reader brings",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    for (const size of [0, 10, 1_000, 200_000]) {
+      const payload = randomBytes(size, size);
+      await temp.store.saveTx(sampleTx({ payload }));
+      // From the log, where it is a small one, and from the file.
+      for (const open of [() => temp.store, () => temp.reopen()]) {
+        const stream = (await (await open()).loadTxStream("a"))!;
+        const reader = stream.payload.getReader({ mode: "byob" });
+        const parts: Uint8Array<ArrayBuffer>[] = [];
+        let buffer = new ArrayBuffer(777);
+        while (true) {
+          const { done, value } = await reader.read(new Uint8Array(buffer));
+          if (done) break;
+          assert(value.length > 0 && value.length <= 777);
+          parts.push(value.slice());
+          buffer = value.buffer;
+        }
+        assertBytes(await new Blob(parts).bytes(), payload);
+      }
+    }
+  },
+);
+
 testDrivers("a stream of damaged bytes errors at its end", async (driver) => {
   await using temp = await tempStore({ driver });
   for (const size of [100, 300_000]) {
