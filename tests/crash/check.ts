@@ -132,7 +132,7 @@ async function stateOf(store: StorageManager, id: string): Promise<State> {
  * Asserts that two transactions are the same. By digests: the difference of
  * two large payloads would take all memory to tell.
  */
-export function assertSameTx(actual: Tx | null, expected: Tx): void {
+export function assertSameTx(actual: Tx | null, expected: Tx | null): void {
   const brief = (tx: Tx | null) =>
     tx && { ...tx, payload: sha256HexSync(tx.payload) };
   assertEquals(brief(actual), brief(expected));
