@@ -198,7 +198,7 @@ export class CommitQueue {
         since = performance.now();
       }
       try {
-        await carryOut(entry, this.#files);
+        await this.#carryOut(entry);
         this.#behind.delete(txId);
       } catch (error) {
         this.#behind.set(txId, entry);
@@ -206,6 +206,14 @@ export class CommitQueue {
       }
     }
     return failures;
+  }
+
+  #carryOut(entry: RedoEntry): Promise<void> {
+    return carryOut(
+      entry,
+      this.#files,
+      (txId) => this.#rows.get(txId) !== null,
+    );
   }
 
   #isLogFull(): boolean {
@@ -253,7 +261,7 @@ export class CommitQueue {
         const isCurrent = current?.action === entry.action &&
           current.storageHash === entry.storageHash;
         try {
-          if (isCurrent) await carryOut(entry, this.#files);
+          if (isCurrent) await this.#carryOut(entry);
           this.#behind.delete(txId);
         } catch {
           // The call that made this change was told why.

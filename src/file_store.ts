@@ -32,6 +32,9 @@ import type { PayloadStore } from "./store.ts";
 /** Files synced at once: more is not faster, fewer is slower. */
 const SYNCS_IN_FLIGHT = 32;
 
+/** Whether the metadata knows an id. */
+export type HasRow = (txId: string) => boolean;
+
 /** Options of {@linkcode FileStore}. */
 export interface FileStoreOptions {
   /** Whether to wait for the disk: true (default) survives power loss. */
@@ -234,9 +237,13 @@ export class FileStore implements PayloadStore {
    * Removes the files of an id that no row refers to any more. Under the id's
    * own name that is any file; under another name it might have, only one with
    * the digest that its row had; under another id's name, only where there was
-   * none of its own.
+   * none of its own, and never where the other id has a row.
    */
-  async discard(txId: string, digest: string): Promise<void> {
+  async discard(
+    txId: string,
+    digest: string,
+    hasRow: HasRow = () => false,
+  ): Promise<void> {
     const [own] = fileNames(txId);
     let hadOwn = false;
     for (const name of this.#names(txId)) {
@@ -245,10 +252,19 @@ export class FileStore implements PayloadStore {
         hadOwn = removeFileSync(path);
         continue;
       }
-      if (hadOwn && txIdOfFile(name) !== txId) continue;
+      const owner = txIdOfFile(name)!;
+      if (owner !== txId && (hadOwn || hasRow(owner))) continue;
       const bytes = await readRegular(path);
       if (bytes && sha256HexSync(bytes) === digest) removeFileSync(path);
     }
+  }
+
+  /** Whether nothing is left that `discard` would look at. */
+  isDiscarded(txId: string, hasRow: HasRow): boolean {
+    const name = this.find(txId);
+    if (name === null) return true;
+    const owner = txIdOfFile(name)!;
+    return owner !== txId && hasRow(owner);
   }
 
   /** Waits until these payloads, or their absence, are on the disk. */

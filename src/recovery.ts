@@ -379,7 +379,9 @@ class Check {
   async #tellUnlessFollowed(entry: RedoEntry): Promise<void> {
     const { txId, action } = entry;
     try {
-      if (await hasFollowed(entry, this.#store.files)) return;
+      const { files, rows } = this.#store;
+      const hasRow = (txId: string) => rows.get(txId) !== null;
+      if (await hasFollowed(entry, files, hasRow)) return;
       this.#unfinished({ txId, action, outcome: "finished" });
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;

@@ -18,7 +18,7 @@
 import { join } from "@std/path";
 import { crashPoint } from "./crash_points.ts";
 import { makeDir, renameFile, syncDir } from "./durable_fs.ts";
-import type { FileStore } from "./file_store.ts";
+import type { FileStore, HasRow } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import type {
   RedoEntry,
@@ -39,6 +39,7 @@ export function quarantinePath(basePath: string): string {
 export async function carryOut(
   entry: RedoEntry,
   files: FileStore,
+  hasRow: HasRow,
 ): Promise<void> {
   switch (entry.action) {
     case "put":
@@ -46,7 +47,7 @@ export async function carryOut(
       else await files.placeStaged(entry.txId, entry.staged!);
       return crashPoint("file written");
     case "remove":
-      await files.discard(entry.txId, entry.storageHash);
+      await files.discard(entry.txId, entry.storageHash, hasRow);
       return crashPoint("file removed");
     case "quarantine":
       await setAside(entry, files);
@@ -116,12 +117,13 @@ async function replayOne(
   rows: SqliteStore,
 ): Promise<Replayed> {
   const { txId, action } = entry;
+  const hasRow: HasRow = (txId) => rows.get(txId) !== null;
   if (isVoid(entry, rows)) return { txId, action, outcome: "void" };
   try {
-    if (await hasFollowed(entry, files)) {
+    if (await hasFollowed(entry, files, hasRow)) {
       return { txId, action, outcome: "done" };
     }
-    await carryOut(entry, files);
+    await carryOut(entry, files, hasRow);
     return { txId, action, outcome: "finished" };
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
@@ -142,9 +144,10 @@ function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
 export async function hasFollowed(
   entry: RedoEntry,
   files: FileStore,
+  hasRow: HasRow,
 ): Promise<boolean> {
   if (entry.action === "quarantine") return files.findOwn(entry.txId) === null;
-  if (entry.action === "remove") return files.find(entry.txId) === null;
+  if (entry.action === "remove") return files.isDiscarded(entry.txId, hasRow);
   const found = await files.digest(entry.txId);
   return found?.digest === entry.storageHash;
 }

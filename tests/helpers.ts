@@ -185,10 +185,18 @@ export async function filesBelow(
     const path = join(dir, name);
     const key = relative(top, path).replaceAll("\\", "/");
     if (isDirectory) Object.assign(files, await filesBelow(path, top));
-    else if (isFile) files[key] = await sha256Hex(await Deno.readFile(path));
-    else files[key] = "no regular file";
+    else files[key] = isFile ? await digestOfFile(path) : "no regular file";
   }
   return Object.fromEntries(Object.entries(files).sort());
+}
+
+async function digestOfFile(path: string): Promise<string> {
+  try {
+    return await sha256Hex(await Deno.readFile(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.PermissionDenied) return "unreadable";
+    throw error;
+  }
 }
 
 /** The names in a directory, sorted; none when it is not there. */
@@ -295,6 +303,8 @@ export interface ScriptOptions extends Deno.CommandOptions {
   permissions?: string[];
   /** A program that runs Deno, and its options, such as `prlimit`. */
   by?: string[];
+  /** What is imported in place of what the tests themselves import. */
+  imports?: Record<string, string>;
 }
 
 /**
@@ -307,11 +317,14 @@ export function denoScript(
   options: ScriptOptions = {},
 ): Deno.Command {
   const { permissions = ["-A"], by = [], ...rest } = options;
-  const imports = Object.fromEntries(
-    ["@std/path", "@db/sqlite", "@poh/types"].map((
-      name,
-    ) => [name, import.meta.resolve(name)]),
-  );
+  const imports = {
+    ...Object.fromEntries(
+      ["@std/path", "@db/sqlite", "@poh/types"].map((
+        name,
+      ) => [name, import.meta.resolve(name)]),
+    ),
+    ...options.imports,
+  };
   const map = encodeURIComponent(JSON.stringify({ imports }));
   const [program, ...first] = [...by, Deno.execPath()] as [string];
   return new Deno.Command(program, {

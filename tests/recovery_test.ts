@@ -18,6 +18,8 @@ import {
   type VerifyOptions,
   verifyStore,
 } from "../mod.ts";
+import { closeStore, openStore } from "../src/open_store.ts";
+import { verifyRows } from "../src/recovery.ts";
 import { MAX_FINDINGS } from "../src/report.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
 import {
@@ -935,6 +937,15 @@ async function pagesWith(
 
 /** Destroys the root pages of tables or indexes. */
 async function zeroRootPages(temp: TempStore, driver: Driver, which: string) {
+  await rewriteRootPages(temp, driver, which, (page) => page.fill(0));
+}
+
+async function rewriteRootPages(
+  temp: TempStore,
+  driver: Driver,
+  which: string,
+  rewrite: (page: Uint8Array) => void,
+) {
   const connection = await openSqlite(temp.db, driver, true);
   const roots = connection.prepare(
     `SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size
@@ -943,7 +954,7 @@ async function zeroRootPages(temp: TempStore, driver: Driver, which: string) {
   connection.close();
   const content = await Deno.readFile(temp.db);
   for (const [page, size] of roots) {
-    content.fill(0, (page - 1) * size, page * size);
+    rewrite(content.subarray((page - 1) * size, page * size));
   }
   await Deno.writeFile(temp.db, content);
 }
@@ -1012,6 +1023,69 @@ testDrivers(
     assertEquals(namesIn(temp.base, ".poh", "quarantine").length, 2);
   },
 );
+
+testDrivers(
+  "what a damaged database says proves nothing about the payloads",
+  async (driver) => {
+    await using temp = await filledStore(driver);
+    // An index that is sound in itself and lacks every row.
+    await rewriteRootPages(temp, driver, "name = 'txs_by_time'", (page) => {
+      page.fill(0);
+      page[0] = 0x0a; // a leaf, no cells, its content begins at the end
+      page[5] = page.length >> 8;
+    });
+    await flipBit(temp.file("a"));
+    await Deno.writeTextFile(temp.file("d"), "orphan");
+    const report = await recover(temp, driver, { orphans: "quarantine" });
+    assertEquals(
+      new Set(outline(report)),
+      new Set(["metadata-damaged null: none"]),
+    );
+    assertEquals(namesIn(temp.base, ".poh", "quarantine"), []);
+
+    const rebuilt = await recover(temp, driver, { rebuild: true });
+    assertEquals([rebuilt.sound, rebuilt.counts["payload-corrupt"]], [3, 1]);
+    const store = await temp.open();
+    assertEquals(await store.loadTx("b"), sampleTx({ txId: "b" }));
+    assertEquals(await store.listTxs(), ["b", "c", "d"]);
+  },
+);
+
+testDrivers(
+  "payloads that only the log of a damaged database has are salvaged",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTxs([sampleTx(), sampleTx({ txId: "b" })]);
+    await using crash = await temp.snapshot();
+    await Deno.remove(crash.file("a"));
+    await sql(crash, driver, "PRAGMA wal_checkpoint(TRUNCATE)");
+    await zeroRootPages(crash, driver, "name = 'txs_by_time'");
+    const report = await recover(crash, driver, { rebuild: true });
+    assertEquals([report.sound, report.counts["payload-missing"]], [2, 0]);
+    const store = await crash.open();
+    assertEquals(await store.loadTx("a"), sampleTx());
+  },
+);
+
+testDrivers("damage is what two readings agree on", async (driver) => {
+  await using temp = await filledStore(driver);
+  const store = await openStore(temp.base, temp.db, { driver });
+  try {
+    // A disk that gives wrong bytes once.
+    const { digest } = store.files;
+    let reads = 0;
+    store.files.digest = async (txId) => {
+      const found = await digest.call(store.files, txId);
+      const isWrong = txId === "b" && ++reads === 1;
+      return isWrong ? { ...found!, digest: "00".repeat(32) } : found;
+    };
+    const report = await verifyRows(store, {});
+    assertEquals([report.sound, report.findings], [3, []]);
+    assertEquals(reads, 2);
+  } finally {
+    await closeStore(store);
+  }
+});
 
 testDrivers(
   "rebuild leaves what it cannot read, and the names of the older package",

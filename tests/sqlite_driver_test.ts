@@ -346,6 +346,7 @@ async function driverOfChild(
   choice: string,
   permissions: string[],
   env: Record<string, string> = {},
+  imports: Record<string, string> = {},
 ) {
   const { code, stdout, stderr } = await outputOf(
     denoScript("driver_info.ts", [choice], {
@@ -353,11 +354,12 @@ async function driverOfChild(
       stdout: "piped",
       stderr: "piped",
       env,
+      imports,
     }),
   );
   assertEquals(code, 0, stderr);
   assertEquals(stdout.trimEnd().split("\n").length, 1, stdout);
-  return JSON.parse(stdout);
+  return { ...JSON.parse(stdout), stderr };
 }
 
 Deno.test("without any permission auto works, and says why it is built in", {
@@ -409,4 +411,15 @@ Deno.test("ffi that cannot be had is an error that says what to do", {
   assertEquals(error.name, "DriverUnavailableError");
   assertEquals(error.code, "DRIVER_UNAVAILABLE");
   assertStringIncludes(error.message, "DENO_SQLITE_PATH");
+});
+
+Deno.test("what the loader of the FFI binding says does not go to stdout", {
+  timeout: TIME_LIMIT,
+}, async () => {
+  const loader = `console.log("Downloading"); throw new Error("no network")`;
+  const { error, stderr } = await driverOfChild("ffi", ["--deny-ffi"], {}, {
+    "@db/sqlite": `data:text/javascript,${encodeURIComponent(loader)}`,
+  });
+  assertStringIncludes(error.message, "no network");
+  assertStringIncludes(stderr, "Downloading");
 });

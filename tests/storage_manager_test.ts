@@ -895,6 +895,25 @@ testDrivers(
 /** Ids that the older package keeps under a name that is not the one here. */
 const LEGACY_IDS = ["CON", "a?b", "e\u0301", "100%", "a:b", "A*"];
 
+testDrivers(
+  "deleting one transaction never takes the payload of another",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    // The older package's name of the second is the name of the first here.
+    const ids = ["user/tx", "user%2Ftx"];
+    const payload = bytes("the same");
+    for (const hasOwnFile of [true, false]) {
+      await temp.store.saveTxs(ids.map((txId) => sampleTx({ txId, payload })));
+      const store = await temp.reopen();
+      if (!hasOwnFile) await Deno.remove(temp.file("user%2Ftx"));
+      assertEquals(await store.deleteTx("user%2Ftx"), true);
+      assertEquals((await store.loadTx("user/tx"))?.payload, payload);
+      await temp.reopen();
+      assertEquals((await temp.store.verify()).findings, []);
+    }
+  },
+);
+
 /** A store in which these ids have the older package's file names. */
 async function legacyStore(driver: "ffi" | "builtin", ids: string[]) {
   const temp = await tempStore({ driver });
@@ -1210,6 +1229,34 @@ testDrivers(
     assertEquals(await store.countTxs({ idPrefix: "old-" }), 49);
     const report = await (await temp.reopen()).verify();
     assertEquals([report.sound, report.findings], [70, []]);
+  },
+);
+
+testDrivers(
+  "a change that comes during recover() is made after it",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    const { store } = temp;
+    await store.saveTxs(["a", "b", "c"].map((txId) => sampleTx({ txId })));
+    const order: string[] = [];
+    const changes: Promise<unknown>[] = [];
+    const told = (what: string) => () => order.push(what);
+    const sound = await store.recover({
+      onSound: (txId) => {
+        if (txId !== "a") return;
+        const large = sampleTx({ txId: "e", payload: randomBytes(100_000) });
+        changes.push(
+          store.saveTx(sampleTx({ txId: "d" })).then(told("saved")),
+          store.saveTx(large).then(told("saved, large")),
+          store.deleteTx("c").then(told("deleted")),
+        );
+      },
+    }).then((ids) => (order.push("recovered"), ids));
+    await Promise.all(changes);
+    assertEquals(sound, ["a", "b", "c"]);
+    assertEquals(order[0], "recovered");
+    assertEquals(order.length, 4);
+    assertEquals(await store.listTxs(), ["a", "b", "d", "e"]);
   },
 );
 

@@ -188,7 +188,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: false,
-    exitCodes: [5],
+    exitCodes: [4, 5],
   },
   save: {
     summary: "Save a transaction",
@@ -240,7 +240,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: true,
-    exitCodes: [5, 130],
+    exitCodes: [4, 5, 130],
   },
   load: {
     summary: "Print a transaction, verified",
@@ -270,7 +270,7 @@ export const commands = {
     examples: [{ line: "delete a", note: "Row and payload" }],
     writes: true,
     interruptible: false,
-    exitCodes: [3, 5],
+    exitCodes: [3, 4, 5],
   },
   list: {
     summary: "List transactions by id",
@@ -316,7 +316,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: true,
-    exitCodes: [5, 130],
+    exitCodes: [4, 5, 130],
   },
   export: {
     summary: "Print transactions as NDJSON, verified",

@@ -35,6 +35,8 @@ export interface WriterTask {
     | { kind: "recover"; recover: RecoverOptions }
     /** Opens the store and closes it. */
     | { kind: "open" }
+    /** Deletes one transaction. */
+    | { kind: "delete"; id: string }
     /** Changes of all kinds in random order, many in flight, for `ms`. */
     | Mix;
 }
@@ -90,6 +92,8 @@ async function doWork(task: WriterTask, journal: Journal): Promise<void> {
       return await makeChanges(new Changes(store, journal));
     case "bulk":
       return await saveMany(store, journal, work.count);
+    case "delete":
+      return await new Changes(store, journal).delete(work.id);
     case "mix":
       return await mix(new Changes(store, journal), work);
   }
