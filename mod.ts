@@ -26,7 +26,11 @@
  */
 
 export * from "./src/errors.ts";
-export { FileStore, type FileStoreOptions } from "./src/file_store.ts";
+export {
+  FileStore,
+  type FileStoreOptions,
+  type HasRow,
+} from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { StorageOptions } from "./src/open_store.ts";
 export {
