@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import fc from "fast-check";
+import fc from "../fast_check.ts";
 import { main } from "../../cli.ts";
 import { verifyStore } from "../../mod.ts";
 import {

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fast_check.ts";
 import { InvalidTxError, txFromJson, txToJson } from "../../mod.ts";
 import { validateTx } from "../../src/tx.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fast_check.ts";
 import { join, posix, win32 } from "node:path";
 import { FileStore, InvalidTxIdError } from "../../mod.ts";
 import { fileName, fileNames, txIdOfFile } from "../../src/key.ts";

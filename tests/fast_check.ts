@@ -1,0 +1,9 @@
+/**
+ * The property-based testing library. Named here and not in `deno.json`, whose
+ * packages every task would fetch, also those that run no test.
+ *
+ * @module
+ */
+
+// deno-lint-ignore no-import-prefix
+export { default } from "npm:fast-check@4";
