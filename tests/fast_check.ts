@@ -5,5 +5,4 @@
  * @module
  */
 
-// deno-lint-ignore no-import-prefix
 export { default } from "npm:fast-check@4";
