@@ -35,6 +35,8 @@ const SYNCS_IN_FLIGHT = 32;
 /** Whether the metadata knows an id. */
 export type HasRow = (txId: string) => boolean;
 
+const noRow: HasRow = () => false;
+
 /** Options of {@linkcode FileStore}. */
 export interface FileStoreOptions {
   /** Whether to wait for the disk: true (default) survives power loss. */
@@ -146,12 +148,15 @@ export class FileStore implements PayloadStore {
 
   /**
    * Like `find`, but not by a name that is another id's here, as `a%2Fb.bin` is
-   * that of `a/b`. What it holds may be the other's payload: to load it for
-   * `a%2Fb` does no harm, the digest tells; to take it away would.
+   * that of `a/b`, nor by one under which an id that has a row finds its
+   * payload. What it holds may be the other's: to load it does no harm, the
+   * digest tells; to take it away would.
    */
-  findOwn(txId: string): string | null {
+  findOwn(txId: string, hasRow: HasRow = noRow): string | null {
     const name = this.find(txId);
-    return name !== null && txIdOfFile(name) === txId ? name : null;
+    const isOwn = name !== null && txIdOfFile(name) === txId &&
+      !this.#isOthers(name, txId, hasRow);
+    return isOwn ? name : null;
   }
 
   /** The ids of `txIdsOfFile` that find their payload in this file. */
@@ -181,8 +186,13 @@ export class FileStore implements PayloadStore {
   }
 
   /** Puts a payload in its place, atomically for whoever reads an older one. */
-  async place(txId: string, payload: Uint8Array): Promise<void> {
+  async place(
+    txId: string,
+    payload: Uint8Array,
+    hasRow: HasRow = noRow,
+  ): Promise<void> {
     const to = join(this.basePath, fileName(txId));
+    this.#makeRoom(txId, hasRow);
     try {
       // A new name needs no rename: nobody trusts it before it has all bytes.
       await createFile(to, payload, false);
@@ -192,6 +202,7 @@ export class FileStore implements PayloadStore {
       await createFile(tmp, payload, false);
       await this.#replace(to, tmp);
     }
+    this.#removeOlder(txId, hasRow);
   }
 
   /** Keeps a payload under a name that nothing refers to yet. */
@@ -209,12 +220,18 @@ export class FileStore implements PayloadStore {
   }
 
   /** Puts a staged payload in its place; false when it is not there any more. */
-  async placeStaged(txId: string, name: string): Promise<boolean> {
+  async placeStaged(
+    txId: string,
+    name: string,
+    hasRow: HasRow = noRow,
+  ): Promise<boolean> {
     const from = join(this.stagedPath, name);
     if (regularSize(from) === null) return false;
     const to = join(this.basePath, fileName(txId));
+    this.#makeRoom(txId, hasRow);
     makeWay(to);
     await renameFile(from, to);
+    this.#removeOlder(txId, hasRow);
     return true;
   }
 
@@ -237,23 +254,24 @@ export class FileStore implements PayloadStore {
    * Removes the files of an id that no row refers to any more. Under the id's
    * own name that is any file; under another name it might have, only one with
    * the digest that its row had; under another id's name, only where there was
-   * none of its own, and never where the other id has a row.
+   * none of its own, and never one in which an id that has a row finds its
+   * payload.
    */
   async discard(
     txId: string,
     digest: string,
-    hasRow: HasRow = () => false,
+    hasRow: HasRow = noRow,
   ): Promise<void> {
     const [own] = fileNames(txId);
     let hadOwn = false;
     for (const name of this.#names(txId)) {
+      if (this.#isOthers(name, txId, hasRow)) continue;
       const path = join(this.basePath, name);
       if (name === own) {
         hadOwn = removeFileSync(path);
         continue;
       }
-      const owner = txIdOfFile(name)!;
-      if (owner !== txId && (hadOwn || hasRow(owner))) continue;
+      if (hadOwn && txIdOfFile(name) !== txId) continue;
       const bytes = await readRegular(path);
       if (bytes && sha256HexSync(bytes) === digest) removeFileSync(path);
     }
@@ -262,9 +280,7 @@ export class FileStore implements PayloadStore {
   /** Whether nothing is left that `discard` would look at. */
   isDiscarded(txId: string, hasRow: HasRow): boolean {
     const name = this.find(txId);
-    if (name === null) return true;
-    const owner = txIdOfFile(name)!;
-    return owner !== txId && hasRow(owner);
+    return name === null || this.#isOthers(name, txId, hasRow);
   }
 
   /** Waits until these payloads, or their absence, are on the disk. */
@@ -287,6 +303,39 @@ export class FileStore implements PayloadStore {
       const actual = nameOnDisk(join(this.basePath, name));
       return actual === null || actual === name;
     });
+  }
+
+  /** Whether another id, one that has a row, finds its payload in this file. */
+  #isOthers(name: string, txId: string, hasRow: HasRow): boolean {
+    return txIdsOfFile(name).some((id) =>
+      id !== txId && hasRow(id) && this.find(id) === name
+    );
+  }
+
+  /**
+   * `a%2Fb.bin`, which the older package made for the id `a%2Fb`, gets the name
+   * that this id has here before `a/b` takes the other.
+   */
+  #makeRoom(txId: string, hasRow: HasRow): void {
+    const name = fileName(txId);
+    for (const other of txIdsOfFile(name)) {
+      const isUsed = other !== txId && hasRow(other) &&
+        this.find(other) === name;
+      if (!isUsed) continue;
+      const to = join(this.basePath, fileName(other));
+      Deno.renameSync(join(this.basePath, name), to);
+    }
+  }
+
+  /** Removes what an id had under its other names, now that it has its own. */
+  #removeOlder(txId: string, hasRow: HasRow): void {
+    for (const name of fileNames(txId).slice(1)) {
+      if (txIdOfFile(name) !== txId) continue;
+      if (this.#isOthers(name, txId, hasRow)) continue;
+      const path = join(this.basePath, name);
+      const actual = nameOnDisk(path);
+      if (actual === null || actual === name) removeFileSync(path);
+    }
   }
 
   #tmpName(): string {

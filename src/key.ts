@@ -76,6 +76,7 @@ export function fileNames(txId: string, foldsCase = FOLDS_CASE): string[] {
 export function txIdOfFile(name: string): string | null {
   if (!name.endsWith(PAYLOAD_SUFFIX)) return null;
   const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
+  if (isPlain(stem)) return stem;
   if (stem === "" || !stem.isWellFormed()) return null;
   const decoded = decode(stem);
   if (decoded) {

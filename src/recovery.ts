@@ -479,8 +479,9 @@ class Check {
       }
       if (await payloadInLog(info, files, rows)) return { kind: "sound", size };
       const now = rows.get(info.txId);
-      // Under another id's name there is that one's payload.
-      const isOwn = found !== null && files.findOwn(info.txId) !== null;
+      // Under another id's name there is that one's payload, or may be.
+      const isOwn = found !== null &&
+        files.findOwn(info.txId, (txId) => rows.get(txId) !== null) !== null;
       const digest = isOwn ? found!.digest : null;
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.

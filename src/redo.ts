@@ -43,20 +43,24 @@ export async function carryOut(
 ): Promise<void> {
   switch (entry.action) {
     case "put":
-      if (entry.payload) await files.place(entry.txId, entry.payload);
-      else await files.placeStaged(entry.txId, entry.staged!);
+      if (entry.payload) await files.place(entry.txId, entry.payload, hasRow);
+      else await files.placeStaged(entry.txId, entry.staged!, hasRow);
       return crashPoint("file written");
     case "remove":
       await files.discard(entry.txId, entry.storageHash, hasRow);
       return crashPoint("file removed");
     case "quarantine":
-      await setAside(entry, files);
+      await setAside(entry, files, hasRow);
       return crashPoint("file quarantined");
   }
 }
 
-async function setAside(entry: RedoEntry, files: FileStore): Promise<void> {
-  const name = files.findOwn(entry.txId);
+async function setAside(
+  entry: RedoEntry,
+  files: FileStore,
+  hasRow: HasRow,
+): Promise<void> {
+  const name = files.findOwn(entry.txId, hasRow);
   if (name === null) return;
   const quarantine = quarantinePath(files.basePath);
   await makeDir(quarantine, true);
@@ -146,7 +150,9 @@ export async function hasFollowed(
   files: FileStore,
   hasRow: HasRow,
 ): Promise<boolean> {
-  if (entry.action === "quarantine") return files.findOwn(entry.txId) === null;
+  if (entry.action === "quarantine") {
+    return files.findOwn(entry.txId, hasRow) === null;
+  }
   if (entry.action === "remove") return files.isDiscarded(entry.txId, hasRow);
   const found = await files.digest(entry.txId);
   return found?.digest === entry.storageHash;

@@ -256,7 +256,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.iterate} */
   async *iterate(filter: TxFilter = {}): AsyncIterableIterator<TxInfo> {
-    let left = filter.limit ?? Infinity;
+    let left = rowLimit(filter.limit);
     let after = filter.after ?? null;
     while (left > 0) {
       const page = this.page({
@@ -295,10 +295,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   // deno-lint-ignore require-await -- the contract is asynchronous
   async count(filter: TxFilter = {}): Promise<number> {
     const { where, params } = conditions(filter, this.#columns.holder);
-    const inner = filter.limit === undefined
+    const limit = rowLimit(filter.limit);
+    const inner = limit === Infinity
       ? `SELECT count(*) FROM txs ${where}`
-      : `SELECT count(*) FROM (SELECT 1 FROM txs ${where} LIMIT ${+filter
-        .limit})`;
+      : `SELECT count(*) FROM (SELECT 1 FROM txs ${where} LIMIT ${limit})`;
     return this.#get(inner, ...params)![0] as number;
   }
 
@@ -617,6 +617,12 @@ function columnsOf(db: Connection, table: string): Set<string> {
   const rows = db.prepare(`SELECT name FROM pragma_table_info('${table}')`)
     .all();
   return new Set(rows.map(([name]) => name as string));
+}
+
+/** A limit as SQLite takes it: whole, and none below zero. */
+function rowLimit(limit = Infinity): number {
+  if (!(limit >= 1)) return 0;
+  return limit > Number.MAX_SAFE_INTEGER ? Infinity : Math.floor(limit);
 }
 
 function conditions(

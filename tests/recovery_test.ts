@@ -756,6 +756,28 @@ testDrivers(
   },
 );
 
+testDrivers(
+  "a file that the older package wrote over another's is not taken away",
+  async (driver) => {
+    await using temp = await filledStore(driver, ["user/tx"]);
+    // It has the id "user%2Ftx", and no idea of the other one.
+    await Deno.writeTextFile(temp.file("user/tx"), "by Python");
+    const hash = await sha256Hex(bytes("by Python"));
+    await sql(
+      temp,
+      driver,
+      `INSERT OR REPLACE INTO txs (tx_id, storage_hash, timestamp)
+        VALUES ('user%2Ftx', '${hash}', 1)`,
+    );
+    const report = await recover(temp, driver, { orphans: "quarantine" });
+    assertEquals(outline(report), ["payload-missing user/tx: quarantined"]);
+    const second = await recover(temp, driver);
+    assertEquals([second.sound, second.findings], [1, []]);
+    const store = await temp.open();
+    assertEquals(text((await store.loadTx("user%2Ftx"))?.payload), "by Python");
+  },
+);
+
 // --- the database itself ------------------------------------------------------------
 
 testDrivers("recover and verify of nothing", async (driver) => {

@@ -31,6 +31,7 @@ import {
   sampleTx,
   seededRandom,
   tempDir,
+  type TempStore,
   tempStore,
   test,
   testDrivers,
@@ -954,17 +955,55 @@ testDrivers(
 );
 
 testDrivers(
-  "replacing a file of the older package's name leaves one transaction",
+  "replacing or deleting a transaction leaves no older payload of it",
   async (driver) => {
-    await using temp = await legacyStore(driver, ["CON"]);
-    const { store } = temp;
-    await store.saveTx(sampleTx({ txId: "CON", payload: bytes("new") }));
-    assertEquals(text((await store.loadTx("CON"))?.payload), "new");
-    assertEquals(await store.listTxs(), ["CON"]);
-    await temp.reopen();
-    assertEquals(text((await temp.store.loadTx("CON"))?.payload), "new");
+    await using temp = await legacyStore(driver, LEGACY_IDS);
+    for (const [n, txId] of LEGACY_IDS.entries()) {
+      const payload = randomBytes(n % 2 ? 100_000 : 10);
+      await temp.store.saveTx(sampleTx({ txId, payload }));
+    }
+    assertEquals(payloadFiles(temp).length, LEGACY_IDS.length);
+    const store = await temp.reopen();
+    assertEquals((await store.verify()).findings, []);
+    for (const txId of LEGACY_IDS) await store.deleteTx(txId);
+    assertEquals(payloadFiles(temp), []);
   },
   { ignore: IS_WINDOWS },
+);
+
+function payloadFiles({ base }: TempStore): string[] {
+  return namesIn(base).filter((name) => name.endsWith(".bin"));
+}
+
+testDrivers(
+  "a new transaction does not take the file of an older one that has its name",
+  async (driver) => {
+    // The older package keeps these ids under the names that the others have.
+    const pairs = [["user%2Ftx", "user/tx"], ["%41", "A"], ["%43ON", "CON"]];
+    for (const size of [10, 100_000]) {
+      await using temp = await legacyStore(driver, pairs.map(([old]) => old!));
+      const payload = randomBytes(size);
+      for (const [, txId] of pairs) {
+        await temp.store.saveTx(sampleTx({ txId: txId!, payload }));
+      }
+      for (const open of [() => temp.store, () => temp.reopen()]) {
+        const store = await open();
+        for (const [older, newer] of pairs) {
+          const tx = await store.loadTx(older!);
+          assertEquals(text(tx?.payload), `of ${older}`);
+          assertBytes((await store.loadTx(newer!))?.payload, payload);
+        }
+      }
+      assertEquals((await temp.store.verify()).findings, []);
+      for (const [, txId] of pairs) await temp.store.deleteTx(txId!);
+      for (const [older] of pairs) {
+        const tx = await temp.store.loadTx(older!);
+        assertEquals(text(tx?.payload), `of ${older}`);
+      }
+      const report = await (await temp.reopen()).verify();
+      assertEquals([report.sound, report.findings], [pairs.length, []]);
+    }
+  },
 );
 
 // --- open and close -------------------------------------------------------------------------------

@@ -280,6 +280,19 @@ export function testMetadataStore(
     }
   });
 
+  test("a limit may be any number", async ({ store }) => {
+    for (const txId of ["a", "b", "c"]) await store.save(sampleInfo({ txId }));
+    const limits = [[Infinity, 3], [1e300, 3], [2.9, 2], [0.5, 0], [-1, 0], [
+      NaN,
+      0,
+    ]];
+    for (const [limit, count] of limits) {
+      const filter = { limit: limit! };
+      assertEquals((await idsOf(store, filter)).length, count, `${limit}`);
+      assertEquals(await store.count(filter), count, `${limit}`);
+    }
+  });
+
   test("an id prefix may be any text", async ({ store }) => {
     const ids = ["取", "取引", "取引🪙", "取\u{10FFFD}", "収", "🪙", "🪙a"];
     for (const txId of ids) await store.save(sampleInfo({ txId }));
