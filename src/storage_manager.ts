@@ -565,7 +565,13 @@ function verified(
     async pull(controller) {
       const request = controller.byobRequest!;
       const view = request.view as Uint8Array<ArrayBuffer>;
-      const read = await file.read(view);
+      let read: number | null;
+      try {
+        read = await file.read(view);
+      } catch (error) {
+        file.close();
+        throw unreadable(info.txId, error as Error);
+      }
       if (read !== null) {
         hash.update(view.subarray(0, read));
         return request.respond(read);
