@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { CommitNote } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import type { FileStore } from "./file_store.ts";
 import type { StoreLocks } from "./locks.ts";
@@ -44,6 +45,7 @@ export class CommitQueue {
   readonly #files: FileStore;
   readonly #rows: SqliteStore;
   readonly #locks: StoreLocks;
+  readonly #note: CommitNote;
   readonly #sync: boolean;
   readonly #writer = crypto.randomUUID();
   #waiting: Waiting[] = [];
@@ -58,11 +60,13 @@ export class CommitQueue {
     files: FileStore,
     rows: SqliteStore,
     locks: StoreLocks,
+    note: CommitNote,
     sync: boolean,
   ) {
     this.#files = files;
     this.#rows = rows;
     this.#locks = locks;
+    this.#note = note;
     this.#sync = sync;
   }
 
@@ -145,6 +149,7 @@ export class CommitQueue {
       crashPoint("rows written");
     });
     crashPoint("committed");
+    this.#note.write(this.#rows.newestRedo());
     if (!this.#sync && this.#behind.size === 0) {
       this.#logged = { entries: 0, bytes: 0 };
     }

@@ -11,7 +11,7 @@
  */
 
 import { dirname } from "@std/path";
-import { Sha256 } from "./hash.ts";
+import { Sha256, sha256HexSync } from "./hash.ts";
 
 const IS_WINDOWS = Deno.build.os === "windows";
 
@@ -149,9 +149,10 @@ export async function renameFile(from: string, to: string): Promise<void> {
   }
 }
 
-/** Removes a file; false when there was none. */
+/** Removes a file; false when there was none. A directory is none. */
 export function removeFileSync(path: string): boolean {
   try {
+    if (Deno.lstatSync(path).isDirectory) return false;
     Deno.removeSync(path);
     return true;
   } catch (error) {
@@ -254,4 +255,22 @@ export async function scan(
   for (let read; (read = await open.read(buffer)) !== null;) {
     see(buffer.subarray(0, read));
   }
+}
+
+/** Digest and size in bytes of the rest of an open file, which is closed then. */
+export async function digestOfOpen(
+  { file, size }: { file: Deno.FsFile; size: number },
+): Promise<{ digest: string; size: number }> {
+  if (size <= SMALL) {
+    using open = file;
+    const bytes = readAllSync(open, size);
+    return { digest: sha256HexSync(bytes), size: bytes.length };
+  }
+  const hash = new Sha256();
+  let read = 0;
+  await scan(file, (piece) => {
+    hash.update(piece);
+    read += piece.length;
+  });
+  return { digest: hash.hex(), size: read };
 }

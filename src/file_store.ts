@@ -13,20 +13,19 @@ import { basename, dirname, join } from "@std/path";
 import {
   createFile,
   createFileFrom,
+  digestOfOpen,
   makeDir,
   openRegular,
-  readAllSync,
   readRegular,
   regularSize,
   removeFileSync,
   renameFile,
-  scan,
-  SMALL,
   syncDir,
   syncFile,
 } from "./durable_fs.ts";
-import { Sha256, sha256HexSync } from "./hash.ts";
+
 import { fileName, fileNames, txIdOfFile, txIdsOfFile } from "./key.ts";
+import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 
 /** Files synced at once: more is not faster, fewer is slower. */
@@ -175,14 +174,16 @@ export class FileStore implements PayloadStore {
 
   /** Digest and size of the payload in its place; null when there is none. */
   async digest(txId: string): Promise<{ digest: string; size: number } | null> {
-    return await digestOfOpen(this.open(txId));
+    const opened = this.open(txId);
+    return opened && await digestOfOpen(opened);
   }
 
   /** Digest and size of a file, by its name; null when there is none. */
   async digestOfFile(
     name: string,
   ): Promise<{ digest: string; size: number } | null> {
-    return await digestOfOpen(openRegular(join(this.basePath, name)));
+    const opened = openRegular(join(this.basePath, name));
+    return opened && await digestOfOpen(opened);
   }
 
   /** Puts a payload in its place, atomically for whoever reads an older one. */
@@ -229,7 +230,7 @@ export class FileStore implements PayloadStore {
     if (regularSize(from) === null) return false;
     const to = join(this.basePath, fileName(txId));
     this.#makeRoom(txId, hasRow);
-    makeWay(to);
+    await makeWay(to);
     await renameFile(from, to);
     this.#removeOlder(txId, hasRow);
     return true;
@@ -272,8 +273,8 @@ export class FileStore implements PayloadStore {
         continue;
       }
       if (hadOwn && txIdOfFile(name) !== txId) continue;
-      const bytes = await readRegular(path);
-      if (bytes && sha256HexSync(bytes) === digest) removeFileSync(path);
+      const found = await this.digestOfFile(name);
+      if (found?.digest === digest) removeFileSync(path);
     }
   }
 
@@ -344,7 +345,7 @@ export class FileStore implements PayloadStore {
 
   async #replace(path: string, tmp: string): Promise<void> {
     try {
-      makeWay(path);
+      await makeWay(path);
       await renameFile(tmp, path);
     } catch (error) {
       removeFileSync(tmp);
@@ -353,32 +354,13 @@ export class FileStore implements PayloadStore {
   }
 }
 
-/** Digest and size of an open file, which is closed then. */
-async function digestOfOpen(
-  opened: { file: Deno.FsFile; size: number } | null,
-): Promise<{ digest: string; size: number } | null> {
-  if (!opened) return null;
-  if (opened.size <= SMALL) {
-    using file = opened.file;
-    const bytes = readAllSync(file, opened.size);
-    return { digest: sha256HexSync(bytes), size: bytes.length };
-  }
-  const hash = new Sha256();
-  let size = 0;
-  await scan(opened.file, (piece) => {
-    hash.update(piece);
-    size += piece.length;
-  });
-  return { digest: hash.hex(), size };
-}
-
 /**
  * Where case does not count, a file of the older package may have the wanted
  * name in other letters and so belong to another id (`A.bin` when `a` is
  * saved). It moves to the name that its own id has here, unless that id has a
  * newer payload there.
  */
-function makeWay(path: string): void {
+async function makeWay(path: string): Promise<void> {
   const actual = nameOnDisk(path);
   if (actual === null || actual === basename(path)) return;
   const owner = txIdOfFile(actual);
@@ -387,9 +369,8 @@ function makeWay(path: string): void {
   const to = join(base, fileName(owner));
   if (regularSize(to) === null) return Deno.renameSync(path, to);
   // Its id was saved here since; this is an older payload, that nobody reads.
-  const aside = join(base, ".poh", "quarantine");
-  Deno.mkdirSync(aside, { recursive: true });
-  Deno.renameSync(path, join(aside, `${crypto.randomUUID()}.bin`));
+  const reason = "orphan-payload";
+  await quarantineFile(base, path, { txId: owner, reason });
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 
 import { dirname } from "@std/path";
+import { CommitNote, markLostCommits } from "./commit_note.ts";
 import { CommitQueue } from "./commit_queue.ts";
 import { makeDir } from "./durable_fs.ts";
 import { PohStorageError, StoreNotFoundError } from "./errors.ts";
@@ -45,6 +46,8 @@ export interface OpenStore {
 export interface StoreWriter {
   /** Its share of the store. */
   locks: StoreLocks;
+  /** Where it notes its newest commit. */
+  note: CommitNote;
   /** Through which all its changes go. */
   queue: CommitQueue;
 }
@@ -80,15 +83,13 @@ export async function openStore(
   await files.init();
   await makeDir(dirname(sqlitePath), sync);
   const locks = await StoreLocks.acquire(basePath);
+  const note = new CommitNote(basePath);
   try {
     const rows = await locks.whileCommitting(() =>
       openRows(sqlitePath, driver, sync, files)
     );
-    const store: OpenStore = {
-      files,
-      rows,
-      writer: { locks, queue: new CommitQueue(files, rows, locks, sync) },
-    };
+    const queue = new CommitQueue(files, rows, locks, note, sync);
+    const store: OpenStore = { files, rows, writer: { locks, note, queue } };
     try {
       // What a crash left half-done. Other writers' entries are theirs.
       if (finish && rows.lastRedo() > 0) {
@@ -100,6 +101,7 @@ export async function openStore(
     }
     return store;
   } catch (error) {
+    note.close();
     locks.release();
     throw error;
   }
@@ -115,6 +117,7 @@ async function openRows(
   try {
     await rows.init();
     await matchStoreId(files, rows, false);
+    markLostCommits(files.basePath, rows);
     return rows;
   } catch (error) {
     await rows.close();
@@ -139,6 +142,7 @@ export async function closeStore(store: OpenStore): Promise<void> {
       // Closing may checkpoint SQLite's log.
       await writer.locks.whileCommitting(() => rows.close());
     } finally {
+      writer.note.close();
       writer.locks.release();
     }
   }

@@ -8,7 +8,12 @@
 import { join } from "@std/path";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
-const FILES = ["lock", "commit.lock", "id"];
+const FILES = ["lock", "commit.lock", "newest", "id"];
+
+/** The directory for what is out of service. */
+export function quarantinePath(basePath: string): string {
+  return join(basePath, ".poh", "quarantine");
+}
 
 /**
  * Checks that what is there of a store's own folder is what it should be.

@@ -6,10 +6,11 @@
  * @module
  */
 
-import { join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import {
   chunksOf,
   createFile,
+  digestOfOpen,
   makeDir,
   openRegular,
   regularSize,
@@ -19,8 +20,7 @@ import {
 } from "./durable_fs.ts";
 import { IntegrityError, PohStorageError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
-import { requirePohDir } from "./poh_dir.ts";
-import { quarantinePath } from "./redo.ts";
+import { quarantinePath, requirePohDir } from "./poh_dir.ts";
 import type { FindingKind } from "./report.ts";
 import type { StorageManager } from "./storage_manager.ts";
 import type { TxInfo } from "./types.ts";
@@ -70,6 +70,28 @@ export async function writeNote(
   await renameFile(tmp, path);
   await syncDir(dir);
   return name;
+}
+
+/** Moves a file into quarantine, beside a note that says why, durably. */
+export async function quarantineFile(
+  basePath: string,
+  path: string,
+  note: Pick<QuarantineNote, "txId" | "reason">,
+): Promise<void> {
+  const opened = openRegular(path);
+  if (!opened) return;
+  const found = await digestOfOpen(opened);
+  const name = await writeNote(basePath, basename(path), {
+    ...note,
+    at: new Date().toISOString(),
+    expected: null,
+    found: found.digest,
+    row: null,
+  });
+  const dir = quarantinePath(basePath);
+  await renameFile(path, join(dir, `${name}.bin`));
+  await syncDir(dir);
+  await syncDir(dirname(path));
 }
 
 /** The cases in quarantine, in no order. Needs `--allow-read` for the base. */

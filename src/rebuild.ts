@@ -7,14 +7,15 @@
  */
 
 import { dirname, join } from "@std/path";
+import { writeCommitNote } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
 import { StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
-import { digestOf } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
 import type { StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
+import { keepNewer, payloadInLog } from "./redo.ts";
 import { SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
@@ -77,6 +78,7 @@ async function rebuild(
   crashPoint("database set aside");
   await renameFile(fresh, path);
   await syncDir(dirname(path));
+  writeCommitNote(files.basePath, 0);
 }
 
 /** The rows that the old database still gives, whatever their payloads are. */
@@ -144,8 +146,9 @@ async function salvageLog(
       const row = rows.get(txId);
       if (row?.storageHash !== entry.storageHash) continue;
       if ((await files.digest(txId))?.digest === row.storageHash) continue;
-      const payload = entry.payload ?? await files.loadStaged(entry.staged!);
-      if (!payload || await digestOf(payload) !== row.storageHash) continue;
+      const payload = await payloadInLog(row, files, old);
+      if (!payload) continue;
+      await keepNewer(txId, files, (id) => rows.get(id) !== null);
       await files.save(txId, payload);
     }
   });

@@ -7,14 +7,9 @@
  */
 
 import { join, relative, resolve } from "@std/path";
+import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import {
-  makeDir,
-  regularSize,
-  removeFileSync,
-  renameFile,
-  syncDir,
-} from "./durable_fs.ts";
+import { regularSize, removeFileSync } from "./durable_fs.ts";
 import {
   InvalidTxIdError,
   MetadataDamagedError,
@@ -22,12 +17,12 @@ import {
 } from "./errors.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
 import { listHolders } from "./locks.ts";
-import { writeNote } from "./quarantine.ts";
+import { quarantineFile, writeNote } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
 import {
   hasFollowed,
+  isVoid,
   payloadInLog,
-  quarantinePath,
   replay,
   type Replayed,
 } from "./redo.ts";
@@ -272,6 +267,8 @@ class Check {
   /** What to do about findings; null: only tell them. */
   readonly #repair: RecoverOptions | null;
   readonly #report: StoreReport;
+  /** Changes that the database has lost by going back to an earlier commit. */
+  readonly #lost: number;
   #turn = performance.now();
 
   constructor(
@@ -282,6 +279,7 @@ class Check {
     this.#store = store;
     this.#options = options;
     this.#repair = repair;
+    this.#lost = lostCommits(store.files.basePath, store.rows);
     this.#report = emptyReport(
       store.files.basePath,
       store.rows.path,
@@ -321,9 +319,14 @@ class Check {
       this.#report.steps.push(step.result());
       // What a damaged database says proves nothing about the payloads.
       const isUseless = this.#report.counts["metadata-damaged"] > 0;
-      if (isUseless || this.#report.interrupted) break;
+      if (isUseless || this.#report.interrupted) return this.#report;
     }
+    if (this.#acts) acceptLostCommits(this.#store.rows);
     return this.#report;
+  }
+
+  get #dbFile(): string {
+    return relative(this.#report.base, this.#report.db);
   }
 
   // --- steps ------------------------------------------------------------------
@@ -333,13 +336,22 @@ class Check {
     for (const line of this.#store.rows.checkIntegrity()) {
       this.#metadataDamage(line);
     }
+    if (this.#lost > 0) {
+      this.#tell({
+        kind: "metadata-outdated",
+        file: this.#dbFile,
+        detail:
+          `the database is as it was before its last ${this.#lost} changes; payloads may be newer than their rows`,
+        action: this.#repair ? "accepted" : "none",
+      });
+    }
     step.add(1, 0);
   }
 
   #metadataDamage(detail: string): void {
     this.#tell({
       kind: "metadata-damaged",
-      file: relative(this.#report.base, this.#report.db),
+      file: this.#dbFile,
       detail,
       action: this.#repair?.rebuild && this.#repair.dryRun ? "rebuilt" : "none",
     });
@@ -362,13 +374,9 @@ class Check {
         const entry = rows.redoOf(txId);
         if (!entry) continue;
         step.add(1, 0);
-        const row = rows.get(txId);
-        const isVoid = entry.action === "put"
-          ? row?.storageHash !== entry.storageHash
-          : row !== null;
-        const { action } = entry;
-        if (isVoid) this.#unfinished({ txId, action, outcome: "void" });
-        else await this.#tellUnlessFollowed(entry);
+        if (isVoid(entry, rows)) {
+          this.#unfinished({ txId, action: entry.action, outcome: "void" });
+        } else await this.#tellUnlessFollowed(entry);
         await this.#giveWay();
       }
       if (page.length < PAGE) return;
@@ -634,7 +642,11 @@ class Check {
       });
     }
     if (choice === "adopt") return this.#tell(finding);
-    if (this.#acts) await this.#moveOrphan(name, txId, path);
+    if (this.#acts) {
+      const reason = finding.kind;
+      await quarantineFile(this.#report.base, path, { txId, reason });
+      crashPoint("orphan moved");
+    }
     this.#tell({ ...finding, action: "quarantined" });
   }
 
@@ -657,25 +669,6 @@ class Check {
     this.#options.onSound?.(txId);
   }
 
-  async #moveOrphan(name: string, txId: string, path: string): Promise<void> {
-    const base = this.#report.base;
-    const found = await this.#store.files.digestOfFile(name);
-    const caseName = await writeNote(base, name, {
-      txId,
-      reason: "orphan-payload",
-      at: new Date().toISOString(),
-      expected: null,
-      found: found?.digest ?? null,
-      row: null,
-    });
-    const quarantine = quarantinePath(base);
-    await makeDir(quarantine, true);
-    await renameFile(path, join(quarantine, `${caseName}.bin`));
-    await syncDir(quarantine);
-    await syncDir(base);
-    crashPoint("orphan moved");
-  }
-
   async #leftovers(step: Step): Promise<void> {
     const { files, rows } = this.#store;
     // Beside a live writer they are files that it is writing.
@@ -686,18 +679,27 @@ class Check {
       for (const name of await namesIn(dir)) {
         step.add(1, 0);
         if (staged.has(name)) continue;
+        const path = join(dir, name);
+        // A change that the database has lost may have referred to it.
+        const keep = this.#lost > 0 && dir === files.stagedPath;
         if (this.#acts) {
-          removeFileSync(join(dir, name));
+          if (keep) await this.#keepStaged(path);
+          else removeFileSync(path);
           crashPoint("leftover removed");
         }
         this.#tell({
           kind: "leftover-temp",
-          file: relative(files.basePath, join(dir, name)),
+          file: relative(files.basePath, path),
           detail: "a half-written file that nothing refers to",
-          action: this.#repair ? "removed" : "none",
+          action: !this.#repair ? "none" : keep ? "quarantined" : "removed",
         });
       }
     }
+  }
+
+  async #keepStaged(path: string): Promise<void> {
+    const reason = "metadata-outdated";
+    await quarantineFile(this.#report.base, path, { txId: null, reason });
   }
 
   // --- help -------------------------------------------------------------------

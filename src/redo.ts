@@ -10,16 +10,21 @@
  *
  * Hence: a committed row refers only to bytes that are durable, in the log or
  * in the file; a replacement is old or new, whole, at every moment; an entry
- * whose row has changed since is void.
+ * whose row has changed since is void. In a database that has gone back to an
+ * earlier commit, entries may be older than the files: these are set aside, not
+ * replaced.
  *
  * @module
  */
 
 import { join } from "@std/path";
+import { lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { makeDir, renameFile, syncDir } from "./durable_fs.ts";
 import type { FileStore, HasRow } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
+import { quarantinePath } from "./poh_dir.ts";
+import { quarantineFile } from "./quarantine.ts";
 import type {
   RedoEntry,
   SqliteStore,
@@ -30,11 +35,6 @@ import type { TxInfo } from "./types.ts";
 /** Entries replayed between two syncs. */
 const PAGE = 64;
 
-/** The directory for what is out of service. */
-export function quarantinePath(basePath: string): string {
-  return join(basePath, ".poh", "quarantine");
-}
-
 /** Makes a file follow its row. The disk may still lag behind. */
 export async function carryOut(
   entry: RedoEntry,
@@ -44,7 +44,7 @@ export async function carryOut(
   switch (entry.action) {
     case "put":
       if (entry.payload) await files.place(entry.txId, entry.payload, hasRow);
-      else await files.placeStaged(entry.txId, entry.staged!, hasRow);
+      else await placeStaged(entry, files, hasRow);
       return crashPoint("file written");
     case "remove":
       await files.discard(entry.txId, entry.storageHash, hasRow);
@@ -53,6 +53,17 @@ export async function carryOut(
       await setAside(entry, files, hasRow);
       return crashPoint("file quarantined");
   }
+}
+
+async function placeStaged(
+  entry: RedoEntry,
+  files: FileStore,
+  hasRow: HasRow,
+): Promise<void> {
+  const { txId, staged } = entry;
+  if (await files.placeStaged(txId, staged!, hasRow)) return;
+  if (await hasFollowed(entry, files, hasRow)) return; // done before
+  throw new Deno.errors.NotFound(`The staged payload ${staged} is gone`);
 }
 
 async function setAside(
@@ -97,6 +108,7 @@ export async function replay(
   rows: SqliteStore,
   onEntry: (replayed: Replayed) => void = () => {},
 ): Promise<void> {
+  const isOutdated = lostCommits(files.basePath, rows) > 0;
   for (let seq = 0;;) {
     const page = rows.redoIds(seq, PAGE);
     if (page.length === 0) return;
@@ -104,7 +116,7 @@ export async function replay(
     for (const place of page) {
       const entry = rows.redoOf(place.txId);
       if (!entry) continue;
-      const replayed = await replayOne(entry, files, rows);
+      const replayed = await replayOne(entry, files, rows, isOutdated);
       if (replayed.outcome !== "stuck") settled.push(place);
       onEntry(replayed);
       crashPoint("entry replayed");
@@ -119,6 +131,7 @@ async function replayOne(
   entry: StoredRedoEntry,
   files: FileStore,
   rows: SqliteStore,
+  isOutdated: boolean,
 ): Promise<Replayed> {
   const { txId, action } = entry;
   const hasRow: HasRow = (txId) => rows.get(txId) !== null;
@@ -127,6 +140,7 @@ async function replayOne(
     if (await hasFollowed(entry, files, hasRow)) {
       return { txId, action, outcome: "done" };
     }
+    if (isOutdated) await keepNewer(txId, files, hasRow);
     await carryOut(entry, files, hasRow);
     return { txId, action, outcome: "finished" };
   } catch (error) {
@@ -136,8 +150,27 @@ async function replayOne(
   }
 }
 
-/** The other Python package changes rows without knowing of the log. */
-function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
+/** Sets aside a file that may be newer than the entry that would replace it. */
+export async function keepNewer(
+  txId: string,
+  files: FileStore,
+  hasRow: HasRow,
+): Promise<void> {
+  const name = files.findOwn(txId, hasRow);
+  if (name === null) return;
+  await quarantineFile(files.basePath, join(files.basePath, name), {
+    txId,
+    reason: "metadata-outdated",
+  });
+}
+
+/**
+ * Whether an entry has nothing to say any more: the other Python package
+ * changes rows without knowing of the log.
+ */
+export function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
+  const isEmpty = entry.payload === null && entry.staged === null;
+  if (isEmpty && entry.action !== "remove") return true;
   const row = rows.get(entry.txId);
   return entry.action === "put"
     ? row?.storageHash !== entry.storageHash
@@ -171,7 +204,8 @@ export async function payloadInLog(
   if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
     return null;
   }
-  const payload = entry.payload ?? await files.loadStaged(entry.staged!);
+  const payload = entry.payload ??
+    (entry.staged && await files.loadStaged(entry.staged));
   const isWhole = payload && await digestOf(payload) === info.storageHash;
   return isWhole ? payload : null;
 }

@@ -18,6 +18,7 @@ import type { DriverInfo } from "./sqlite_driver.ts";
  * - `leftover-temp`: a half-written file that nothing refers to
  * - `unreadable`: the system would not give a file: says nothing about damage
  * - `metadata-damaged`: SQLite finds the database itself damaged
+ * - `metadata-outdated`: the database has gone back to an earlier commit
  */
 export type FindingKind =
   | "payload-missing"
@@ -27,7 +28,8 @@ export type FindingKind =
   | "orphan-payload"
   | "leftover-temp"
   | "unreadable"
-  | "metadata-damaged";
+  | "metadata-damaged"
+  | "metadata-outdated";
 
 const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "payload-missing": 0,
@@ -38,6 +40,7 @@ const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "leftover-temp": 0,
   "unreadable": 0,
   "metadata-damaged": 0,
+  "metadata-outdated": 0,
 };
 
 /** Every kind of finding. */
@@ -53,6 +56,7 @@ export type FindingAction =
   | "removed"
   | "adopted"
   | "corrected"
+  | "accepted"
   | "rebuilt";
 
 /** One thing that is wrong. */
@@ -126,6 +130,7 @@ const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "payload-corrupt",
   "size-mismatch",
   "metadata-damaged",
+  "metadata-outdated",
 ]);
 
 /** A report with nothing in it yet. */

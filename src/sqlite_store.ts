@@ -403,8 +403,12 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return row ? row[0] as string : null;
   }
 
-  /** Remembers a setting. Within a transaction. */
-  setSetting(name: string, value: string): void {
+  /** Remembers a setting, or forgets it. Within a transaction. */
+  setSetting(name: string, value: string | null): void {
+    if (value === null) {
+      this.#run("DELETE FROM settings WHERE name = ?", name);
+      return;
+    }
     this.#run(
       "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)",
       name,
@@ -461,6 +465,15 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** The number of the newest redo entry; 0 when there is none. */
   lastRedo(): number {
     return this.#get("SELECT max(seq) FROM redo")?.[0] as number | null ?? 0;
+  }
+
+  /** The number of the newest redo entry that there ever was. */
+  newestRedo(): number {
+    if (!this.#hasTable("redo")) return 0;
+    const row = this.#get(
+      "SELECT seq FROM sqlite_sequence WHERE name = 'redo'",
+    );
+    return row ? row[0] as number : 0;
   }
 
   /** The names of all staged files that redo entries refer to. */
@@ -610,7 +623,15 @@ function toRedoEntry(row: SqlValue[]): StoredRedoEntry {
     Uint8Array | null,
     string | null,
   ];
-  return { seq, txId, action, storageHash, payload, staged };
+  return {
+    seq,
+    txId,
+    action,
+    storageHash,
+    payload,
+    // A database edited by hand is not to name files elsewhere.
+    staged: staged !== null && /[/\\]/.test(staged) ? null : staged,
+  };
 }
 
 function columnsOf(db: Connection, table: string): Set<string> {

@@ -368,7 +368,7 @@ for (const one of CASES) {
       one.actions.filter((action) => action !== "none").length,
     );
     assertEquals(report.sound, one.sound.length);
-    assertEquals(Object.keys(report.counts).length, 8);
+    assertEquals(Object.keys(report.counts).length, 9);
     for (const [kind, count] of Object.entries(report.counts)) {
       assertEquals(
         count,
@@ -640,7 +640,7 @@ testDrivers("purged is gone for good", async (driver) => {
   await recover(temp, driver, { purge: true });
   assertEquals(
     Object.keys(await filesBelow(temp.base)),
-    [".poh/id", "c.bin", "poh.db"],
+    [".poh/id", ".poh/newest", "c.bin", "poh.db"],
   );
 });
 
@@ -908,6 +908,7 @@ testDrivers(
     await using temp = await filledStore(driver, ["a", "b"]);
     await Deno.remove(temp.db);
     assertEquals(outline(await recover(temp, driver)), [
+      "metadata-outdated null: accepted",
       "orphan-payload a: none",
       "orphan-payload b: none",
     ]);

@@ -8,11 +8,11 @@ import {
   verifyStore,
 } from "../mod.ts";
 import { removal } from "../src/open_store.ts";
+import { quarantinePath } from "../src/poh_dir.ts";
 import {
   carryOut,
   hasFollowed,
   payloadInLog,
-  quarantinePath,
   replay,
   type Replayed,
 } from "../src/redo.ts";

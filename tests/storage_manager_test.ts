@@ -1154,7 +1154,7 @@ testDrivers("a stream outlives its manager", async (driver) => {
 });
 
 testDrivers(
-  "after close() nothing is left but payloads, database and id",
+  "after close() nothing is left but payloads, database, id and note",
   async (driver) => {
     await using temp = await tempStore({ driver });
     await temp.store.saveTxs([
@@ -1165,7 +1165,7 @@ testDrivers(
     await temp.close();
     assertEquals(
       Object.keys(await filesBelow(temp.base)),
-      [".poh/id", "a.bin", "b.bin", "poh.db"],
+      [".poh/id", ".poh/newest", "a.bin", "b.bin", "poh.db"],
     );
   },
 );

@@ -33,6 +33,7 @@ export async function run(call: Call<"verify">): Promise<number> {
       "payload-corrupt",
       "size-mismatch",
       "metadata-damaged",
+      "metadata-outdated",
     ]);
     throw new CliError(Exit.damage, `Damage found: ${damage}`);
   }
