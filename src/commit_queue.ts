@@ -19,9 +19,11 @@ import type { TxInfo } from "./types.ts";
 const BATCH_CHANGES = 256;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
-/** The log is trimmed when it holds so many entries, or payload bytes. */
-const LOG_ENTRIES = 4_096;
+/** The log is trimmed when it holds so many payload bytes. */
 const LOG_BYTES = 32 * 1024 * 1024;
+
+/** Files synced before their entries are dropped, in one short transaction. */
+const SYNC_PAGE = 512;
 
 /** How long files are written before others have their turn, in ms. */
 const LONGEST_STRETCH = 4;
@@ -47,10 +49,12 @@ export class CommitQueue {
   readonly #locks: StoreLocks;
   readonly #note: CommitNote;
   readonly #sync: boolean;
+  readonly #checkpointAfter: number;
   readonly #writer = crypto.randomUUID();
   #waiting: Waiting[] = [];
-  #working: Promise<void> | null = null;
-  /** Entries and bytes that this writer has logged since the last checkpoint. */
+  #draining: Promise<void> | null = null;
+  #checkpointing: Promise<void> | null = null;
+  /** Entries and bytes logged since the last checkpoint began. */
   #logged = { entries: 0, bytes: 0 };
   /** Committed changes whose file could not follow: the disk may be full. */
   readonly #behind = new Map<string, RedoEntry>();
@@ -61,13 +65,14 @@ export class CommitQueue {
     rows: SqliteStore,
     locks: StoreLocks,
     note: CommitNote,
-    sync: boolean,
+    options: { sync: boolean; checkpointAfter: number },
   ) {
     this.#files = files;
     this.#rows = rows;
     this.#locks = locks;
     this.#note = note;
-    this.#sync = sync;
+    this.#sync = options.sync;
+    this.#checkpointAfter = options.checkpointAfter;
   }
 
   /**
@@ -78,23 +83,15 @@ export class CommitQueue {
   submit(change: Change): Promise<boolean> {
     const settle = Promise.withResolvers<boolean>();
     this.#waiting.push({ ...change, existed: true, settle });
-    if (!this.#working) this.#work(() => this.#drain());
+    this.#draining ??= this.#drain();
     return settle.promise;
   }
 
   /** Waits for the changes in flight, then makes the log empty. */
   async flush(): Promise<void> {
-    while (this.#working) await this.#working;
-    await this.#work(() => this.#checkpoint());
-  }
-
-  /** One thing at a time: a batch or a checkpoint. */
-  #work(work: () => Promise<void>): Promise<void> {
-    this.#working = work().finally(() => {
-      this.#working = null;
-      if (this.#waiting.length > 0) this.#work(() => this.#drain());
-    });
-    return this.#working;
+    while (this.#draining) await this.#draining;
+    await this.#checkpointing;
+    await this.#checkpoint();
   }
 
   async #drain(): Promise<void> {
@@ -113,8 +110,11 @@ export class CommitQueue {
       } catch (error) {
         this.#abandon(batch, error);
       }
-      if (this.#isLogFull()) await this.#checkpointQuietly();
+      if (!this.#isLogFull()) continue;
+      await this.#checkpointing; // not more than two logs' worth at a time
+      this.#checkpointing = this.#checkpointQuietly();
     }
+    this.#draining = null;
   }
 
   /** Nothing of the batch was committed. */
@@ -222,7 +222,7 @@ export class CommitQueue {
   }
 
   #isLogFull(): boolean {
-    return this.#logged.entries >= LOG_ENTRIES ||
+    return this.#logged.entries >= this.#checkpointAfter ||
       this.#logged.bytes >= LOG_BYTES;
   }
 
@@ -231,29 +231,33 @@ export class CommitQueue {
     try {
       await this.#checkpoint();
     } catch {
-      this.#logged = { entries: 0, bytes: 0 }; // try again after as many more
+      // It is tried again after as many changes more.
     }
   }
 
+  /**
+   * Makes the files durable whose entries are in the log by now, and drops
+   * these. Changes go on meanwhile: an id's next entry has a greater number.
+   */
   async #checkpoint(): Promise<void> {
-    if (this.#logged.entries === 0 && this.#behind.size === 0) return;
-    await this.#catchUp();
-    const until = this.#rows.lastRedo();
-    for (let seq = 0;;) {
-      const page = this.#rows.redoIds(seq, 1_024, this.#writer);
-      if (page.length === 0) break;
-      const ids = page.map(({ txId }) => txId);
-      await this.#files.sync(ids.filter((txId) => !this.#behind.has(txId)));
-      seq = page.at(-1)!.seq;
-    }
-    crashPoint("files synced");
-    await this.#locks.whileCommitting(() =>
-      this.#rows.transaction(() =>
-        this.#rows.trimRedo(this.#writer, until, [...this.#behind.keys()])
-      )
-    );
-    crashPoint("redo trimmed");
     this.#logged = { entries: 0, bytes: 0 };
+    const until = this.#rows.lastRedo();
+    await this.#catchUp();
+    const behind = new Set(this.#behind.keys());
+    for (let seq = 0; seq < until;) {
+      const page = this.#rows.redoIds(seq, SYNC_PAGE, this.#writer);
+      if (page.length === 0) return;
+      const ids = page.map(({ txId }) => txId);
+      await this.#files.sync(ids.filter((txId) => !behind.has(txId)));
+      crashPoint("files synced");
+      seq = Math.min(until, page.at(-1)!.seq);
+      await this.#locks.whileCommitting(() =>
+        this.#rows.transaction(() =>
+          this.#rows.trimRedo(this.#writer, seq, [...behind])
+        )
+      );
+      crashPoint("redo trimmed");
+    }
   }
 
   /** Tries again what could not follow; what still cannot stays in the log. */

@@ -26,6 +26,8 @@ export class StoreLocks {
   readonly #store: LockFile;
   readonly #commit: LockFile;
   readonly #holder: { path: string; file: Deno.FsFile };
+  /** Settles when this process has done with the commit lock. */
+  #committing: Promise<unknown> = Promise.resolve();
 
   private constructor(
     dir: string,
@@ -58,14 +60,18 @@ export class StoreLocks {
     }
   }
 
-  /** Runs `work` while no other process commits or checkpoints. */
-  async whileCommitting<T>(work: () => T | Promise<T>): Promise<T> {
-    await this.#commit.lockExclusive();
-    try {
-      return await work();
-    } finally {
-      this.#commit.unlock();
-    }
+  /** Runs `work` while nobody else commits or checkpoints, here or elsewhere. */
+  whileCommitting<T>(work: () => T | Promise<T>): Promise<T> {
+    const turn = this.#committing.then(async () => {
+      await this.#commit.lockExclusive();
+      try {
+        return await work();
+      } finally {
+        this.#commit.unlock();
+      }
+    });
+    this.#committing = turn.catch(() => {});
+    return turn;
   }
 
   /**

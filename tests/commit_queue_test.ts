@@ -237,13 +237,37 @@ test("the log is trimmed when it has grown long", async () => {
   await using full = await tempParts();
   const payload = new Uint8Array(4 << 20);
   using seen = observed();
-  for (let n = 0; n < 9; n++) {
+  for (let n = 0; n < 17; n++) {
     await full.queue.submit(await put(`${n}`, payload));
   }
-  assert(seen.count("redo trimmed") >= 1);
-  assert(full.rows.redoIds(0, 100).length < 9);
-  assertEquals(await full.rows.count(), 9);
+  assert(seen.count("redo trimmed") >= 1); // a second checkpoint waits for the first
+  assert(full.rows.redoIds(0, 100).length < 17);
+  assertEquals(await full.rows.count(), 17);
   assertEquals(parts.rows.lastRedo(), 0);
+});
+
+test("changes go on while a checkpoint is under way", async () => {
+  await using parts = await tempParts({ checkpointAfter: 3 });
+  const { files, rows, queue } = parts;
+  let during = 0;
+  const sync = files.sync.bind(files);
+  files.sync = async (txIds) => {
+    if (during++ === 0) {
+      await queue.submit(await put("a", bytes("newer")));
+      await queue.submit(await put("d", bytes("d")));
+    }
+    await sync(txIds);
+  };
+  for (const id of ["a", "b", "c"]) {
+    await queue.submit(await put(id, bytes(id)));
+  }
+  while (rows.redoIds(0, 10).some(({ seq }) => seq <= 3)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["a", "d"]);
+  assertEquals(text(await files.load("a")), "newer");
+  await queue.flush();
+  assertEquals(rows.lastRedo(), 0);
 });
 
 test("a change whose file cannot follow is told so, the others go on", async () => {

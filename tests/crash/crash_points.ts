@@ -124,7 +124,7 @@ async function changing(
   work: WriterTask["work"],
   durability: Durability,
 ): Promise<Workload> {
-  const options = { durability };
+  const options = { durability, checkpointAfter: 8 };
   await using dir = await tempDir();
   const { passed } = await runWriter({
     ...placeBelow(dir.path),

@@ -5,8 +5,10 @@
  */
 
 import { join } from "@std/path";
+import type { StorageOptions } from "../../mod.ts";
 import { denoScript, text } from "../helpers.ts";
 import type { Place } from "./check.ts";
+import type { Random } from "./random.ts";
 import type { WriterTask } from "./writer.ts";
 
 /** How a writer ended. */
@@ -76,4 +78,10 @@ export function copyTree(from: string, to: string): void {
     if (isDirectory) copyTree(join(from, name), join(to, name));
     else Deno.copyFileSync(join(from, name), join(to, name));
   }
+}
+
+/** Now and then a writer whose checkpoints never end. */
+export function checkpoints(random: Random): StorageOptions {
+  const after = random.pick([8, 200, undefined]);
+  return after === undefined ? {} : { checkpointAfter: after };
 }
