@@ -32,13 +32,19 @@ const LONGEST_STRETCH = 4;
 export interface Change {
   /** The row to write; null to delete it. */
   info: TxInfo | null;
-  /** What follows. For a deletion the digest comes from the row. */
+  /** What follows. For a removal the digest comes from the row. */
   entry: RedoEntry;
+  /** The payload, where it is to live in the database; its file is removed. */
+  inline?: Uint8Array;
+  /** Only while the row promises this digest. */
+  ifHash?: string;
 }
 
 interface Waiting extends Change {
-  /** Whether the row was there: known once committed, of use for deletions. */
-  existed: boolean;
+  /** Whether it was made: known once committed. */
+  made: boolean;
+  /** Whether a file has to follow. */
+  follows: boolean;
   settle: PromiseWithResolvers<boolean>;
 }
 
@@ -56,6 +62,8 @@ export class CommitQueue {
   #checkpointing: Promise<void> | null = null;
   /** Entries and bytes logged since the last checkpoint began. */
   #logged = { entries: 0, bytes: 0 };
+  /** Whether this writer may have entries in the log. */
+  #hasEntries = false;
   /** Committed changes whose file could not follow: the disk may be full. */
   readonly #behind = new Map<string, RedoEntry>();
 
@@ -78,11 +86,12 @@ export class CommitQueue {
   /**
    * Makes a change; durable when resolved.
    *
-   * @returns Whether the row was there, for a deletion.
+   * @returns Whether it was made: false for a deletion without a row, and
+   * where the row is not as the change demands.
    */
   submit(change: Change): Promise<boolean> {
     const settle = Promise.withResolvers<boolean>();
-    this.#waiting.push({ ...change, existed: true, settle });
+    this.#waiting.push({ ...change, made: true, follows: true, settle });
     this.#draining ??= this.#drain();
     return settle.promise;
   }
@@ -131,8 +140,8 @@ export class CommitQueue {
 
   #takeBatch(): Waiting[] {
     let bytes = 0, count = 0;
-    for (const { entry } of this.#waiting) {
-      bytes += entry.payload?.length ?? 0;
+    for (const { entry, inline } of this.#waiting) {
+      bytes += (inline ?? entry.payload)?.length ?? 0;
       if (count === BATCH_CHANGES || (count > 0 && bytes > BATCH_BYTES)) break;
       count++;
     }
@@ -146,6 +155,7 @@ export class CommitQueue {
         this.#rows.trimRedo(this.#writer, Number.MAX_SAFE_INTEGER);
       }
       for (const change of batch) this.#write(change);
+      if (!batch.some(({ follows }) => follows)) this.#rows.countCommit();
       crashPoint("rows written");
     });
     crashPoint("committed");
@@ -153,7 +163,9 @@ export class CommitQueue {
     if (!this.#sync && this.#behind.size === 0) {
       this.#logged = { entries: 0, bytes: 0 };
     }
-    for (const { entry } of batch) {
+    for (const { entry, follows } of batch) {
+      if (!follows) continue;
+      this.#hasEntries = true;
       this.#logged.entries++;
       this.#logged.bytes += entry.payload?.length ?? 0;
     }
@@ -163,32 +175,41 @@ export class CommitQueue {
   async #apply(batch: Waiting[]): Promise<void> {
     const failures = await this.#follow(batch);
     crashPoint("batch applied");
-    for (const { entry, existed, settle } of batch) {
+    for (const { entry, made, settle } of batch) {
       const failure = failures.get(entry.txId);
       if (failure) settle.reject(failure);
-      else settle.resolve(existed);
+      else settle.resolve(made);
     }
   }
 
   #write(change: Waiting): void {
-    const { info, entry } = change;
-    if (info) {
-      this.#rows.put(info);
-    } else {
-      const row = this.#rows.get(entry.txId);
-      change.existed = row !== null;
-      if (!row) return;
-      entry.storageHash = row.storageHash;
-      this.#rows.delete(entry.txId);
+    const { info, entry, inline, ifHash } = change;
+    const rows = this.#rows;
+    if (entry.action === "put" && ifHash === undefined) {
+      rows.put(info!);
+      rows.dropInline(entry.txId);
+      return rows.log(entry, this.#writer);
     }
-    this.#rows.log(entry, this.#writer);
+    const before = rows.get(entry.txId);
+    change.made = (before !== null || info !== null) &&
+      (ifHash === undefined || before?.storageHash === ifHash);
+    change.follows = change.made && before !== null &&
+      (entry.action === "put" || !rows.isInline(before));
+    if (!change.made) return;
+    if (info) rows.put(info);
+    else rows.delete(entry.txId);
+    if (info && inline) rows.putInline(info, inline);
+    else if (info) rows.dropInline(entry.txId);
+    if (!change.follows) return;
+    if (entry.action !== "put") entry.storageHash = before!.storageHash;
+    rows.log(entry, this.#writer);
   }
 
   /** The errors of the files that could not follow. */
   async #follow(batch: Waiting[]): Promise<Map<string, unknown>> {
     const last = new Map<string, RedoEntry>();
-    for (const { entry, existed } of batch) {
-      if (!existed) continue;
+    for (const { entry, follows } of batch) {
+      if (!follows) continue;
       const older = last.get(entry.txId);
       if (older?.action === "put" && older.staged) {
         this.#files.unstage(older.staged);
@@ -240,13 +261,14 @@ export class CommitQueue {
    * these. Changes go on meanwhile: an id's next entry has a greater number.
    */
   async #checkpoint(): Promise<void> {
+    if (!this.#hasEntries) return;
     this.#logged = { entries: 0, bytes: 0 };
     const until = this.#rows.lastRedo();
     await this.#catchUp();
     const behind = new Set(this.#behind.keys());
     for (let seq = 0; seq < until;) {
       const page = this.#rows.redoIds(seq, SYNC_PAGE, this.#writer);
-      if (page.length === 0) return;
+      if (page.length === 0) break;
       const ids = page.map(({ txId }) => txId);
       await this.#files.sync(ids.filter((txId) => !behind.has(txId)));
       crashPoint("files synced");
@@ -258,6 +280,7 @@ export class CommitQueue {
       );
       crashPoint("redo trimmed");
     }
+    this.#hasEntries = this.#logged.entries > 0 || this.#behind.size > 0;
   }
 
   /** Tries again what could not follow; what still cannot stays in the log. */

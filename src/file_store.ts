@@ -246,6 +246,16 @@ export class FileStore implements PayloadStore {
     return await readRegular(join(this.stagedPath, name));
   }
 
+  /** All bytes of a staged payload, which is staged no more. */
+  async takeStaged(name: string): Promise<Uint8Array> {
+    const payload = await this.loadStaged(name);
+    if (!payload) {
+      throw new Deno.errors.NotFound(`The staged payload ${name} is gone`);
+    }
+    this.unstage(name);
+    return payload;
+  }
+
   /** Removes a staged payload that nothing came to refer to. */
   unstage(name: string): void {
     removeFileSync(join(this.stagedPath, name));

@@ -7,7 +7,7 @@
 import { dirname } from "@std/path";
 import { CommitNote, markLostCommits } from "./commit_note.ts";
 import { CommitQueue } from "./commit_queue.ts";
-import { makeDir } from "./durable_fs.ts";
+import { makeDir, SMALL } from "./durable_fs.ts";
 import { PohStorageError, StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { StoreLocks } from "./locks.ts";
@@ -16,6 +16,9 @@ import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { type RedoEntry, SqliteStore } from "./sqlite_store.ts";
 import { matchStoreId } from "./store_id.ts";
+
+/** The setting that says which payloads live in the database. */
+const INLINE_BELOW = "inline_below";
 
 /** Default of {@linkcode StorageOptions.checkpointAfter}. */
 const CHECKPOINT_AFTER = 32_768;
@@ -34,6 +37,13 @@ export interface StorageOptions {
    * a store open again after a crash, which carries out up to twice as many.
    */
   checkpointAfter?: number;
+  /**
+   * Payloads of up to so many bytes, at most 65,536, live in the database from
+   * now on; 0: all in files, as in a new store. Remembered in the database: who
+   * opens it without this option follows it too. For what is there already see
+   * {@linkcode StorageManager.moveInline}.
+   */
+  inlineBelow?: number;
   /** Which SQLite binding; default `"auto"`. See {@linkcode DriverInfo}. */
   driver?: DriverChoice;
   /** Opens what is there, takes no lock, changes and creates nothing. */
@@ -60,6 +70,8 @@ export interface StoreWriter {
   note: CommitNote;
   /** Through which all its changes go. */
   queue: CommitQueue;
+  /** Payloads of up to so many bytes live in the database. */
+  inlineBelow: number;
 }
 
 /**
@@ -73,6 +85,7 @@ export async function openStore(
   options: StorageOptions = {},
   finish = true,
 ): Promise<OpenStore> {
+  requireInlineBelow(options.inlineBelow);
   requirePohDir(basePath);
   const { durability = "full", driver = "auto" } = options;
   const sync = durability === "full";
@@ -102,7 +115,9 @@ export async function openStore(
       sync,
       checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
     });
-    const store: OpenStore = { files, rows, writer: { locks, note, queue } };
+    const below = rememberInlineBelow(rows, options.inlineBelow);
+    const writer = { locks, note, queue, inlineBelow: below };
+    const store: OpenStore = { files, rows, writer };
     try {
       // What a crash left half-done. Other writers' entries are theirs.
       if (finish && rows.lastRedo() > 0) {
@@ -136,6 +151,30 @@ async function openRows(
     await rows.close();
     throw error;
   }
+}
+
+/** Payloads of up to how many bytes live in the database. */
+export function inlineBelow(rows: SqliteStore): number {
+  return Number(rows.setting(INLINE_BELOW) ?? 0);
+}
+
+/** Remembers which payloads live in the database; says which do. */
+export function rememberInlineBelow(
+  rows: SqliteStore,
+  bytes: number | undefined,
+): number {
+  requireInlineBelow(bytes);
+  const remembered = inlineBelow(rows);
+  if (bytes === undefined || bytes === remembered) return remembered;
+  rows.transaction(() => rows.setSetting(INLINE_BELOW, String(bytes)));
+  return bytes;
+}
+
+function requireInlineBelow(bytes = 0): void {
+  if (Number.isInteger(bytes) && bytes >= 0 && bytes <= SMALL) return;
+  throw new RangeError(
+    `inlineBelow must be a whole number of bytes from 0 to ${SMALL}, got ${bytes}`,
+  );
 }
 
 /** What changes a store; an error when it is open read-only. */

@@ -63,13 +63,29 @@ export async function writeNote(
   const dir = quarantinePath(basePath);
   await makeDir(dir, true);
   const name = caseName(file, note);
-  const path = join(dir, `${name}.json`);
-  const tmp = join(dir, `${crypto.randomUUID()}.tmp`);
   const text = JSON.stringify(note, null, 2) + "\n";
-  await createFile(tmp, textBytes(text), true);
-  await renameFile(tmp, path);
-  await syncDir(dir);
+  await writeFile(dir, `${name}.json`, textBytes(text));
   return name;
+}
+
+/** Writes the bytes of a case that had no file, durably. */
+export async function writeBytes(
+  basePath: string,
+  name: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  await writeFile(quarantinePath(basePath), `${name}.bin`, bytes);
+}
+
+async function writeFile(
+  dir: string,
+  name: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const tmp = join(dir, `${crypto.randomUUID()}.tmp`);
+  await createFile(tmp, bytes, true);
+  await renameFile(tmp, join(dir, name));
+  await syncDir(dir);
 }
 
 /** Moves a file into quarantine, beside a note that says why, durably. */

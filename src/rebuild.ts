@@ -12,8 +12,13 @@ import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
 import { StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
+import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
-import type { StorageOptions } from "./open_store.ts";
+import {
+  inlineBelow,
+  rememberInlineBelow,
+  type StorageOptions,
+} from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { keepNewer, payloadInLog } from "./redo.ts";
 import { SqliteStore } from "./sqlite_store.ts";
@@ -97,6 +102,11 @@ async function salvage(
   }
   try {
     await salvageRows(old, rows);
+    // deno-lint-ignore require-await -- attempts are asynchronous
+    await attempt(async () => {
+      rememberInlineBelow(rows, inlineBelow(old));
+    });
+    await salvageInline(old, rows, path);
     await salvageLog(old, files, rows);
   } finally {
     await old.close();
@@ -129,6 +139,36 @@ async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
   await attempt(async () => {
     for await (const info of old.iterateByRowid()) {
       if (!rows.get(info.txId)) keep([info]);
+    }
+  });
+}
+
+/** Payloads that live in the database, and rows for those that have lost them. */
+async function salvageInline(
+  old: SqliteStore,
+  rows: SqliteStore,
+  path: string,
+): Promise<void> {
+  await attempt(async () => {
+    for (let at = 0;;) {
+      const page = old.inlinePage(at, PAGE);
+      rows.transaction(() => {
+        for (const { txId, storageHash, payload } of page) {
+          if (sha256HexSync(payload) !== storageHash) continue;
+          const row = rows.get(txId);
+          if (row && row.storageHash !== storageHash) continue;
+          const info = row ?? {
+            ...described(txId, path),
+            storageHash,
+            size: payload.length,
+          };
+          rows.put(info);
+          rows.putInline(info, payload);
+        }
+      });
+      if (page.length < PAGE) return;
+      at = page.at(-1)!.at;
+      await nextTurn();
     }
   });
 }
@@ -176,11 +216,8 @@ async function describeFiles(
       continue; // unreadable: it stays where it is, an orphan for now
     }
     if (!found) continue;
-    const { mtime } = Deno.statSync(path);
     batch.push({
-      txId,
-      holderId: "",
-      timestamp: (mtime?.getTime() ?? 0) / 1000,
+      ...described(txId, path),
       storageHash: found.digest,
       size: found.size,
     });
@@ -188,6 +225,15 @@ async function describeFiles(
     await nextTurn();
   }
   keep();
+}
+
+/** What a file tells of the transaction that it holds. */
+function described(
+  txId: string,
+  path: string,
+): Pick<TxInfo, "txId" | "holderId" | "timestamp"> {
+  const { mtime } = Deno.statSync(path);
+  return { txId, holderId: "", timestamp: (mtime?.getTime() ?? 0) / 1000 };
 }
 
 /** A row that damage has not made nonsense of. */

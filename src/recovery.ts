@@ -16,8 +16,9 @@ import {
   StoreBusyError,
 } from "./errors.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
+import { sha256HexSync } from "./hash.ts";
 import { listHolders } from "./locks.ts";
-import { quarantineFile, writeNote } from "./quarantine.ts";
+import { quarantineFile, writeBytes, writeNote } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
 import {
   hasFollowed,
@@ -471,9 +472,18 @@ class Check {
     let info: TxInfo | null = seen;
     let before: string | null | undefined;
     for (let attempt = 1; info !== null; attempt++) {
+      const inline = rows.inlinePayload(info);
       let found: { digest: string; size: number } | null;
       try {
-        found = await files.digest(info.txId);
+        found = inline && {
+          digest: sha256HexSync(inline),
+          size: inline.length,
+        };
+        if (found?.digest !== info.storageHash) {
+          const inFile = await files.digest(info.txId);
+          const isBetter = !inline || inFile?.digest === info.storageHash;
+          if (isBetter) found = inFile;
+        }
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
         if (!(error instanceof InvalidTxIdError)) return unreadable(error);
@@ -488,8 +498,8 @@ class Check {
       if (await payloadInLog(info, files, rows)) return { kind: "sound", size };
       const now = rows.get(info.txId);
       // Under another id's name there is that one's payload, or may be.
-      const isOwn = found !== null &&
-        files.findOwn(info.txId, (txId) => rows.get(txId) !== null) !== null;
+      const isOwn = inline !== null || found !== null &&
+          files.findOwn(info.txId, (txId) => rows.get(txId) !== null) !== null;
       const digest = isOwn ? found!.digest : null;
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.
@@ -561,6 +571,8 @@ class Check {
       found,
       row: info,
     });
+    const inline = this.#store.rows.inlinePayload(info);
+    if (inline) await writeBytes(this.#report.base, name, inline);
     crashPoint("note written");
     await queue.submit({
       info: null,
@@ -589,7 +601,7 @@ class Check {
     step: Step,
   ): Promise<void> {
     const { files, rows } = this.#store;
-    const known = rows.known(batch.flatMap(({ name }) => txIdsOfFile(name)));
+    const known = rows.inFiles(batch.flatMap(({ name }) => txIdsOfFile(name)));
     for (const { name, txId } of batch) {
       if (this.#options.signal?.aborted) {
         this.#report.interrupted = true;
@@ -600,7 +612,8 @@ class Check {
         const isUsed = files.usersOf(name).some((user) => known.has(user));
         if (isUsed || rows.redoOf(txId)) continue;
         const size = regularSize(join(files.basePath, name));
-        if (size !== null) await this.#orphan(name, txId, known.has(txId));
+        const hasRow = rows.get(txId) !== null;
+        if (size !== null) await this.#orphan(name, txId, hasRow);
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
         if (known.has(txId)) continue; // told with its row
@@ -626,7 +639,7 @@ class Check {
       txId,
       file: name,
       detail: isSuperseded
-        ? "another file holds the payload of this transaction"
+        ? "the payload of this transaction is elsewhere"
         : "a payload file that no row refers to",
     };
     if (!this.#repair || choice === "keep") return this.#tell(finding);

@@ -174,7 +174,7 @@ export function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
   const row = rows.get(entry.txId);
   return entry.action === "put"
     ? row?.storageHash !== entry.storageHash
-    : row !== null;
+    : row !== null && !rows.isInline(row);
 }
 
 /** Whether a file is as its entry wants it. */

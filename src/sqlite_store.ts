@@ -43,6 +43,7 @@ const PAGE = 512;
  * One step of a migration; `PRAGMA user_version` counts those done.
  *
  * 1: what the Python package's table lacks, indexes, and the redo log.
+ * 2: payloads that live in the database.
  *
  * Nothing here minds being done already: a flipped bit can make a store's
  * version a lower one.
@@ -75,6 +76,13 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     db.exec(
       "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     );
+  },
+  (db) => {
+    db.exec(`CREATE TABLE IF NOT EXISTS inline_payloads (
+      tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, payload BLOB NOT NULL)`);
+    // SQLite makes it with the first redo entry; commits without one count too.
+    db.exec(`INSERT INTO sqlite_sequence (name, seq) SELECT 'redo', 0
+      WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'redo')`);
   },
 ];
 
@@ -359,10 +367,14 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return this.#all(sql, ...params, filter.limit).map(toInfo);
   }
 
-  /** Which of these ids have a row. */
-  known(txIds: string[]): Set<string> {
+  /** Which of these ids have a row whose payload does not live here. */
+  inFiles(txIds: string[]): Set<string> {
+    const elsewhere = this.#hasTable("inline_payloads")
+      ? "AND NOT EXISTS (SELECT 1 FROM inline_payloads i WHERE i.tx_id = txs.tx_id AND i.storage_hash = txs.storage_hash)"
+      : "";
     const rows = this.#all(
-      "SELECT tx_id FROM txs WHERE tx_id IN (SELECT value FROM json_each(?))",
+      `SELECT tx_id FROM txs
+      WHERE tx_id IN (SELECT value FROM json_each(?)) ${elsewhere}`,
       JSON.stringify(txIds),
     );
     return new Set(rows.map(([txId]) => txId as string));
@@ -388,7 +400,77 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** Deletes a row; false when there was none. Within a transaction. */
   delete(txId: string): boolean {
+    this.dropInline(txId);
     return this.#run("DELETE FROM txs WHERE tx_id = ?", txId) > 0;
+  }
+
+  /**
+   * A transaction's payload, if it lives in the database. One that belongs to
+   * another version of the row, which the Python package has replaced since,
+   * counts for nothing. The bytes are as they are: to verify them is the
+   * caller's.
+   */
+  inlinePayload(
+    { txId, storageHash }: Pick<TxInfo, "txId" | "storageHash">,
+  ): Uint8Array | null {
+    if (!this.#hasTable("inline_payloads")) return null;
+    const row = this.#get(
+      "SELECT payload FROM inline_payloads WHERE tx_id = ? AND storage_hash = ?",
+      txId,
+      storageHash,
+    );
+    return row ? row[0] as Uint8Array | null ?? new Uint8Array() : null;
+  }
+
+  /** Whether a transaction's payload lives in the database. */
+  isInline({ txId, storageHash }: TxInfo): boolean {
+    if (!this.#hasTable("inline_payloads")) return false;
+    return this.#get(
+      "SELECT 1 FROM inline_payloads WHERE tx_id = ? AND storage_hash = ?",
+      txId,
+      storageHash,
+    ) !== undefined;
+  }
+
+  /** Keeps a transaction's payload in the database. Within a transaction. */
+  putInline({ txId, storageHash }: TxInfo, payload: Uint8Array): void {
+    this.#run(
+      "INSERT OR REPLACE INTO inline_payloads (tx_id, storage_hash, payload) VALUES (?, ?, ?)",
+      txId,
+      storageHash,
+      payload,
+    );
+  }
+
+  /** Drops a payload that lives in the database. Within a transaction. */
+  dropInline(txId: string): void {
+    this.#run("DELETE FROM inline_payloads WHERE tx_id = ?", txId);
+  }
+
+  /** Whether any payload lives in the database. */
+  hasInline(): boolean {
+    if (!this.#hasTable("inline_payloads")) return false;
+    return this.#get("SELECT 1 FROM inline_payloads LIMIT 1") !== undefined;
+  }
+
+  /** Payloads that live in the database after a position, with their own. */
+  inlinePage(
+    after: number,
+    limit: number,
+  ): { at: number; txId: string; storageHash: string; payload: Uint8Array }[] {
+    if (!this.#hasTable("inline_payloads")) return [];
+    const rows = this.#all(
+      `SELECT rowid, tx_id, storage_hash, payload FROM inline_payloads
+      WHERE rowid > ? ORDER BY rowid LIMIT ?`,
+      after,
+      limit,
+    );
+    return rows.map(([at, txId, storageHash, payload]) => ({
+      at: at as number,
+      txId: txId as string,
+      storageHash: storageHash as string,
+      payload: payload as Uint8Array | null ?? new Uint8Array(),
+    }));
   }
 
   /** Whether there is no row at all. */
@@ -414,6 +496,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       name,
       value,
     );
+  }
+
+  /** Counts a commit that logs nothing as a redo entry. */
+  countCommit(): void {
+    this.#run("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'redo'");
   }
 
   /** Logs what follows from a row. An older entry of that id is void. */
@@ -533,7 +620,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#isOldSchema = this.#schemaVersion() < MIGRATIONS.length;
   }
 
-  /** A store of the older package, open read-only, has `txs` alone. */
+  /** An older store, open read-only, may lack a table. */
   #hasTable(name: string): boolean {
     return !this.#isOldSchema || columnsOf(this.#db, name).size > 0;
   }

@@ -20,17 +20,20 @@ import {
   closeStore,
   type OpenStore,
   openStore,
+  rememberInlineBelow,
   removal,
   type StorageOptions,
   type StoreWriter,
   writerOf,
 } from "./open_store.ts";
 import {
+  type CheckOptions,
   type RecoverOptions,
   recoverStore,
   type VerifyOptions,
   verifyRows,
 } from "./recovery.ts";
+import { isForDatabase, movePayloads, placement } from "./inline.ts";
 import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
@@ -260,9 +263,14 @@ export class StorageManager implements AsyncDisposable {
       for (let attempt = 1;; attempt++) {
         const info = rows.get(txId);
         if (!info) return null;
+        const inline = rows.inlinePayload(info);
+        if (inline && await digestOf(inline) === info.storageHash) {
+          return toTx(info, inline);
+        }
         const { payload, failure } = await attemptRead(() => files.load(txId));
-        const found = payload && await digestOf(payload);
-        if (found === info.storageHash) return toTx(info, payload!);
+        const bytes = payload ?? inline;
+        const found = bytes && await digestOf(bytes);
+        if (found === info.storageHash) return toTx(info, bytes!);
         const logged = await payloadInLog(info, files, rows);
         if (logged) return toTx(info, logged);
         if (failure) throw unreadable(txId, failure);
@@ -288,6 +296,10 @@ export class StorageManager implements AsyncDisposable {
       for (let attempt = 1;; attempt++) {
         const info = rows.get(txId);
         if (!info) return null;
+        const inline = rows.inlinePayload(info);
+        if (inline && await digestOf(inline) === info.storageHash) {
+          return { info, payload: new Blob([inline as BlobPart]).stream() };
+        }
         const entry = rows.redoOf(txId);
         const logged = entry?.payload && await payloadInLog(info, files, rows);
         if (logged) {
@@ -300,7 +312,8 @@ export class StorageManager implements AsyncDisposable {
         }
         opened?.file.close();
         if (attempt === READ_ATTEMPTS) {
-          throw new IntegrityError(txId, info.storageHash, null);
+          const found = inline && await digestOf(inline);
+          throw new IntegrityError(txId, info.storageHash, found);
         }
       }
     });
@@ -389,6 +402,27 @@ export class StorageManager implements AsyncDisposable {
     });
   }
 
+  /**
+   * From now on payloads of up to so many bytes live in the database, others in
+   * files; moves those that are there. Small payloads are saved faster there,
+   * and a copy of the database is a copy of them; but they are not to be seen
+   * as files, and the older Python package does not find them.
+   *
+   * What is damaged stays where it is.
+   *
+   * @param bytes From 0, for all in files, to 65,536.
+   * @returns How many payloads were moved.
+   */
+  moveInline(
+    bytes: number,
+    options: Pick<CheckOptions, "signal" | "onProgress"> = {},
+  ): Promise<number> {
+    return this.#change(async (writer) => {
+      writer.inlineBelow = rememberInlineBelow(this.#store.rows, bytes);
+      return await movePayloads(this.#store, writer, options);
+    });
+  }
+
   /** Waits for the calls in flight, then lets go of the store. Safe to repeat. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -450,27 +484,18 @@ export class StorageManager implements AsyncDisposable {
   }
 
   async #saveSmall(
-    { queue }: StoreWriter,
+    writer: StoreWriter,
     head: TxHead,
     payload: Uint8Array,
   ): Promise<TxInfo> {
     const info = toInfo(head, sha256HexSync(payload), payload.length);
     await this.#staging.get(head.txId);
-    await queue.submit({
-      info,
-      entry: {
-        txId: head.txId,
-        action: "put",
-        storageHash: info.storageHash,
-        payload,
-        staged: null,
-      },
-    });
+    await writer.queue.submit(placement(writer, info, payload));
     return info;
   }
 
   async #saveStaged(
-    { queue }: StoreWriter,
+    writer: StoreWriter,
     head: TxHead,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     expected?: string,
@@ -489,16 +514,19 @@ export class StorageManager implements AsyncDisposable {
       }
       await earlier;
       const info = toInfo(head, digest, size);
-      const committed = queue.submit({
-        info,
-        entry: {
-          txId,
-          action: "put",
-          storageHash: digest,
-          payload: null,
-          staged: name,
-        },
-      });
+      const change = isForDatabase(size, writer)
+        ? placement(writer, info, await files.takeStaged(name))
+        : {
+          info,
+          entry: {
+            txId,
+            action: "put" as const,
+            storageHash: digest,
+            payload: null,
+            staged: name,
+          },
+        };
+      const committed = writer.queue.submit(change);
       submitted.resolve();
       await committed;
       return info;

@@ -40,7 +40,8 @@ export async function matchStoreId(
       }`,
     );
   }
-  if (ofBase === null && !rows.isEmpty() && !await hasPayloads(files)) {
+  const isEmpty = rows.isEmpty() || rows.hasInline();
+  if (ofBase === null && !isEmpty && !await hasPayloads(files)) {
     throw new StoreMismatchError(
       `The database ${rows.path} has transactions, but ${files.basePath} has no payloads: is a volume not mounted, or the path wrong? If they are really gone, move the database away`,
     );

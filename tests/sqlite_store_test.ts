@@ -106,7 +106,7 @@ testDrivers("the table of a new store is the contract's", async (driver) => {
       ["size", "INTEGER", 1, "-1", 0],
     ],
   );
-  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[1]]);
+  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[2]]);
 });
 
 testDrivers(
@@ -418,14 +418,17 @@ testDrivers(
   },
 );
 
-testDrivers("known() tells which of many ids have a row", async (driver) => {
-  await using dir = await tempDir();
-  await using store = await openStore(dir, { driver });
-  const ids = ["a", "取引", "🪙", "'", '"', "\\", "a\n", "\u{10FFFF}"];
-  for (const txId of ids) await store.save(sampleInfo({ txId }));
-  assertEquals(store.known([...ids, "b", "A", ""]), new Set(ids));
-  assertEquals(store.known([]), new Set());
-});
+testDrivers(
+  "inFiles() tells which of many ids have a payload file",
+  async (driver) => {
+    await using dir = await tempDir();
+    await using store = await openStore(dir, { driver });
+    const ids = ["a", "取引", "🪙", "'", '"', "\\", "a\n", "\u{10FFFF}"];
+    for (const txId of ids) await store.save(sampleInfo({ txId }));
+    assertEquals(store.inFiles([...ids, "b", "A", ""]), new Set(ids));
+    assertEquals(store.inFiles([]), new Set());
+  },
+);
 
 testDrivers(
   "totals() adds the known sizes and spans the times",

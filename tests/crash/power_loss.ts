@@ -17,7 +17,7 @@ import {
 import { assertRecovered, makeDamagedStore } from "./damaged_store.ts";
 import { type Cut, Disk, HARSH } from "./disk.ts";
 import { allowedStates, type Line, readJournal } from "./journal.ts";
-import { checkpoints, endOf, startWriter } from "./process.ts";
+import { anyWay, endOf, startWriter } from "./process.ts";
 import type { Random } from "./random.ts";
 
 type Durability = "full" | "relaxed";
@@ -62,7 +62,7 @@ export async function cutPower(
   const writer = startWriter({
     ...at(disk.path),
     journal,
-    options: { durability, ...checkpoints(random) },
+    options: { durability, ...anyWay(random) },
     work: {
       kind: "mix",
       seed: random.between(0, 2 ** 32),

@@ -80,8 +80,13 @@ export function copyTree(from: string, to: string): void {
   }
 }
 
-/** Now and then a writer whose checkpoints never end. */
-export function checkpoints(random: Random): StorageOptions {
-  const after = random.pick([8, 200, undefined]);
-  return after === undefined ? {} : { checkpointAfter: after };
+/** Options that decide which way a change takes: checkpoints never end, or seldom begin. */
+export function anyWay(random: Random): StorageOptions {
+  return random.pick([
+    {},
+    { checkpointAfter: 8 },
+    { checkpointAfter: 200, inlineBelow: 1_000 },
+    { inlineBelow: 65_536 },
+    { inlineBelow: 0 },
+  ]);
 }

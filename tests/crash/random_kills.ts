@@ -15,7 +15,7 @@ import {
   Journal,
   readJournal,
 } from "./journal.ts";
-import { checkpoints, endOf, placeBelow, startWriter } from "./process.ts";
+import { anyWay, endOf, placeBelow, startWriter } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Mix } from "./writer.ts";
 
@@ -52,7 +52,7 @@ export async function killOneWriter(
     const place = placeBelow(dir.path);
     const durability = random.pick(["full", "full", "relaxed"] as const);
     for (let life = 0; life < LIVES && round < rounds; life++, round++) {
-      const options = { durability, ...checkpoints(random) };
+      const options = { durability, ...anyWay(random) };
       const writer = startWriter({
         ...place,
         options,
@@ -103,7 +103,7 @@ export async function killTwoWriters(
       startWriter({
         ...place,
         journal,
-        options: checkpoints(random),
+        options: anyWay(random),
         work: {
           ...mixed,
           seed: random.between(0, 2 ** 32),

@@ -1,0 +1,293 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import {
+  IntegrityError,
+  listQuarantine,
+  performRecovery,
+  restoreQuarantined,
+  StorageManager,
+  verifyStore,
+} from "../mod.ts";
+import { openStore } from "../src/open_store.ts";
+import { quarantinePath } from "../src/poh_dir.ts";
+import { openSqlite } from "../src/sqlite_driver.ts";
+import {
+  assertBytes,
+  bytes,
+  type Driver,
+  namesIn,
+  outline,
+  randomBytes,
+  sampleTx,
+  type TempStore,
+  tempStore,
+  testDrivers,
+  text,
+} from "./helpers.ts";
+
+const small = sampleTx({ txId: "small", payload: bytes("small") });
+const empty = sampleTx({ txId: "empty", payload: new Uint8Array() });
+const edge = sampleTx({ txId: "edge", payload: randomBytes(1_000) });
+const above = sampleTx({ txId: "above", payload: randomBytes(1_001) });
+const large = sampleTx({ txId: "large", payload: randomBytes(200_000) });
+const all = [small, empty, edge, above, large];
+
+function inlineStore(driver: Driver, inlineBelow = 1_000): Promise<TempStore> {
+  return tempStore({ driver, inlineBelow });
+}
+
+/** The payload files of a store. */
+function payloadFiles(temp: TempStore): string[] {
+  return namesIn(temp.base).filter((name) => name.endsWith(".bin")).sort();
+}
+
+async function assertHasAll(store: StorageManager): Promise<void> {
+  for (const tx of all) {
+    const loaded = await store.loadTx(tx.txId);
+    assertEquals({ ...loaded, payload: 0 }, { ...tx, payload: 0 });
+    assertBytes(loaded!.payload, tx.payload);
+    const stream = await store.loadTxStream(tx.txId);
+    const whole = await new Response(stream!.payload).bytes();
+    assertBytes(whole, tx.payload);
+  }
+}
+
+/** Changes the database behind the store's back. */
+async function edit(temp: TempStore, driver: Driver, sql: string) {
+  const db = await openSqlite(temp.db, driver, false);
+  db.exec(sql);
+  db.close();
+}
+
+testDrivers("payloads up to a size live in the database", async (driver) => {
+  await using temp = await inlineStore(driver);
+  await temp.store.saveTxs(all);
+  assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
+  await assertHasAll(temp.store);
+  assertEquals((await temp.store.verify()).sound, all.length);
+  const sum = all.reduce((sum, { payload }) => sum + payload.length, 0);
+  assertEquals((await temp.store.totals()).bytes, sum);
+  assertEquals((await temp.store.verify()).bytes, sum);
+
+  const chunks = new Blob(["stre", "am"]).stream();
+  await temp.store.saveTxStream({ ...small, txId: "streamed" }, chunks);
+  assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
+  assertEquals(text((await temp.store.loadTx("streamed"))?.payload), "stream");
+  assertEquals(namesIn(join(temp.base, ".poh", "staged")), []);
+});
+
+testDrivers("the store remembers it", async (driver) => {
+  await using temp = await inlineStore(driver);
+  await temp.close();
+  await using store = await StorageManager.create(temp.base, temp.db, {
+    driver,
+  });
+  await store.saveTx(small);
+  assertEquals(payloadFiles(temp), []);
+});
+
+testDrivers("a new store keeps all in files, the empty too", async (driver) => {
+  await using temp = await tempStore({ driver });
+  await temp.store.saveTx(empty);
+  assertEquals(payloadFiles(temp), ["empty.bin"]);
+});
+
+testDrivers("replaced and deleted, wherever it was", async (driver) => {
+  await using temp = await inlineStore(driver);
+  const { store } = temp;
+  const versions = [small, large, edge, edge, above, empty, small]
+    .map((tx) => ({ ...tx, txId: "a" }));
+  for (const inFlight of [1, versions.length]) {
+    for (let at = 0; at < versions.length; at += inFlight) {
+      const batch = versions.slice(at, at + inFlight);
+      await Promise.all(batch.map((tx) => store.saveTx(tx)));
+      const { payload } = batch.at(-1)!;
+      assertBytes((await store.loadTx("a"))!.payload, payload);
+      const files = payload.length > 1_000 ? ["a.bin"] : [];
+      assertEquals(payloadFiles(temp), files);
+    }
+    assertEquals(await store.deleteTx("a"), true);
+    assertEquals(await store.deleteTx("a"), false);
+    assertEquals(await store.loadTx("a"), null);
+  }
+  assertEquals((await store.verify()).findings, []);
+  await store.saveTx({ ...large, txId: "a" });
+  assertEquals(await store.deleteTx("a"), true);
+  assertEquals(payloadFiles(temp), []);
+});
+
+testDrivers("moveInline() moves payloads both ways", async (driver) => {
+  await using temp = await tempStore({ driver });
+  const { store } = temp;
+  await store.saveTxs(all);
+  assertEquals(await store.moveInline(1_000), 3);
+  assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
+  await assertHasAll(store);
+  assertEquals(await store.moveInline(1_000), 0);
+  assertEquals(await store.moveInline(5), 1);
+  await assertHasAll(store);
+  assertEquals(await store.moveInline(0), 2);
+  assertEquals(payloadFiles(temp).length, all.length);
+  await assertHasAll(store);
+  assertEquals((await store.verify()).findings, []);
+  await store.saveTx({ ...small, txId: "later" });
+  assertEquals(payloadFiles(temp).includes("later.bin"), true);
+});
+
+testDrivers("what is damaged is not moved", async (driver) => {
+  await using temp = await tempStore({ driver });
+  await temp.store.saveTxs([small, edge]);
+  await temp.close();
+  await Deno.writeTextFile(join(temp.base, "small.bin"), "smell");
+  const { store } = await reopened(temp, driver);
+  assertEquals(await store.moveInline(1_000), 1);
+  assertEquals(payloadFiles(temp), ["small.bin"]);
+  await assertRejects(() => store.loadTx("small"), IntegrityError);
+  await store.close();
+});
+
+testDrivers("more than 64 KiB, or nonsense, is refused", async (driver) => {
+  for (const inlineBelow of [-1, 65_537, 1.5, NaN]) {
+    await assertRejects(() => tempStore({ driver, inlineBelow }), RangeError);
+  }
+});
+
+testDrivers(
+  "a damaged one is told, and its bytes go to quarantine",
+  async (driver) => {
+    await using temp = await inlineStore(driver);
+    await temp.store.saveTxs(all);
+    await temp.close();
+    const set = "UPDATE inline_payloads SET payload = CAST('smell' AS BLOB)";
+    await edit(temp, driver, `${set} WHERE tx_id = 'small'`);
+
+    const told = await verifyStore(temp.base, temp.db, { driver });
+    assertEquals(outline(told), ["payload-corrupt small: none"]);
+    const report = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(outline(report), ["payload-corrupt small: quarantined"]);
+    assertEquals(report.sound, all.length - 1);
+    const [found] = await Array.fromAsync(listQuarantine(temp.base));
+    const path = join(quarantinePath(temp.base), `${found!.name}.bin`);
+    assertEquals(await Deno.readTextFile(path), "smell");
+    const second = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(second.findings, []);
+
+    await Deno.writeTextFile(path, "small"); // what a disk may do
+    await using store = await StorageManager.create(temp.base, temp.db, {
+      driver,
+    });
+    await restoreQuarantined(store, found!.name);
+    await assertHasAll(store);
+  },
+);
+
+testDrivers("a damaged one is purged when that is wanted", async (driver) => {
+  await using temp = await inlineStore(driver);
+  await temp.store.saveTx(small);
+  await temp.close();
+  await edit(temp, driver, "UPDATE inline_payloads SET payload = x'00'");
+  const options = { driver, purge: true };
+  const report = await performRecovery(temp.base, temp.db, options);
+  assertEquals(outline(report), ["payload-corrupt small: purged"]);
+  assertEquals(namesIn(temp.base, ".poh", "quarantine"), []);
+});
+
+testDrivers(
+  "what the Python package replaces is found in its file",
+  async (driver) => {
+    await using temp = await inlineStore(driver);
+    await temp.store.saveTxs([small, edge]);
+    await temp.close();
+    await Deno.writeFile(join(temp.base, "small.bin"), edge.payload);
+    const { store } = await reopened(temp, driver);
+    const { storageHash } = (await store.infoTx("edge"))!;
+    await store.close();
+    await edit(
+      temp,
+      driver,
+      `INSERT OR REPLACE INTO txs (tx_id, storage_hash, timestamp)
+        VALUES ('small', '${storageHash}', 1)`,
+    );
+    const again = await reopened(temp, driver);
+    assertBytes((await again.store.loadTx("small"))!.payload, edge.payload);
+    assertEquals((await again.store.verify()).findings, []);
+    await again.store.close();
+  },
+);
+
+async function reopened(temp: TempStore, driver: Driver) {
+  const { base, db } = temp;
+  return { store: await StorageManager.create(base, db, { driver }) };
+}
+
+testDrivers(
+  "a removal that a crash cut short is finished",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTx(small);
+    await temp.close();
+    // As a crash leaves it: committed, the file not yet removed.
+    const { rows, writer, files } = await openStore(temp.base, temp.db, {
+      driver,
+    });
+    const info = rows.get("small")!;
+    rows.transaction(() => {
+      rows.putInline(info, small.payload);
+      rows.log({
+        txId: "small",
+        action: "remove",
+        storageHash: info.storageHash,
+        payload: null,
+        staged: null,
+      }, "another writer");
+    });
+    assert(files.find("small") !== null);
+    await rows.close();
+    writer!.note.close();
+    writer!.locks.release();
+
+    const told = await verifyStore(temp.base, temp.db, { driver });
+    assertEquals(outline(told), ["unfinished small: none"]);
+    const report = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(outline(report), ["unfinished small: finished"]);
+    assertEquals(payloadFiles(temp), []);
+  },
+);
+
+testDrivers(
+  "a file under the name of one that lives in the database is an orphan",
+  async (driver) => {
+    await using temp = await inlineStore(driver);
+    await temp.store.saveTx(small);
+    await temp.close();
+    await Deno.writeTextFile(join(temp.base, "small.bin"), "stray");
+    const options = { driver, orphans: "adopt" } as const;
+    const report = await performRecovery(temp.base, temp.db, options);
+    assertEquals(outline(report), ["orphan-payload small: none"]);
+    const { store } = await reopened(temp, driver);
+    assertEquals(text((await store.loadTx("small"))?.payload), "small");
+    await store.close();
+  },
+);
+
+testDrivers("a rebuild keeps them", async (driver) => {
+  await using temp = await inlineStore(driver);
+  await temp.store.saveTxs(all);
+  await temp.close();
+  await edit(
+    temp,
+    driver,
+    "DELETE FROM txs WHERE tx_id = 'edge'; DROP TABLE redo",
+  );
+  const options = { driver, rebuild: true };
+  const report = await performRecovery(temp.base, temp.db, options);
+  assertEquals(report.counts["metadata-damaged"] > 0, true);
+  assertEquals(report.sound, all.length);
+  const { store } = await reopened(temp, driver);
+  for (const { txId, payload } of all) {
+    assertBytes((await store.loadTx(txId))!.payload, payload);
+  }
+  await store.saveTx({ ...small, txId: "later" });
+  assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
+  await store.close();
+});
