@@ -104,8 +104,8 @@ export class CommitQueue {
   }
 
   async #drain(): Promise<void> {
-    await Promise.resolve(); // what is submitted in this turn goes together
     while (this.#waiting.length > 0) {
+      await nextTurn(); // what is submitted in this turn goes together
       const batch = this.#takeBatch();
       try {
         if (this.#sync && batch.some((change) => change.entry.staged)) {
