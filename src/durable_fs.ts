@@ -21,7 +21,10 @@ export const SMALL = 64 * 1024;
 /** Size of the pieces in which large payloads are read, written and hashed. */
 export const CHUNK = 64 * 1024;
 
-/** The same where one buffer serves for all pieces. */
+/** For small files that are looked at and forgotten in one go. */
+const scratch = new Uint8Array(SMALL);
+
+/** Size of the pieces where one buffer serves for all of them. */
 const SCAN_CHUNK = 256 * 1024;
 
 /**
@@ -219,14 +222,18 @@ export async function readRegular(path: string): Promise<Uint8Array | null> {
 
 /** At most `size` bytes of an open file, without leaving the thread. */
 export function readAllSync(file: Deno.FsFile, size: number): Uint8Array {
-  const bytes = new Uint8Array(size);
+  return fillSync(file, new Uint8Array(size));
+}
+
+/** The part of a buffer that an open file could fill. */
+function fillSync(file: Deno.FsFile, buffer: Uint8Array): Uint8Array {
   let at = 0;
-  while (at < size) {
-    const read = file.readSync(bytes.subarray(at));
+  while (at < buffer.length) {
+    const read = file.readSync(buffer.subarray(at));
     if (read === null) break;
     at += read;
   }
-  return bytes.subarray(0, at);
+  return buffer.subarray(0, at);
 }
 
 /** The rest of an open file, piece by piece; closes it at the end. */
@@ -263,7 +270,7 @@ export async function digestOfOpen(
 ): Promise<{ digest: string; size: number }> {
   if (size <= SMALL) {
     using open = file;
-    const bytes = readAllSync(open, size);
+    const bytes = fillSync(open, scratch.subarray(0, size));
     return { digest: sha256HexSync(bytes), size: bytes.length };
   }
   const hash = new Sha256();

@@ -160,7 +160,11 @@ export class FileStore implements PayloadStore {
 
   /** The ids of `txIdsOfFile` that find their payload in this file. */
   usersOf(name: string): string[] {
-    return txIdsOfFile(name).filter((txId) => this.find(txId) === name);
+    const txIds = txIdsOfFile(name);
+    const [txId] = txIds;
+    // Most ids have one name only: then there is nothing to look for.
+    const isPlain = txIds.length === 1 && fileNames(txId!).length === 1;
+    return isPlain ? txIds : txIds.filter((txId) => this.find(txId) === name);
   }
 
   /** The open payload file and its size in bytes; null when there is none. */

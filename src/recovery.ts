@@ -270,6 +270,7 @@ class Check {
   readonly #report: StoreReport;
   /** Changes that the database has lost by going back to an earlier commit. */
   readonly #lost: number;
+  readonly #hasInline: boolean;
   #turn = performance.now();
 
   constructor(
@@ -280,6 +281,7 @@ class Check {
     this.#store = store;
     this.#options = options;
     this.#repair = repair;
+    this.#hasInline = store.rows.hasInline();
     this.#lost = lostCommits(store.files.basePath, store.rows);
     this.#report = emptyReport(
       store.files.basePath,
@@ -472,7 +474,11 @@ class Check {
     let info: TxInfo | null = seen;
     let before: string | null | undefined;
     for (let attempt = 1; info !== null; attempt++) {
-      const inline = rows.inlinePayload(info);
+      // Asked for first where any is: a second look finds what was moved since.
+      const mayBeInline = this.#hasInline || attempt > 1;
+      const inline: Uint8Array | null = mayBeInline
+        ? rows.inlinePayload(info)
+        : null;
       let found: { digest: string; size: number } | null;
       try {
         found = inline && {

@@ -367,6 +367,23 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return this.#all(sql, ...params, filter.limit).map(toInfo);
   }
 
+  /** The facts about an id and its payload, if that lives in the database. */
+  lookup(txId: string): { info: TxInfo; inline: Uint8Array | null } | null {
+    if (!this.#hasTable("inline_payloads")) {
+      const info = this.get(txId);
+      return info && { info, inline: null };
+    }
+    // One statement: each takes and gives back SQLite's locks.
+    const row = this.#get(
+      `SELECT ${this.#columns.all}, (SELECT payload FROM inline_payloads i
+        WHERE i.tx_id = txs.tx_id AND i.storage_hash = txs.storage_hash)
+      FROM txs WHERE tx_id = ?`,
+      txId,
+    );
+    if (!row) return null;
+    return { info: toInfo(row), inline: row[5] as Uint8Array | null };
+  }
+
   /** Which of these ids have a row whose payload does not live here. */
   inFiles(txIds: string[]): Set<string> {
     const elsewhere = this.#hasTable("inline_payloads")
@@ -419,7 +436,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       txId,
       storageHash,
     );
-    return row ? row[0] as Uint8Array | null ?? new Uint8Array() : null;
+    return row ? row[0] as Uint8Array : null;
   }
 
   /** Whether a transaction's payload lives in the database. */
@@ -469,7 +486,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       at: at as number,
       txId: txId as string,
       storageHash: storageHash as string,
-      payload: payload as Uint8Array | null ?? new Uint8Array(),
+      payload: payload as Uint8Array,
     }));
   }
 

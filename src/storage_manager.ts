@@ -261,21 +261,21 @@ export class StorageManager implements AsyncDisposable {
       fileName(txId); // refuses what no file can stand for
       const { files, rows } = this.#store;
       for (let attempt = 1;; attempt++) {
-        const info = rows.get(txId);
-        if (!info) return null;
-        const inline = rows.inlinePayload(info);
+        const found = rows.lookup(txId);
+        if (!found) return null;
+        const { info, inline } = found;
         if (inline && await digestOf(inline) === info.storageHash) {
           return toTx(info, inline);
         }
         const { payload, failure } = await attemptRead(() => files.load(txId));
         const bytes = payload ?? inline;
-        const found = bytes && await digestOf(bytes);
-        if (found === info.storageHash) return toTx(info, bytes!);
+        const digest = bytes && await digestOf(bytes);
+        if (digest === info.storageHash) return toTx(info, bytes!);
         const logged = await payloadInLog(info, files, rows);
         if (logged) return toTx(info, logged);
         if (failure) throw unreadable(txId, failure);
         if (attempt === READ_ATTEMPTS) {
-          throw new IntegrityError(txId, info.storageHash, found);
+          throw new IntegrityError(txId, info.storageHash, digest);
         }
       }
     });
@@ -294,9 +294,9 @@ export class StorageManager implements AsyncDisposable {
       fileName(txId); // refuses what no file can stand for
       const { files, rows } = this.#store;
       for (let attempt = 1;; attempt++) {
-        const info = rows.get(txId);
-        if (!info) return null;
-        const inline = rows.inlinePayload(info);
+        const row = rows.lookup(txId);
+        if (!row) return null;
+        const { info, inline } = row;
         if (inline && await digestOf(inline) === info.storageHash) {
           return { info, payload: new Blob([inline as BlobPart]).stream() };
         }
