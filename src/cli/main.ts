@@ -101,6 +101,7 @@ async function runCommand(
   io: CliIo | undefined,
 ): Promise<number> {
   output.quiet = args.options.quiet === true;
+  output.progress = args.options.progress === true;
   const { run } = await runners[command]();
   using interrupt = io || !commands[command].interruptible
     ? {

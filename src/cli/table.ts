@@ -131,6 +131,12 @@ const durability = {
   default: "full",
 } as const satisfies OptionSpec;
 
+const progress = {
+  type: "flag",
+  help:
+    "Tell progress on stderr every few seconds where there is no terminal to draw a bar on.",
+} as const satisfies OptionSpec;
+
 const txId = {
   type: "text",
   metavar: "id",
@@ -306,6 +312,7 @@ export const commands = {
     options: {
       "skip-bad": { type: "flag", help: "Report bad lines and go on." },
       durability,
+      progress,
     },
     examples: [
       { line: "import txs.ndjson", note: "From a file" },
@@ -325,7 +332,7 @@ export const commands = {
     ],
     usage: [""],
     positionals: [],
-    options: filters,
+    options: { ...filters, progress },
     examples: [
       { line: "export > txs.ndjson", note: "Everything" },
       { line: "export --holder alice", note: "One holder's" },
@@ -348,6 +355,7 @@ export const commands = {
         help: "Check a random share of the payloads: 5% or 0.05.",
       },
       ...filters,
+      progress,
     },
     examples: [
       { line: "verify", note: "Everything" },
@@ -391,6 +399,7 @@ export const commands = {
         help: "End with 4 when anything had to be repaired.",
       },
       durability,
+      progress,
     },
     examples: [
       { line: "recover", note: "At the start of a service" },
