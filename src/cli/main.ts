@@ -30,6 +30,8 @@ const runners: {
   recover: () => import("./recover.ts"),
   quarantine: () => import("./quarantine.ts"),
   info: () => import("./info.ts"),
+  completions: () => import("./completions.ts"),
+  man: () => import("./man.ts"),
 };
 
 /**

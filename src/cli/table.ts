@@ -39,6 +39,8 @@ export interface ValueSpec {
   readonly env?: string;
   /** Value when neither option nor variable is given, written as on the command line. */
   readonly default?: string;
+  /** What completes it in a shell; files where `type` is `"path"`. */
+  readonly completes?: "ids";
 }
 
 /** An option with one of a few values. */
@@ -64,6 +66,8 @@ export interface PositionalSpec {
   readonly help: string;
   /** The values it may have; any when absent. */
   readonly choices?: readonly string[];
+  /** What completes it in a shell. */
+  readonly completes?: "ids" | "files";
 }
 
 /** An example for `--help`. */
@@ -141,6 +145,7 @@ const txId = {
   type: "text",
   metavar: "id",
   help: "The transaction; the same as the argument <id>.",
+  completes: "ids",
 } as const satisfies OptionSpec;
 
 const filters = {
@@ -148,6 +153,7 @@ const filters = {
     type: "text",
     metavar: "text",
     help: "Only ids that begin with this.",
+    completes: "ids",
   },
   holder: {
     type: "text",
@@ -169,6 +175,7 @@ const filters = {
     type: "text",
     metavar: "id",
     help: "Only ids after this one, in the order of their UTF-8 bytes.",
+    completes: "ids",
   },
   limit: { type: "count", metavar: "n", help: "At most so many." },
 } as const satisfies Record<string, OptionSpec>;
@@ -176,6 +183,7 @@ const filters = {
 const idArgument = {
   name: "id",
   help: "The transaction. After -- when it begins with a hyphen.",
+  completes: "ids",
 } as const satisfies PositionalSpec;
 
 /** Every command, in the order in which help lists them. */
@@ -308,6 +316,7 @@ export const commands = {
     positionals: [{
       name: "file",
       help: "File to read; stdin when absent or -.",
+      completes: "files",
     }],
     options: {
       "skip-bad": { type: "flag", help: "Report bad lines and go on." },
@@ -448,6 +457,59 @@ export const commands = {
     writes: false,
     interruptible: false,
     exitCodes: [4],
+  },
+  completions: {
+    summary: "Print a script for completion in a shell",
+    description: [
+      "The script says in its first lines where it goes. For ids it calls the program with --ids, which prints up to 100 of those that begin with a text, one a line; ids with control characters or a leading hyphen are left out.",
+    ],
+    usage: ["bash|zsh|fish|powershell", "--ids <text>"],
+    positionals: [{
+      name: "shell",
+      help: "The shell.",
+      choices: ["bash", "zsh", "fish", "powershell"],
+    }],
+    options: {
+      ids: {
+        type: "text",
+        metavar: "text",
+        help: "Print ids that begin with this.",
+      },
+    },
+    examples: [
+      {
+        line: 'eval "$(poh-storage completions bash)"',
+        note: "In ~/.bashrc; zsh the same in ~/.zshrc",
+      },
+      {
+        line:
+          "poh-storage completions fish > ~/.config/fish/completions/poh-storage.fish",
+        note: "fish",
+      },
+      {
+        line:
+          "poh-storage completions powershell | Out-String | Invoke-Expression",
+        note: "In $PROFILE of PowerShell",
+      },
+    ],
+    writes: false,
+    interruptible: false,
+    exitCodes: [4],
+  },
+  man: {
+    summary: "Print the manual page",
+    usage: [""],
+    positionals: [],
+    options: {},
+    examples: [
+      {
+        line: "poh-storage man > ~/.local/share/man/man1/poh-storage.1",
+        note: "Where man poh-storage finds it",
+      },
+    ],
+    writes: false,
+    interruptible: false,
+    exitCodes: [],
   },
 } as const satisfies Record<string, CommandSpec>;
 
