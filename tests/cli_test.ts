@@ -541,7 +541,7 @@ test("--version tells the versions of the program, SQLite and Deno", async () =>
     assertEquals(code, 0);
     assertMatch(
       stdout,
-      /^poh-storage \d+\.\d+\.\d+\nSQLite 3\.\d+\.\d+ \(.+\)\nDeno 2\..+\n$/,
+      /^poh-storage \d+\.\d+\.\d+( \(commit [0-9a-f]{10}\))?\nSQLite 3\.\d+\.\d+ \(.+\)\nDeno 2\..+\n$/,
     );
   }
   const { version, driver } = JSON.parse(
