@@ -9,9 +9,10 @@
  * @module
  */
 
+import { argumentsOf } from "./src/cli/commit.ts";
 import { main } from "./src/cli/main.ts";
 
 export type { CliIo, DataSink, NoticeSink } from "./src/cli/output.ts";
 export { main };
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) Deno.exit(await main(argumentsOf(Deno.args)));

@@ -2,6 +2,7 @@
 
 import * as std from "@std/assert";
 import { parseArgs } from "@std/cli/parse-args";
+import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import { basename, dirname, join } from "@std/path";
 
 /** Fails unless `check` throws; not by the assertions under test. */
@@ -147,3 +148,65 @@ Deno.test("paths join and split", () => {
   std.assertEquals<unknown>(basename(join("a", "..", "b", "c.bin")), "c.bin");
   std.assertEquals<unknown>(dirname(join("a", "b")), "a");
 });
+
+Deno.test("ProgressBar writes a frame at once and at intervals, and takes the last one away", async () => {
+  const { frames, writable } = recorder();
+  const bar = new ProgressBar({
+    max: 1,
+    barLength: 8,
+    clear: true,
+    interval: 20,
+    writable,
+    formatter: ({ progressBar, time }) => {
+      std.assertEquals(time >= 0 && time < 60_000, true);
+      return `[${progressBar}]`;
+    },
+  });
+  bar.max = 4;
+  for (const value of [1, 3, 5]) {
+    bar.value = value;
+    const count = frames.length;
+    while (frames.length < count + 2) await pause(5);
+  }
+  await bar.stop();
+  const count = frames.length;
+  await pause(60);
+  std.assertStrictEquals(frames.length, count);
+  std.assertStrictEquals(frames.at(-1), "\r\x1b[K");
+  std.assertEquals([...new Set(frames.slice(0, -1))], [
+    "\r\x1b[K[--------]",
+    "\r\x1b[K[##------]",
+    "\r\x1b[K[######--]",
+    "\r\x1b[K[########]",
+  ]);
+});
+
+Deno.test("ProgressBar outlives whoever listened to it", async () => {
+  const bar = new ProgressBar({
+    max: 1,
+    barLength: 8,
+    clear: true,
+    interval: 5,
+    formatter: ({ progressBar }) => progressBar,
+    writable: new WritableStream({
+      write() {
+        throw new Error("gone");
+      },
+    }),
+  });
+  await pause(30);
+  await bar.stop();
+});
+
+function recorder() {
+  const frames: string[] = [];
+  const decoder = new TextDecoder();
+  const writable = new WritableStream<Uint8Array>({
+    write: (chunk) => void frames.push(decoder.decode(chunk)),
+  });
+  return { frames, writable };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

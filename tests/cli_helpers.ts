@@ -104,34 +104,44 @@ export interface SpawnOptions {
   script?: string;
 }
 
-/** The program, ready to be started, with the imports that the tests have. */
-export function command(
+/** The arguments of `deno` that run the program with the imports that the tests have. */
+export function denoArgs(
   args: string[],
-  { cwd, stdin, env, permissions, script = "cli.ts" }: SpawnOptions,
-): Deno.Command {
+  { cwd, permissions, script = "cli.ts" }: SpawnOptions,
+): string[] {
   const imports = Object.fromEntries(
-    ["@std/path", "@std/cli/parse-args", "@db/sqlite", "@poh/types"].map((
-      name,
-    ) => [name, import.meta.resolve(name)]),
+    [
+      "@std/path",
+      "@std/cli/parse-args",
+      "@std/cli/unstable-progress-bar",
+      "@db/sqlite",
+      "@poh/types",
+    ].map((name) => [name, import.meta.resolve(name)]),
   );
   const map = encodeURIComponent(JSON.stringify({ imports }));
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--no-config",
-      "--no-lock",
-      "--no-prompt",
-      "--no-check",
-      `--import-map=data:application/json,${map}`,
-      ...permissions ?? [
-        `--allow-read=${cwd}`,
-        `--allow-write=${cwd}`,
-        "--allow-env=POH_BASE,POH_DB,POH_DEBUG",
-      ],
-      join(import.meta.dirname!, "..", script),
-      ...args,
+  return [
+    "run",
+    "--quiet",
+    "--no-config",
+    "--no-lock",
+    "--no-prompt",
+    "--no-check",
+    `--import-map=data:application/json,${map}`,
+    ...permissions ?? [
+      `--allow-read=${cwd}`,
+      `--allow-write=${cwd}`,
+      "--allow-env=POH_BASE,POH_DB,POH_DEBUG",
     ],
+    join(import.meta.dirname!, "..", script),
+    ...args,
+  ];
+}
+
+/** The program, ready to be started. */
+export function command(args: string[], options: SpawnOptions): Deno.Command {
+  const { cwd, stdin, env } = options;
+  return new Deno.Command(Deno.execPath(), {
+    args: denoArgs(args, options),
     cwd,
     env: { NO_COLOR: "1", ...env },
     stdin: stdin === undefined ? "null" : "piped",

@@ -541,7 +541,7 @@ test("--version tells the versions of the program, SQLite and Deno", async () =>
     assertEquals(code, 0);
     assertMatch(
       stdout,
-      /^poh-storage \d+\.\d+\.\d+\nSQLite 3\.\d+\.\d+ \(.+\)\nDeno 2\..+\n$/,
+      /^poh-storage \d+\.\d+\.\d+( \(commit [0-9a-f]{10}\))?\nSQLite 3\.\d+\.\d+ \(.+\)\nDeno 2\..+\n$/,
     );
   }
   const { version, driver } = JSON.parse(
@@ -1346,9 +1346,9 @@ test("progress is shown on a terminal only, and taken away at the end", async ()
     terminal: { stdout: true, stderr: true },
   });
   assertEquals(shown.stdout, "Imported 2 txs\n");
-  const [before, drawn, erased] = shown.stderr.split("\r\x1b[K");
-  assertEquals([before, erased], ["", ""]);
-  assertMatch(drawn!, /^import: 1 txs, .*bytes$/);
+  const [before, drawn, ...frames] = shown.stderr.split("\r\x1b[K");
+  assertEquals([before, frames.at(-1)], ["", ""]);
+  assertMatch(drawn!, /^import: \d lines\b/);
   const terminal = { stdout: false, stderr: true };
   assertEquals(
     await store.ok(["import", "--quiet"], { stdin, terminal }),
@@ -1359,7 +1359,29 @@ test("progress is shown on a terminal only, and taken away at the end", async ()
   const exported = await store.call(["export"], {
     terminal: { stdout: true, stderr: true },
   });
-  assertEquals(exported.stderr, "Exported 2 txs\n");
+  // What scrolls by takes the bar away for good.
+  assertMatch(
+    exported.stderr.replaceAll("\r\x1b[K", "|"),
+    /^(\|export: 0 txs\|)?Exported 2 txs\n$/,
+  );
+});
+
+test("--progress tells lines where there is no terminal, --quiet none", async () => {
+  await using store = await cliStore();
+  const run = (...args: string[]) => {
+    const stdin = slowly(`${txText("a")}\n`, `${txText("b")}\n`, 6000);
+    return store.call(["import", ...args], { stdin });
+  };
+  const [told, quiet, silent] = await Promise.all([
+    run("--progress"),
+    run("--progress", "--quiet"),
+    run(),
+  ]);
+  assertMatch(told.stderr, /^import: 0\.2\/s, 1 lines, \d+ bytes\n$/);
+  for (const { code, stdout } of [told, quiet, silent]) {
+    assertEquals([code, stdout], [0, "Imported 2 txs\n"]);
+  }
+  assertEquals([quiet.stderr, silent.stderr], ["", ""]);
 });
 
 // --- help -------------------------------------------------------------------
@@ -1371,6 +1393,19 @@ async function save(store: CliStore, ...txs: string[]): Promise<void> {
     await store.ok(["import"], { stdin }),
     `Imported ${txs.length} txs\n`,
   );
+}
+
+/** Two pieces of input, some time apart. */
+function slowly(
+  first: string,
+  second: string,
+  ms: number,
+): ReadableStream<Uint8Array> {
+  return ReadableStream.from((async function* () {
+    yield bytes(first);
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    yield bytes(second);
+  })());
 }
 
 /** Waits until something holds. */

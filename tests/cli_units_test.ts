@@ -3,7 +3,7 @@ import { base64Of } from "../src/cli/bytes.ts";
 import { UsageError } from "../src/cli/exit_codes.ts";
 import { linesOf } from "../src/cli/lines.ts";
 import { printable } from "../src/cli/output.ts";
-import { byteText } from "../src/cli/progress.ts";
+import { byteText, progressText } from "../src/cli/progress.ts";
 import { jsonFloat } from "../src/cli/tx_json.ts";
 import { fraction, integer, time } from "../src/cli/values.ts";
 import { bytes, randomBytes, seededRandom, text } from "./helpers.ts";
@@ -221,3 +221,58 @@ async function* inPieces(
     yield await Promise.resolve(whole.subarray(at, at + size));
   }
 }
+
+// --- progress ---------------------------------------------------------------
+
+const amount = {
+  label: "import",
+  unit: "lines",
+  done: 300,
+  bytes: 3 * 1024 ** 2,
+  totalBytes: 12 * 1024 ** 2,
+  seconds: 30,
+};
+
+Deno.test("progressText() tells share, time left, rate and amounts", () => {
+  assertEquals(
+    progressText(amount, "##------"),
+    "import: 25% [##------] 1:30 left, 10/s, 300 lines, 3.0 MiB",
+  );
+  assertEquals(
+    progressText(amount),
+    "import: 25%, 1:30 left, 10/s, 300 lines, 3.0 MiB",
+  );
+  const { totalBytes: _, ...unknown } = amount;
+  assertEquals(progressText(unknown, "x"), "import: 10/s, 300 lines, 3.0 MiB");
+  assertEquals(
+    progressText({ ...unknown, total: 30_000, seconds: 60 }),
+    "import: 1%, 1:39:00 left, 5.0/s, 300 of 30000 lines, 3.0 MiB",
+  );
+});
+
+Deno.test("progressText() guesses nothing at first, and no time left at the end", () => {
+  assertEquals(
+    progressText({ ...amount, done: 0, bytes: 0, seconds: 9 }, "-"),
+    "import: 0% [-] 0 lines",
+  );
+  assertEquals(
+    progressText({ ...amount, seconds: 0.5 }, "#"),
+    "import: 25% [#] 300 lines, 3.0 MiB",
+  );
+  // A file that grows while it is read is not read to more than all of it.
+  assertEquals(
+    progressText({ ...amount, bytes: 13 * 1024 ** 2 }, "#"),
+    "import: 100% [#] 10/s, 300 lines, 13.0 MiB",
+  );
+});
+
+Deno.test("progressText() leaves out what does not fit", () => {
+  for (let columns = 12; columns < 80; columns++) {
+    const text = progressText(amount, "##------", columns);
+    assertEquals(text.length <= columns, true, text);
+  }
+  assertEquals(
+    progressText(amount, "##------", 39),
+    "import: 25% [##------] 1:30 left, 10/s",
+  );
+});

@@ -65,6 +65,7 @@ class Export {
   #call: Call<"export">;
   #store: StorageManager;
   #bytes = 0;
+  #total: number | null = null;
 
   constructor(call: Call<"export">, store: StorageManager) {
     this.#call = call;
@@ -72,13 +73,13 @@ class Export {
   }
 
   async run(): Promise<void> {
+    const filter = filterOf(this.#call.options);
     using progress = new Progress(this.#call.output, "export");
+    if (progress.isShown) this.#total = await this.#store.countTxs(filter);
     const ahead: Loading[] = [];
     let held = 0;
     try {
-      for await (
-        const info of this.#store.iterateTxs(filterOf(this.#call.options))
-      ) {
+      for await (const info of this.#store.iterateTxs(filter)) {
         if (this.#call.signal.aborted) break;
         const next = this.#load(info);
         ahead.push(next);
@@ -128,7 +129,11 @@ class Export {
     } finally {
       this.last = info.txId;
     }
-    progress.update({ done: this.exported, bytes: this.#bytes });
+    progress.update({
+      done: this.exported,
+      total: this.#total,
+      bytes: this.#bytes,
+    });
   }
 
   /** False when it was deleted meanwhile. */

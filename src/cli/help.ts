@@ -124,15 +124,23 @@ function sections(all: readonly Section[]): string {
 
 function optionLines(options: Readonly<Record<string, OptionSpec>>): string[] {
   return columns(
-    Object.entries(options).map(([name, spec]) => [
-      spec.type === "flag"
-        ? `--${name}`
-        : spec.type === "choice"
-        ? `--${name} ${spec.choices.join("|")}`
-        : `--${name} <${spec.metavar}>`,
-      spec.help + fallbackText(spec),
-    ]),
+    Object.entries(options).map((
+      [name, spec],
+    ) => [optionTerm(name, spec), optionHelp(spec)]),
   );
+}
+
+/** An option as it is written. */
+export function optionTerm(name: string, spec: OptionSpec): string {
+  if (spec.type === "flag") return `--${name}`;
+  return spec.type === "choice"
+    ? `--${name} ${spec.choices.join("|")}`
+    : `--${name} <${spec.metavar}>`;
+}
+
+/** What an option does, and what holds without it. */
+export function optionHelp(spec: OptionSpec): string {
+  return spec.help + fallbackText(spec);
 }
 
 function fallbackText(spec: OptionSpec): string {
@@ -144,7 +152,8 @@ function fallbackText(spec: OptionSpec): string {
   return parts.length > 0 ? ` [${parts.join("; ")}]` : "";
 }
 
-function variables(): [string, string][] {
+/** The environment variables that the program reads, with what each does. */
+export function variables(): [string, string][] {
   const ofOptions = Object.entries<OptionSpec>(commonOptions).flatMap((
     [name, spec],
   ): [string, string][] =>
@@ -165,10 +174,15 @@ function exitCodeLines(codes: readonly number[]): string[] {
 }
 
 function exampleLines(examples: readonly Example[]): string[] {
-  return examples.flatMap(({ line, note }) => [
-    `  # ${note}`,
-    `  ${line.startsWith("poh-storage ") ? line : `poh-storage ${line}`}`,
+  return examples.flatMap((example) => [
+    `  # ${example.note}`,
+    `  ${commandLine(example)}`,
   ]);
+}
+
+/** An example as a whole line. */
+export function commandLine({ line }: Example): string {
+  return line.includes("poh-storage ") ? line : `poh-storage ${line}`;
 }
 
 /** Two columns; what is too wide for the first gets a line of its own. */

@@ -16,7 +16,7 @@ const LONG_LINE_BYTES = 8 * 1024 * 1024;
 /** `poh-storage import` */
 export async function run(call: Call<"import">): Promise<number> {
   using input = await openInput(call, call.positionals[0] ?? "-");
-  using progress = new Progress(call.output, "import");
+  using progress = new Progress(call.output, "import", "lines");
   const job = new Import(call, input, progress);
   await job.run();
   progress[Symbol.dispose]();
@@ -71,7 +71,7 @@ class Import {
 
   constructor(call: Call<"import">, input: Input, progress: Progress) {
     this.#call = call;
-    this.#lines = linesOf(input, LONG_LINE_BYTES);
+    this.#lines = linesOf(this.#counted(input), LONG_LINE_BYTES);
     this.#items = this.#parsed();
     this.#progress = progress;
   }
@@ -120,12 +120,24 @@ class Import {
     return next;
   }
 
+  /** The input; how much of it has been read is how far the import has got. */
+  async *#counted(input: Input): AsyncGenerator<Uint8Array> {
+    for await (const chunk of input) {
+      yield chunk;
+      this.#bytes += chunk.length;
+      this.#progress.update({
+        done: this.#number,
+        bytes: this.#bytes,
+        totalBytes: input.size,
+      });
+    }
+  }
+
   async *#parsed(): AsyncGenerator<Tx | LongTx> {
     for await (const line of this.#lines) {
       // The last line may be cut where the input was.
       if (this.#call.signal.aborted || this.stop !== null) return;
       this.#number = line.number;
-      this.#bytes += line.bytes.length + 1;
       try {
         const item = line.rest ? longTx(line) : shortTx(line.bytes);
         if (item !== null) yield item;
@@ -136,7 +148,6 @@ class Import {
         this.#reject(line.number, error);
       }
       if (this.stop !== null) return;
-      this.#progress.update({ done: line.number, bytes: this.#bytes });
     }
   }
 

@@ -17,7 +17,10 @@ export function onInterrupt(
 ): { signal: AbortSignal } & Disposable {
   const controller = new AbortController();
   const listener = () => {
-    if (controller.signal.aborted) Deno.exit(Exit.interrupted);
+    if (controller.signal.aborted) {
+      output.status("");
+      Deno.exit(Exit.interrupted);
+    }
     output.notice(
       "Interrupted: finishing what has begun; again to stop at once",
     );

@@ -30,6 +30,8 @@ const runners: {
   recover: () => import("./recover.ts"),
   quarantine: () => import("./quarantine.ts"),
   info: () => import("./info.ts"),
+  completions: () => import("./completions.ts"),
+  man: () => import("./man.ts"),
 };
 
 /**
@@ -101,6 +103,7 @@ async function runCommand(
   io: CliIo | undefined,
 ): Promise<number> {
   output.quiet = args.options.quiet === true;
+  output.progress = args.options.progress === true;
   const { run } = await runners[command]();
   using interrupt = io || !commands[command].interruptible
     ? {

@@ -61,6 +61,9 @@ export class Output {
   /** No notices, no progress. */
   quiet = false;
 
+  /** Progress in lines where there is no terminal. */
+  progress = false;
+
   /** Writes to these two. */
   constructor(stdout: DataSink, stderr: NoticeSink) {
     this.#stdout = stdout;
@@ -108,6 +111,20 @@ export class Output {
   get showsStatus(): boolean {
     return !this.quiet && !this.#scrolls &&
       this.#stderr.isTerminal?.() === true;
+  }
+
+  /** Whether progress is told in lines. */
+  get showsProgressLines(): boolean {
+    return this.progress && !this.quiet && this.#stderr.isTerminal?.() !== true;
+  }
+
+  /** Width of the terminal; 80 where it has none to tell. */
+  get columns(): number {
+    try {
+      return Deno.consoleSize().columns || 80;
+    } catch {
+      return 80;
+    }
   }
 
   /** Shows a line that the next one replaces; `""` takes it away. */

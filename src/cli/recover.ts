@@ -28,7 +28,7 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   const access = options["dry-run"] ? "read" : "create";
   await requireStore(options, access);
   const { performRecovery } = await import("../recovery.ts");
-  using progress = new Progress(call.output, "recover");
+  using progress = new Progress(call.output, "recover", "checked");
   return await performRecovery(options.base, dbPath(options), {
     ...storageOptions(options, access),
     ...checkOptions(call, progress),

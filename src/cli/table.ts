@@ -39,6 +39,8 @@ export interface ValueSpec {
   readonly env?: string;
   /** Value when neither option nor variable is given, written as on the command line. */
   readonly default?: string;
+  /** What completes it in a shell; files where `type` is `"path"`. */
+  readonly completes?: "ids";
 }
 
 /** An option with one of a few values. */
@@ -64,6 +66,8 @@ export interface PositionalSpec {
   readonly help: string;
   /** The values it may have; any when absent. */
   readonly choices?: readonly string[];
+  /** What completes it in a shell. */
+  readonly completes?: "ids" | "files";
 }
 
 /** An example for `--help`. */
@@ -131,10 +135,17 @@ const durability = {
   default: "full",
 } as const satisfies OptionSpec;
 
+const progress = {
+  type: "flag",
+  help:
+    "Tell progress on stderr every few seconds where there is no terminal to draw a bar on.",
+} as const satisfies OptionSpec;
+
 const txId = {
   type: "text",
   metavar: "id",
   help: "The transaction; the same as the argument <id>.",
+  completes: "ids",
 } as const satisfies OptionSpec;
 
 const filters = {
@@ -142,6 +153,7 @@ const filters = {
     type: "text",
     metavar: "text",
     help: "Only ids that begin with this.",
+    completes: "ids",
   },
   holder: {
     type: "text",
@@ -163,6 +175,7 @@ const filters = {
     type: "text",
     metavar: "id",
     help: "Only ids after this one, in the order of their UTF-8 bytes.",
+    completes: "ids",
   },
   limit: { type: "count", metavar: "n", help: "At most so many." },
 } as const satisfies Record<string, OptionSpec>;
@@ -170,6 +183,7 @@ const filters = {
 const idArgument = {
   name: "id",
   help: "The transaction. After -- when it begins with a hyphen.",
+  completes: "ids",
 } as const satisfies PositionalSpec;
 
 /** Every command, in the order in which help lists them. */
@@ -302,10 +316,12 @@ export const commands = {
     positionals: [{
       name: "file",
       help: "File to read; stdin when absent or -.",
+      completes: "files",
     }],
     options: {
       "skip-bad": { type: "flag", help: "Report bad lines and go on." },
       durability,
+      progress,
     },
     examples: [
       { line: "import txs.ndjson", note: "From a file" },
@@ -325,7 +341,7 @@ export const commands = {
     ],
     usage: [""],
     positionals: [],
-    options: filters,
+    options: { ...filters, progress },
     examples: [
       { line: "export > txs.ndjson", note: "Everything" },
       { line: "export --holder alice", note: "One holder's" },
@@ -348,6 +364,7 @@ export const commands = {
         help: "Check a random share of the payloads: 5% or 0.05.",
       },
       ...filters,
+      progress,
     },
     examples: [
       { line: "verify", note: "Everything" },
@@ -391,6 +408,7 @@ export const commands = {
         help: "End with 4 when anything had to be repaired.",
       },
       durability,
+      progress,
     },
     examples: [
       { line: "recover", note: "At the start of a service" },
@@ -439,6 +457,59 @@ export const commands = {
     writes: false,
     interruptible: false,
     exitCodes: [4],
+  },
+  completions: {
+    summary: "Print a script for completion in a shell",
+    description: [
+      "The script says in its first lines where it goes. For ids it calls the program with --ids, which prints up to 100 of those that begin with a text, one a line; ids with control characters or a leading hyphen are left out.",
+    ],
+    usage: ["bash|zsh|fish|powershell", "--ids <text>"],
+    positionals: [{
+      name: "shell",
+      help: "The shell.",
+      choices: ["bash", "zsh", "fish", "powershell"],
+    }],
+    options: {
+      ids: {
+        type: "text",
+        metavar: "text",
+        help: "Print ids that begin with this.",
+      },
+    },
+    examples: [
+      {
+        line: 'eval "$(poh-storage completions bash)"',
+        note: "In ~/.bashrc; zsh the same in ~/.zshrc",
+      },
+      {
+        line:
+          "poh-storage completions fish > ~/.config/fish/completions/poh-storage.fish",
+        note: "fish",
+      },
+      {
+        line:
+          "poh-storage completions powershell | Out-String | Invoke-Expression",
+        note: "In $PROFILE of PowerShell",
+      },
+    ],
+    writes: false,
+    interruptible: false,
+    exitCodes: [4],
+  },
+  man: {
+    summary: "Print the manual page",
+    usage: [""],
+    positionals: [],
+    options: {},
+    examples: [
+      {
+        line: "poh-storage man > ~/.local/share/man/man1/poh-storage.1",
+        note: "Where man poh-storage finds it",
+      },
+    ],
+    writes: false,
+    interruptible: false,
+    exitCodes: [],
   },
 } as const satisfies Record<string, CommandSpec>;
 

@@ -20,7 +20,9 @@ export async function run(call: Call<"verify">): Promise<number> {
   else {
     tellSteps(output, report);
     await output.print(
-      `Verification complete: ${report.sound} of ${report.checked} txs valid\n`,
+      `Verification ${
+        report.interrupted ? "interrupted" : "complete"
+      }: ${report.sound} of ${report.checked} txs valid\n`,
     );
   }
   const next = report.cursor === null
@@ -49,7 +51,7 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
   await requireStore(options, "read");
   const { verifyStore } = await import("../recovery.ts");
   const { after, limit, ...filter } = filterOf(options);
-  using progress = new Progress(call.output, "verify");
+  using progress = new Progress(call.output, "verify", "checked");
   return await verifyStore(options.base, dbPath(options), {
     ...storageOptions(options, "read"),
     ...checkOptions(call, progress),

@@ -1,0 +1,61 @@
+import type { Call } from "./call.ts";
+import { Exit, UsageError } from "./exit_codes.ts";
+import { printable } from "./output.ts";
+import { openStore } from "./store.ts";
+
+/** Loaded when they are asked for. */
+const scripts: Readonly<Record<string, () => Promise<string>>> = {
+  bash: async () => (await import("./shells/bash.ts")).bashScript(),
+  zsh: async () => (await import("./shells/zsh.ts")).zshScript(),
+  fish: async () => (await import("./shells/fish.ts")).fishScript(),
+  powershell: async () =>
+    (await import("./shells/powershell.ts")).powershellScript(),
+};
+
+/** Ids that are offered at a time, and rows that are looked at for them. */
+const MOST_IDS = 100;
+const MOST_ROWS = 1000;
+
+/** `poh-storage completions` */
+export async function run(call: Call<"completions">): Promise<number> {
+  const { options: { ids, json }, positionals: [shell], output } = call;
+  if ((shell === undefined) === (ids === undefined)) {
+    throw new UsageError(
+      "completions needs bash, zsh, fish, powershell or --ids, and one of them only",
+    );
+  }
+  if (shell !== undefined) {
+    const script = await scripts[shell]!();
+    await output.print(
+      json ? `${JSON.stringify({ shell, script })}\n` : script,
+    );
+    return Exit.done;
+  }
+  const found = await idsFrom(call, ids!);
+  await output.print(
+    json
+      ? `${JSON.stringify({ ids: found })}\n`
+      : found.map((id) => `${id}\n`).join(""),
+  );
+  return Exit.done;
+}
+
+/**
+ * Ids that begin with `idPrefix` and that a shell can take: none that a
+ * terminal would obey, none that would be read as an option.
+ */
+async function idsFrom(
+  { options }: Call<"completions">,
+  idPrefix: string,
+): Promise<string[]> {
+  await using store = await openStore(options, "read");
+  const ids: string[] = [];
+  for await (
+    const { txId } of store.iterateTxs({ idPrefix, limit: MOST_ROWS })
+  ) {
+    if (printable(txId) !== txId || txId.startsWith("-")) continue;
+    ids.push(txId);
+    if (ids.length === MOST_IDS) break;
+  }
+  return ids;
+}
