@@ -68,8 +68,10 @@ export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
 export type {
   StoreTotals,
   Tx,
+  TxCursor,
   TxFilter,
   TxHead,
   TxInfo,
   TxJson,
+  TxQuery,
 } from "./src/types.ts";

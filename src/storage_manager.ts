@@ -35,7 +35,14 @@ import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
-import type { StoreTotals, Tx, TxFilter, TxHead, TxInfo } from "./types.ts";
+import type {
+  StoreTotals,
+  Tx,
+  TxFilter,
+  TxHead,
+  TxInfo,
+  TxQuery,
+} from "./types.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -317,22 +324,48 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * The ids that a filter selects, in the order of their UTF-8 bytes. All of
-   * them at once: for a large store see {@linkcode iterateTxs}.
+   * The ids that a query selects, in its order, that of their UTF-8 bytes
+   * unless it asks for another. All of them at once: for a large store see
+   * {@linkcode iterateTxs}.
+   *
+   * @throws {PohStorageError} `CURSOR_GONE` if an order of time is to go on
+   * after an id that is not there.
    */
-  listTxs(filter: TxFilter = {}): Promise<string[]> {
+  listTxs(query: TxQuery = {}): Promise<string[]> {
     return this.#call(() =>
-      Array.fromAsync(this.#store.rows.iterate(filter), (info) => info.txId)
+      Array.fromAsync(this.#store.rows.iterate(query), (info) => info.txId)
     );
   }
 
   /**
-   * What a filter selects, in the order of ids, read in pages as it is asked
-   * for. Changes made meanwhile may or may not show.
+   * What a query selects, in its order, read in pages as it is asked for.
+   * Changes made meanwhile may or may not show.
+   *
+   * @throws {PohStorageError} As {@linkcode listTxs} does.
+   *
+   * @example The newest ten of a holder
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const newest = store.iterateTxs({
+   *     holderId: "alice",
+   *     sort: "time",
+   *     reverse: true,
+   *     limit: 10,
+   *   });
+   *   for await (const { txId, timestamp } of newest) {
+   *     console.log(txId, timestamp);
+   *   }
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
    */
-  async *iterateTxs(filter: TxFilter = {}): AsyncIterableIterator<TxInfo> {
+  async *iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     this.#requireOpen();
-    for await (const info of this.#store.rows.iterate(filter)) {
+    for await (const info of this.#store.rows.iterate(query)) {
       yield info;
       this.#requireOpen();
     }

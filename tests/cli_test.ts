@@ -7,6 +7,7 @@ import {
 import { join } from "@std/path";
 import { commands, optionsOf } from "../src/cli/table.ts";
 import type { CommandName } from "../src/cli/table.ts";
+import { localTime } from "../src/cli/values.ts";
 import { fileName } from "../src/key.ts";
 import { StorageManager } from "../mod.ts";
 import {
@@ -859,6 +860,99 @@ test("list filters by holder, prefix and time, and pages", async () => {
     "--after=a1",
   ]);
   assertEquals(exported.stdout, `${txText("b1", "", "alice", "300.0")}\n`);
+});
+
+test("list filters by size, and sorts by id or time, either way", async () => {
+  await using store = await cliStore();
+  await save(
+    store,
+    txText("a", "x".repeat(2048), "alice", 300),
+    txText("b", "", "bob", 100),
+    txText("c", "x".repeat(1500), "alice", 200),
+  );
+  for (
+    const [args, ids] of [
+      ["--min-size 1501", "a"],
+      ["--min-size=1.4k --max-size 2KiB", "a, c"],
+      ["--max-size 0", "b"],
+      ["--sort id --reverse", "c, b, a"],
+      ["--sort time", "b, c, a"],
+      ["--sort=time --reverse --limit 2", "a, c"],
+      ["--sort=time --reverse --limit 2 --after c", "b"],
+      ["--reverse --after c", "b, a"],
+      ["--sort=time --holder alice --after b", "c, a"],
+    ] as const
+  ) {
+    assertEquals(
+      await store.ok(["list", ...args.split(" ")]),
+      `Transactions: ${ids}\n`,
+      args,
+    );
+  }
+  const exported = await store.call(["export", "--max-size=100"]);
+  assertEquals(JSON.parse(exported.stdout).tx_id, "b");
+  const json = await store.ok(["list", "--json", "--sort=time", "--reverse"]);
+  assertEquals(
+    json.trimEnd().split("\n").map((line) => JSON.parse(line).tx_id),
+    ["a", "c", "b"],
+  );
+});
+
+test("list --sort time says when the transaction to go on after is gone", async () => {
+  await using store = await cliStore();
+  await save(store, txText("a"));
+  assertFails(
+    await store.call(["list", "--sort", "time", "--after", "b"]),
+    3,
+    'There is no tx "b" whose time tells where to go on; --since with the time of the last one does',
+  );
+  assertEquals(
+    await store.ok(["list", "--after", "b"]),
+    "No transactions found\n",
+  );
+});
+
+test("list --long prints a table, aligned as people see it", async () => {
+  await using store = await cliStore();
+  await store.ok(["init"]);
+  assertEquals(await store.ok(["list", "--long"]), "No transactions found\n");
+  await save(
+    store,
+    txText("取引", "x".repeat(1000), "alice", 1464307123.25),
+    txText("b\x1b", "", "", 1e300),
+  );
+  const clock = localTime(1464307123.25);
+  assertEquals(
+    await store.ok(["list", "--long"]),
+    [
+      `ID       HOLDER  ${"TIME".padEnd(clock.length)}  SIZE`,
+      `b\\u{1b}          ${"1e+300 s".padEnd(clock.length)}     0`,
+      `取引     alice   ${clock}  1000`,
+      "",
+    ].join("\n"),
+  );
+  assertFails(
+    await store.call(["list", "--long", "--json"]),
+    2,
+    "list takes --long or --json, not both",
+  );
+});
+
+test("list fills a terminal and no more, and tells a pipe everything", async () => {
+  await using store = await cliStore();
+  const ids = Array.from({ length: 200 }, (_, n) => `transaction-${1000 + n}`);
+  await save(store, ...ids.map((id) => txText(id)));
+  const line = `Transactions: ${ids.join(", ")}\n`;
+  assertEquals(await store.ok(["list"]), line);
+  const terminal = { stdout: true, stderr: true };
+  const shown = await store.call(["list"], { terminal });
+  assertMatch(shown.stdout, /^Transactions: transaction-1000, .*, …\n$/);
+  assert(shown.stdout.length < line.length);
+  assertMatch(shown.stderr, /^There are more: --long or --json/);
+  assertEquals(
+    (await store.call(["list", "--limit=3"], { terminal })).stdout,
+    "Transactions: transaction-1000, transaction-1001, transaction-1002\n",
+  );
 });
 
 // --- import and export ------------------------------------------------------

@@ -6,7 +6,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "./exit_codes.ts";
-import { fraction, integer, time } from "./values.ts";
+import { byteCount, fraction, integer, time } from "./values.ts";
 import {
   type CommandName,
   commands,
@@ -227,6 +227,8 @@ function convert(
       return time(source, text);
     case "count":
       return integer(source, text);
+    case "size":
+      return byteCount(source, text);
     case "fraction":
       return fraction(source, text);
   }

@@ -16,6 +16,8 @@ export type ValueType =
   | "time"
   /** An integer, 1 or more. */
   | "count"
+  /** A number of bytes: `4096`, `64k` or `1.5MiB`. */
+  | "size"
   /** A share of a whole: `5%` or `0.05`. */
   | "fraction";
 
@@ -159,6 +161,17 @@ const filters = {
     metavar: "time",
     help: "Only timestamps before this.",
   },
+  "min-size": {
+    type: "size",
+    metavar: "size",
+    help:
+      "Only payloads of so many bytes or more: 4096, 64k or 1.5MiB; k, M and G are powers of 1024.",
+  },
+  "max-size": {
+    type: "size",
+    metavar: "size",
+    help: "Only payloads of so many bytes or fewer.",
+  },
   after: {
     type: "text",
     metavar: "id",
@@ -273,16 +286,39 @@ export const commands = {
     exitCodes: [3, 4, 5],
   },
   list: {
-    summary: "List transactions by id",
+    summary: "List transactions",
     description: [
-      "With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none).",
+      "Prints the ids on one line; on a terminal no more of them than fill it. With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none; no --min-size or --max-size selects those).",
+      "A page goes on after the last id of the one before. With --sort time that transaction has to be there, for its time tells where to go on; when it is gone the exit code is 3, and --since with its time (--before, under --reverse) goes on as well.",
     ],
-    usage: [""],
+    usage: ["", "--long", "--json"],
     positionals: [],
-    options: filters,
+    options: {
+      ...filters,
+      after: {
+        type: "text",
+        metavar: "id",
+        help: "Only what follows this one in the order of the list.",
+      },
+      sort: {
+        type: "choice",
+        choices: ["id", "time"],
+        help: "What to sort by: the UTF-8 bytes of ids, or times and then ids.",
+        default: "id",
+      },
+      reverse: { type: "flag", help: "The other way round: newest first." },
+      long: {
+        type: "flag",
+        help: "Print a table: id, holder, time in the local zone, size.",
+      },
+    },
     examples: [
       { line: "list", note: "All ids" },
       { line: "list --holder alice --since 30d", note: "Some of them" },
+      {
+        line: "list --long --sort time --reverse --limit 10",
+        note: "The ten newest",
+      },
       {
         line: "list --json --limit 100 --after 5b4a",
         note: "One page, with all that the metadata knows",
@@ -290,7 +326,7 @@ export const commands = {
     ],
     writes: false,
     interruptible: false,
-    exitCodes: [4],
+    exitCodes: [3, 4],
   },
   import: {
     summary: "Save transactions from NDJSON",
@@ -454,7 +490,8 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
-  : O extends { type: "time" | "count" | "fraction" } ? number | undefined
+  : O extends { type: "time" | "count" | "size" | "fraction" }
+    ? number | undefined
   : O extends { default: string } ? string
   : string | undefined;
 
