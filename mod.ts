@@ -33,6 +33,7 @@ export {
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { StorageOptions } from "./src/open_store.ts";
+export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export {
   emptyQuarantine,
   listQuarantine,

@@ -31,10 +31,12 @@ export interface Change {
   info: TxInfo | null;
   /** What follows. For a deletion the digest comes from the row. */
   entry: RedoEntry;
+  /** For a deletion: only of the row as it was seen, not of one that came since. */
+  seen?: TxInfo;
 }
 
 interface Waiting extends Change {
-  /** Whether the row was there: known once committed, of use for deletions. */
+  /** Whether there was a row to change: known once committed, for deletions. */
   existed: boolean;
   settle: PromiseWithResolvers<boolean>;
 }
@@ -69,7 +71,7 @@ export class CommitQueue {
   /**
    * Makes a change; durable when resolved.
    *
-   * @returns Whether the row was there, for a deletion.
+   * @returns For a deletion, whether the row was there, as it was seen.
    */
   submit(change: Change): Promise<boolean> {
     const settle = Promise.withResolvers<boolean>();
@@ -166,13 +168,13 @@ export class CommitQueue {
   }
 
   #write(change: Waiting): void {
-    const { info, entry } = change;
+    const { info, entry, seen } = change;
     if (info) {
       this.#rows.put(info);
     } else {
       const row = this.#rows.get(entry.txId);
-      change.existed = row !== null;
-      if (!row) return;
+      change.existed = row !== null && (!seen || isSameRow(row, seen));
+      if (!row || !change.existed) return;
       entry.storageHash = row.storageHash;
       this.#rows.delete(entry.txId);
     }
@@ -269,4 +271,10 @@ export class CommitQueue {
       }
     });
   }
+}
+
+function isSameRow(a: TxInfo, b: TxInfo): boolean {
+  return a.txId === b.txId && a.holderId === b.holderId &&
+    a.timestamp === b.timestamp && a.storageHash === b.storageHash &&
+    a.size === b.size;
 }

@@ -26,6 +26,12 @@ import {
   writerOf,
 } from "./open_store.ts";
 import {
+  type PruneFilter,
+  type PruneOptions,
+  type PruneResult,
+  pruneRows,
+} from "./prune.ts";
+import {
   type RecoverOptions,
   recoverStore,
   type VerifyOptions,
@@ -394,6 +400,46 @@ export class StorageManager implements AsyncDisposable {
     });
   }
 
+  /**
+   * Deletes every transaction that a filter selects, in batches, the oldest
+   * first where the filter is one of time. One that is replaced before it is
+   * its turn stays. Others may use the store meanwhile.
+   *
+   * @throws {PohStorageError} `NO_CRITERION` if nothing but a limit is given:
+   * everything is never deleted by mistake.
+   *
+   * @example What is older than 30 days
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const payload = new TextEncoder().encode("hello");
+   *   await store.saveTx({ txId: "a", holderId: "b", timestamp: 0, payload });
+   *   const before = Date.now() / 1000 - 30 * 86_400;
+   *   const { deleted, bytes } = await store.prune({ before });
+   *   assertEquals([deleted, bytes], [1, 5]);
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
+   */
+  prune(
+    filter: PruneFilter,
+    options: PruneOptions = {},
+  ): Promise<PruneResult> {
+    return this.#call(() => {
+      if (!options.dryRun) writerOf(this.#store);
+      return pruneRows(
+        this.#store.rows,
+        filter,
+        options,
+        (seen) => this.#changing((writer) => this.#removeAll(writer, seen)),
+      );
+    });
+  }
+
   /** Reads everything, reports what is wrong, changes nothing. */
   verify(options: VerifyOptions = {}): Promise<StoreReport> {
     return this.#call(() => verifyRows(this.#store, options));
@@ -451,16 +497,34 @@ export class StorageManager implements AsyncDisposable {
 
   /** A call that changes the store: not while a repair has it for itself. */
   #change<T>(work: (writer: StoreWriter) => T | Promise<T>): Promise<T> {
-    return this.#call(async () => {
-      const writer = writerOf(this.#store);
-      while (this.#repair) await this.#repair;
-      const change = (async () => await work(writer))();
-      this.#changes.add(change);
-      try {
-        return await change;
-      } finally {
-        this.#changes.delete(change);
-      }
+    return this.#call(() => this.#changing(work));
+  }
+
+  /** A change that is all of a call, or a part of it. */
+  async #changing<T>(
+    work: (writer: StoreWriter) => T | Promise<T>,
+  ): Promise<T> {
+    const writer = writerOf(this.#store);
+    while (this.#repair) await this.#repair;
+    const change = (async () => await work(writer))();
+    this.#changes.add(change);
+    try {
+      return await change;
+    } finally {
+      this.#changes.delete(change);
+    }
+  }
+
+  /** Which of these were deleted: those that are still as they were seen. */
+  async #removeAll({ queue }: StoreWriter, seen: TxInfo[]): Promise<boolean[]> {
+    const removals = await Promise.allSettled(
+      seen.map((info) =>
+        queue.submit({ info: null, entry: removal(info.txId), seen: info })
+      ),
+    );
+    return removals.map((removal) => {
+      if (removal.status === "rejected") throw removal.reason;
+      return removal.value;
     });
   }
 

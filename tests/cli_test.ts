@@ -186,6 +186,7 @@ test("commands need no more permissions than --help says", async () => {
       [["load", "a"]],
       [["export", "--quiet"]],
       [["delete", "a"]],
+      [["prune", "--before", "0"]],
       [["recover", "--quiet"]],
       [["verify", "--quiet"]],
       [["quarantine"]],
@@ -484,6 +485,8 @@ test("reading commands and delete make no store where there is none", async () =
       ["verify"],
       ["info"],
       ["delete", "a"],
+      ["prune", "--older-than", "30d"],
+      ["prune", "--older-than", "30d", "--dry-run"],
       ["quarantine"],
       ["quarantine", "restore", "x"],
       ["quarantine", "empty", "--yes"],
@@ -816,6 +819,69 @@ test("durability and driver can be chosen", async () => {
     "Transactions: 2\n",
   );
   await store.ok(["delete", "a", "--durability=relaxed"]);
+});
+
+// --- prune ------------------------------------------------------------------
+
+test("prune deletes what it is told, and nothing without being told", async () => {
+  await using store = await cliStore();
+  const now = Date.now() / 1000;
+  await save(
+    store,
+    txText("old", "x".repeat(2000), "alice", now - 3 * 86_400),
+    txText("older", "xy", "bob", 100),
+    txText("young", "", "alice", now - 3600),
+  );
+  for (
+    const [args, message] of [
+      [[], /^prune needs a condition, such as --older-than 30d/],
+      [["--limit", "5"], /^prune needs a condition/],
+      [["--prefix="], /^prune needs a condition/],
+      [["--dry-run"], /^prune needs a condition/],
+      [["--older-than", "2016-01-01"], /^--older-than must be an age/],
+      [["--older-than", "-1d"], /^--older-than must be an age/],
+      [["--older-than=1d", "--before=5"], /--older-than or --before, not both/],
+      [["--after=a"], /^Unknown option --after for prune/],
+    ] as [string[], RegExp][]
+  ) assertFails(await store.call(["prune", ...args]), 2, message);
+  const before = await filesBelow(store.base);
+  assertEquals(
+    await store.ok(["prune", "--older-than", "2d", "--dry-run"]),
+    "Would prune 2 txs (2.0 KiB)\n",
+  );
+  assertEquals(await filesBelow(store.base), before);
+  assertEquals(
+    JSON.parse(
+      await store.ok(["prune", "--older-than=2d", "--limit=1", "--json"]),
+    ),
+    { dry_run: false, deleted: 1, bytes: 2, changed: 0, interrupted: false },
+  );
+  assertEquals(await store.ok(["list"]), "Transactions: old, young\n");
+  assertEquals(
+    await store.ok(["prune", "--holder", "alice", "--before", "2h"]),
+    "Pruned 1 txs (2.0 KiB)\n",
+  );
+  assertEquals(
+    await store.ok(["prune", "--holder", "bob"]),
+    "Pruned 0 txs (0 bytes)\n",
+  );
+  assertEquals(await store.ok(["list"]), "Transactions: young\n");
+  assertEquals(namesIn(store.base).filter((name) => name.endsWith(".bin")), [
+    "young.bin",
+  ]);
+});
+
+test("prune can be interrupted and says so", async () => {
+  await using store = await cliStore();
+  await save(store, txText("a"), txText("b"));
+  const { code, stdout, stderr } = await store.call(
+    ["prune", "--holder=alice", "--json"],
+    { signal: AbortSignal.abort() },
+  );
+  assertEquals(code, 130);
+  assertEquals(JSON.parse(stdout).interrupted, true);
+  assertMatch(stderr, /^poh-storage: Interrupted; what was deleted stays so/);
+  assertEquals(await store.ok(["list"]), "Transactions: a, b\n");
 });
 
 // --- list -------------------------------------------------------------------

@@ -8,17 +8,18 @@ import type { TxFilter } from "../types.ts";
 import type { OptionValues } from "./table.ts";
 
 /** The options that choose transactions. */
-export type FilterValues = Pick<
-  OptionValues<"list">,
-  | "prefix"
-  | "holder"
-  | "since"
-  | "before"
-  | "min-size"
-  | "max-size"
-  | "after"
-  | "limit"
->;
+export type FilterValues =
+  & Pick<
+    OptionValues<"list">,
+    | "prefix"
+    | "holder"
+    | "since"
+    | "before"
+    | "min-size"
+    | "max-size"
+    | "limit"
+  >
+  & { after?: string | undefined };
 
 /** The filter that the options describe; absent options do not appear in it. */
 export function filterOf(options: FilterValues): TxFilter {

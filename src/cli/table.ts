@@ -14,6 +14,8 @@ export type ValueType =
   | "path"
   /** UNIX seconds, an ISO 8601 date, or an age such as `30d`. */
   | "time"
+  /** A length of time such as `30d`, in seconds. */
+  | "age"
   /** An integer, 1 or more. */
   | "count"
   /** A number of bytes: `4096`, `64k` or `1.5MiB`. */
@@ -139,7 +141,7 @@ const txId = {
   help: "The transaction; the same as the argument <id>.",
 } as const satisfies OptionSpec;
 
-const filters = {
+const conditions = {
   prefix: {
     type: "text",
     metavar: "text",
@@ -172,6 +174,10 @@ const filters = {
     metavar: "size",
     help: "Only payloads of so many bytes or fewer.",
   },
+} as const satisfies Record<string, OptionSpec>;
+
+const filters = {
+  ...conditions,
   after: {
     type: "text",
     metavar: "id",
@@ -284,6 +290,39 @@ export const commands = {
     writes: true,
     interruptible: false,
     exitCodes: [3, 4, 5],
+  },
+  prune: {
+    summary: "Delete the transactions that a filter selects",
+    description: [
+      "Deletes in batches, the oldest first where a time is given, while others may use the store. A transaction that is replaced before it is its turn stays. It never runs without a condition; --limit alone is none.",
+    ],
+    usage: [
+      "--older-than <age>",
+      "[--holder <id>] [--prefix <text>] [--since <time>] [--before <time>] [--min-size <size>] [--max-size <size>]",
+    ],
+    positionals: [],
+    options: {
+      "older-than": {
+        type: "age",
+        metavar: "age",
+        help:
+          "Only timestamps longer ago than this: 30d; units are s, m, h, d and w.",
+      },
+      ...conditions,
+      limit: { type: "count", metavar: "n", help: "At most so many." },
+      "dry-run": { type: "flag", help: "Tell what would be deleted." },
+      durability,
+    },
+    examples: [
+      { line: "prune --older-than 30d", note: "A job for each night" },
+      {
+        line: "prune --holder alice --before 2016-06-01 --dry-run",
+        note: "What would go",
+      },
+    ],
+    writes: true,
+    interruptible: true,
+    exitCodes: [4, 5, 130],
   },
   list: {
     summary: "List transactions",
@@ -490,7 +529,7 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
-  : O extends { type: "time" | "count" | "size" | "fraction" }
+  : O extends { type: "time" | "age" | "count" | "size" | "fraction" }
     ? number | undefined
   : O extends { default: string } ? string
   : string | undefined;

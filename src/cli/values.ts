@@ -31,8 +31,8 @@ export function time(
     const seconds = Number(text);
     if (Number.isFinite(seconds)) return seconds;
   }
-  const age = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
-  if (age) return now - Number(age[1]) * SECONDS[age[2]!]!;
+  const ago = secondsOf(text);
+  if (ago !== null) return now - ago;
   const date = ISO_DATE.exec(text);
   if (date) {
     const [, year, month, day, clock = "00:00", zone = ""] = date;
@@ -65,6 +65,20 @@ export function localTime(seconds: number): string {
   return `${shifted.toISOString().slice(0, -1)}${
     offset < 0 ? "-" : "+"
   }${zone}`;
+}
+
+/** A length of time in seconds, written `30d` (s, m, h, d or w). */
+export function age(source: string, text: string): number {
+  const seconds = secondsOf(text);
+  if (seconds !== null) return seconds;
+  throw new UsageError(
+    `${source} must be an age such as 30d or 12h, got ${JSON.stringify(text)}`,
+  );
+}
+
+function secondsOf(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  return match && Number(match[1]) * SECONDS[match[2]!]!;
 }
 
 /** An integer, 1 or more. */
