@@ -319,13 +319,48 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return this.#get(sql, ...params)![0] as number;
   }
 
-  /** Bytes of all payloads whose size is known, oldest and newest timestamp. */
+  /** Sums over all rows. */
   totals(): StoreTotals {
-    const [bytes, oldest, newest] = this.#get(
-      `SELECT total(max(${this.#columns.size}, 0)),
+    const { size } = this.#columns;
+    const [bytes, unknownSizes, oldest, newest] = this.#get(
+      `SELECT total(max(${size}, 0)), count(*) FILTER (WHERE ${size} < 0),
         (SELECT min(timestamp) FROM txs), (SELECT max(timestamp) FROM txs) FROM txs`,
-    ) as [number, number | null, number | null];
-    return { bytes, oldest, newest };
+    ) as [number, number, number | null, number | null];
+    return { bytes, unknownSizes, oldest, newest };
+  }
+
+  /** How many holders there are, and those with the most transactions. */
+  holders(limit: number): {
+    count: number;
+    top: { holderId: string; txs: number }[];
+  } {
+    const holder = this.#columns.names.holder_id;
+    // Groups in the order of the index: no more than one is held at a time.
+    const [count] = this.#get(
+      `SELECT count(*) FROM (SELECT 1 FROM txs GROUP BY ${holder})`,
+    ) as [number];
+    const rows = this.#all(
+      `SELECT CAST(${holder} AS TEXT), count(*) AS txs FROM txs
+      GROUP BY ${holder} ORDER BY txs DESC, ${holder} LIMIT ?`,
+      limit,
+    ) as [string, number][];
+    return { count, top: rows.map(([holderId, txs]) => ({ holderId, txs })) };
+  }
+
+  /** The version of the schema; 0 is the older Python package's. */
+  get schemaVersion(): number {
+    return translatedSync(this.path, () => this.#schemaVersion());
+  }
+
+  /** The version to which `init` brings a schema. */
+  get newestSchemaVersion(): number {
+    return MIGRATIONS.length;
+  }
+
+  /** How many redo entries there are. */
+  countRedo(): number {
+    if (!this.#hasTable("redo")) return 0;
+    return this.#get("SELECT count(*) FROM redo")![0] as number;
   }
 
   /** {@inheritDoc MetadataStore.close} */

@@ -65,6 +65,8 @@ export interface TxQuery extends Omit<TxFilter, "after"> {
 export interface StoreTotals {
   /** Bytes of all payloads whose size is known. */
   bytes: number;
+  /** Transactions whose size is not known: an older package saved them. */
+  unknownSizes: number;
   /** The smallest timestamp, UNIX seconds; null in an empty store. */
   oldest: number | null;
   /** The largest timestamp, UNIX seconds; null in an empty store. */

@@ -787,13 +787,19 @@ test("--json prints one object for each result", async () => {
     JSON.parse(txText("a", "abc")),
   );
   assertEquals(await json("delete", "b"), { tx_id: "b", deleted: true });
-  const { driver, ...facts } = await json("info");
+  const { driver, hints, ...facts } = await json("info");
   assertMatch(driver.sqlite_version, /^3\./);
+  assert(Array.isArray(hints));
   assertEquals(facts, {
     base: store.base,
     db,
+    schema_version: 2,
     txs: 1,
     bytes: 3,
+    unknown_sizes: 0,
+    holders: { count: 1, top: [{ holder_id: "alice", txs: 1 }] },
+    lock_holders: [],
+    pending: 0,
     quarantined: 0,
     oldest: 1464307123.25,
     newest: 1464307123.25,
@@ -819,6 +825,39 @@ test("durability and driver can be chosen", async () => {
     "Transactions: 2\n",
   );
   await store.ok(["delete", "a", "--durability=relaxed"]);
+});
+
+// --- info -------------------------------------------------------------------
+
+test("info tells holders, writers and hints, and changes nothing", async () => {
+  await using store = await cliStore();
+  await save(
+    store,
+    ...Array.from({ length: 12 }, (_, n) => txText(`a${n}`, "", `h${n}`)),
+    txText("b", "x", "h3", Date.now()), // in milliseconds, by mistake
+    txText("c", "", "\x1b[2J"),
+  );
+  const before = await filesBelow(store.base);
+  const told = await store.ok(["info"]);
+  assertMatch(told, /^Holders: {6}13\n {14}h3: 2\n( {14}.*\n){9} {14}…\n/m);
+  assertMatch(told, /^ {14}\\u\{1b\}\[2J: 1$/m);
+  assertMatch(told, /^Open by: {6}no writer$/m);
+  assertMatch(told, /^Hint: .* in the future: they look like milliseconds/m);
+  const { hints } = JSON.parse(await store.ok(["info", "--json"]));
+  assert(hints.some(({ code }: { code: string }) => code === "clock"));
+  assertEquals(await filesBelow(store.base), before);
+
+  await using writer = await StorageManager.create(
+    store.base,
+    join(store.base, "poh.db"),
+  );
+  await writer.hasTx("b");
+  const beside = JSON.parse(await store.ok(["info", "--json"]));
+  assertEquals(beside.lock_holders[0].pid, Deno.pid);
+  assertMatch(
+    await store.ok(["info"]),
+    new RegExp(`^Open by: {6}pid ${Deno.pid} `, "m"),
+  );
 });
 
 // --- prune ------------------------------------------------------------------

@@ -507,6 +507,9 @@ export const commands = {
   },
   info: {
     summary: "Describe the store and what serves it",
+    description: [
+      "Paths, SQLite, counts, the holders with the most transactions, the processes that have the store open for writing, quarantine; and hints at what may be worth a look: why the FFI binding is not used, a version of SQLite with a known defect, permissions, timestamps in the future, changes that a crash left half-done. Reads only.",
+    ],
     usage: [""],
     positionals: [],
     options: {},
