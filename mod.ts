@@ -25,6 +25,7 @@
  * @module
  */
 
+export { describeStore, type StoreDescription } from "./src/describe.ts";
 export * from "./src/errors.ts";
 export {
   FileStore,
@@ -32,7 +33,9 @@ export {
   type HasRow,
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
+export type { Hint } from "./src/hints.ts";
 export type { StorageOptions } from "./src/open_store.ts";
+export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export {
   emptyQuarantine,
   listQuarantine,
@@ -68,8 +71,10 @@ export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
 export type {
   StoreTotals,
   Tx,
+  TxCursor,
   TxFilter,
   TxHead,
   TxInfo,
   TxJson,
+  TxQuery,
 } from "./src/types.ts";

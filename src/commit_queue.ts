@@ -36,8 +36,8 @@ export interface Change {
   entry: RedoEntry;
   /** The payload, where it is to live in the database; its file is removed. */
   inline?: Uint8Array;
-  /** Only while the row promises this digest. */
-  ifHash?: string;
+  /** Only of the row as it was seen, not of one that came since. */
+  seen?: TxInfo;
 }
 
 interface Waiting extends Change {
@@ -183,16 +183,16 @@ export class CommitQueue {
   }
 
   #write(change: Waiting): void {
-    const { info, entry, inline, ifHash } = change;
+    const { info, entry, inline, seen } = change;
     const rows = this.#rows;
-    if (entry.action === "put" && ifHash === undefined) {
+    if (entry.action === "put" && !seen) {
       rows.put(info!);
       rows.dropInline(entry.txId);
       return rows.log(entry, this.#writer);
     }
     const before = rows.get(entry.txId);
     change.made = (before !== null || info !== null) &&
-      (ifHash === undefined || before?.storageHash === ifHash);
+      (!seen || before !== null && isSameRow(before, seen));
     change.follows = change.made && before !== null &&
       (entry.action === "put" || !rows.isInline(before));
     if (!change.made) return;
@@ -301,4 +301,10 @@ export class CommitQueue {
       }
     });
   }
+}
+
+function isSameRow(a: TxInfo, b: TxInfo): boolean {
+  return a.txId === b.txId && a.holderId === b.holderId &&
+    a.timestamp === b.timestamp && a.storageHash === b.storageHash &&
+    a.size === b.size;
 }

@@ -18,6 +18,7 @@ export const CRASH_POINTS = [
   "batch applied", // every file of the batch follows its row
   "files synced", // checkpoint: the files are durable
   "redo trimmed", // checkpoint: their redo entries are gone
+  "batch pruned", // pruning: one batch of deletions is done
   "entry replayed", // recovery: one redo entry was carried out
   "note written", // recovery: the note beside a quarantined payload is durable
   "orphan moved", // recovery: an orphan is in quarantine

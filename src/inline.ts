@@ -103,5 +103,5 @@ async function moveOf(
   const whole = { ...info, size: payload.length };
   const change = placement(writer, whole, payload);
   const isThere = (change.inline !== undefined) === (inline !== null);
-  return isThere ? null : { ...change, ifHash: info.storageHash };
+  return isThere ? null : { ...change, seen: info };
 }

@@ -125,6 +125,20 @@ export async function* listQuarantine(
   }
 }
 
+/** How many cases there are; none of their notes is read. */
+export async function countQuarantine(basePath: string): Promise<number> {
+  requirePohDir(basePath);
+  let count = 0;
+  try {
+    for await (const { name } of Deno.readDir(quarantinePath(basePath))) {
+      if (name.endsWith(".json")) count++;
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return count;
+}
+
 /**
  * Puts a case back into service when its bytes have the digest that its row
  * promised, as they have when a disk gave wrong bytes for a while.

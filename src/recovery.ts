@@ -269,8 +269,8 @@ class Check {
   readonly #repair: RecoverOptions | null;
   readonly #report: StoreReport;
   /** Changes that the database has lost by going back to an earlier commit. */
-  readonly #lost: number;
-  readonly #hasInline: boolean;
+  #lost = 0;
+  #hasInline = false;
   #turn = performance.now();
 
   constructor(
@@ -281,8 +281,6 @@ class Check {
     this.#store = store;
     this.#options = options;
     this.#repair = repair;
-    this.#hasInline = store.rows.hasInline();
-    this.#lost = lostCommits(store.files.basePath, store.rows);
     this.#report = emptyReport(
       store.files.basePath,
       store.rows.path,
@@ -336,9 +334,9 @@ class Check {
 
   // deno-lint-ignore require-await -- steps are asynchronous
   async #database(step: Step): Promise<void> {
-    for (const line of this.#store.rows.checkIntegrity()) {
-      this.#metadataDamage(line);
-    }
+    const { files, rows } = this.#store;
+    for (const line of rows.checkIntegrity()) this.#metadataDamage(line);
+    this.#lost = lostCommits(files.basePath, rows);
     if (this.#lost > 0) {
       this.#tell({
         kind: "metadata-outdated",
@@ -423,6 +421,7 @@ class Check {
   async #payloads(step: Step): Promise<void> {
     const { rows } = this.#store;
     const { filter = {}, sample = 1, signal } = this.#options;
+    this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
     const scope = { ...filter, ...(after !== undefined && { after }) };

@@ -31,7 +31,13 @@ import {
 } from "./sqlite_driver.ts";
 import type { MetadataStore } from "./store.ts";
 import { nextTurn } from "./turn.ts";
-import type { StoreTotals, TxFilter, TxInfo } from "./types.ts";
+import {
+  conditionsOf,
+  exactQuotient,
+  type ResolvedQuery,
+  selectPage,
+} from "./tx_query.ts";
+import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "./types.ts";
 
 /** How long SQLite waits for another process's transaction, in ms. */
 const BUSY_TIMEOUT = 5_000;
@@ -42,8 +48,8 @@ const PAGE = 512;
 /**
  * One step of a migration; `PRAGMA user_version` counts those done.
  *
- * 1: what the Python package's table lacks, indexes, and the redo log.
- * 2: payloads that live in the database.
+ * 1: what the Python package's table lacks, and the redo log.
+ * 2: payloads that live in the database, and indexes.
  *
  * Nothing here minds being done already: a flipped bit can make a store's
  * version a lower one.
@@ -59,10 +65,6 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     if (!columns.has("size")) {
       db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
     }
-    db.exec("CREATE INDEX IF NOT EXISTS txs_by_time ON txs (timestamp, tx_id)");
-    db.exec(
-      "CREATE INDEX IF NOT EXISTS txs_by_holder ON txs (holder_id, timestamp, tx_id)",
-    );
     // AUTOINCREMENT: a number is never given twice, so that "all up to here"
     // cannot come to mean a younger entry.
     db.exec(`CREATE TABLE IF NOT EXISTS redo (
@@ -83,8 +85,23 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     // SQLite makes it with the first redo entry; commits without one count too.
     db.exec(`INSERT INTO sqlite_sequence (name, seq) SELECT 'redo', 0
       WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'redo')`);
+    for (const [name, columns] of Object.entries(INDEXES)) {
+      db.exec(`DROP INDEX IF EXISTS ${name}`);
+      db.exec(`CREATE INDEX ${name} ON txs (${columns})`);
+    }
   },
 ];
+
+/**
+ * The first columns find and order rows; with the others a condition on them
+ * is settled without a look at the row. `tx_id` has an index as the key.
+ */
+const INDEXES = {
+  txs_by_time: "timestamp, tx_id, size",
+  txs_by_size: "size, timestamp, tx_id",
+  txs_by_holder: "holder_id, timestamp, tx_id, size",
+  txs_by_holder_and_id: "holder_id, tx_id, timestamp, size",
+};
 
 /**
  * A change to a payload file that follows from a committed row but may not be
@@ -263,19 +280,16 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   /** {@inheritDoc MetadataStore.iterate} */
-  async *iterate(filter: TxFilter = {}): AsyncIterableIterator<TxInfo> {
-    let left = rowLimit(filter.limit);
-    let after = filter.after ?? null;
+  async *iterate(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
+    let left = rowLimit(query.limit);
+    let next = this.#resolve(query);
     while (left > 0) {
-      const page = this.page({
-        ...filter,
-        ...(after !== null && { after }),
-        limit: Math.min(left, PAGE),
-      });
+      const limit = Math.min(left, PAGE);
+      const page = this.#page({ ...next, limit });
       yield* page;
-      if (page.length < Math.min(left, PAGE)) return;
+      if (page.length < limit) return;
       left -= page.length;
-      after = page.at(-1)!.txId;
+      next = { ...next, after: page.at(-1)! };
       await nextTurn();
     }
   }
@@ -302,21 +316,56 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** {@inheritDoc MetadataStore.count} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async count(filter: TxFilter = {}): Promise<number> {
-    const { where, params } = conditions(filter, this.#columns.holder);
+    const { text, params } = conditionsOf(filter, this.#columns.names);
     const limit = rowLimit(filter.limit);
-    const inner = limit === Infinity
-      ? `SELECT count(*) FROM txs ${where}`
-      : `SELECT count(*) FROM (SELECT 1 FROM txs ${where} LIMIT ${limit})`;
-    return this.#get(inner, ...params)![0] as number;
+    const sql = limit === Infinity
+      ? `SELECT count(*) FROM txs ${text}`
+      : `SELECT count(*) FROM (SELECT 1 FROM txs ${text} LIMIT ${limit})`;
+    return this.#get(sql, ...params)![0] as number;
   }
 
-  /** Bytes of all payloads whose size is known, oldest and newest timestamp. */
+  /** Sums over all rows. */
   totals(): StoreTotals {
-    const [bytes, oldest, newest] = this.#get(
-      `SELECT total(max(${this.#columns.size}, 0)),
+    const { size } = this.#columns;
+    const [bytes, unknownSizes, oldest, newest] = this.#get(
+      `SELECT total(max(${size}, 0)), count(*) FILTER (WHERE ${size} < 0),
         (SELECT min(timestamp) FROM txs), (SELECT max(timestamp) FROM txs) FROM txs`,
-    ) as [number, number | null, number | null];
-    return { bytes, oldest, newest };
+    ) as [number, number, number | null, number | null];
+    return { bytes, unknownSizes, oldest, newest };
+  }
+
+  /** How many holders there are, and those with the most transactions. */
+  holders(limit: number): {
+    count: number;
+    top: { holderId: string; txs: number }[];
+  } {
+    const holder = this.#columns.names.holder_id;
+    // Groups in the order of the index: no more than one is held at a time.
+    const [count] = this.#get(
+      `SELECT count(*) FROM (SELECT 1 FROM txs GROUP BY ${holder})`,
+    ) as [number];
+    const rows = this.#all(
+      `SELECT CAST(${holder} AS TEXT), count(*) AS txs FROM txs
+      GROUP BY ${holder} ORDER BY txs DESC, ${holder} LIMIT ?`,
+      limit,
+    ) as [string, number][];
+    return { count, top: rows.map(([holderId, txs]) => ({ holderId, txs })) };
+  }
+
+  /** The version of the schema; 0 is the older Python package's. */
+  get schemaVersion(): number {
+    return translatedSync(this.path, () => this.#schemaVersion());
+  }
+
+  /** The version to which `init` brings a schema. */
+  get newestSchemaVersion(): number {
+    return MIGRATIONS.length;
+  }
+
+  /** How many redo entries there are. */
+  countRedo(): number {
+    if (!this.#hasTable("redo")) return 0;
+    return this.#get("SELECT count(*) FROM redo")![0] as number;
   }
 
   /** {@inheritDoc MetadataStore.close} */
@@ -359,12 +408,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return row ? toInfo(row) : null;
   }
 
-  /** One page of what a filter selects, in the order of ids. */
-  page(filter: TxFilter & { limit: number }): TxInfo[] {
-    const { where, params } = conditions(filter, this.#columns.holder);
-    const sql =
-      `SELECT ${this.#columns.all} FROM txs ${where} ORDER BY tx_id LIMIT ?`;
-    return this.#all(sql, ...params, filter.limit).map(toInfo);
+  /** One page of what a query selects, in its order. */
+  page(query: TxQuery & { limit: number }): TxInfo[] {
+    return this.#page({ ...this.#resolve(query), limit: query.limit });
   }
 
   /** The facts about an id and its payload, if that lives in the database. */
@@ -617,6 +663,31 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }
   }
 
+  #page(query: ResolvedQuery & { limit: number }): TxInfo[] {
+    const { all, names } = this.#columns;
+    return selectPage(
+      query,
+      all,
+      names,
+      (sql, ...params) => this.#all(sql, ...params),
+    ).map(toInfo);
+  }
+
+  /** An order of time goes on from a time, not from an id alone. */
+  #resolve({ after, ...query }: TxQuery): ResolvedQuery {
+    if (after === undefined) return query;
+    if (typeof after !== "string") return { ...query, after };
+    if (query.sort !== "time") {
+      return { ...query, after: { txId: after, timestamp: 0 } };
+    }
+    const info = this.get(after);
+    if (info) return { ...query, after: info };
+    throw new PohStorageError(
+      "CURSOR_GONE",
+      `There is no tx ${JSON.stringify(after)} whose time tells where to go on`,
+    );
+  }
+
   #migrate(): void {
     this.transaction(() => {
       // Another process may have done it while this one waited.
@@ -698,8 +769,13 @@ function columnList(hasHolder: boolean, hasSize: boolean) {
   const holder = hasHolder ? "holder_id" : "''";
   const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
   return {
-    holder,
     size,
+    names: {
+      tx_id: "tx_id",
+      timestamp: "timestamp",
+      holder_id: holder,
+      size: hasSize ? "size" : "-1",
+    },
     all:
       `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), CAST(${holder} AS TEXT), ${size}`,
   };
@@ -748,53 +824,6 @@ function columnsOf(db: Connection, table: string): Set<string> {
 function rowLimit(limit = Infinity): number {
   if (!(limit >= 1)) return 0;
   return limit > Number.MAX_SAFE_INTEGER ? Infinity : Math.floor(limit);
-}
-
-function conditions(
-  filter: TxFilter,
-  holder: string,
-): { where: string; params: SqlValue[] } {
-  const terms: string[] = [];
-  const params: SqlValue[] = [];
-  const add = (term: string, ...values: SqlValue[]) => {
-    terms.push(term);
-    params.push(...values);
-  };
-  if (filter.holderId !== undefined) add(`${holder} = ?`, filter.holderId);
-  if (filter.since !== undefined) {
-    add("timestamp >= CAST(? AS REAL) / ?", ...exactQuotient(filter.since));
-  }
-  if (filter.before !== undefined) {
-    add("timestamp < CAST(? AS REAL) / ?", ...exactQuotient(filter.before));
-  }
-  if (filter.idPrefix) {
-    // U+10FFFF sorts after every other character, as SQLite compares bytes.
-    add("tx_id >= ?", filter.idPrefix);
-    add("tx_id < ? || char(0x10FFFF)", filter.idPrefix);
-  }
-  if (filter.after !== undefined) add("tx_id > ?", filter.after);
-  return {
-    where: terms.length ? `WHERE ${terms.join(" AND ")}` : "",
-    params,
-  };
-}
-
-/**
- * A number as two that both bindings bind exactly, whose quotient it is. The
- * FFI binding takes every whole number for a 64-bit integer, which 1e300 is not.
- */
-function exactQuotient(value: number): [number, number] {
-  if (!Number.isFinite(value)) {
-    throw new RangeError(
-      `A time must be a finite number of seconds, got ${value}`,
-    );
-  }
-  let numerator = value, denominator = 1;
-  while (Math.abs(numerator) > Number.MAX_SAFE_INTEGER) {
-    numerator /= 2;
-    denominator /= 2;
-  }
-  return [numerator, denominator];
 }
 
 function requireNoNul(info: TxInfo): void {

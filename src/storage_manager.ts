@@ -27,6 +27,12 @@ import {
   writerOf,
 } from "./open_store.ts";
 import {
+  type PruneFilter,
+  type PruneOptions,
+  type PruneResult,
+  pruneRows,
+} from "./prune.ts";
+import {
   type CheckOptions,
   type RecoverOptions,
   recoverStore,
@@ -38,7 +44,14 @@ import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
-import type { StoreTotals, Tx, TxFilter, TxHead, TxInfo } from "./types.ts";
+import type {
+  StoreTotals,
+  Tx,
+  TxFilter,
+  TxHead,
+  TxInfo,
+  TxQuery,
+} from "./types.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -330,22 +343,48 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * The ids that a filter selects, in the order of their UTF-8 bytes. All of
-   * them at once: for a large store see {@linkcode iterateTxs}.
+   * The ids that a query selects, in its order, that of their UTF-8 bytes
+   * unless it asks for another. All of them at once: for a large store see
+   * {@linkcode iterateTxs}.
+   *
+   * @throws {PohStorageError} `CURSOR_GONE` if an order of time is to go on
+   * after an id that is not there.
    */
-  listTxs(filter: TxFilter = {}): Promise<string[]> {
+  listTxs(query: TxQuery = {}): Promise<string[]> {
     return this.#call(() =>
-      Array.fromAsync(this.#store.rows.iterate(filter), (info) => info.txId)
+      Array.fromAsync(this.#store.rows.iterate(query), (info) => info.txId)
     );
   }
 
   /**
-   * What a filter selects, in the order of ids, read in pages as it is asked
-   * for. Changes made meanwhile may or may not show.
+   * What a query selects, in its order, read in pages as it is asked for.
+   * Changes made meanwhile may or may not show.
+   *
+   * @throws {PohStorageError} As {@linkcode listTxs} does.
+   *
+   * @example The newest ten of a holder
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const newest = store.iterateTxs({
+   *     holderId: "alice",
+   *     sort: "time",
+   *     reverse: true,
+   *     limit: 10,
+   *   });
+   *   for await (const { txId, timestamp } of newest) {
+   *     console.log(txId, timestamp);
+   *   }
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
    */
-  async *iterateTxs(filter: TxFilter = {}): AsyncIterableIterator<TxInfo> {
+  async *iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     this.#requireOpen();
-    for await (const info of this.#store.rows.iterate(filter)) {
+    for await (const info of this.#store.rows.iterate(query)) {
       yield info;
       this.#requireOpen();
     }
@@ -371,6 +410,46 @@ export class StorageManager implements AsyncDisposable {
       validateTxId(txId);
       await this.#staging.get(txId);
       return await queue.submit({ info: null, entry: removal(txId) });
+    });
+  }
+
+  /**
+   * Deletes every transaction that a filter selects, in batches, the oldest
+   * first where the filter is one of time. One that is replaced before it is
+   * its turn stays. Others may use the store meanwhile.
+   *
+   * @throws {PohStorageError} `NO_CRITERION` if nothing but a limit is given:
+   * everything is never deleted by mistake.
+   *
+   * @example What is older than 30 days
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const payload = new TextEncoder().encode("hello");
+   *   await store.saveTx({ txId: "a", holderId: "b", timestamp: 0, payload });
+   *   const before = Date.now() / 1000 - 30 * 86_400;
+   *   const { deleted, bytes } = await store.prune({ before });
+   *   assertEquals([deleted, bytes], [1, 5]);
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
+   */
+  prune(
+    filter: PruneFilter,
+    options: PruneOptions = {},
+  ): Promise<PruneResult> {
+    return this.#call(() => {
+      if (!options.dryRun) writerOf(this.#store);
+      return pruneRows(
+        this.#store.rows,
+        filter,
+        options,
+        (seen) => this.#changing((writer) => this.#removeAll(writer, seen)),
+      );
     });
   }
 
@@ -452,16 +531,34 @@ export class StorageManager implements AsyncDisposable {
 
   /** A call that changes the store: not while a repair has it for itself. */
   #change<T>(work: (writer: StoreWriter) => T | Promise<T>): Promise<T> {
-    return this.#call(async () => {
-      const writer = writerOf(this.#store);
-      while (this.#repair) await this.#repair;
-      const change = (async () => await work(writer))();
-      this.#changes.add(change);
-      try {
-        return await change;
-      } finally {
-        this.#changes.delete(change);
-      }
+    return this.#call(() => this.#changing(work));
+  }
+
+  /** A change that is all of a call, or a part of it. */
+  async #changing<T>(
+    work: (writer: StoreWriter) => T | Promise<T>,
+  ): Promise<T> {
+    const writer = writerOf(this.#store);
+    while (this.#repair) await this.#repair;
+    const change = (async () => await work(writer))();
+    this.#changes.add(change);
+    try {
+      return await change;
+    } finally {
+      this.#changes.delete(change);
+    }
+  }
+
+  /** Which of these were deleted: those that are still as they were seen. */
+  async #removeAll({ queue }: StoreWriter, seen: TxInfo[]): Promise<boolean[]> {
+    const removals = await Promise.allSettled(
+      seen.map((info) =>
+        queue.submit({ info: null, entry: removal(info.txId), seen: info })
+      ),
+    );
+    return removals.map((removal) => {
+      if (removal.status === "rejected") throw removal.reason;
+      return removal.value;
     });
   }
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { TxFilter, TxInfo } from "./types.ts";
+import type { TxFilter, TxInfo, TxQuery } from "./types.ts";
 
 /** Keeps payload bytes by transaction id. Knows nothing of digests. */
 export interface PayloadStore {
@@ -35,8 +35,8 @@ export interface MetadataStore {
   remove(txId: string): Promise<boolean>;
   /** All ids, in the order of their UTF-8 bytes, all at once. */
   listIds(): Promise<string[]>;
-  /** The facts that a filter selects, in the order of their ids, in pages. */
-  iterate(filter?: TxFilter): AsyncIterableIterator<TxInfo>;
+  /** The facts that a query selects, in its order, read in pages. */
+  iterate(query?: TxQuery): AsyncIterableIterator<TxInfo>;
   /** How many transactions a filter selects. */
   count(filter?: TxFilter): Promise<number>;
   /** Lets go of the store. */

@@ -22,7 +22,7 @@ export interface TxInfo {
   size: number;
 }
 
-/** Which transactions to list. All conditions must hold; none means all. */
+/** Which transactions. All conditions must hold; none means all. */
 export interface TxFilter {
   /** Only this holder's. */
   holderId?: string;
@@ -32,16 +32,41 @@ export interface TxFilter {
   since?: number;
   /** Only timestamps before this, UNIX seconds. */
   before?: number;
+  /** Only payloads of so many bytes or more; none whose size is unknown. */
+  minSize?: number;
+  /** Only payloads of so many bytes or fewer; none whose size is unknown. */
+  maxSize?: number;
   /** Only ids greater than this, in the order of their UTF-8 bytes. */
   after?: string;
   /** At most so many. */
   limit?: number;
 }
 
+/** Where a transaction stands in every order; a {@linkcode TxInfo} is one. */
+export type TxCursor = Pick<TxInfo, "txId" | "timestamp">;
+
+/** Which transactions, and in which order. */
+export interface TxQuery extends Omit<TxFilter, "after"> {
+  /**
+   * What comes first: `"id"` (default), in the order of UTF-8 bytes, or
+   * `"time"`, where transactions of one time are in the order of their ids.
+   */
+  sort?: "id" | "time";
+  /** The other way round. */
+  reverse?: boolean;
+  /**
+   * Only what follows this one in that order: the last one of the page before.
+   * By its id alone it is looked up where the order is one of time.
+   */
+  after?: string | TxCursor;
+}
+
 /** Sums over all transactions of a store. */
 export interface StoreTotals {
   /** Bytes of all payloads whose size is known. */
   bytes: number;
+  /** Transactions whose size is not known: an older package saved them. */
+  unknownSizes: number;
   /** The smallest timestamp, UNIX seconds; null in an empty store. */
   oldest: number | null;
   /** The largest timestamp, UNIX seconds; null in an empty store. */

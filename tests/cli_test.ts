@@ -7,6 +7,7 @@ import {
 import { join } from "@std/path";
 import { commands, optionsOf } from "../src/cli/table.ts";
 import type { CommandName } from "../src/cli/table.ts";
+import { localTime } from "../src/cli/values.ts";
 import { fileName } from "../src/key.ts";
 import { StorageManager } from "../mod.ts";
 import {
@@ -185,6 +186,7 @@ test("commands need no more permissions than --help says", async () => {
       [["load", "a"]],
       [["export", "--quiet"]],
       [["delete", "a"]],
+      [["prune", "--before", "0"]],
       [["recover", "--quiet"]],
       [["verify", "--quiet"]],
       [["quarantine"]],
@@ -247,6 +249,23 @@ test(
   },
   { ignore: IS_WINDOWS },
 ); // Deno cannot send it there
+
+test("init --inline-below moves small payloads, either way", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a", bytes("small"))]);
+  await store.ok(["save", "--tx", txText("b", randomBytes(2000))]);
+  const moved = await store.call(["init", "--inline-below", "1KiB"]);
+  assertEquals([moved.code, moved.stderr], [0, "1 payload moved\n"]);
+  assertEquals(namesIn(store.base).includes("a.bin"), false);
+  assertEquals(namesIn(store.base).includes("b.bin"), true);
+  assertMatch(await store.ok(["info"]), /^Inline: +payloads of up to 1.0 KiB/m);
+  assertEquals((await store.call(["verify"])).code, 0);
+  const back = await store.ok(["init", "--inline-below=0", "--json"]);
+  assertEquals(JSON.parse(back).moved, 1);
+  assertEquals(namesIn(store.base).includes("a.bin"), true);
+  const refused = await store.call(["init", "--inline-below", "65k"]);
+  assertEquals(refused.code, 2);
+});
 
 test("Ctrl-C during a streamed save leaves nothing behind", async () => {
   await using store = await cliStore();
@@ -483,6 +502,8 @@ test("reading commands and delete make no store where there is none", async () =
       ["verify"],
       ["info"],
       ["delete", "a"],
+      ["prune", "--older-than", "30d"],
+      ["prune", "--older-than", "30d", "--dry-run"],
       ["quarantine"],
       ["quarantine", "restore", "x"],
       ["quarantine", "empty", "--yes"],
@@ -783,13 +804,20 @@ test("--json prints one object for each result", async () => {
     JSON.parse(txText("a", "abc")),
   );
   assertEquals(await json("delete", "b"), { tx_id: "b", deleted: true });
-  const { driver, ...facts } = await json("info");
+  const { driver, hints, ...facts } = await json("info");
   assertMatch(driver.sqlite_version, /^3\./);
+  assert(Array.isArray(hints));
   assertEquals(facts, {
     base: store.base,
     db,
+    schema_version: 2,
+    inline_below: 0,
     txs: 1,
     bytes: 3,
+    unknown_sizes: 0,
+    holders: { count: 1, top: [{ holder_id: "alice", txs: 1 }] },
+    lock_holders: [],
+    pending: 0,
     quarantined: 0,
     oldest: 1464307123.25,
     newest: 1464307123.25,
@@ -815,6 +843,102 @@ test("durability and driver can be chosen", async () => {
     "Transactions: 2\n",
   );
   await store.ok(["delete", "a", "--durability=relaxed"]);
+});
+
+// --- info -------------------------------------------------------------------
+
+test("info tells holders, writers and hints, and changes nothing", async () => {
+  await using store = await cliStore();
+  await save(
+    store,
+    ...Array.from({ length: 12 }, (_, n) => txText(`a${n}`, "", `h${n}`)),
+    txText("b", "x", "h3", Date.now()), // in milliseconds, by mistake
+    txText("c", "", "\x1b[2J"),
+  );
+  const before = await filesBelow(store.base);
+  const told = await store.ok(["info"]);
+  assertMatch(told, /^Holders: {6}13\n {14}h3: 2\n( {14}.*\n){9} {14}…\n/m);
+  assertMatch(told, /^ {14}\\u\{1b\}\[2J: 1$/m);
+  assertMatch(told, /^Open by: {6}no writer$/m);
+  assertMatch(told, /^Hint: .* in the future: they look like milliseconds/m);
+  const { hints } = JSON.parse(await store.ok(["info", "--json"]));
+  assert(hints.some(({ code }: { code: string }) => code === "clock"));
+  assertEquals(await filesBelow(store.base), before);
+
+  await using writer = await StorageManager.create(
+    store.base,
+    join(store.base, "poh.db"),
+  );
+  await writer.hasTx("b");
+  const beside = JSON.parse(await store.ok(["info", "--json"]));
+  assertEquals(beside.lock_holders[0].pid, Deno.pid);
+  assertMatch(
+    await store.ok(["info"]),
+    new RegExp(`^Open by: {6}pid ${Deno.pid} `, "m"),
+  );
+});
+
+// --- prune ------------------------------------------------------------------
+
+test("prune deletes what it is told, and nothing without being told", async () => {
+  await using store = await cliStore();
+  const now = Date.now() / 1000;
+  await save(
+    store,
+    txText("old", "x".repeat(2000), "alice", now - 3 * 86_400),
+    txText("older", "xy", "bob", 100),
+    txText("young", "", "alice", now - 3600),
+  );
+  for (
+    const [args, message] of [
+      [[], /^prune needs a condition, such as --older-than 30d/],
+      [["--limit", "5"], /^prune needs a condition/],
+      [["--prefix="], /^prune needs a condition/],
+      [["--dry-run"], /^prune needs a condition/],
+      [["--older-than", "2016-01-01"], /^--older-than must be an age/],
+      [["--older-than", "-1d"], /^--older-than must be an age/],
+      [["--older-than=1d", "--before=5"], /--older-than or --before, not both/],
+      [["--after=a"], /^Unknown option --after for prune/],
+    ] as [string[], RegExp][]
+  ) assertFails(await store.call(["prune", ...args]), 2, message);
+  const before = await filesBelow(store.base);
+  assertEquals(
+    await store.ok(["prune", "--older-than", "2d", "--dry-run"]),
+    "Would prune 2 txs (2.0 KiB)\n",
+  );
+  assertEquals(await filesBelow(store.base), before);
+  assertEquals(
+    JSON.parse(
+      await store.ok(["prune", "--older-than=2d", "--limit=1", "--json"]),
+    ),
+    { dry_run: false, deleted: 1, bytes: 2, changed: 0, interrupted: false },
+  );
+  assertEquals(await store.ok(["list"]), "Transactions: old, young\n");
+  assertEquals(
+    await store.ok(["prune", "--holder", "alice", "--before", "2h"]),
+    "Pruned 1 txs (2.0 KiB)\n",
+  );
+  assertEquals(
+    await store.ok(["prune", "--holder", "bob"]),
+    "Pruned 0 txs (0 bytes)\n",
+  );
+  assertEquals(await store.ok(["list"]), "Transactions: young\n");
+  assertEquals(namesIn(store.base).filter((name) => name.endsWith(".bin")), [
+    "young.bin",
+  ]);
+});
+
+test("prune can be interrupted and says so", async () => {
+  await using store = await cliStore();
+  await save(store, txText("a"), txText("b"));
+  const { code, stdout, stderr } = await store.call(
+    ["prune", "--holder=alice", "--json"],
+    { signal: AbortSignal.abort() },
+  );
+  assertEquals(code, 130);
+  assertEquals(JSON.parse(stdout).interrupted, true);
+  assertMatch(stderr, /^poh-storage: Interrupted; what was deleted stays so/);
+  assertEquals(await store.ok(["list"]), "Transactions: a, b\n");
 });
 
 // --- list -------------------------------------------------------------------
@@ -859,6 +983,99 @@ test("list filters by holder, prefix and time, and pages", async () => {
     "--after=a1",
   ]);
   assertEquals(exported.stdout, `${txText("b1", "", "alice", "300.0")}\n`);
+});
+
+test("list filters by size, and sorts by id or time, either way", async () => {
+  await using store = await cliStore();
+  await save(
+    store,
+    txText("a", "x".repeat(2048), "alice", 300),
+    txText("b", "", "bob", 100),
+    txText("c", "x".repeat(1500), "alice", 200),
+  );
+  for (
+    const [args, ids] of [
+      ["--min-size 1501", "a"],
+      ["--min-size=1.4k --max-size 2KiB", "a, c"],
+      ["--max-size 0", "b"],
+      ["--sort id --reverse", "c, b, a"],
+      ["--sort time", "b, c, a"],
+      ["--sort=time --reverse --limit 2", "a, c"],
+      ["--sort=time --reverse --limit 2 --after c", "b"],
+      ["--reverse --after c", "b, a"],
+      ["--sort=time --holder alice --after b", "c, a"],
+    ] as const
+  ) {
+    assertEquals(
+      await store.ok(["list", ...args.split(" ")]),
+      `Transactions: ${ids}\n`,
+      args,
+    );
+  }
+  const exported = await store.call(["export", "--max-size=100"]);
+  assertEquals(JSON.parse(exported.stdout).tx_id, "b");
+  const json = await store.ok(["list", "--json", "--sort=time", "--reverse"]);
+  assertEquals(
+    json.trimEnd().split("\n").map((line) => JSON.parse(line).tx_id),
+    ["a", "c", "b"],
+  );
+});
+
+test("list --sort time says when the transaction to go on after is gone", async () => {
+  await using store = await cliStore();
+  await save(store, txText("a"));
+  assertFails(
+    await store.call(["list", "--sort", "time", "--after", "b"]),
+    3,
+    'There is no tx "b" whose time tells where to go on; --since with the time of the last one does',
+  );
+  assertEquals(
+    await store.ok(["list", "--after", "b"]),
+    "No transactions found\n",
+  );
+});
+
+test("list --long prints a table, aligned as people see it", async () => {
+  await using store = await cliStore();
+  await store.ok(["init"]);
+  assertEquals(await store.ok(["list", "--long"]), "No transactions found\n");
+  await save(
+    store,
+    txText("取引", "x".repeat(1000), "alice", 1464307123.25),
+    txText("b\x1b", "", "", 1e300),
+  );
+  const clock = localTime(1464307123.25);
+  assertEquals(
+    await store.ok(["list", "--long"]),
+    [
+      `ID       HOLDER  ${"TIME".padEnd(clock.length)}  SIZE`,
+      `b\\u{1b}          ${"1e+300 s".padEnd(clock.length)}     0`,
+      `取引     alice   ${clock}  1000`,
+      "",
+    ].join("\n"),
+  );
+  assertFails(
+    await store.call(["list", "--long", "--json"]),
+    2,
+    "list takes --long or --json, not both",
+  );
+});
+
+test("list fills a terminal and no more, and tells a pipe everything", async () => {
+  await using store = await cliStore();
+  const ids = Array.from({ length: 200 }, (_, n) => `transaction-${1000 + n}`);
+  await save(store, ...ids.map((id) => txText(id)));
+  const line = `Transactions: ${ids.join(", ")}\n`;
+  assertEquals(await store.ok(["list"]), line);
+  const terminal = { stdout: true, stderr: true };
+  const shown = await store.call(["list"], { terminal });
+  assertMatch(shown.stdout, /^Transactions: transaction-1000, .*, …\n$/);
+  assert(shown.stdout.length < line.length);
+  assertMatch(shown.stderr, /^There are more: --long or --json/);
+  assertEquals(
+    (await store.call(["list", "--limit=3"], { terminal })).stdout,
+    "Transactions: transaction-1000, transaction-1001, transaction-1002\n",
+  );
 });
 
 // --- import and export ------------------------------------------------------

@@ -5,7 +5,13 @@ import { linesOf } from "../src/cli/lines.ts";
 import { printable } from "../src/cli/output.ts";
 import { byteText, progressText } from "../src/cli/progress.ts";
 import { jsonFloat } from "../src/cli/tx_json.ts";
-import { fraction, integer, time } from "../src/cli/values.ts";
+import {
+  byteCount,
+  fraction,
+  integer,
+  localTime,
+  time,
+} from "../src/cli/values.ts";
 import { bytes, randomBytes, seededRandom, text } from "./helpers.ts";
 
 // --- values -----------------------------------------------------------------
@@ -93,7 +99,42 @@ Deno.test("integer() and fraction() take what is in range and refuse the rest", 
   }
 });
 
+Deno.test("byteCount() reads bytes in units of 1024, and refuses the rest", () => {
+  for (
+    const [written, expected] of [
+      ["0", 0],
+      ["4096", 4096],
+      ["64k", 65_536],
+      ["64K", 65_536],
+      ["1.5M", 1_572_864],
+      ["1KB", 1024],
+      ["1kib", 1024],
+      ["2GiB", 2 ** 31],
+      ["1t", 2 ** 40],
+    ] as const
+  ) assertEquals(byteCount("--min-size", written), expected, written);
+  for (
+    const bad of ["", "-1", "k", "1x", "1ki", "1 k", "5b", "1e3", "9000000T"]
+  ) {
+    assertThrows(
+      () => byteCount("--min-size", bad),
+      UsageError,
+      "--min-size must be",
+    );
+  }
+});
+
 // --- what is printed ---------------------------------------------------------
+
+Deno.test("localTime() is ISO 8601 with the local zone, and the same instant", () => {
+  for (const seconds of [0, 1464307123.25, -1e9, 1.7e9, 1e11, -1e11, 2e11]) {
+    const written = localTime(seconds);
+    assertEquals(Date.parse(written) / 1000, seconds, written);
+    assertEquals(/\.\d{3}[+-]\d{2}:\d{2}$/.test(written), true, written);
+  }
+  assertEquals(localTime(1e300), "1e+300 s");
+  assertEquals(localTime(0.0625).slice(-10, -6), ".062");
+});
 
 Deno.test("jsonFloat() writes a float as Python's repr does", () => {
   for (

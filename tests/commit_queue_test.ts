@@ -342,3 +342,23 @@ test("changes that come during a flush are not held up for good", async () => {
   await queue.flush();
   assertEquals(rows.lastRedo(), 0);
 });
+
+test("a deletion of a row as it was seen spares the one that came since", async () => {
+  await using parts = await tempParts();
+  const { rows, files, queue } = parts;
+  await queue.submit(await put("a", bytes("old")));
+  const seen = rows.get("a")!;
+  const newer = await put("a", bytes("old"));
+  newer.info!.timestamp = 1; // the same bytes, at another time
+  const [, deleted] = await Promise.all([
+    queue.submit(newer),
+    queue.submit({ ...remove("a"), seen }),
+  ]);
+  assertEquals(deleted, false);
+  assertEquals(rows.get("a")?.timestamp, 1);
+  assertEquals(text(await files.load("a")), "old");
+  const now = rows.get("a")!;
+  assertEquals(await queue.submit({ ...remove("a"), seen: now }), true);
+  assertEquals(await queue.submit({ ...remove("a"), seen: now }), false);
+  assertEquals(await files.load("a"), null);
+});

@@ -226,7 +226,12 @@ testDrivers(
       assertEquals(store.redoOf("old1"), null);
       assertEquals(store.redoIds(0, 10), []);
       assertEquals(store.stagedNames(), new Set());
-      assertEquals(store.totals(), { bytes: 0, oldest: -2, newest: 1.5 });
+      assertEquals(store.totals(), {
+        bytes: 0,
+        unknownSizes: 2,
+        oldest: -2,
+        newest: 1.5,
+      });
       assertEquals(store.setting("id"), null);
     }
     assertEquals(await filesBelow(dir.path), before);
@@ -435,17 +440,53 @@ testDrivers(
   async (driver) => {
     await using dir = await tempDir();
     await using store = await openStore(dir, { driver });
-    assertEquals(store.totals(), { bytes: 0, oldest: null, newest: null });
+    assertEquals(store.totals(), {
+      bytes: 0,
+      unknownSizes: 0,
+      oldest: null,
+      newest: null,
+    });
     await store.save(sampleInfo({ txId: "a", size: 2 ** 40, timestamp: 5 }));
     await store.save(sampleInfo({ txId: "b", size: 3, timestamp: -1.5 }));
     await store.save(sampleInfo({ txId: "c", size: -1, timestamp: 1e300 }));
     assertEquals(store.totals(), {
       bytes: 2 ** 40 + 3,
+      unknownSizes: 1,
       oldest: -1.5,
       newest: 1e300,
     });
   },
 );
+
+testDrivers("holders() counts all and names the largest", async (driver) => {
+  await using dir = await tempDir();
+  {
+    await using store = await openStore(dir, { driver });
+    assertEquals(store.holders(3), { count: 0, top: [] });
+    for (const holderId of ["a", "b", "b", "", "c", "c", "c", "d"]) {
+      const txId = crypto.randomUUID();
+      await store.save(sampleInfo({ txId, holderId }));
+    }
+    assertEquals(store.holders(3), {
+      count: 5,
+      top: [
+        { holderId: "c", txs: 3 },
+        { holderId: "b", txs: 2 },
+        { holderId: "", txs: 1 },
+      ],
+    });
+  }
+  await using old = await tempDir();
+  await sql(old, driver, ...OLD_SCHEMA);
+  const path = old.join("poh.db");
+  await using store = await SqliteStore.open(path, { driver, readOnly: true });
+  await store.init();
+  assertEquals(store.holders(3), {
+    count: 1,
+    top: [{ holderId: "", txs: 2 }],
+  });
+  assertEquals([store.schemaVersion, store.countRedo()], [0, 0]);
+});
 
 testDrivers("settings are kept, and replaced", async (driver) => {
   await using dir = await tempDir();

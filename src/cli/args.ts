@@ -6,7 +6,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "./exit_codes.ts";
-import { fraction, integer, time } from "./values.ts";
+import { age, byteCount, fraction, integer, time } from "./values.ts";
 import {
   type CommandName,
   commands,
@@ -225,8 +225,12 @@ function convert(
       return text;
     case "time":
       return time(source, text);
+    case "age":
+      return age(source, text);
     case "count":
       return integer(source, text);
+    case "size":
+      return byteCount(source, text);
     case "fraction":
       return fraction(source, text);
   }

@@ -1,68 +1,93 @@
-import type { DriverInfo } from "../sqlite_driver.ts";
+import type { StoreDescription } from "../describe.ts";
+import type { StoreHolder } from "../errors.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { driverJson } from "./print_report.ts";
 import { byteText } from "./progress.ts";
-import { dbPath, openStore } from "./store.ts";
+import { dbPath, requireStore, storageOptions } from "./store.ts";
 import { jsonFloat } from "./tx_json.ts";
-
-/** What there is to say of a store. */
-interface StoreFacts {
-  base: string;
-  db: string;
-  driver: DriverInfo;
-  txs: number;
-  bytes: number;
-  oldest: number | null;
-  newest: number | null;
-  quarantined: number;
-}
+import { localTime } from "./values.ts";
 
 /** `poh-storage info` */
 export async function run(call: Call<"info">): Promise<number> {
-  const facts = await collect(call);
-  await call.output.print(call.options.json ? json(facts) : text(facts));
+  const { options, output } = call;
+  await requireStore(options, "read");
+  const { describeStore } = await import("../describe.ts");
+  const description = await describeStore(
+    options.base,
+    dbPath(options),
+    storageOptions(options, "read"),
+  );
+  await output.print(options.json ? json(description) : text(description));
   return Exit.done;
 }
 
-async function collect({ options }: Call<"info">): Promise<StoreFacts> {
-  const { listQuarantine } = await import("../quarantine.ts");
-  await using store = await openStore(options, "read");
-  let quarantined = 0;
-  for await (const _ of listQuarantine(store.basePath)) quarantined++;
-  return {
-    base: options.base,
-    db: dbPath(options),
-    driver: store.driver,
-    txs: await store.countTxs(),
-    ...await store.totals(),
-    quarantined,
-  };
-}
-
-function text(facts: StoreFacts): string {
-  const { driver } = facts;
+function text(description: StoreDescription): string {
+  const { driver, bytes, unknownSizes, holders, writers } = description;
+  const { top } = holders;
+  const unknown = unknownSizes > 0
+    ? `, and ${unknownSizes} of unknown size`
+    : "";
   const rows: [string, string][] = [
-    ["Payloads", facts.base],
-    ["Database", facts.db],
+    ["Payloads", description.base],
+    ["Database", description.db],
     ["Driver", `${driver.name} (${driver.library})`],
     ["SQLite", driver.sqliteVersion],
-    ["Transactions", String(facts.txs)],
-    ["Bytes", `${facts.bytes} (${byteText(facts.bytes)})`],
-    ["Oldest", timeText(facts.oldest)],
-    ["Newest", timeText(facts.newest)],
+    ["Schema", `version ${description.schemaVersion}`],
+    ["Inline", inlineText(description.inlineBelow)],
+    ["Transactions", String(description.txs)],
+    ["Bytes", `${bytes} (${byteText(bytes)})${unknown}`],
+    ["Oldest", timeText(description.oldest)],
+    ["Newest", timeText(description.newest)],
+    ["Holders", String(holders.count)],
+    ...top.map(({ holderId, txs }): [string, string] => [
+      "",
+      `${holderId === "" ? "(unknown)" : holderId}: ${txs}`,
+    ]),
+    ...(holders.count > top.length ? [["", "…"] as [string, string]] : []),
     ["Durability", "full, unless a writer asks for relaxed"],
-    ["Quarantine", String(facts.quarantined)],
+    ["Open by", writers.map(writerText).join("; ") || "no writer"],
+    ["Quarantine", String(description.quarantined)],
+    ...description.hints.map(({ message }): [string, string] => [
+      "Hint",
+      message,
+    ]),
   ];
   return rows.map(([name, value]) =>
-    `${`${name}:`.padEnd(14)}${printable(value)}\n`
+    `${(name && `${name}:`).padEnd(14)}${printable(value)}\n`
   ).join("");
 }
 
-function json(facts: StoreFacts): string {
-  const { driver, oldest, newest, ...rest } = facts;
-  const start = JSON.stringify({ ...rest, driver: driverJson(driver) });
+function inlineText(below: number): string {
+  return below === 0
+    ? "none: all payloads in files"
+    : `payloads of up to ${byteText(below)} in the database`;
+}
+
+function json(description: StoreDescription): string {
+  const { driver, oldest, newest, holders, writers, hints } = description;
+  const start = JSON.stringify({
+    base: description.base,
+    db: description.db,
+    driver: driverJson(driver),
+    schema_version: description.schemaVersion,
+    inline_below: description.inlineBelow,
+    txs: description.txs,
+    bytes: description.bytes,
+    unknown_sizes: description.unknownSizes,
+    holders: {
+      count: holders.count,
+      top: holders.top.map(({ holderId, txs }) => ({
+        holder_id: holderId,
+        txs,
+      })),
+    },
+    lock_holders: writers,
+    pending: description.pending,
+    quarantined: description.quarantined,
+    hints,
+  });
   const float = (value: number | null) =>
     value === null ? "null" : jsonFloat(value);
   return `${start.slice(0, -1)},"oldest":${float(oldest)},"newest":${
@@ -70,9 +95,12 @@ function json(facts: StoreFacts): string {
   },"durability":"full"}\n`;
 }
 
+function writerText({ pid, host, since }: StoreHolder): string {
+  return `pid ${pid}${host && ` on ${host}`} since ${since}`;
+}
+
 function timeText(seconds: number | null): string {
-  if (seconds === null) return "none";
-  const date = new Date(seconds * 1000);
-  const iso = Number.isNaN(date.getTime()) ? "" : ` (${date.toISOString()})`;
-  return jsonFloat(seconds) + iso;
+  return seconds === null
+    ? "none"
+    : `${jsonFloat(seconds)} (${localTime(seconds)})`;
 }

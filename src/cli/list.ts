@@ -1,25 +1,86 @@
+import { PohStorageError } from "../errors.ts";
+import type { TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
-import { Exit } from "./exit_codes.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
-import { printable } from "./output.ts";
+import { type Output, printable } from "./output.ts";
 import { openStore } from "./store.ts";
 import { infoJson } from "./tx_json.ts";
 
 /** `poh-storage list` */
 export async function run({ options, output }: Call<"list">): Promise<number> {
-  await using store = await openStore(options, "read");
-  const infos = store.iterateTxs(filterOf(options));
-  if (options.json) {
-    for await (const info of infos) await output.print(`${infoJson(info)}\n`);
-    return Exit.done;
+  if (options.json && options.long) {
+    throw new UsageError("list takes --long or --json, not both");
   }
-  let separator = "Transactions: ";
+  await using store = await openStore(options, "read");
+  const { sort, reverse } = options;
+  const infos = store.iterateTxs({ ...filterOf(options), sort, reverse });
+  try {
+    if (options.json) await printJson(infos, output);
+    else if (options.long) await printTable(infos, output);
+    else await printIds(infos, output);
+  } catch (error) {
+    const isGone = error instanceof PohStorageError &&
+      error.code === "CURSOR_GONE";
+    if (!isGone) throw error;
+    throw new CliError(
+      Exit.unknownTx,
+      `${error.message}; ${
+        reverse ? "--before" : "--since"
+      } with the time of the last one does`,
+      { cause: error },
+    );
+  }
+  return Exit.done;
+}
+
+async function printJson(
+  infos: AsyncIterable<TxInfo>,
+  output: Output,
+): Promise<void> {
+  for await (const info of infos) await output.print(`${infoJson(info)}\n`);
+}
+
+async function printTable(
+  infos: AsyncIterable<TxInfo>,
+  output: Output,
+): Promise<void> {
+  const { Table } = await import("./list_table.ts");
+  const table = new Table(output);
+  for await (const info of infos) await table.add(info);
+  await table.end();
+}
+
+/** On one line, as scripts expect it; a person is shown a screenful. */
+async function printIds(
+  infos: AsyncIterable<TxInfo>,
+  output: Output,
+): Promise<void> {
+  const room = output.isForPeople ? screenful() : Infinity;
+  let used = 0, separator = "Transactions: ";
   for await (const { txId } of infos) {
-    await output.print(separator + printable(txId));
+    const text = separator + printable(txId);
+    used += text.length;
+    if (used > room && separator === ", ") {
+      await output.print(", …\n");
+      await output.flush();
+      output.notice(
+        "There are more: --long or --json lists them all, --limit and --after a part",
+      );
+      return;
+    }
+    await output.print(text);
     separator = ", ";
   }
-  await output.print(
-    separator === ", " ? "\n" : "No transactions found\n",
-  );
-  return Exit.done;
+  await output.print(separator === ", " ? "\n" : "No transactions found\n");
+}
+
+/** How many characters the terminal shows, but for the prompt's line. */
+function screenful(): number {
+  try {
+    const { columns, rows } = Deno.consoleSize();
+    return columns * (rows - 2);
+  } catch {
+    return 80 * 22; // none is attached that would tell
+  }
 }

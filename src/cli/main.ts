@@ -23,6 +23,7 @@ const runners: {
   save: () => import("./save.ts"),
   load: () => import("./load.ts"),
   delete: () => import("./delete.ts"),
+  prune: () => import("./prune.ts"),
   list: () => import("./list.ts"),
   import: () => import("./import.ts"),
   export: () => import("./export.ts"),

@@ -70,6 +70,11 @@ export class Output {
     this.#stderr = stderr;
   }
 
+  /** Whether a person is looking at the data. */
+  get isForPeople(): boolean {
+    return this.#stdout.isTerminal?.() === true;
+  }
+
   /** Adds text to stdout; a full buffer waits until it is written. */
   async print(text: string): Promise<void> {
     this.#yieldTerminal();
@@ -135,7 +140,7 @@ export class Output {
   }
 
   #yieldTerminal(): void {
-    if (this.#scrolls || this.#stdout.isTerminal?.() !== true) return;
+    if (this.#scrolls || !this.isForPeople) return;
     this.status("");
     this.#scrolls = true;
   }

@@ -14,8 +14,12 @@ export type ValueType =
   | "path"
   /** UNIX seconds, an ISO 8601 date, or an age such as `30d`. */
   | "time"
+  /** A length of time such as `30d`, in seconds. */
+  | "age"
   /** An integer, 1 or more. */
   | "count"
+  /** A number of bytes: `4096`, `64k` or `1.5MiB`. */
+  | "size"
   /** A share of a whole: `5%` or `0.05`. */
   | "fraction";
 
@@ -148,7 +152,7 @@ const txId = {
   completes: "ids",
 } as const satisfies OptionSpec;
 
-const filters = {
+const conditions = {
   prefix: {
     type: "text",
     metavar: "text",
@@ -171,6 +175,21 @@ const filters = {
     metavar: "time",
     help: "Only timestamps before this.",
   },
+  "min-size": {
+    type: "size",
+    metavar: "size",
+    help:
+      "Only payloads of so many bytes or more: 4096, 64k or 1.5MiB; k, M and G are powers of 1024.",
+  },
+  "max-size": {
+    type: "size",
+    metavar: "size",
+    help: "Only payloads of so many bytes or fewer.",
+  },
+} as const satisfies Record<string, OptionSpec>;
+
+const filters = {
+  ...conditions,
   after: {
     type: "text",
     metavar: "id",
@@ -192,17 +211,33 @@ export const commands = {
     summary: "Make a store, or check that one opens",
     usage: [""],
     positionals: [],
-    options: { durability },
+    description: [
+      "With --inline-below small payloads live in the database instead of in files: saved faster, but not to be seen as files, nor by the older Python package. The store remembers it, and those that are there are moved, either way.",
+    ],
+    options: {
+      "inline-below": {
+        type: "size",
+        metavar: "size",
+        help:
+          "Payloads of up to so many bytes, at most 64k, live in the database; 0: all in files.",
+      },
+      durability,
+      progress,
+    },
     examples: [
       { line: "init", note: "A store in ./data" },
+      {
+        line: "init --inline-below 16KiB",
+        note: "Small payloads within the database",
+      },
       {
         line: "init --base /var/lib/poh --db /var/lib/poh/meta.db",
         note: "Payloads and database where you want them",
       },
     ],
     writes: true,
-    interruptible: false,
-    exitCodes: [4, 5],
+    interruptible: true,
+    exitCodes: [4, 5, 130],
   },
   save: {
     summary: "Save a transaction",
@@ -286,17 +321,75 @@ export const commands = {
     interruptible: false,
     exitCodes: [3, 4, 5],
   },
-  list: {
-    summary: "List transactions by id",
+  prune: {
+    summary: "Delete the transactions that a filter selects",
     description: [
-      "With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none).",
+      "Deletes in batches, the oldest first where a time is given, while others may use the store. A transaction that is replaced before it is its turn stays. It never runs without a condition; --limit alone is none.",
     ],
-    usage: [""],
+    usage: [
+      "--older-than <age>",
+      "[--holder <id>] [--prefix <text>] [--since <time>] [--before <time>] [--min-size <size>] [--max-size <size>]",
+    ],
     positionals: [],
-    options: filters,
+    options: {
+      "older-than": {
+        type: "age",
+        metavar: "age",
+        help:
+          "Only timestamps longer ago than this: 30d; units are s, m, h, d and w.",
+      },
+      ...conditions,
+      limit: { type: "count", metavar: "n", help: "At most so many." },
+      "dry-run": { type: "flag", help: "Tell what would be deleted." },
+      durability,
+      progress,
+    },
+    examples: [
+      { line: "prune --older-than 30d", note: "A job for each night" },
+      {
+        line: "prune --holder alice --before 2016-06-01 --dry-run",
+        note: "What would go",
+      },
+    ],
+    writes: true,
+    interruptible: true,
+    exitCodes: [4, 5, 130],
+  },
+  list: {
+    summary: "List transactions",
+    description: [
+      "Prints the ids on one line; on a terminal no more of them than fill it. With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none; no --min-size or --max-size selects those).",
+      "A page goes on after the last id of the one before. With --sort time that transaction has to be there, for its time tells where to go on; when it is gone the exit code is 3, and --since with its time (--before, under --reverse) goes on as well.",
+    ],
+    usage: ["", "--long", "--json"],
+    positionals: [],
+    options: {
+      ...filters,
+      after: {
+        type: "text",
+        metavar: "id",
+        help: "Only what follows this one in the order of the list.",
+        completes: "ids",
+      },
+      sort: {
+        type: "choice",
+        choices: ["id", "time"],
+        help: "What to sort by: the UTF-8 bytes of ids, or times and then ids.",
+        default: "id",
+      },
+      reverse: { type: "flag", help: "The other way round: newest first." },
+      long: {
+        type: "flag",
+        help: "Print a table: id, holder, time in the local zone, size.",
+      },
+    },
     examples: [
       { line: "list", note: "All ids" },
       { line: "list --holder alice --since 30d", note: "Some of them" },
+      {
+        line: "list --long --sort time --reverse --limit 10",
+        note: "The ten newest",
+      },
       {
         line: "list --json --limit 100 --after 5b4a",
         note: "One page, with all that the metadata knows",
@@ -304,7 +397,7 @@ export const commands = {
     ],
     writes: false,
     interruptible: false,
-    exitCodes: [4],
+    exitCodes: [3, 4],
   },
   import: {
     summary: "Save transactions from NDJSON",
@@ -450,6 +543,9 @@ export const commands = {
   },
   info: {
     summary: "Describe the store and what serves it",
+    description: [
+      "Paths, SQLite, counts, the holders with the most transactions, the processes that have the store open for writing, quarantine; and hints at what may be worth a look: why the FFI binding is not used, a version of SQLite with a known defect, permissions, timestamps in the future, changes that a crash left half-done. Reads only.",
+    ],
     usage: [""],
     positionals: [],
     options: {},
@@ -525,7 +621,8 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
-  : O extends { type: "time" | "count" | "fraction" } ? number | undefined
+  : O extends { type: "time" | "age" | "count" | "size" | "fraction" }
+    ? number | undefined
   : O extends { default: string } ? string
   : string | undefined;
 

@@ -31,8 +31,8 @@ export function time(
     const seconds = Number(text);
     if (Number.isFinite(seconds)) return seconds;
   }
-  const age = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
-  if (age) return now - Number(age[1]) * SECONDS[age[2]!]!;
+  const ago = secondsOf(text);
+  if (ago !== null) return now - ago;
   const date = ISO_DATE.exec(text);
   if (date) {
     const [, year, month, day, clock = "00:00", zone = ""] = date;
@@ -50,6 +50,37 @@ export function time(
   );
 }
 
+/**
+ * A point in time for people: ISO 8601 in the local zone, to the millisecond
+ * (`2016-05-27T08:58:43.250+09:00`). What no calendar reaches stays in seconds.
+ */
+export function localTime(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) return `${seconds} s`;
+  const offset = -Math.round(date.getTimezoneOffset()); // in minutes
+  const shifted = new Date(date.getTime() + offset * 60_000);
+  if (Number.isNaN(shifted.getTime())) return date.toISOString();
+  const two = (value: number) => String(Math.trunc(value)).padStart(2, "0");
+  const zone = `${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`;
+  return `${shifted.toISOString().slice(0, -1)}${
+    offset < 0 ? "-" : "+"
+  }${zone}`;
+}
+
+/** A length of time in seconds, written `30d` (s, m, h, d or w). */
+export function age(source: string, text: string): number {
+  const seconds = secondsOf(text);
+  if (seconds !== null) return seconds;
+  throw new UsageError(
+    `${source} must be an age such as 30d or 12h, got ${JSON.stringify(text)}`,
+  );
+}
+
+function secondsOf(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  return match && Number(match[1]) * SECONDS[match[2]!]!;
+}
+
 /** An integer, 1 or more. */
 export function integer(source: string, text: string): number {
   const value = Number(text);
@@ -58,6 +89,26 @@ export function integer(source: string, text: string): number {
   }
   throw new UsageError(
     `${source} must be an integer, 1 or more, got ${JSON.stringify(text)}`,
+  );
+}
+
+const UNITS = ["", "k", "m", "g", "t"];
+
+/**
+ * A number of bytes: alone (`4096`), or in units that are powers of 1024
+ * (`64k`, `1.5M`, `2GiB`).
+ */
+export function byteCount(source: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kmgt]?)(?:(?<=[a-z])i?b)?$/i.exec(text);
+  if (match) {
+    const unit = UNITS.indexOf(match[2]!.toLowerCase());
+    const size = Math.round(Number(match[1]) * 1024 ** unit);
+    if (Number.isSafeInteger(size)) return size;
+  }
+  throw new UsageError(
+    `${source} must be a number of bytes such as 4096, 64k or 1.5MiB, got ${
+      JSON.stringify(text)
+    }`,
   );
 }
 

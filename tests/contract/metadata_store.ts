@@ -8,8 +8,10 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   InvalidTxError,
   type MetadataStore,
+  PohStorageError,
   type TxFilter,
   type TxInfo,
+  type TxQuery,
 } from "../../mod.ts";
 import { seededRandom, TIME_LIMIT } from "../helpers.ts";
 import { TRICKY_IDS } from "./payload_store.ts";
@@ -173,6 +175,17 @@ export function testMetadataStore(
     assertEquals(await store.count({ idPrefix: "%" }), 1);
   });
 
+  test("a filter by text that no row can have selects nothing", async ({ store }) => {
+    for (const txId of ["a", "a\uFFFD"]) {
+      await store.save(sampleInfo({ txId, holderId: txId }));
+    }
+    for (const text of ["a\0", "a\0b", "a\uD800"]) {
+      assertEquals(await idsOf(store, { holderId: text }), []);
+      assertEquals(await idsOf(store, { idPrefix: text }), []);
+      assertEquals(await store.count({ idPrefix: text }), 0);
+    }
+  });
+
   test("text with NUL is refused, not cut", async ({ store }) => {
     await store.save(sampleInfo({ txId: "a" }));
     for (const info of [{ txId: "a\0b" }, { holderId: "a\0" }]) {
@@ -261,23 +274,71 @@ export function testMetadataStore(
     [{ holderId: "alice", since: 0 }, ["a1"]],
     [{ idPrefix: "b", after: "b1" }, ["b2"]],
     [{ holderId: "bob", idPrefix: "b", since: 3, before: 9, limit: 1 }, ["b2"]],
+    [{ minSize: 20 }, ["a2", "b1"]],
+    [{ minSize: 19.5, maxSize: 20.5 }, ["a2"]],
+    [{ maxSize: 10 }, ["a1", "b2"]],
+    [{ minSize: -5 }, ["a1", "a2", "b1", "b2"]],
+    [{ maxSize: -1 }, []],
+    [{ minSize: 31, maxSize: Infinity }, []],
+    [{ minSize: 1e300 }, []],
+    [{ minSize: 10, holderId: "alice", since: 0 }, ["a1"]],
+  ];
+
+  const ORDERS: [TxQuery, string[]][] = [
+    [{ sort: "id", reverse: true }, ["c1", "b2", "b1", "a2", "a1"]],
+    [{ sort: "time" }, ["b1", "a1", "a2", "b2", "c1"]],
+    [{ sort: "time", reverse: true }, ["c1", "b2", "a2", "a1", "b1"]],
+    [{ reverse: true, after: "b2", limit: 2 }, ["b1", "a2"]],
+    [{ reverse: true, after: "b", idPrefix: "a" }, ["a2", "a1"]],
+    [{ after: "b", idPrefix: "a" }, []],
+    [{ sort: "time", after: "a1", limit: 2 }, ["a2", "b2"]],
+    [{ sort: "time", after: "b1", since: 2 }, ["a2", "b2", "c1"]],
+    [{ sort: "time", after: "c1", before: 2 }, []],
+    [{ sort: "time", reverse: true, after: "c1", before: 2 }, ["a1", "b1"]],
+    [{ sort: "time", after: { txId: "x", timestamp: 2 } }, ["b2", "c1"]],
+    [{ after: { txId: "x", timestamp: 0 } }, []],
+    [{ sort: "time", holderId: "bob", reverse: true }, ["b2", "a2"]],
+    [{ sort: "time", minSize: 10, idPrefix: "b" }, ["b1", "b2"]],
   ];
 
   test("filters select, all conditions together", async ({ store }) => {
-    const rows: [string, string, number][] = [
-      ["a1", "alice", 1],
-      ["a2", "bob", 2],
-      ["b1", "alice", -1.5],
-      ["b2", "bob", 3],
-      ["c1", "", 1e300],
+    const rows: [string, string, number, number][] = [
+      ["a1", "alice", 1, 10],
+      ["a2", "bob", 2, 20],
+      ["b1", "alice", -1.5, 30],
+      ["b2", "bob", 3, 10],
+      ["c1", "", 1e300, -1],
     ];
-    for (const [txId, holderId, timestamp] of rows) {
-      await store.save(sampleInfo({ txId, holderId, timestamp }));
+    for (const [txId, holderId, timestamp, size] of rows) {
+      await store.save(sampleInfo({ txId, holderId, timestamp, size }));
     }
     for (const [filter, ids] of FILTERS) {
       assertEquals(await idsOf(store, filter), ids, JSON.stringify(filter));
       assertEquals(await store.count(filter), ids.length);
     }
+    for (const [query, ids] of ORDERS) {
+      assertEquals(await idsOf(store, query), ids, JSON.stringify(query));
+    }
+  });
+
+  test("transactions of one time are in the order of their ids", async ({ store }) => {
+    const ids = Array.from({ length: 600 }, (_, n) => `id-${n + 1_000}`);
+    await Promise.all(ids.map((txId) => store.save(sampleInfo({ txId }))));
+    assertEquals(await idsOf(store, { sort: "time" }), ids);
+    assertEquals(
+      await idsOf(store, { sort: "time", reverse: true, after: "id-1002" }),
+      ["id-1001", "id-1000"],
+    );
+  });
+
+  test("an order of time cannot go on after an id that is gone", async ({ store }) => {
+    await store.save(sampleInfo({ txId: "b" }));
+    const error = await assertRejects(
+      () => idsOf(store, { sort: "time", after: "a" }),
+      PohStorageError,
+    );
+    assertEquals(error.code, "CURSOR_GONE");
+    assertEquals(await idsOf(store, { after: "a" }), ["b"]);
   });
 
   test("a limit may be any number", async ({ store }) => {
@@ -294,9 +355,20 @@ export function testMetadataStore(
   });
 
   test("an id prefix may be any text", async ({ store }) => {
-    const ids = ["取", "取引", "取引🪙", "取\u{10FFFD}", "収", "🪙", "🪙a"];
+    const ids = ["取", "取引", "取引🪙", "取\u{10FFFF}", "取\u{10FFFF}a", "収"];
+    ids.push("🪙", "🪙a", "\uD7FF", "\uD7FFa", "\uE000", "\u{10FFFF}b");
     for (const txId of ids) await store.save(sampleInfo({ txId }));
-    for (const idPrefix of ["取", "取引", "🪙", "取引🪙"]) {
+    for (
+      const idPrefix of [
+        "取",
+        "取引",
+        "🪙",
+        "取引🪙",
+        "取\u{10FFFF}",
+        "\uD7FF",
+        "\u{10FFFF}",
+      ]
+    ) {
       assertEquals(
         (await idsOf(store, { idPrefix })).sort(),
         ids.filter((id) => id.startsWith(idPrefix)).sort(),
@@ -346,9 +418,9 @@ function isSelected(row: TxInfo, filter: TxFilter): boolean {
 
 async function idsOf(
   store: MetadataStore,
-  filter: TxFilter,
+  query: TxQuery,
 ): Promise<string[]> {
-  return await Array.fromAsync(store.iterate(filter), ({ txId }) => txId);
+  return await Array.fromAsync(store.iterate(query), ({ txId }) => txId);
 }
 
 function compareBytes(a: string, b: string): number {

@@ -13,13 +13,18 @@ import {
 } from "../../mod.ts";
 import type { CrashPoint } from "../../src/crash_points.ts";
 import { tempDir } from "../helpers.ts";
-import { assertClean, checkAfterCrash, contentsOf } from "./check.ts";
+import {
+  type Allowed,
+  assertClean,
+  checkAfterCrash,
+  contentsOf,
+} from "./check.ts";
 import {
   assertRecovered,
   type DamagedStore,
   makeDamagedStore,
 } from "./damaged_store.ts";
-import { allowedStates, readJournal } from "./journal.ts";
+import { allowedStates, readJournal, versionOf } from "./journal.ts";
 import { copyTree, placeBelow, runWriter, several } from "./process.ts";
 import { damageOneIndex } from "./sqlite_pages.ts";
 import type { WriterTask } from "./writer.ts";
@@ -75,6 +80,7 @@ export async function allWorkloads(
   ) {
     workloads.push(() => recovering(damaged, recover));
   }
+  workloads.push(() => pruning(join(dir, "pruned")));
   workloads.push(
     () => rebuilding(join(dir, "malformed"), "malformed"),
     () => rebuilding(join(dir, "lost"), "lost"),
@@ -153,15 +159,14 @@ async function replaying(
   durability: Durability,
 ): Promise<Workload> {
   const options = { durability };
+  const work = { kind: "changes" } as const;
+  await using first = await tempDir();
+  const place = placeBelow(first.path);
+  const { committed } = (await runWriter({ ...place, options, work })).passed;
   const template = placeBelow(dir);
-  const { killed } = await runWriter({
-    ...template,
-    options,
-    work: { kind: "changes" },
-    // The batch of all kinds at once, large ones staged.
-    kill: { point: "committed", n: 17 },
-  });
-  assert(killed);
+  // The batch of all kinds at once, large ones staged: five come after it.
+  const kill = { point: "committed", n: committed! - 5 } as const;
+  assert((await runWriter({ ...template, options, work, kill })).killed);
   const allowed = allowedStates(readJournal(template.journal));
   const open = async (dir: string, kill?: KillAt) => {
     copyTree(template.base, placeBelow(dir).base);
@@ -182,6 +187,61 @@ async function replaying(
       assert((await open(dir.path, kill)).killed);
       const how = kill.n % 2 ? "recover" : "open";
       await checkAfterCrash(placeBelow(dir.path), allowed, how, options);
+    },
+  };
+}
+
+/** Pruning of a store that has what is old, what is young, and what was renewed. */
+async function pruning(dir: string): Promise<Workload> {
+  const template = placeBelow(dir);
+  const before = 10_000;
+  const old = Array.from({ length: 300 }, (_, n) => ({
+    id: `old-${n}`,
+    n,
+    size: n % 50 === 49 ? 70_000 + n : n,
+  }));
+  const young = Array.from({ length: 20 }, (_, n) => ({
+    id: `young-${n}`,
+    n: before + n,
+    size: n % 10 === 9 ? 70_000 + n : n,
+  }));
+  const renewed = { id: "old-renewed", n: before + 99, size: 30 };
+  const kept = [...young, renewed];
+  const allowed: Allowed = new Map();
+  for (const { id, ...state } of old) allowed.set(id, [state, null]);
+  for (const { id, ...state } of kept) allowed.set(id, [state]);
+  {
+    const { base, db } = template;
+    await using store = await StorageManager.create(base, db);
+    await store.saveTx(versionOf(renewed.id, 5, 70_000));
+    await store.saveTxs(
+      [...old, ...kept].map(({ id, n, size }) => versionOf(id, n, size)),
+    );
+  }
+  const prune = async (dir: string, kill?: KillAt) => {
+    copyTree(template.base, placeBelow(dir).base);
+    return await runWriter({
+      ...placeBelow(dir),
+      options: {},
+      work: { kind: "prune", before },
+      ...(kill && { kill }),
+    });
+  };
+  await using census = await tempDir();
+  const { passed } = await prune(census.path);
+  return {
+    name: "prune",
+    passes: passed,
+    async run(kill) {
+      await using dir = await tempDir();
+      assert((await prune(dir.path, kill)).killed);
+      const place = placeBelow(dir.path);
+      const how = kill.n % 2 ? "recover" : "open";
+      const seen = await checkAfterCrash(place, allowed, how);
+      await using store = await StorageManager.create(place.base, place.db);
+      const left = old.filter(({ id }) => seen.get(id) !== null);
+      assertEquals((await store.prune({ before })).deleted, left.length);
+      assertEquals(await store.countTxs(), kept.length);
     },
   };
 }
@@ -240,7 +300,7 @@ async function rebuilding(
       ...template,
       options: {},
       work: { kind: "changes" },
-      kill: { point: "batch applied", n: 19 },
+      kill: { point: "batch applied", n: 14 },
     });
     assert(killed);
     damageOneIndex(template.db, "bulk-");

@@ -37,6 +37,8 @@ export interface WriterTask {
     | { kind: "open" }
     /** Deletes one transaction. */
     | { kind: "delete"; id: string }
+    /** Prunes what is older than a time. */
+    | { kind: "prune"; before: number }
     /** Changes of all kinds in random order, many in flight, for `ms`. */
     | Mix;
 }
@@ -94,6 +96,9 @@ async function doWork(task: WriterTask, journal: Journal): Promise<void> {
       return await saveMany(store, journal, work.count);
     case "delete":
       return await new Changes(store, journal).delete(work.id);
+    case "prune":
+      await store.prune({ before: work.before });
+      return;
     case "mix":
       return await mix(new Changes(store, journal), work);
   }

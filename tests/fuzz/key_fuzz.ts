@@ -189,7 +189,8 @@ function checkName(stem: string): void {
   if (id === null) return;
   if (name.includes("/") || name.startsWith(".")) return; // no such file
   // deno-lint-ignore no-control-regex
-  const takesName = !/[\u0000-\u001f\\:*?"<>|]/.test(name);
+  const takesName = !/[\u0000-\u001f\\:*?"<>|]/.test(name) &&
+    !/^(con|prn|aux|nul|conin\$|conout\$|com.|lpt.) *\./i.test(name);
   if (Deno.build.os === "windows" && !takesName) return; // nor one of these
   const names = [...fileNames(id, false), ...fileNames(id, true)];
   if (new TextEncoder().encode(name).length <= 255 && isValid(id)) {

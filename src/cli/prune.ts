@@ -1,0 +1,72 @@
+import type { PruneFilter, PruneResult } from "../prune.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { filterOf } from "./filter.ts";
+import { byteText, Progress } from "./progress.ts";
+import { openStore } from "./store.ts";
+
+/** `poh-storage prune` */
+export async function run(call: Call<"prune">): Promise<number> {
+  const { options, output } = call;
+  const filter = pruneFilter(options);
+  const result = await prune(call, filter);
+  await output.print(options.json ? json(call, result) : text(call, result));
+  if (result.changed > 0) {
+    output.notice(`${result.changed} kept: replaced or deleted meanwhile`);
+  }
+  if (result.interrupted) {
+    throw new CliError(
+      Exit.interrupted,
+      "Interrupted; what was deleted stays so, run it again to go on",
+    );
+  }
+  return Exit.done;
+}
+
+function pruneFilter(options: Call<"prune">["options"]): PruneFilter {
+  const { "older-than": age, ...others } = options;
+  const { after: _, limit, ...conditions } = filterOf(others);
+  if (age !== undefined && conditions.before !== undefined) {
+    throw new UsageError("prune takes --older-than or --before, not both");
+  }
+  const filter = {
+    ...conditions,
+    ...(age !== undefined && { before: Date.now() / 1000 - age }),
+  };
+  // An empty prefix is that of every id.
+  const { idPrefix, ...telling } = filter;
+  if (!idPrefix && Object.keys(telling).length === 0) {
+    throw new UsageError(
+      "prune needs a condition, such as --older-than 30d: it would delete every transaction",
+    );
+  }
+  return { ...filter, ...(limit !== undefined && { limit }) };
+}
+
+async function prune(
+  { options, output, signal }: Call<"prune">,
+  filter: PruneFilter,
+): Promise<PruneResult> {
+  const dryRun = options["dry-run"];
+  await using store = await openStore(options, dryRun ? "read" : "write");
+  using progress = new Progress(output, "prune");
+  return await store.prune(filter, {
+    dryRun,
+    signal,
+    onProgress: ({ deleted, bytes }) =>
+      progress.update({ done: deleted, bytes }),
+  });
+}
+
+function text({ options }: Call<"prune">, result: PruneResult): string {
+  const verb = options["dry-run"] ? "Would prune" : "Pruned";
+  return `${verb} ${result.deleted} txs (${byteText(result.bytes)})\n`;
+}
+
+function json({ options }: Call<"prune">, result: PruneResult): string {
+  const { deleted, bytes, changed, interrupted } = result;
+  const dry_run = options["dry-run"];
+  return `${
+    JSON.stringify({ dry_run, deleted, bytes, changed, interrupted })
+  }\n`;
+}

@@ -1,0 +1,96 @@
+/**
+ * What there is to know of a store at a glance, and what its operator might
+ * want to look at. Reads only.
+ *
+ * @module
+ */
+
+import { resolve } from "@std/path";
+import type { StoreHolder } from "./errors.ts";
+import { type Hint, hintsOf } from "./hints.ts";
+import { listHolders } from "./locks.ts";
+import {
+  closeStore,
+  inlineBelow,
+  openStore,
+  type StorageOptions,
+} from "./open_store.ts";
+import { countQuarantine } from "./quarantine.ts";
+import type { DriverInfo } from "./sqlite_driver.ts";
+import type { StoreTotals } from "./types.ts";
+
+/** So many holders are named. */
+const TOP = 10;
+
+/** A store at a glance. */
+export interface StoreDescription extends StoreTotals {
+  /** Absolute path of the payload directory. */
+  base: string;
+  /** Absolute path of the database. */
+  db: string;
+  /** Which SQLite binding serves. */
+  driver: DriverInfo;
+  /** Version of the database's schema; 0 is the older Python package's. */
+  schemaVersion: number;
+  /** Payloads of up to so many bytes live in the database. */
+  inlineBelow: number;
+  /** How many transactions there are. */
+  txs: number;
+  /** How many holders there are, and those with the most transactions. */
+  holders: { count: number; top: { holderId: string; txs: number }[] };
+  /** Processes that have the store open for writing. */
+  writers: StoreHolder[];
+  /** Changes whose files may not have followed yet. */
+  pending: number;
+  /** Cases in quarantine. */
+  quarantined: number;
+  /** What may be worth a look. */
+  hints: Hint[];
+}
+
+/**
+ * Opens a store read-only, describes it, closes it. Creates and changes
+ * nothing. Needs `--allow-read` for the base directory and the database.
+ *
+ * @throws {StoreNotFoundError} If there is no store.
+ * @throws {MetadataDamagedError} If the database is damaged.
+ *
+ * @example Usage
+ * ```ts
+ * import { describeStore, StorageManager } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * await (await StorageManager.create(base, `${base}/poh.db`)).close();
+ * const { txs, holders } = await describeStore(base, `${base}/poh.db`);
+ * assertEquals({ txs, holders }, { txs: 0, holders: { count: 0, top: [] } });
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ */
+export async function describeStore(
+  basePath: string,
+  sqlitePath: string,
+  options: StorageOptions = {},
+): Promise<StoreDescription> {
+  const base = resolve(basePath), db = resolve(sqlitePath);
+  const store = await openStore(base, db, { ...options, readOnly: true });
+  try {
+    const { rows } = store;
+    const facts = {
+      base,
+      db,
+      driver: rows.driver,
+      schemaVersion: rows.schemaVersion,
+      inlineBelow: inlineBelow(rows),
+      txs: await rows.count(),
+      ...rows.totals(),
+      holders: rows.holders(TOP),
+      writers: listHolders(base),
+      pending: rows.countRedo(),
+      quarantined: await countQuarantine(base),
+    };
+    return { ...facts, hints: await hintsOf(facts, rows) };
+  } finally {
+    await closeStore(store);
+  }
+}

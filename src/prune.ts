@@ -1,0 +1,99 @@
+/**
+ * Deletes what a filter selects, batch by batch, beside whoever else uses the
+ * store: the job that ends the life of transactions.
+ *
+ * @module
+ */
+
+import { crashPoint } from "./crash_points.ts";
+import { PohStorageError } from "./errors.ts";
+import type { SqliteStore } from "./sqlite_store.ts";
+import type { TxFilter, TxInfo } from "./types.ts";
+
+/** Deletions that are committed together. */
+const BATCH = 256;
+
+/** Which transactions to prune: at least one condition beside `limit`. */
+export type PruneFilter = Omit<TxFilter, "after">;
+
+/** How to prune. */
+export interface PruneOptions {
+  /** Only tell what would be deleted; a read-only store will do. */
+  dryRun?: boolean;
+  /** Stops between two batches; what was deleted stays deleted. */
+  signal?: AbortSignal;
+  /** Told after each batch how far it has got. */
+  onProgress?: (soFar: PruneResult) => void;
+}
+
+/** What pruning has done. */
+export interface PruneResult {
+  /** Transactions deleted, or that would be. */
+  deleted: number;
+  /** Bytes of their payloads, as far as the sizes are known. */
+  bytes: number;
+  /**
+   * Transactions that were selected and kept, since somebody replaced or
+   * deleted them before it was their turn.
+   */
+  changed: number;
+  /** Whether it was stopped before its end. */
+  interrupted: boolean;
+}
+
+/**
+ * Prunes by the rows of an open store.
+ *
+ * @param remove Deletes each transaction that is still as it was seen; tells
+ * of each whether it was.
+ */
+export async function pruneRows(
+  rows: SqliteStore,
+  filter: PruneFilter,
+  { dryRun = false, signal, onProgress }: PruneOptions,
+  remove: (seen: TxInfo[]) => Promise<boolean[]>,
+): Promise<PruneResult> {
+  requireCriterion(filter);
+  const result = { deleted: 0, bytes: 0, changed: 0, interrupted: false };
+  const end = async (batch: TxInfo[]) => {
+    const removed = dryRun ? batch.map(() => true) : await remove(batch);
+    crashPoint("batch pruned");
+    for (const [n, { size }] of batch.entries()) {
+      if (removed[n]) {
+        result.deleted++;
+        result.bytes += Math.max(size, 0);
+      } else result.changed++;
+    }
+    onProgress?.({ ...result });
+  };
+  let batch: TxInfo[] = [];
+  for await (const info of rows.iterate({ ...filter, sort: orderOf(filter) })) {
+    if (signal?.aborted) {
+      result.interrupted = true;
+      return result;
+    }
+    batch.push(info);
+    if (batch.length < BATCH) continue;
+    await end(batch);
+    batch = [];
+  }
+  if (batch.length > 0) await end(batch);
+  return result;
+}
+
+/** The oldest go first, where time is what they are chosen by. */
+function orderOf({ since, before, limit }: PruneFilter): "id" | "time" {
+  const isByTime = [since, before, limit].some((value) => value !== undefined);
+  return isByTime ? "time" : "id";
+}
+
+function requireCriterion({ limit: _, ...conditions }: PruneFilter): void {
+  const { idPrefix, ...others } = conditions;
+  const isGiven = idPrefix ||
+    Object.values(others).some((value) => value !== undefined);
+  if (isGiven) return;
+  throw new PohStorageError(
+    "NO_CRITERION",
+    "Cannot prune without a condition: it would delete every transaction",
+  );
+}
