@@ -354,7 +354,7 @@ export class FileStore implements PayloadStore {
 }
 
 /** Digest and size of an open file, which is closed then. */
-async function digestOfOpen(
+export async function digestOfOpen(
   opened: { file: Deno.FsFile; size: number } | null,
 ): Promise<{ digest: string; size: number } | null> {
   if (!opened) return null;

@@ -8,7 +8,7 @@
 import { join } from "@std/path";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
-const FILES = ["lock", "commit.lock", "id"];
+const FILES = ["lock", "commit.lock", "id", "backup"];
 
 /**
  * Checks that what is there of a store's own folder is what it should be.

@@ -488,6 +488,19 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#run("DELETE FROM redo WHERE seq = ?", seq);
   }
 
+  /** Drops all entries. Within a transaction. */
+  clearRedo(): void {
+    this.#run("DELETE FROM redo");
+  }
+
+  /**
+   * Copies the database as it is now to a new file, without keeping writers
+   * waiting. This thread does nothing else meanwhile.
+   */
+  async backup(path: string): Promise<void> {
+    await translated(this.path, () => this.#db.backup(path));
+  }
+
   /** What SQLite finds wrong with the database; empty when it is sound. */
   checkIntegrity(): string[] {
     try {
@@ -498,6 +511,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       if (error instanceof MetadataDamagedError) return [error.message];
       throw error;
     }
+  }
+
+  /** Whether the schema has what could make a query do other work than it says. */
+  hasViewsOrTriggers(): boolean {
+    return this.#get(
+      "SELECT 1 FROM sqlite_schema WHERE type NOT IN ('table', 'index') LIMIT 1",
+    ) !== undefined;
   }
 
   #migrate(): void {

@@ -29,6 +29,8 @@ const runners: {
   verify: () => import("./verify.ts"),
   recover: () => import("./recover.ts"),
   quarantine: () => import("./quarantine.ts"),
+  backup: () => import("./backup.ts"),
+  restore: () => import("./restore.ts"),
   info: () => import("./info.ts"),
 };
 
