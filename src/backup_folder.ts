@@ -138,16 +138,19 @@ export class PayloadFolder implements PayloadTarget {
   }
 
   /**
-   * What has the name may be the previous backup's payload, which stays until
-   * its database is replaced: then the redo log brings the new one in its place.
+   * What the previous backup refers to stays until its database is replaced:
+   * then the redo log brings the new payload in its place.
    */
   async #put(info: TxInfo, name: string, path: string): Promise<void> {
-    const to = this.#place(info.txId);
-    if (regularSize(to) === null) return await renameFile(path, to);
+    const { txId, storageHash } = info;
+    const known = this.#known(txId);
+    if (known === null || known.storageHash === storageHash) {
+      return await renameFile(path, this.#place(txId));
+    }
     this.#entries.push({
-      txId: info.txId,
+      txId,
       action: "put",
-      storageHash: info.storageHash,
+      storageHash,
       payload: null,
       staged: name,
     });

@@ -44,6 +44,9 @@ import type { TxInfo } from "./types.ts";
 /** What a store or a database is called until it is whole. */
 const SUFFIX = ".restoring";
 
+/** Payloads unpacked between two syncs. */
+const PAGE = 256;
+
 /** What SQLite may have beside a database file. */
 const COMPANIONS = ["", "-wal", "-shm", "-journal"];
 
@@ -219,22 +222,25 @@ async function unpack(
   from: ReadableStream<Uint8Array>,
   files: FileStore,
   db: string,
-  { durability, signal, onProgress }: RestoreOptions,
+  { signal, onProgress }: RestoreOptions,
 ): Promise<number | null> {
-  const sync = durability !== "relaxed";
-  let payloads = 0, bytes = 0, hasDb = false;
+  let payloads = 0, bytes = 0, hasDb = false, unsynced: string[] = [];
   try {
     for await (const entry of readTar(from)) {
       if (signal?.aborted) return null;
       if (hasDb) throw damagedArchive(`${BACKUP_DB} is not its last entry`);
       hasDb = entry.name === BACKUP_DB;
-      const path = hasDb ? db : join(files.basePath, payloadName(entry.name));
-      const { size } = await createFileFrom(path, entry.bytes, sync && !hasDb);
+      const txId = hasDb ? null : txIdOfEntry(entry.name);
+      const path = txId === null ? db : join(files.basePath, fileName(txId));
+      const { size } = await createFileFrom(path, entry.bytes, false);
       if (size !== entry.size) throw damagedArchive("it is cut");
-      if (hasDb) continue;
+      if (txId === null) continue;
       payloads++;
       bytes += size;
       onProgress?.({ step: "unpack", done: payloads, total: null, bytes });
+      if (unsynced.push(txId) < PAGE) continue;
+      await files.sync(unsynced);
+      unsynced = [];
     }
   } catch (error) {
     if (error instanceof Deno.errors.InvalidData) {
@@ -246,21 +252,21 @@ async function unpack(
     throw error;
   }
   if (!hasDb) throw damagedArchive(`it has no ${BACKUP_DB}, or is cut`);
-  if (sync) await syncDir(files.basePath);
+  await files.sync(unsynced);
   return payloads;
 }
 
 /**
- * The name that a payload has on this system. An entry's name is never a path
- * here: it is one that the encoding of ids makes, on this system or another,
- * or it is refused.
+ * The transaction whose payload an entry is. Its name is never used as a path
+ * here: it is one that the encoding of ids makes, on this system or another, or
+ * it is refused.
  */
-function payloadName(name: string): string {
+function txIdOfEntry(name: string): string {
   try {
     const txId = txIdOfFile(name);
     const isOurs = txId !== null &&
       [true, false].some((foldsCase) => fileName(txId, foldsCase) === name);
-    if (isOurs) return fileName(txId);
+    if (isOurs) return txId;
   } catch (error) {
     if (!(error instanceof InvalidTxIdError)) throw error;
   }
