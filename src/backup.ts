@@ -306,7 +306,7 @@ class FolderBackup {
   }
 
   async run(): Promise<BackupReport> {
-    const previous = await this.#openPrevious();
+    const previous = await this.#openSettled();
     const fresh = join(this.#files.tmpPath, BACKUP_DB);
     let report: WalkReport, linked: number;
     try {
@@ -323,20 +323,47 @@ class FolderBackup {
     return { ...report, linked, ...await this.#tidyUp() };
   }
 
-  /** The backup that is there, with what a crash left undone done. */
-  async #openPrevious(): Promise<SqliteStore | null> {
+  /** The backup that is there, with its redo log carried out; null: none. */
+  async #openSettled(): Promise<SqliteStore | null> {
     if (regularSize(this.#db) === null) return null;
-    const driver = this.#driver, sync = this.#sync;
     try {
-      await using rows = await SqliteStore.open(this.#db, { driver, sync });
-      await rows.init();
-      await replay(this.#files, rows);
+      if (!await this.#isSettled()) {
+        await using rows = await this.#openRows(false);
+        await replay(this.#files, rows);
+      }
+      return await this.#openRows(true);
     } catch (error) {
       // Its payloads are looked at all the same, and the new one replaces it.
       if (error instanceof MetadataDamagedError) return null;
       throw error;
     }
-    return await SqliteStore.open(this.#db, { driver, readOnly: true });
+  }
+
+  /**
+   * Whether the database can be left as it is. To open it for writing is to
+   * change it: a crash would leave it so that it has to be opened so again.
+   */
+  async #isSettled(): Promise<boolean> {
+    if (COMPANIONS.some((suffix) => regularSize(this.#db + suffix) !== null)) {
+      return false;
+    }
+    await using rows = await this.#openRows(true);
+    return rows.lastRedo() === 0;
+  }
+
+  async #openRows(readOnly: boolean): Promise<SqliteStore> {
+    const rows = await SqliteStore.open(this.#db, {
+      driver: this.#driver,
+      sync: this.#sync,
+      readOnly,
+    });
+    try {
+      await rows.init();
+      return rows;
+    } catch (error) {
+      await rows.close();
+      throw error;
+    }
   }
 
   /** Payloads first, for which the fresh database waits under another name. */
@@ -348,6 +375,7 @@ class FolderBackup {
     const folder = new PayloadFolder(this.#files, {
       sync: this.#sync,
       link: !copy && await mayWrite(this.#live.files.basePath),
+      unlink: copy,
       previous,
       verify,
     });
@@ -381,9 +409,7 @@ class FolderBackup {
 
   /** Replaced payloads give way, what nothing refers to goes. */
   async #tidyUp(): Promise<{ txs: number; removed: number }> {
-    const driver = this.#driver, sync = this.#sync;
-    await using rows = await SqliteStore.open(this.#db, { driver, sync });
-    await replay(this.#files, rows);
+    await using rows = (await this.#openSettled())!;
     let removed = 0, batch: string[] = [];
     const sweep = () => {
       const known = rows.known(batch.flatMap(txIdsOfFile));
@@ -399,7 +425,7 @@ class FolderBackup {
       await nextTurn();
     }
     sweep();
-    if (sync) await syncDir(this.#files.basePath);
+    if (this.#sync) await syncDir(this.#files.basePath);
     return { txs: await rows.count(), removed };
   }
 
@@ -470,7 +496,7 @@ async function backupToTar(
 
 /** Puts payloads into an archive, from which nothing can be taken back. */
 class PayloadArchive implements PayloadTarget {
-  readonly inFlight = 1;
+  readonly inFlight = 16;
   readonly #tar: TarWriter;
 
   constructor(tar: TarWriter) {

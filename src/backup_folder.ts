@@ -32,6 +32,8 @@ export interface FolderOptions {
   sync: boolean;
   /** Whether hard links are tried before copies. */
   link: boolean;
+  /** Whether hard links that are there give way to copies. */
+  unlink: boolean;
   /** The rows of the backup that the folder holds; null when it has none. */
   previous: SqliteStore | null;
   /** Read what is there whole, instead of trusting the row and the size. */
@@ -58,7 +60,7 @@ export class PayloadFolder implements PayloadTarget {
     const path = this.#place(info.txId);
     const size = regularSize(path);
     if (size === null) return null;
-    if (!this.#options.link && isShared(path)) return null;
+    if (this.#options.unlink && isShared(path)) return null;
     const known = this.#known(info.txId);
     if (known && !this.#options.verify) {
       const isKept = known.storageHash === info.storageHash &&

@@ -17,10 +17,12 @@ import {
   type WalkReport,
 } from "./backup_walk.ts";
 import {
+  createFile,
   createFileFrom,
   makeDir,
   removeFileSync,
   renameFile,
+  SMALL,
   syncDir,
   syncFile,
 } from "./durable_fs.ts";
@@ -38,7 +40,7 @@ import { closeStore, openStore } from "./open_store.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";
-import { readTar } from "./tar.ts";
+import { readTar, type TarEntry } from "./tar.ts";
 import type { TxInfo } from "./types.ts";
 
 /** What a store or a database is called until it is whole. */
@@ -163,6 +165,7 @@ async function fromFolder(
     const target = new PayloadFolder(files, {
       sync: durability !== "relaxed",
       link: false,
+      unlink: false,
       previous: null,
       verify: false,
     });
@@ -232,8 +235,7 @@ async function unpack(
       hasDb = entry.name === BACKUP_DB;
       const txId = hasDb ? null : txIdOfEntry(entry.name);
       const path = txId === null ? db : join(files.basePath, fileName(txId));
-      const { size } = await createFileFrom(path, entry.bytes, false);
-      if (size !== entry.size) throw damagedArchive("it is cut");
+      const size = await writeEntry(path, entry);
       if (txId === null) continue;
       payloads++;
       bytes += size;
@@ -254,6 +256,22 @@ async function unpack(
   if (!hasDb) throw damagedArchive(`it has no ${BACKUP_DB}, or is cut`);
   await files.sync(unsynced);
   return payloads;
+}
+
+/** The size of what was written: it is synced later, with many others. */
+async function writeEntry(
+  path: string,
+  { size, bytes }: TarEntry,
+): Promise<number> {
+  if (size > SMALL) return (await createFileFrom(path, bytes, false)).size;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for await (const chunk of bytes) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  await createFile(path, whole, false);
+  return size;
 }
 
 /**
@@ -483,7 +501,10 @@ function isThere(path: string): boolean {
     Deno.lstatSync(path);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (
+      error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory
+    ) return false;
     throw error;
   }
 }

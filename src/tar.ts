@@ -63,7 +63,8 @@ export class TarWriter {
   }
 
   /**
-   * Adds a file. Its bytes must be as many as were announced.
+   * Adds a file. Its bytes must be as many as were announced. Files may be added
+   * at once: each waits for those before it.
    *
    * @throws The first error of the bytes' source or of the archive's target.
    */
@@ -161,10 +162,35 @@ export async function* readTar(
   const entries = extract();
   const fed = pipeline(Readable.from(counted()), entries);
   fed.catch(() => {}); // told below
+  // Whatever is reading an entry is only told that there is no more of it.
+  const causeOf = async (error: unknown) => {
+    const cause = await fed.then(() => error, (cause) => cause);
+    return isOfFormat(cause)
+      ? new Deno.errors.InvalidData(cause.message, { cause })
+      : cause;
+  };
+  const bytesOf = async function* (entry: EntrySource) {
+    try {
+      for await (const chunk of entry) {
+        overhead = 0;
+        yield chunk;
+      }
+    } catch (error) {
+      throw await causeOf(error);
+    }
+  };
+  const next = async () => {
+    try {
+      return await iterator.next();
+    } catch (error) {
+      throw await causeOf(error);
+    }
+  };
+  const iterator = entries[Symbol.asyncIterator]();
   try {
-    for await (const entry of entries) {
+    for (let at = await next(); !at.done; at = await next()) {
       overhead = 0;
-      const { name, type, size } = entry.header;
+      const { name, type, size } = at.value.header;
       if (type !== "file") {
         throw new Deno.errors.InvalidData(
           `${JSON.stringify(name)} is a ${type}, not a file`,
@@ -175,28 +201,16 @@ export async function* readTar(
           `${JSON.stringify(name)} has an impossible size`,
         );
       }
-      const bytes = async function* () {
-        for await (const chunk of entry) {
-          overhead = 0;
-          yield chunk;
-        }
-      };
-      yield { name, size, bytes: bytes() };
+      yield { name, size, bytes: bytesOf(at.value) };
     }
     await fed;
-  } catch (error) {
-    if (error instanceof Deno.errors.InvalidData) throw error;
-    if (isOfFormat(error)) {
-      throw new Deno.errors.InvalidData((error as Error).message, {
-        cause: error,
-      });
-    }
-    throw error;
+  } finally {
+    await iterator.return?.();
   }
 }
 
 /** Whether an error is about the archive and not about reading it. */
-function isOfFormat(error: unknown): boolean {
+function isOfFormat(error: unknown): error is Error {
   return error instanceof Error &&
     /^(Invalid tar header|Unexpected end of data)/.test(error.message);
 }

@@ -5,7 +5,7 @@ import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
 import { byteText, Progress } from "./progress.ts";
-import { dbPath, requireStore } from "./store.ts";
+import { dbPath, requireFolder, requireStore } from "./store.ts";
 
 /** `poh-storage backup` */
 export async function run(call: Call<"backup">): Promise<number> {
@@ -47,7 +47,10 @@ async function backup(
 ): Promise<BackupReport> {
   const { options, output } = call;
   await requireStore(options, folder === null ? "write" : "read");
-  if (folder !== null) await requireAccess(["read", "write"], [folder]);
+  if (folder !== null) {
+    await requireAccess(["read", "write"], [folder]);
+    await requireFolder(folder);
+  }
   const { backupStore } = await import("../backup.ts");
   const archive = () =>
     new WritableStream<Uint8Array>({
