@@ -122,13 +122,17 @@ export interface BackupReport extends WalkReport {
  * import { assertEquals } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
- * await using store = await StorageManager.create(`${dir}/a`, `${dir}/a/poh.db`);
- * const payload = new TextEncoder().encode("hello");
- * await store.saveTx({ txId: "tx1", holderId: "alice", timestamp: 0, payload });
+ * const [base, db] = [`${dir}/store`, `${dir}/store/poh.db`];
+ * {
+ *   await using store = await StorageManager.create(base, db);
+ *   const payload = new TextEncoder().encode("hello");
+ *   await store.saveTx({ txId: "a", holderId: "alice", timestamp: 0, payload });
  *
- * const report = await backupStore(`${dir}/a`, `${dir}/a/poh.db`, `${dir}/backup`);
- * assertEquals(report.txs, 1);
- * await restoreStore(`${dir}/backup`, `${dir}/b`, `${dir}/b/poh.db`);
+ *   const report = await backupStore(base, db, `${dir}/backup`);
+ *   assertEquals(report.txs, 1);
+ * }
+ * await restoreStore(`${dir}/backup`, `${dir}/new`, `${dir}/new/poh.db`);
+ * await Deno.remove(dir, { recursive: true });
  * ```
  */
 export async function backupStore(

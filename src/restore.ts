@@ -88,20 +88,22 @@ export interface RestoreReport {
  * @throws {BackupDamagedError} If the backup is damaged; nothing was restored,
  * and `onFinding` was told of each damaged transaction.
  *
- * @example Usage
+ * @example From one store to another, without a file between
  * ```ts
  * import { backupStore, restoreStore, StorageManager } from "@poh/storage";
  * import { assertEquals } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
- * await using store = await StorageManager.create(`${dir}/a`, `${dir}/a/poh.db`);
+ * {
+ *   await using _ = await StorageManager.create(`${dir}/a`, `${dir}/a/poh.db`);
+ * }
  * const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
- *
  * const [, report] = await Promise.all([
- *   backupStore(store.basePath, store.sqlitePath, writable),
+ *   backupStore(`${dir}/a`, `${dir}/a/poh.db`, writable),
  *   restoreStore(readable, `${dir}/b`, `${dir}/b/poh.db`),
  * ]);
  * assertEquals(report.txs, 0);
+ * await Deno.remove(dir, { recursive: true });
  * ```
  */
 export async function restoreStore(
