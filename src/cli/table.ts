@@ -90,6 +90,8 @@ export interface CommandSpec {
   readonly examples: readonly Example[];
   /** Whether it changes the store: decides the Deno permissions it needs. */
   readonly writes: boolean;
+  /** Further Deno permissions, for what is not the store. */
+  readonly permissions?: readonly string[];
   /** Whether Ctrl-C lets it finish what it has begun. */
   readonly interruptible: boolean;
   /** Exit codes it can end with, beside 0, 1 and 2. */
@@ -434,7 +436,7 @@ export const commands = {
     summary: "Copy the store to a folder or a tar archive, verified",
     description: [
       "Taken beside whoever uses the store: what was acknowledged before it began is in it. The folder is a store itself, with the database poh.db, and can be verified as one; do not write to it. A second backup into the same folder takes only what is new, and removes what is not needed any more; one that was interrupted leaves the previous one valid, and goes on when it is run again.",
-      "Payloads are hard links where the file system has them. These take no room, and protect from deletion and replacement, not from a failing disk, nor from a program that writes into the files, as the older Python package does: a backup on another disk, or with --copy, does. A tar archive always has copies; while it is made the rows are in <base>/.poh/tmp.",
+      "Payloads are hard links where the file system has them. These take no room, and protect from deletion and replacement; from a program that writes into the files, as the older Python package does, only --copy protects, and from a failing disk only a backup on another one. A tar archive always has copies; while it is made the rows are in <base>/.poh/tmp.",
       "Damaged transactions are reported and left out, and end it with 4. What is in quarantine is not backed up.",
     ],
     usage: ["<folder>", "--tar > <file>"],
@@ -461,6 +463,10 @@ export const commands = {
       },
     ],
     writes: true,
+    permissions: [
+      "--allow-read=<folder> --allow-write=<folder>",
+      "(--allow-write of <base> is for hard links and --tar only)",
+    ],
     interruptible: true,
     exitCodes: [4, 5, 130],
   },
@@ -483,6 +489,10 @@ export const commands = {
       },
     ],
     writes: true,
+    permissions: [
+      "--allow-read=<backup>",
+      "--allow-read and --allow-write of the parents of <base> and <db>",
+    ],
     interruptible: true,
     exitCodes: [4, 5, 130],
   },
