@@ -25,6 +25,12 @@
  * @module
  */
 
+export {
+  type BackupOptions,
+  type BackupReport,
+  backupStore,
+} from "./src/backup.ts";
+export type { WalkOptions, WalkReport } from "./src/backup_walk.ts";
 export { describeStore, type StoreDescription } from "./src/describe.ts";
 export * from "./src/errors.ts";
 export {
@@ -65,6 +71,11 @@ export {
   type SqliteStoreOptions,
   type StoredRedoEntry,
 } from "./src/sqlite_store.ts";
+export {
+  type RestoreOptions,
+  type RestoreReport,
+  restoreStore,
+} from "./src/restore.ts";
 export { StorageManager, type TxStream } from "./src/storage_manager.ts";
 export type { MetadataStore, PayloadStore } from "./src/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";

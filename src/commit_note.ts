@@ -62,7 +62,7 @@ export function markLostCommits(basePath: string, rows: SqliteStore): void {
   const lost = lostCommits(basePath, rows);
   if (lost === remembered(rows)) return;
   rows.transaction(() => rows.setSetting(LOST, String(lost)));
-  writeCommitNote(basePath, rows.newestRedo());
+  forgetCommits(basePath);
 }
 
 /** How many changes the database has lost; 0 for a sound one. */
@@ -77,11 +77,10 @@ export function acceptLostCommits(rows: SqliteStore): void {
   rows.transaction(() => rows.setSetting(LOST, null));
 }
 
-/** Writes the note of a store that is not open. */
-export function writeCommitNote(basePath: string, seq: number): void {
-  const note = new CommitNote(basePath);
-  note.write(seq);
-  note.close();
+/** For a database that another one has taken the place of. */
+export function forgetCommits(basePath: string): void {
+  using file = Deno.openSync(notePath(basePath), { write: true, create: true });
+  file.truncateSync();
 }
 
 function remembered(rows: SqliteStore): number {

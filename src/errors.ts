@@ -137,6 +137,26 @@ export class StoreMismatchError extends PohStorageError {
   }
 }
 
+/**
+ * A folder or file is not what a backup or a restoration needs: a target that
+ * holds something else, a source that is no backup. Nothing was changed. Code
+ * `BACKUP_PATH`.
+ */
+export class BackupPathError extends PohStorageError {
+  /** Makes an error that says what is wrong with which path. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("BACKUP_PATH", message, options);
+  }
+}
+
+/** A backup is not whole, so that nothing was restored. Code `BACKUP_DAMAGED`. */
+export class BackupDamagedError extends PohStorageError {
+  /** Makes an error that says what is wrong with the backup. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("BACKUP_DAMAGED", message, options);
+  }
+}
+
 /** SQLite says that the database is malformed. Code `METADATA_DAMAGED`. */
 export class MetadataDamagedError extends PohStorageError {
   /** Makes an error from what SQLite said. */

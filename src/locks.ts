@@ -106,13 +106,41 @@ export class StoreLocks {
   }
 }
 
+/**
+ * Keeps repairs away while a reader goes through a store that it must find
+ * whole. It writes nothing, and where no writer ever was, there is no lock to
+ * take.
+ *
+ * @throws {StoreBusyError} If a repair holds the store for longer than five
+ * seconds.
+ */
+export async function keepRepairsAway(basePath: string): Promise<Disposable> {
+  const dir = join(basePath, ".poh");
+  let lock: LockFile;
+  try {
+    lock = new LockFile(join(dir, "lock"), true);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return { [Symbol.dispose]() {} };
+  }
+  try {
+    await lockShared(lock, dir, false);
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+  return { [Symbol.dispose]: () => lock.close() };
+}
+
 /** A file that is there to be locked. */
 class LockFile {
   readonly #path: string;
+  readonly #readOnly: boolean;
   #file: Deno.FsFile;
 
-  constructor(path: string) {
+  constructor(path: string, readOnly = false) {
     this.#path = path;
+    this.#readOnly = readOnly;
     this.#file = this.#open();
   }
 
@@ -139,7 +167,8 @@ class LockFile {
   }
 
   #open(): Deno.FsFile {
-    return Deno.openSync(this.#path, { read: true, write: true, create: true });
+    const write = !this.#readOnly;
+    return Deno.openSync(this.#path, { read: true, write, create: write });
   }
 }
 
@@ -148,11 +177,16 @@ export function listHolders(basePath: string): StoreHolder[] {
   return holdersIn(join(basePath, ".poh"), undefined, false);
 }
 
-async function lockShared(file: LockFile, dir: string): Promise<void> {
+async function lockShared(
+  file: LockFile,
+  dir: string,
+  sweep = true,
+): Promise<void> {
   const deadline = Date.now() + PATIENCE;
   while (!file.tryLock(false)) {
     if (Date.now() > deadline) {
-      throw new StoreBusyError("The store is being repaired", holdersIn(dir));
+      const holders = holdersIn(dir, undefined, sweep);
+      throw new StoreBusyError("The store is being repaired", holders);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

@@ -158,6 +158,12 @@ export function inlineBelow(rows: SqliteStore): number {
   return Number(rows.setting(INLINE_BELOW) ?? 0);
 }
 
+/** Has another database remember what one remembers, unless it is nonsense. */
+export function copyInlineBelow(from: SqliteStore, to: SqliteStore): void {
+  const bytes = inlineBelow(from);
+  if (isInlineBelow(bytes)) rememberInlineBelow(to, bytes);
+}
+
 /** Remembers which payloads live in the database; says which do. */
 export function rememberInlineBelow(
   rows: SqliteStore,
@@ -170,8 +176,12 @@ export function rememberInlineBelow(
   return bytes;
 }
 
+function isInlineBelow(bytes: number): boolean {
+  return Number.isInteger(bytes) && bytes >= 0 && bytes <= SMALL;
+}
+
 function requireInlineBelow(bytes = 0): void {
-  if (Number.isInteger(bytes) && bytes >= 0 && bytes <= SMALL) return;
+  if (isInlineBelow(bytes)) return;
   throw new RangeError(
     `inlineBelow must be a whole number of bytes from 0 to ${SMALL}, got ${bytes}`,
   );

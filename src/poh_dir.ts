@@ -8,7 +8,7 @@
 import { join } from "@std/path";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
-const FILES = ["lock", "commit.lock", "newest", "id"];
+const FILES = ["lock", "commit.lock", "newest", "id", "backup"];
 
 /** The directory for what is out of service. */
 export function quarantinePath(basePath: string): string {

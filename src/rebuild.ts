@@ -7,18 +7,14 @@
  */
 
 import { dirname, join } from "@std/path";
-import { writeCommitNote } from "./commit_note.ts";
+import { forgetCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
 import { StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
-import {
-  inlineBelow,
-  rememberInlineBelow,
-  type StorageOptions,
-} from "./open_store.ts";
+import { copyInlineBelow, type StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { keepNewer, payloadInLog } from "./redo.ts";
 import { SqliteStore } from "./sqlite_store.ts";
@@ -83,7 +79,7 @@ async function rebuild(
   crashPoint("database set aside");
   await renameFile(fresh, path);
   await syncDir(dirname(path));
-  writeCommitNote(files.basePath, 0);
+  forgetCommits(files.basePath);
 }
 
 /** The rows that the old database still gives, whatever their payloads are. */
@@ -104,7 +100,7 @@ async function salvage(
     await salvageRows(old, rows);
     // deno-lint-ignore require-await -- attempts are asynchronous
     await attempt(async () => {
-      rememberInlineBelow(rows, inlineBelow(old));
+      copyInlineBelow(old, rows);
     });
     await salvageInline(old, rows, path);
     await salvageLog(old, files, rows);

@@ -48,6 +48,11 @@ export interface Connection {
   exec(sql: string): void;
   /** Prepares one statement; closing the connection ends it. */
   prepare(sql: string): Statement;
+  /**
+   * Copies the database as it is now to a new file, by SQLite's backup API and
+   * in one step: writers beside it neither wait nor make it begin anew.
+   */
+  backup(path: string): Promise<void>;
   /** Closes the database. */
   close(): void;
 }
@@ -91,8 +96,11 @@ async function findDriver(choice: DriverChoice): Promise<Driver> {
 
 // --- node:sqlite ------------------------------------------------------------
 
+/** Pages copied in one step of a backup: more than a database can have. */
+const ALL_PAGES = 0x7fffffff;
+
 async function builtinDriver(fallbackReason?: string): Promise<Driver> {
-  const { DatabaseSync } = await import("node:sqlite");
+  const { backup, DatabaseSync } = await import("node:sqlite");
   const probe = new DatabaseSync(":memory:");
   const { version } = probe.prepare("SELECT sqlite_version() AS version")
     .get() as { version: string };
@@ -127,6 +135,8 @@ async function builtinDriver(fallbackReason?: string): Promise<Driver> {
               statement.all(...params) as unknown as SqlValue[][],
           };
         },
+        backup: async (path) =>
+          void await backup(db, path, { rate: ALL_PAGES }),
         close: () => db.close(),
       };
     },
@@ -143,15 +153,18 @@ interface FfiModule {
     create: boolean;
     int64: boolean;
     parseJson: boolean;
-  }) => {
-    exec(sql: string): number;
-    prepare(sql: string): {
-      run(...params: SqlValue[]): number;
-      value(...params: SqlValue[]): SqlValue[] | undefined;
-      values(...params: SqlValue[]): SqlValue[][];
-    };
-    close(): void;
+  }) => FfiDatabase;
+}
+
+interface FfiDatabase {
+  exec(sql: string): number;
+  prepare(sql: string): {
+    run(...params: SqlValue[]): number;
+    value(...params: SqlValue[]): SqlValue[] | undefined;
+    values(...params: SqlValue[]): SqlValue[][];
   };
+  backup(to: FfiDatabase): void;
+  close(): void;
 }
 
 let ffiModule: Promise<FfiModule> | undefined;
@@ -167,12 +180,14 @@ async function ffiDriver(library?: string): Promise<Driver> {
   return {
     info,
     open(path, readOnly): Connection {
-      const db = new Database(path, {
-        readonly: readOnly,
-        create: !readOnly,
-        int64: true, // else integers are cut to 32 bits
-        parseJson: false,
-      });
+      const open = (path: string, readOnly: boolean) =>
+        new Database(path, {
+          readonly: readOnly,
+          create: !readOnly,
+          int64: true, // else integers are cut to 32 bits
+          parseJson: false,
+        });
+      const db = open(path, readOnly);
       return {
         driver: info,
         exec: (sql) => void db.exec(sql),
@@ -183,6 +198,15 @@ async function ffiDriver(library?: string): Promise<Driver> {
             get: (...params) => statement.value(...params),
             all: (...params) => statement.values(...params),
           };
+        },
+        // deno-lint-ignore require-await -- the other binding's is asynchronous
+        async backup(path) {
+          const copy = open(path, false);
+          try {
+            db.backup(copy);
+          } finally {
+            copy.close();
+          }
         },
         close: () => db.close(),
       };

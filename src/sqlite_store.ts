@@ -651,6 +651,19 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#run("DELETE FROM redo WHERE seq = ?", seq);
   }
 
+  /** Drops all entries. Within a transaction. */
+  clearRedo(): void {
+    this.#run("DELETE FROM redo");
+  }
+
+  /**
+   * Copies the database as it is now to a new file, without keeping writers
+   * waiting. This thread does nothing else meanwhile.
+   */
+  async backup(path: string): Promise<void> {
+    await translated(this.path, () => this.#db.backup(path));
+  }
+
   /** What SQLite finds wrong with the database; empty when it is sound. */
   checkIntegrity(): string[] {
     try {
@@ -686,6 +699,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       "CURSOR_GONE",
       `There is no tx ${JSON.stringify(after)} whose time tells where to go on`,
     );
+  }
+
+  /** Whether the schema has what could make a query do other work than it says. */
+  hasViewsOrTriggers(): boolean {
+    return this.#get(
+      "SELECT 1 FROM sqlite_schema WHERE type NOT IN ('table', 'index') LIMIT 1",
+    ) !== undefined;
   }
 
   #migrate(): void {

@@ -52,6 +52,20 @@ export async function matchStoreId(
   if (ofRows === null) rows.transaction(() => rows.setSetting("id", id));
 }
 
+/**
+ * Gives a copy of a store an id that is not the original's, so that the base of
+ * the one and the database of the other are never taken for a store.
+ */
+export async function giveOwnId(
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<void> {
+  const known = await readId(files.basePath);
+  const id = known ?? crypto.randomUUID();
+  if (known === null) await writeId(files, id);
+  rows.transaction(() => rows.setSetting("id", id));
+}
+
 async function hasPayloads(files: FileStore): Promise<boolean> {
   for await (const _ of files.files()) return true;
   return false;

@@ -7,6 +7,8 @@ import {
 } from "@std/assert";
 import * as errors from "../src/errors.ts";
 import {
+  BackupDamagedError,
+  BackupPathError,
   DriverUnavailableError,
   IntegrityError,
   InvalidTxError,
@@ -38,6 +40,8 @@ const CASES: [PohStorageError, string, string][] = [
     "MetadataDamagedError",
     "METADATA_DAMAGED",
   ],
+  [new BackupPathError("no"), "BackupPathError", "BACKUP_PATH"],
+  [new BackupDamagedError("no"), "BackupDamagedError", "BACKUP_DAMAGED"],
   [
     new DriverUnavailableError("no"),
     "DriverUnavailableError",

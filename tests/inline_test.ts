@@ -1,10 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import {
+  backupStore,
   IntegrityError,
   listQuarantine,
   performRecovery,
   restoreQuarantined,
+  restoreStore,
   StorageManager,
   verifyStore,
 } from "../mod.ts";
@@ -19,6 +21,7 @@ import {
   outline,
   randomBytes,
   sampleTx,
+  tempDir,
   type TempStore,
   tempStore,
   testDrivers,
@@ -290,4 +293,28 @@ testDrivers("a rebuild keeps them", async (driver) => {
   await store.saveTx({ ...small, txId: "later" });
   assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
   await store.close();
+});
+
+testDrivers("backups and what is restored have them", async (driver) => {
+  await using dir = await tempDir();
+  await using temp = await inlineStore(driver);
+  await temp.store.saveTxs(all);
+  const folder = dir.join("folder"), tar = dir.join("store.tar");
+  for (let n = 0; n < 2; n++) {
+    await backupStore(temp.base, temp.db, folder, { driver });
+    const { writable } = await Deno.create(tar);
+    await backupStore(temp.base, temp.db, writable, { driver });
+    await temp.store.saveTx(small);
+  }
+  for (const [at, source] of [folder, tar].entries()) {
+    const base = dir.join(`restored-${at}`), db = join(base, "poh.db");
+    await restoreStore(source, base, db, { driver });
+    const report = await verifyStore(base, db, { driver });
+    assertEquals(report.findings, []);
+    await using store = await StorageManager.create(base, db, { driver });
+    await assertHasAll(store);
+    await store.saveTx({ ...small, txId: "later" });
+    const files = namesIn(base).filter((name) => name.endsWith(".bin")).sort();
+    assertEquals(files, ["above.bin", "large.bin"]);
+  }
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, StoreBusyError, verifyStore } from "../mod.ts";
-import { listHolders, StoreLocks } from "../src/locks.ts";
+import { keepRepairsAway, listHolders, StoreLocks } from "../src/locks.ts";
 import {
   bytes,
   filesBelow,
@@ -116,6 +116,26 @@ test("acquire() gives up on a repair that takes too long", async () => {
     }
   });
   one.release();
+});
+
+test("keepRepairsAway() keeps repairs away and writes nothing", async () => {
+  await using dir = await tempDir();
+  {
+    using _ = await keepRepairsAway(dir.path); // nobody ever wrote here
+    assertEquals(namesIn(dir.path), []);
+  }
+  const locks = await StoreLocks.acquire(dir.path);
+  {
+    using _ = await keepRepairsAway(dir.path);
+    using __ = await keepRepairsAway(dir.path);
+    assertEquals(await locks.whileAlone(() => Promise.resolve(1)), null);
+    assertEquals(listHolders(dir.path).length, 1);
+  }
+  const repair = await locks.whileAlone(async () => {
+    await assertRejects(() => keepRepairsAway(dir.path), StoreBusyError);
+  });
+  assert(repair !== null);
+  locks.release();
 });
 
 test("whileCommitting() lets one at a time", async () => {

@@ -423,3 +423,23 @@ Deno.test("what the loader of the FFI binding says does not go to stdout", {
   assertStringIncludes(error.message, "no network");
   assertStringIncludes(stderr, "Downloading");
 });
+
+testDrivers(
+  "backup() copies what is committed, beside a writer",
+  async (driver) => {
+    await using dir = await tempDir();
+    const writer = await openSqlite(dir.join("a.db"), driver, false);
+    writer.exec("PRAGMA journal_mode = WAL; CREATE TABLE t (a)");
+    writer.exec("INSERT INTO t VALUES (1)");
+    writer.exec("BEGIN IMMEDIATE; INSERT INTO t VALUES (2)");
+    const reader = await openSqlite(dir.join("a.db"), driver, true);
+    await reader.backup(dir.join("b.db"));
+    writer.exec("COMMIT");
+    reader.close();
+    writer.close();
+    const copy = await openSqlite(dir.join("b.db"), driver, false);
+    assertEquals(copy.prepare("SELECT a FROM t").all(), [[1]]);
+    assertEquals(copy.prepare("PRAGMA integrity_check").all(), [["ok"]]);
+    copy.close();
+  },
+);

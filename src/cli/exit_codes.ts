@@ -5,6 +5,8 @@
  */
 
 import {
+  BackupDamagedError,
+  BackupPathError,
   IntegrityError,
   InvalidTxError,
   MetadataDamagedError,
@@ -58,9 +60,12 @@ export class UsageError extends CliError {
 /** The exit code that an error ends the program with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CliError) return error.exitCode;
-  if (error instanceof InvalidTxError) return Exit.usage;
+  if (error instanceof InvalidTxError || error instanceof BackupPathError) {
+    return Exit.usage;
+  }
   if (
-    error instanceof IntegrityError || error instanceof MetadataDamagedError
+    error instanceof IntegrityError || error instanceof MetadataDamagedError ||
+    error instanceof BackupDamagedError
   ) return Exit.damage;
   if (error instanceof StoreBusyError) return Exit.busy;
   return Exit.failed;

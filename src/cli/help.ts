@@ -93,7 +93,9 @@ export function commandHelp(name: CommandName): string {
 }
 
 /** The Deno flags that a command needs, and those that it can do without. */
-function permissionLines({ writes }: CommandSpec): string[] {
+function permissionLines(
+  { writes, permissions = [] }: CommandSpec,
+): string[] {
   const paths = "=<base>,<folder of db>";
   const ffi = "DENO_SQLITE_PATH,DENO_SQLITE_LOCAL";
   return [
@@ -104,6 +106,7 @@ function permissionLines({ writes }: CommandSpec): string[] {
         "  --allow-read of the parent of a folder that has to be made",
       ]
       : []),
+    ...permissions.map((line) => `  ${line}`),
     "  --allow-env=POH_BASE,POH_DB,POH_DEBUG (optional)",
     ...(writes ? ["  --allow-sys=hostname (optional)"] : []),
     `  --allow-ffi --allow-env=${ffi} (optional: FFI binding)`,

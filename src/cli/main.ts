@@ -30,6 +30,8 @@ const runners: {
   verify: () => import("./verify.ts"),
   recover: () => import("./recover.ts"),
   quarantine: () => import("./quarantine.ts"),
+  backup: () => import("./backup.ts"),
+  restore: () => import("./restore.ts"),
   info: () => import("./info.ts"),
   completions: () => import("./completions.ts"),
   man: () => import("./man.ts"),

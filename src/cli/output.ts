@@ -97,6 +97,11 @@ export class Output {
     await this.#write(bytes);
   }
 
+  /** Whether a person is looking at stdout. */
+  get isTerminal(): boolean {
+    return this.#stdout.isTerminal?.() === true;
+  }
+
   /** Tells something on stderr, unless `--quiet`. */
   notice(line: string): void {
     if (!this.quiet) this.#tell(line);

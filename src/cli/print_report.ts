@@ -13,7 +13,9 @@ import { byteText, type Progress } from "./progress.ts";
 
 /** Tells findings as they come, shows progress, and stops at Ctrl-C. */
 export function checkOptions(
-  { options, output, signal }: Call<"verify" | "recover">,
+  { options, output, signal }: Call<
+    "verify" | "recover" | "backup" | "restore"
+  >,
   progress: Progress,
 ): CheckOptions {
   return {

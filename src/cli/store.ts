@@ -78,12 +78,21 @@ export async function requireStore(
   const paths = db.startsWith(base) ? [base] : [base, db];
   await requireAccess(access === "read" ? ["read"] : ["read", "write"], paths);
   if (access !== "create") return;
-  // To make a folder durable, its parent is read as well.
   for (const folder of new Set([base, dirname(db)])) {
-    for (let at = folder; !await exists(at) && dirname(at) !== at;) {
-      at = dirname(at);
-      await requireAccess(["read"], [at]);
-    }
+    await requireFolder(folder);
+  }
+}
+
+/**
+ * Makes sure that a folder may be made where it is not there: to make it
+ * durable, its parent is read as well.
+ *
+ * @throws {CliError} If a permission is missing.
+ */
+export async function requireFolder(folder: string): Promise<void> {
+  for (let at = folder; !await exists(at) && dirname(at) !== at;) {
+    at = dirname(at);
+    await requireAccess(["read"], [at]);
   }
 }
 

@@ -98,6 +98,8 @@ export interface CommandSpec {
   readonly examples: readonly Example[];
   /** Whether it changes the store: decides the Deno permissions it needs. */
   readonly writes: boolean;
+  /** Further Deno permissions, for what is not the store. */
+  readonly permissions?: readonly string[];
   /** Whether Ctrl-C lets it finish what it has begun. */
   readonly interruptible: boolean;
   /** Exit codes it can end with, beside 0, 1 and 2. */
@@ -540,6 +542,70 @@ export const commands = {
     writes: true,
     interruptible: false,
     exitCodes: [3, 4, 5],
+  },
+  backup: {
+    summary: "Copy the store to a folder or a tar archive, verified",
+    description: [
+      "Taken beside whoever uses the store: what was acknowledged before it began is in it. The folder is a store itself, with the database poh.db, and can be verified as one; do not write to it. A second backup into the same folder takes only what is new, and removes what is not needed any more; one that was interrupted leaves the previous one valid, and goes on when it is run again.",
+      "Payloads are hard links where the file system has them. These take no room, and protect from deletion and replacement; from a program that writes into the files, as the older Python package does, only --copy protects, and from a failing disk only a backup on another one. A tar archive always has copies; while it is made the rows are in <base>/.poh/tmp.",
+      "Damaged transactions are reported and left out, and end it with 4. What is in quarantine is not backed up.",
+    ],
+    usage: ["<folder>", "--tar > <file>"],
+    positionals: [{
+      name: "folder",
+      help: "Folder to back up to, made where there is none; - is --tar.",
+    }],
+    options: {
+      tar: { type: "flag", help: "Print a tar archive." },
+      copy: { type: "flag", help: "Copy payloads, make no hard links." },
+      verify: {
+        type: "flag",
+        help:
+          "Read payloads whole that the folder has already; else their size is looked at.",
+      },
+      durability,
+    },
+    examples: [
+      { line: "backup /mnt/backup/node1", note: "All that is new since" },
+      { line: "backup --tar > node1.tar", note: "One file" },
+      {
+        line: "poh-storage verify --base /mnt/backup/node1",
+        note: "Check a backup",
+      },
+    ],
+    writes: true,
+    permissions: [
+      "--allow-read=<folder> --allow-write=<folder>",
+      "(--allow-write of <base> is for hard links and --tar only)",
+    ],
+    interruptible: true,
+    exitCodes: [4, 5, 130],
+  },
+  restore: {
+    summary: "Make a store from a backup, whole or not at all",
+    description: [
+      "Everything is verified before the store gets its name, by one rename where the database is in the base folder: neither may be there before, but for an empty folder. A damaged backup ends it with 4 and leaves nothing behind; export --base <backup> | import saves what is sound of a folder.",
+    ],
+    usage: ["<folder|file|->"],
+    positionals: [{
+      name: "backup",
+      help: "A backup's folder, the file of a tar archive, or - for stdin.",
+    }],
+    options: { durability },
+    examples: [
+      { line: "restore /mnt/backup/node1", note: "To ./data" },
+      {
+        line: "restore node1.tar --base /var/lib/poh",
+        note: "From an archive",
+      },
+    ],
+    writes: true,
+    permissions: [
+      "--allow-read=<backup>",
+      "--allow-read and --allow-write of the parents of <base> and <db>",
+    ],
+    interruptible: true,
+    exitCodes: [4, 5, 130],
   },
   info: {
     summary: "Describe the store and what serves it",

@@ -68,6 +68,12 @@ const path = fc.constantFrom(
   "store/.poh",
 );
 
+/** The same, as it stands for one of them in arguments; or stdin and stdout. */
+const placed = fc.oneof(path.map((name) => `dir/${name}`), fc.constant("-"));
+
+/** Commands whose arguments are paths that may be written to. */
+const TAKES_PATHS: readonly CommandName[] = ["backup", "restore"];
+
 /** One run of the program. */
 interface Run {
   args: string[];
@@ -85,9 +91,10 @@ const likely = fc.constantFrom(...Object.keys(commands) as CommandName[])
         value === null ? [`--${name}`] : [`--${name}`, value]
       )
     );
+    const argument = TAKES_PATHS.includes(command) ? placed : word;
     return fc.tuple(
       fc.array(option, { maxLength: 4 }),
-      fc.array(word, { maxLength: 2 }),
+      fc.array(argument, { maxLength: 2 }),
     ).map(([options, words]) => [command, ...options.flat(), ...words]);
   });
 

@@ -1,0 +1,580 @@
+/**
+ * A backup of a store, taken beside whoever uses it.
+ *
+ * The rows are copied at one moment; then each row's payload is taken over and
+ * verified. What was acknowledged before the backup began, and has not been
+ * replaced or deleted since, is in it, whole.
+ *
+ * In a folder the rule of the store holds as well: a database refers only to
+ * payloads that are durable. New payloads come first; the new database replaces
+ * the previous one when all of them are there; only then replaced payloads give
+ * way, by the redo log, and those that nothing refers to go. A crash at any
+ * moment leaves the previous backup or the new one.
+ *
+ * @module
+ */
+
+import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
+import { bytesOf, openPayload, PayloadFolder } from "./backup_folder.ts";
+import {
+  type PayloadSource,
+  type PayloadTarget,
+  requireSoundDatabase,
+  unreadable,
+  walk,
+  type WalkOptions,
+  type WalkReport,
+} from "./backup_walk.ts";
+import { forgetCommits } from "./commit_note.ts";
+import {
+  createFile,
+  makeDir,
+  readAllSync,
+  readRegular,
+  regularSize,
+  removeFileSync,
+  renameFile,
+  SMALL,
+  syncDir,
+  syncFile,
+} from "./durable_fs.ts";
+import {
+  BackupPathError,
+  IntegrityError,
+  MetadataDamagedError,
+  StoreBusyError,
+} from "./errors.ts";
+import { FileStore } from "./file_store.ts";
+import { digestOf, Sha256 } from "./hash.ts";
+import { fileName, txIdsOfFile } from "./key.ts";
+import { keepRepairsAway, StoreLocks } from "./locks.ts";
+import { closeStore, type OpenStore, openStore } from "./open_store.ts";
+import { requirePohDir } from "./poh_dir.ts";
+import { replay } from "./redo.ts";
+import type { DriverChoice } from "./sqlite_driver.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+import { giveOwnId } from "./store_id.ts";
+import { TarWriter } from "./tar.ts";
+import { nextTurn } from "./turn.ts";
+import type { TxInfo } from "./types.ts";
+
+/** The name of the database in every backup. */
+export const BACKUP_DB = "poh.db";
+
+/** Files looked at between two turns of others. */
+const PAGE = 256;
+
+/** What SQLite may have beside a database file. */
+const COMPANIONS = ["-wal", "-shm", "-journal"];
+
+/** How to back up. */
+export interface BackupOptions extends WalkOptions {
+  /**
+   * Copy every payload. Otherwise a folder on the store's own file system gets
+   * hard links, which take no room and protect from deletion, not from a
+   * failing disk.
+   */
+  copy?: boolean;
+  /**
+   * Read payloads whole that the folder has already. Otherwise their size has
+   * to be right.
+   */
+  verify?: boolean;
+  /** Which SQLite binding; default `"auto"`. */
+  driver?: DriverChoice;
+  /** As of a store: whether a finished backup survives power loss. */
+  durability?: "full" | "relaxed";
+}
+
+/** What a backup came to. */
+export interface BackupReport extends WalkReport {
+  /** Transactions in the backup. */
+  txs: number;
+  /** How many of those written are hard links. */
+  linked: number;
+  /** Payload files of the previous backup that are not needed any more. */
+  removed: number;
+}
+
+/**
+ * Backs up a store, verified, while others may use it.
+ *
+ * Into a folder: a store of its own with the database `poh.db`, to be verified
+ * as every store, and not to be written to. A second backup into the same
+ * folder takes only what is new. Into a stream: a tar archive of the same.
+ * Damaged transactions are reported and left out; quarantine is not backed up.
+ *
+ * While SQLite copies the database, this thread does nothing else.
+ *
+ * Needs `--allow-read` for the base directory and the database, and
+ * `--allow-read` and `--allow-write` for the folder; `--allow-write` for the
+ * base directory as well for hard links, and for a stream.
+ *
+ * @param target A folder, made where there is none; or where a tar archive goes.
+ * @returns What was done. `interrupted`: the previous backup, if any, is what
+ * the folder still has, and calling again goes on; a stream was aborted.
+ * @throws {BackupPathError} If the folder holds something else.
+ * @throws {StoreBusyError} If the store is being repaired, or the folder in use.
+ * @throws {MetadataDamagedError} If the store's database is damaged.
+ *
+ * @example Usage
+ * ```ts
+ * import { backupStore, restoreStore, StorageManager } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dir = await Deno.makeTempDir();
+ * const [base, db] = [`${dir}/store`, `${dir}/store/poh.db`];
+ * {
+ *   await using store = await StorageManager.create(base, db);
+ *   const payload = new TextEncoder().encode("hello");
+ *   await store.saveTx({ txId: "a", holderId: "alice", timestamp: 0, payload });
+ *
+ *   const report = await backupStore(base, db, `${dir}/backup`);
+ *   assertEquals(report.txs, 1);
+ * }
+ * await restoreStore(`${dir}/backup`, `${dir}/new`, `${dir}/new/poh.db`);
+ * await Deno.remove(dir, { recursive: true });
+ * ```
+ */
+export async function backupStore(
+  basePath: string,
+  sqlitePath: string,
+  target: string | WritableStream<Uint8Array>,
+  options: BackupOptions = {},
+): Promise<BackupReport> {
+  const { driver = "auto" } = options;
+  const live = await openStore(resolve(basePath), resolve(sqlitePath), {
+    driver,
+    readOnly: true,
+  });
+  try {
+    using _ = await keepRepairsAway(live.files.basePath);
+    return typeof target === "string"
+      ? await backupToFolder(live, resolve(target), options)
+      : await backupToTar(live, target, options);
+  } finally {
+    await closeStore(live);
+  }
+}
+
+/** A copy of a store's rows as they are now, with an empty redo log. */
+async function copyRows(
+  live: OpenStore,
+  path: string,
+  driver: DriverChoice,
+): Promise<SqliteStore> {
+  await live.rows.backup(path);
+  // It is synced as a whole at its end.
+  const rows = await SqliteStore.open(path, { driver, sync: false });
+  try {
+    requireSoundDatabase(rows, live.rows.path);
+    await rows.init();
+    rows.transaction(() => rows.clearRedo());
+    return rows;
+  } catch (error) {
+    await rows.close();
+    throw error;
+  }
+}
+
+// --- into a folder ----------------------------------------------------------
+
+async function backupToFolder(
+  live: OpenStore,
+  path: string,
+  options: BackupOptions,
+): Promise<BackupReport> {
+  requireApart(live, path);
+  const sync = options.durability !== "relaxed";
+  const files = new FileStore(path, { sync });
+  await claim(files, live.rows.setting("id"), sync);
+  const inUse = `The backup folder ${path} is in use`;
+  let locks: StoreLocks;
+  try {
+    locks = await StoreLocks.acquire(path);
+  } catch (error) {
+    if (!(error instanceof StoreBusyError)) throw error;
+    throw new StoreBusyError(inUse, error.holders);
+  }
+  try {
+    const done = await locks.whileAlone(() =>
+      new FolderBackup(live, files, sync, options).run()
+    );
+    if (!done) throw new StoreBusyError(inUse, locks.others());
+    return done.value;
+  } finally {
+    locks.release();
+  }
+}
+
+/** Neither may hold the other, or what is tidied up here is lost there. */
+function requireApart(live: OpenStore, path: string): void {
+  const folder = realPath(path);
+  const base = realPath(live.files.basePath);
+  const db = realPath(live.rows.path);
+  if (!isIn(folder, base) && !isIn(base, folder) && !isIn(db, folder)) return;
+  throw new BackupPathError(
+    `The backup folder ${path} and the store overlap: choose one outside of ${live.files.basePath} that holds neither it nor its database`,
+  );
+}
+
+/** A path without symbolic links, as far as it exists. */
+function realPath(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const parent = dirname(path);
+    return parent === path
+      ? path
+      : join(realPath(parent), relative(parent, path));
+  }
+}
+
+function isIn(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return !isAbsolute(way) && way.split(/[/\\]/)[0] !== "..";
+}
+
+/**
+ * Marks a folder as this store's backup. One that holds anything else is left
+ * alone: what nothing refers to is deleted here.
+ */
+async function claim(
+  files: FileStore,
+  storeId: string | null,
+  sync: boolean,
+): Promise<void> {
+  const path = files.basePath;
+  requirePohDir(path);
+  const marker = join(path, ".poh", "backup");
+  const marked = await readRegular(marker);
+  const owner = storeId ?? "unknown";
+  if (marked) {
+    const known = new TextDecoder().decode(marked).trim();
+    if (known === owner) return await files.init();
+    if (known !== "unknown") {
+      throw new BackupPathError(`${path} is the backup of another store`);
+    }
+  } else if (!await isEmpty(path)) {
+    throw new BackupPathError(
+      `${path} is neither empty nor a backup: choose another folder`,
+    );
+  }
+  await files.init();
+  const tmp = join(files.tmpPath, crypto.randomUUID());
+  await createFile(tmp, new TextEncoder().encode(`${owner}\n`), sync);
+  await renameFile(tmp, marker);
+  if (sync) await syncDir(dirname(marker));
+}
+
+/** Whether nothing is there, but for what a claim that was cut off has made. */
+async function isEmpty(path: string): Promise<boolean> {
+  for await (const { name } of entriesOf(path)) {
+    if (name !== ".poh") return false;
+  }
+  for await (const { name } of entriesOf(join(path, ".poh"))) {
+    if (name !== "tmp" && name !== "staged") return false;
+  }
+  return true;
+}
+
+async function* entriesOf(path: string): AsyncGenerator<Deno.DirEntry> {
+  try {
+    yield* Deno.readDir(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** One backup into a folder that nobody else uses meanwhile. */
+class FolderBackup {
+  readonly #live: OpenStore;
+  readonly #files: FileStore;
+  readonly #sync: boolean;
+  readonly #options: BackupOptions;
+  readonly #driver: DriverChoice;
+  readonly #db: string;
+
+  constructor(
+    live: OpenStore,
+    files: FileStore,
+    sync: boolean,
+    options: BackupOptions,
+  ) {
+    this.#live = live;
+    this.#files = files;
+    this.#sync = sync;
+    this.#options = options;
+    this.#driver = options.driver ?? "auto";
+    this.#db = join(files.basePath, BACKUP_DB);
+  }
+
+  async run(): Promise<BackupReport> {
+    const previous = await this.#openSettled();
+    const fresh = join(this.#files.tmpPath, BACKUP_DB);
+    let report: WalkReport, linked: number;
+    try {
+      await this.#clearLeftovers();
+      ({ report, linked } = await this.#fill(fresh, previous));
+    } finally {
+      await previous?.close();
+    }
+    if (report.interrupted) {
+      await this.#clearLeftovers();
+      return { ...report, linked, txs: 0, removed: 0 };
+    }
+    await this.#replaceDatabase(fresh);
+    return { ...report, linked, ...await this.#tidyUp() };
+  }
+
+  /** The backup that is there, with its redo log carried out; null: none. */
+  async #openSettled(): Promise<SqliteStore | null> {
+    if (regularSize(this.#db) === null) return null;
+    try {
+      if (!await this.#isSettled()) {
+        await using rows = await this.#openRows(false);
+        await replay(this.#files, rows);
+      }
+      return await this.#openRows(true);
+    } catch (error) {
+      // Its payloads are looked at all the same, and the new one replaces it.
+      if (error instanceof MetadataDamagedError) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Whether the database can be left as it is. To open it for writing is to
+   * change it: a crash would leave it so that it has to be opened so again.
+   */
+  async #isSettled(): Promise<boolean> {
+    if (COMPANIONS.some((suffix) => regularSize(this.#db + suffix) !== null)) {
+      return false;
+    }
+    await using rows = await this.#openRows(true);
+    return rows.lastRedo() === 0;
+  }
+
+  async #openRows(readOnly: boolean): Promise<SqliteStore> {
+    const rows = await SqliteStore.open(this.#db, {
+      driver: this.#driver,
+      sync: this.#sync,
+      readOnly,
+    });
+    try {
+      await rows.init();
+      return rows;
+    } catch (error) {
+      await rows.close();
+      throw error;
+    }
+  }
+
+  /** Payloads first, for which the fresh database waits under another name. */
+  async #fill(
+    fresh: string,
+    previous: SqliteStore | null,
+  ): Promise<{ report: WalkReport; linked: number }> {
+    const { copy = false, verify = false } = this.#options;
+    const folder = new PayloadFolder(this.#files, {
+      sync: this.#sync,
+      link: !copy && await mayWrite(this.#live.files.basePath),
+      unlink: copy,
+      previous,
+      verify,
+    });
+    const rows = await copyRows(this.#live, fresh, this.#driver);
+    try {
+      const report = await walk(
+        "backup",
+        this.#live,
+        rows,
+        rows,
+        folder,
+        this.#options,
+      );
+      await giveOwnId(this.#files, rows);
+      return { report, linked: folder.linked };
+    } finally {
+      await rows.close();
+    }
+  }
+
+  /** The moment from which the new backup is the one that is there. */
+  async #replaceDatabase(fresh: string): Promise<void> {
+    await this.#files.syncStaged();
+    if (this.#sync) await syncDir(this.#files.basePath);
+    requireClosed(fresh);
+    if (this.#sync) await syncFile(fresh);
+    for (const suffix of COMPANIONS) removeFileSync(this.#db + suffix);
+    await renameFile(fresh, this.#db);
+    forgetCommits(this.#files.basePath);
+    if (this.#sync) await syncDir(this.#files.basePath);
+  }
+
+  /** Replaced payloads give way, what nothing refers to goes. */
+  async #tidyUp(): Promise<{ txs: number; removed: number }> {
+    await using rows = (await this.#openSettled())!;
+    let removed = 0, batch: string[] = [];
+    const sweep = () => {
+      const known = rows.inFiles(batch.flatMap(txIdsOfFile));
+      for (const name of batch) {
+        if (this.#files.usersOf(name).some((id) => known.has(id))) continue;
+        if (removeFileSync(join(this.#files.basePath, name))) removed++;
+      }
+      batch = [];
+    };
+    for await (const { name } of this.#files.files()) {
+      if (batch.push(name) < PAGE) continue;
+      sweep();
+      await nextTurn();
+    }
+    sweep();
+    if (this.#sync) await syncDir(this.#files.basePath);
+    return { txs: await rows.count(), removed };
+  }
+
+  /** What was on its way when an earlier backup ended. */
+  async #clearLeftovers(): Promise<void> {
+    for (const dir of [this.#files.tmpPath, this.#files.stagedPath]) {
+      for await (const { name } of Deno.readDir(dir)) {
+        removeFileSync(join(dir, name));
+      }
+    }
+  }
+}
+
+async function mayWrite(path: string): Promise<boolean> {
+  const { state } = await Deno.permissions.query({ name: "write", path });
+  return state === "granted";
+}
+
+/** A database is one file when SQLite could close it as it should. */
+export function requireClosed(path: string): void {
+  for (const suffix of COMPANIONS) {
+    if (regularSize(path + suffix) === null) continue;
+    throw new Error(`The database ${path} could not be closed`);
+  }
+}
+
+// --- into a tar archive -----------------------------------------------------
+
+async function backupToTar(
+  live: OpenStore,
+  to: WritableStream<Uint8Array>,
+  options: BackupOptions,
+): Promise<BackupReport> {
+  const { driver = "auto" } = options;
+  const { tmpPath } = live.files;
+  await makeDir(tmpPath, false);
+  const path = join(tmpPath, `${crypto.randomUUID()}.db`);
+  const tar = await TarWriter.create(to);
+  try {
+    let report: WalkReport, txs: number;
+    const rows = await copyRows(live, path, driver);
+    try {
+      const target = new PayloadArchive(tar);
+      report = await walk("backup", live, rows, rows, target, options);
+      // Whoever unpacks it has a store that is not the original.
+      rows.transaction(() => rows.setSetting("id", crypto.randomUUID()));
+      txs = await rows.count();
+    } finally {
+      await rows.close();
+    }
+    if (report.interrupted) {
+      await tar.abort(new Error("The backup was interrupted"));
+      return { ...report, linked: 0, txs: 0, removed: 0 };
+    }
+    requireClosed(path);
+    // The last entry: without it an archive is not whole.
+    using file = Deno.openSync(path, { read: true });
+    await tar.add(BACKUP_DB, file.statSync().size, bytesOf("", file));
+    await tar.finish();
+    return { ...report, linked: 0, txs, removed: 0 };
+  } catch (error) {
+    await tar.abort(error as Error);
+    throw error;
+  } finally {
+    for (const suffix of ["", ...COMPANIONS]) removeFileSync(path + suffix);
+  }
+}
+
+/** Puts payloads into an archive, from which nothing can be taken back. */
+class PayloadArchive implements PayloadTarget {
+  readonly inFlight = 16;
+  readonly #tar: TarWriter;
+
+  constructor(tar: TarWriter) {
+    this.#tar = tar;
+  }
+
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async has(): Promise<null> {
+    return null;
+  }
+
+  async take(
+    { txId, storageHash }: TxInfo,
+    source: PayloadSource,
+  ): Promise<{ digest: string; size: number } | null> {
+    const name = fileName(txId);
+    const add = async (payload: Uint8Array) => {
+      const digest = await digestOf(payload);
+      const size = payload.length;
+      if (digest === storageHash) await this.#tar.add(name, size, [payload]);
+      return { digest, size };
+    };
+    if (typeof source !== "string") return await add(source);
+    using file = openPayload(txId, source);
+    if (!file) return null;
+    const { size } = file.statSync();
+    if (size <= SMALL) return await add(readSmall(txId, file, size));
+    // Read twice: an entry that has begun cannot be taken back.
+    const found = await digestOfBytes(bytesOf(txId, file));
+    if (found.digest !== storageHash) return found;
+    file.seekSync(0, Deno.SeekMode.Start);
+    await this.#tar.add(name, found.size, verified(txId, storageHash, file));
+    return found;
+  }
+}
+
+function readSmall(txId: string, file: Deno.FsFile, size: number): Uint8Array {
+  try {
+    return readAllSync(file, size);
+  } catch (error) {
+    throw unreadable(txId, error);
+  }
+}
+
+async function digestOfBytes(
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<{ digest: string; size: number }> {
+  const hash = new Sha256();
+  let size = 0;
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { digest: hash.hex(), size };
+}
+
+/** The second reading: what goes wrong now cuts the archive. */
+async function* verified(
+  txId: string,
+  expected: string,
+  file: Deno.FsFile,
+): AsyncGenerator<Uint8Array> {
+  const hash = new Sha256();
+  try {
+    for await (const chunk of bytesOf(txId, file)) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`The archive is cut: ${message}`, { cause: error });
+  }
+  const found = hash.hex();
+  if (found !== expected) throw new IntegrityError(txId, expected, found);
+}

@@ -1,0 +1,362 @@
+/**
+ * The walk that backup and restore have in common: row by row, the payload that
+ * it promises is found, verified and handed to a target.
+ *
+ * Writers may go on meanwhile. What they have replaced or deleted since the rows
+ * were copied is settled as they left it; only what two readings agree on is
+ * damage.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import {
+  InvalidTxError,
+  MetadataDamagedError,
+  PayloadUnreadableError,
+} from "./errors.ts";
+import type { FileStore } from "./file_store.ts";
+import { digestOf } from "./hash.ts";
+import { fileName } from "./key.ts";
+import type { Progress } from "./recovery.ts";
+import { type Finding, MAX_FINDINGS } from "./report.ts";
+import type { SqliteStore } from "./sqlite_store.ts";
+import { nextTurn } from "./turn.ts";
+import { validateTxHead } from "./tx.ts";
+import type { TxInfo } from "./types.ts";
+
+/** Rows settled in one transaction. */
+const PAGE = 256;
+
+/** Times a row is looked at again when a writer changes it meanwhile. */
+const ATTEMPTS = 5;
+
+/** A payload's bytes, or the file that has them. */
+export type PayloadSource = Uint8Array | string;
+
+/** Takes payloads over. */
+export interface PayloadTarget {
+  /** How many payloads it takes at once. */
+  readonly inFlight: number;
+  /** The size of a row's payload, where it has that one already; else null. */
+  has(info: TxInfo): Promise<number | null>;
+  /**
+   * Takes a payload over, unless it is not the one that the row promises.
+   *
+   * @returns What was found; null when nothing is there any more.
+   * @throws {PayloadUnreadableError} If the source cannot be read.
+   */
+  take(
+    info: TxInfo,
+    source: PayloadSource,
+  ): Promise<{ digest: string; size: number } | null>;
+  /** What is to be committed with the rows that were settled. */
+  commit?(rows: SqliteStore): void;
+}
+
+/** The parts of the store that payloads come from. */
+export interface PayloadOrigin {
+  /** Its payload files. */
+  files: FileStore;
+  /** Its rows, as they are now. */
+  rows: SqliteStore;
+}
+
+/** What both backup and restore take. */
+export interface WalkOptions {
+  /** Stops it between two transactions. */
+  signal?: AbortSignal;
+  /** Told of every transaction that is left out. */
+  onFinding?: (finding: Finding) => void;
+  /** Told now and then how far it has got. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** What a walk came to. */
+export interface WalkReport {
+  /** Transactions whose payload was taken over. */
+  written: number;
+  /** Bytes of these. */
+  bytes: number;
+  /** Transactions whose payload the target had already. */
+  kept: number;
+  /** Transactions whose payload lives in the database. */
+  inline: number;
+  /** Transactions left out because they are damaged. */
+  damaged: number;
+  /** Transactions left out because the system would not give their payload. */
+  unreadable: number;
+  /** What was left out, and why: the first {@linkcode MAX_FINDINGS}. */
+  findings: Finding[];
+  /** Whether it was stopped before its end. */
+  interrupted: boolean;
+}
+
+/**
+ * Goes through the rows `from`, and leaves in `to` those whose payloads the
+ * target has. The two may be the same.
+ */
+export async function walk(
+  step: string,
+  origin: PayloadOrigin,
+  from: SqliteStore,
+  to: SqliteStore,
+  target: PayloadTarget,
+  options: WalkOptions,
+): Promise<WalkReport> {
+  return await new Walk(step, origin, from, to, target, options).run();
+}
+
+class Walk {
+  readonly #step: string;
+  readonly #origin: PayloadOrigin;
+  readonly #from: SqliteStore;
+  readonly #to: SqliteStore;
+  readonly #target: PayloadTarget;
+  readonly #options: WalkOptions;
+  readonly #report: WalkReport = {
+    written: 0,
+    bytes: 0,
+    kept: 0,
+    inline: 0,
+    damaged: 0,
+    unreadable: 0,
+    findings: [],
+    interrupted: false,
+  };
+  #done = 0;
+  #total = 0;
+
+  constructor(
+    step: string,
+    origin: PayloadOrigin,
+    from: SqliteStore,
+    to: SqliteStore,
+    target: PayloadTarget,
+    options: WalkOptions,
+  ) {
+    this.#step = step;
+    this.#origin = origin;
+    this.#from = from;
+    this.#to = to;
+    this.#target = target;
+    this.#options = options;
+  }
+
+  async run(): Promise<WalkReport> {
+    this.#total = await this.#from.count();
+    for (let page = this.#page(); page.length > 0;) {
+      const settled = await this.#settlePage(page);
+      if (this.#options.signal?.aborted) {
+        this.#report.interrupted = true;
+        break;
+      }
+      this.#to.transaction(() => {
+        for (const [seen, info] of settled) this.#write(seen, info);
+        this.#target.commit?.(this.#to);
+      });
+      await nextTurn();
+      page = this.#page(page.at(-1)!.txId);
+    }
+    return this.#report;
+  }
+
+  #page(after?: string): TxInfo[] {
+    return this.#from.page({
+      limit: PAGE,
+      ...(after !== undefined && { after }),
+    });
+  }
+
+  async #settlePage(page: TxInfo[]): Promise<[TxInfo, TxInfo | null][]> {
+    const settled: [TxInfo, TxInfo | null][] = [];
+    const pending = page.values();
+    const work = async () => {
+      for (const seen of pending) {
+        if (this.#options.signal?.aborted) return;
+        settled.push([seen, await this.#settle(seen)]);
+        this.#tellProgress();
+      }
+    };
+    // All of them end before an error is told: none may go on behind it.
+    const workers = await Promise.allSettled(
+      Array.from({ length: this.#target.inFlight }, work),
+    );
+    for (const worker of workers) {
+      if (worker.status === "rejected") throw worker.reason;
+    }
+    return settled;
+  }
+
+  #write(seen: TxInfo, info: TxInfo | null): void {
+    if (info === null) this.#to.delete(seen.txId);
+    else if (this.#from !== this.#to || !isSame(seen, info)) this.#to.put(info);
+    if (info === null || this.#from === this.#to) return;
+    const inline = this.#from.inlinePayload(info);
+    if (inline) this.#to.putInline(info, inline);
+  }
+
+  /** The row as it is to be, its payload taken over; null: left out. */
+  async #settle(seen: TxInfo): Promise<TxInfo | null> {
+    const flaw = flawOf(seen);
+    if (flaw !== null) return this.#leaveOut(seen, "payload-missing", flaw);
+    const inline = this.#from.inlinePayload(seen);
+    if (inline && await digestOf(inline) === seen.storageHash) {
+      this.#report.inline++;
+      return { ...seen, size: inline.length };
+    }
+    const size = await this.#target.has(seen);
+    if (size !== null) {
+      this.#report.kept++;
+      return { ...seen, size };
+    }
+    let info: TxInfo | null = seen;
+    let before: string | null | undefined;
+    for (let attempt = 1; info !== null; attempt++) {
+      const { taken, digest, failure } = await this.#take(info);
+      if (taken !== null) {
+        this.#report.written++;
+        this.#report.bytes += taken;
+        return { ...info, size: taken };
+      }
+      const now = this.#origin.rows.get(info.txId);
+      const isUnchanged = now?.storageHash === info.storageHash;
+      if (isUnchanged && failure !== null) {
+        return this.#leaveOut(info, "unreadable", failure);
+      }
+      // Damage is what two readings agree on.
+      if (isUnchanged && before === digest) return this.#damaged(info, digest);
+      if (isUnchanged && attempt >= ATTEMPTS) {
+        const why = "it does not read the same twice";
+        return this.#leaveOut(info, "unreadable", why);
+      }
+      before = isUnchanged ? digest : undefined;
+      info = now;
+    }
+    return null; // deleted meanwhile
+  }
+
+  async #take(info: TxInfo): Promise<{
+    taken: number | null;
+    digest: string | null;
+    failure: string | null;
+  }> {
+    let digest: string | null = null, failure: string | null = null;
+    for (const place of [inDatabase, inFile, inLog]) {
+      try {
+        const source = place(info, this.#origin);
+        const found = source && await this.#target.take(info, source);
+        if (!found) continue;
+        if (found.digest === info.storageHash) {
+          return { taken: found.size, digest, failure };
+        }
+        digest ??= found.digest;
+      } catch (error) {
+        if (!(error instanceof PayloadUnreadableError)) throw error;
+        failure ??= error.message;
+      }
+    }
+    return { taken: null, digest, failure };
+  }
+
+  #damaged(info: TxInfo, found: string | null): null {
+    return found === null
+      ? this.#leaveOut(info, "payload-missing", "its payload file is missing")
+      : this.#leaveOut(
+        info,
+        "payload-corrupt",
+        "its payload does not have the digest that its row promises",
+        found,
+      );
+  }
+
+  #leaveOut(
+    info: TxInfo,
+    kind: "payload-missing" | "payload-corrupt" | "unreadable",
+    detail: string,
+    found: string | null = null,
+  ): null {
+    const { txId, storageHash: expected } = info;
+    const finding: Finding = {
+      kind,
+      txId,
+      file: null,
+      expected,
+      found,
+      detail,
+      action: "none",
+    };
+    if (kind === "unreadable") this.#report.unreadable++;
+    else this.#report.damaged++;
+    const { findings } = this.#report;
+    if (findings.length < MAX_FINDINGS) findings.push(finding);
+    this.#options.onFinding?.(finding);
+    return null;
+  }
+
+  #tellProgress(): void {
+    this.#options.onProgress?.({
+      step: this.#step,
+      done: ++this.#done,
+      total: this.#total,
+      bytes: this.#report.bytes,
+    });
+  }
+}
+
+/**
+ * SQLite says of a database that it is sound, or this throws: a damaged one is
+ * neither backed up nor restored.
+ */
+export function requireSoundDatabase(rows: SqliteStore, path: string): void {
+  const [line] = rows.checkIntegrity();
+  if (line !== undefined) throw new MetadataDamagedError(path, line);
+}
+
+function inDatabase(info: TxInfo, { rows }: PayloadOrigin): Uint8Array | null {
+  return rows.inlinePayload(info);
+}
+
+function inFile({ txId }: TxInfo, { files }: PayloadOrigin): string | null {
+  try {
+    const name = files.find(txId);
+    return name && join(files.basePath, name);
+  } catch (error) {
+    throw unreadable(txId, error);
+  }
+}
+
+/** What a crash, or a writer that is at it, has not put in its place yet. */
+function inLog(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
+  const { files, rows } = origin;
+  const entry = rows.redoOf(info.txId);
+  if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
+    return null;
+  }
+  return entry.payload ??
+    (entry.staged && join(files.stagedPath, entry.staged));
+}
+
+/** What the system's refusal to give a payload is told as. */
+export function unreadable(txId: string, error: unknown): Error {
+  if (error instanceof Deno.errors.NotCapable) return error;
+  const cause = error as Error;
+  return new PayloadUnreadableError(txId, cause.message, { cause });
+}
+
+/** Why a row, edited by hand, cannot be one of a store; or null. */
+function flawOf(info: TxInfo): string | null {
+  try {
+    validateTxHead(info);
+    fileName(info.txId);
+    return null;
+  } catch (error) {
+    if (!(error instanceof InvalidTxError)) throw error;
+    return error.message;
+  }
+}
+
+function isSame(a: TxInfo, b: TxInfo): boolean {
+  return a.storageHash === b.storageHash && a.size === b.size &&
+    a.holderId === b.holderId && a.timestamp === b.timestamp;
+}

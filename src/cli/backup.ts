@@ -1,0 +1,111 @@
+import type { BackupReport } from "../backup.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { printable } from "./output.ts";
+import { requireAccess } from "./permissions.ts";
+import { checkOptions } from "./print_report.ts";
+import { byteText, Progress } from "./progress.ts";
+import { dbPath, requireFolder, requireStore } from "./store.ts";
+
+/** `poh-storage backup` */
+export async function run(call: Call<"backup">): Promise<number> {
+  const { options, output } = call;
+  const folder = folderOf(call);
+  const report = await backup(call, folder);
+  if (!report.interrupted) {
+    const text = summary(report, folder);
+    if (folder === null) output.notice(text);
+    else if (options.json) await output.print(`${json(report, folder)}\n`);
+    else await output.print(`${text}\n`);
+  }
+  return ending(report);
+}
+
+/** Where to; null: to stdout. */
+function folderOf(call: Call<"backup">): string | null {
+  const { options, positionals: [folder], output } = call;
+  const isTar = options.tar || folder === "-";
+  if (!isTar && (folder === undefined || folder === "")) {
+    throw new UsageError("backup needs a folder, or --tar");
+  }
+  if (!isTar) return folder!;
+  if (folder !== undefined && folder !== "-") {
+    throw new UsageError("--tar prints the archive, it takes no folder");
+  }
+  if (options.json) {
+    throw new UsageError("--json and --tar cannot both have stdout");
+  }
+  if (output.isTerminal) {
+    throw new UsageError("A tar archive is not for a terminal: redirect it");
+  }
+  return null;
+}
+
+async function backup(
+  call: Call<"backup">,
+  folder: string | null,
+): Promise<BackupReport> {
+  const { options, output } = call;
+  await requireStore(options, folder === null ? "write" : "read");
+  if (folder !== null) {
+    await requireAccess(["read", "write"], [folder]);
+    await requireFolder(folder);
+  }
+  const { backupStore } = await import("../backup.ts");
+  const archive = () =>
+    new WritableStream<Uint8Array>({
+      write: (bytes) => output.printBytes(bytes),
+    });
+  using progress = new Progress(output, "backup");
+  return await backupStore(
+    options.base,
+    dbPath(options),
+    folder ?? archive(),
+    {
+      ...checkOptions(call, progress),
+      driver: options.driver,
+      durability: options.durability,
+      copy: options.copy,
+      verify: options.verify,
+    },
+  );
+}
+
+function summary(report: BackupReport, folder: string | null): string {
+  const { txs, written, linked, bytes, kept, removed } = report;
+  const where = folder === null ? "" : ` to ${printable(folder)}`;
+  const linkedText = linked > 0 ? `, ${linked} of them as hard links` : "";
+  return `Backed up ${txs} txs${where}: ${written} new (${
+    byteText(bytes)
+  }${linkedText}), ${kept} kept, ${removed} removed`;
+}
+
+function json(report: BackupReport, folder: string): string {
+  const { findings, interrupted: _, ...rest } = report;
+  return JSON.stringify({
+    folder,
+    ...rest,
+    findings: findings.map(({ txId, ...finding }) => ({
+      ...finding,
+      tx_id: txId,
+    })),
+  });
+}
+
+function ending({ damaged, unreadable, interrupted }: BackupReport): number {
+  const left = [
+    ...(damaged > 0 ? [`${damaged} damaged`] : []),
+    ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
+  ];
+  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
+  if (interrupted) {
+    throw new CliError(
+      Exit.interrupted,
+      `Interrupted; run it again to go on${leftOut && `; ${leftOut}`}`,
+    );
+  }
+  if (leftOut) {
+    throw new CliError(damaged > 0 ? Exit.damage : Exit.failed, leftOut);
+  }
+  return Exit.done;
+}

@@ -1,0 +1,51 @@
+import { dirname } from "@std/path";
+import type { RestoreReport } from "../restore.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { printable } from "./output.ts";
+import { requireAccess } from "./permissions.ts";
+import { checkOptions } from "./print_report.ts";
+import { byteText, Progress } from "./progress.ts";
+import { dbPath, requireStore } from "./store.ts";
+
+/** `poh-storage restore` */
+export async function run(call: Call<"restore">): Promise<number> {
+  const { options, output } = call;
+  const { txs, bytes, interrupted } = await restore(call);
+  if (interrupted) {
+    throw new CliError(Exit.interrupted, "Interrupted; nothing was restored");
+  }
+  const { base } = options;
+  await output.print(
+    options.json
+      ? `${JSON.stringify({ base, db: dbPath(options), txs, bytes })}\n`
+      : `Restored ${txs} txs (${byteText(bytes)}) to ${printable(base)}\n`,
+  );
+  return Exit.done;
+}
+
+async function restore(call: Call<"restore">): Promise<RestoreReport> {
+  const { options, positionals: [source], output } = call;
+  if (source === undefined || source === "") {
+    throw new UsageError(
+      "restore needs a folder, a tar archive, or - for stdin",
+    );
+  }
+  const db = dbPath(options);
+  if (source !== "-") await requireAccess(["read"], [source]);
+  await requireStore(options, "create");
+  // It is made beside its place.
+  await requireAccess(["read", "write"], [dirname(options.base), dirname(db)]);
+  const { restoreStore } = await import("../restore.ts");
+  using progress = new Progress(output, "restore");
+  return await restoreStore(
+    source === "-" ? call.stdin() : source,
+    options.base,
+    db,
+    {
+      ...checkOptions(call, progress),
+      driver: options.driver,
+      durability: options.durability,
+    },
+  );
+}

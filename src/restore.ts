@@ -1,0 +1,520 @@
+/**
+ * A store from a backup: verified as a whole under another name, then put in
+ * place by one rename. What cannot be verified is not restored, and an archive
+ * from anywhere can do no more than fail.
+ *
+ * @module
+ */
+
+import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
+import { BACKUP_DB, requireClosed } from "./backup.ts";
+import { PayloadFolder } from "./backup_folder.ts";
+import {
+  type PayloadTarget,
+  requireSoundDatabase,
+  walk,
+  type WalkOptions,
+  type WalkReport,
+} from "./backup_walk.ts";
+import {
+  createFile,
+  createFileFrom,
+  makeDir,
+  removeFileSync,
+  renameFile,
+  SMALL,
+  syncDir,
+  syncFile,
+} from "./durable_fs.ts";
+import {
+  BackupDamagedError,
+  BackupPathError,
+  InvalidTxIdError,
+  MetadataDamagedError,
+  StoreNotFoundError,
+} from "./errors.ts";
+import { FileStore } from "./file_store.ts";
+import { fileName, txIdOfFile } from "./key.ts";
+import { keepRepairsAway } from "./locks.ts";
+import { closeStore, copyInlineBelow, openStore } from "./open_store.ts";
+import type { DriverChoice } from "./sqlite_driver.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+import { giveOwnId } from "./store_id.ts";
+import { readTar, type TarEntry } from "./tar.ts";
+import type { TxInfo } from "./types.ts";
+
+/** What a store or a database is called until it is whole. */
+const SUFFIX = ".restoring";
+
+/** Payloads unpacked between two syncs. */
+const PAGE = 256;
+
+/** What SQLite may have beside a database file. */
+const COMPANIONS = ["", "-wal", "-shm", "-journal"];
+
+/** How to restore. */
+export interface RestoreOptions extends WalkOptions {
+  /** Which SQLite binding; default `"auto"`. */
+  driver?: DriverChoice;
+  /** As of a store: whether a restored one survives power loss. */
+  durability?: "full" | "relaxed";
+}
+
+/** What a restoration came to. */
+export interface RestoreReport {
+  /** Transactions restored. */
+  txs: number;
+  /** Bytes of their payloads. */
+  bytes: number;
+  /** Whether it was stopped before its end; nothing was restored then. */
+  interrupted: boolean;
+}
+
+/**
+ * Makes a store from a backup, whole or not at all. The store is a new one: it
+ * has an id of its own, and nothing in common with the backup's files.
+ *
+ * Until it is put in place it is called `<base>.restoring` (and the database
+ * `<db>.restoring`, when it is not in the base).
+ *
+ * Needs `--allow-read` for the backup, `--allow-read` and `--allow-write` for
+ * the directories that the base and the database are in.
+ *
+ * @param source A backup's folder, the file of a tar archive, or such an archive.
+ * @param basePath Directory to make; it may be there, empty.
+ * @param sqlitePath Database to make.
+ * @throws {BackupPathError} If there is no backup, or something where the store
+ * is to be.
+ * @throws {BackupDamagedError} If the backup is damaged; nothing was restored,
+ * and `onFinding` was told of each damaged transaction.
+ *
+ * @example From one store to another, without a file between
+ * ```ts
+ * import { backupStore, restoreStore, StorageManager } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dir = await Deno.makeTempDir();
+ * {
+ *   await using _ = await StorageManager.create(`${dir}/a`, `${dir}/a/poh.db`);
+ * }
+ * const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+ * const [, report] = await Promise.all([
+ *   backupStore(`${dir}/a`, `${dir}/a/poh.db`, writable),
+ *   restoreStore(readable, `${dir}/b`, `${dir}/b/poh.db`),
+ * ]);
+ * assertEquals(report.txs, 0);
+ * await Deno.remove(dir, { recursive: true });
+ * ```
+ */
+export async function restoreStore(
+  source: string | ReadableStream<Uint8Array>,
+  basePath: string,
+  sqlitePath: string,
+  options: RestoreOptions = {},
+): Promise<RestoreReport> {
+  const from = typeof source === "string" ? await openBackup(source) : source;
+  try {
+    const place = new Place(resolve(basePath), resolve(sqlitePath), options);
+    return await place.fill((files, rows) =>
+      typeof from === "string"
+        ? fromFolder(from, files, rows, options)
+        : fromTar(from, files, rows, options)
+    );
+  } finally {
+    if (typeof from !== "string") await from.cancel().catch(() => {});
+  }
+}
+
+/** A folder's path, or the bytes of an archive. */
+async function openBackup(
+  path: string,
+): Promise<string | ReadableStream<Uint8Array>> {
+  try {
+    const { isDirectory } = await Deno.stat(path);
+    if (isDirectory) return resolve(path);
+    return (await Deno.open(path, { read: true })).readable;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new BackupPathError(`There is no backup at ${path}`);
+  }
+}
+
+// --- from a backup ----------------------------------------------------------
+
+/** Fills an empty store; a report with damage in it, or an error. */
+type Fill = (files: FileStore, rows: SqliteStore) => Promise<WalkReport>;
+
+async function fromFolder(
+  path: string,
+  files: FileStore,
+  rows: SqliteStore,
+  options: RestoreOptions,
+): Promise<WalkReport> {
+  const { driver = "auto", durability } = options;
+  let backup;
+  try {
+    const db = join(path, BACKUP_DB);
+    backup = await openStore(path, db, { driver, readOnly: true });
+  } catch (error) {
+    if (!(error instanceof StoreNotFoundError)) throw error;
+    throw new BackupPathError(
+      `${path} is no backup, it has no ${BACKUP_DB}; has one been interrupted?`,
+    );
+  }
+  try {
+    using _ = await keepRepairsAway(path);
+    requireSoundDatabase(backup.rows, backup.rows.path);
+    const target = new PayloadFolder(files, {
+      sync: durability !== "relaxed",
+      link: false,
+      unlink: false,
+      previous: null,
+      verify: false,
+    });
+    copyInlineBelow(backup.rows, rows);
+    return await walk("restore", backup, backup.rows, rows, target, options);
+  } finally {
+    await closeStore(backup);
+  }
+}
+
+/**
+ * The payloads go where they belong, then the rows, which come last, are held
+ * against them. The archive's database is only read: its rows go into one that
+ * has no triggers, views or settings but this program's.
+ */
+async function fromTar(
+  from: ReadableStream<Uint8Array>,
+  files: FileStore,
+  rows: SqliteStore,
+  options: RestoreOptions,
+): Promise<WalkReport> {
+  const path = join(files.tmpPath, BACKUP_DB);
+  const { driver = "auto" } = options;
+  try {
+    const unpacked = await unpack(from, files, path, options);
+    if (unpacked === null) return interrupted();
+    await using archived = await SqliteStore.open(path, {
+      driver,
+      readOnly: true,
+    });
+    requireSoundDatabase(archived, BACKUP_DB);
+    if (archived.hasViewsOrTriggers()) {
+      throw damagedArchive(`${BACKUP_DB} has more in it than tables`);
+    }
+    await archived.init();
+    copyInlineBelow(archived, rows);
+    const origin = { files, rows: archived };
+    const target = new InPlace(files);
+    const report = await walk(
+      "restore",
+      origin,
+      archived,
+      rows,
+      target,
+      options,
+    );
+    const left = unpacked - report.written;
+    if (left > 0 && report.damaged === 0 && !report.interrupted) {
+      throw damagedArchive(`it has ${left} payloads of no transaction`);
+    }
+    return report;
+  } finally {
+    for (const suffix of COMPANIONS) removeFileSync(path + suffix);
+  }
+}
+
+/** The number of payloads; null when it was interrupted. */
+async function unpack(
+  from: ReadableStream<Uint8Array>,
+  files: FileStore,
+  db: string,
+  { signal, onProgress }: RestoreOptions,
+): Promise<number | null> {
+  let payloads = 0, bytes = 0, hasDb = false, unsynced: string[] = [];
+  try {
+    for await (const entry of readTar(from)) {
+      if (signal?.aborted) return null;
+      if (hasDb) throw damagedArchive(`${BACKUP_DB} is not its last entry`);
+      hasDb = entry.name === BACKUP_DB;
+      const txId = hasDb ? null : txIdOfEntry(entry.name);
+      const path = txId === null ? db : join(files.basePath, fileName(txId));
+      const size = await writeEntry(path, entry);
+      if (txId === null) continue;
+      payloads++;
+      bytes += size;
+      onProgress?.({ step: "unpack", done: payloads, total: null, bytes });
+      if (unsynced.push(txId) < PAGE) continue;
+      await files.sync(unsynced);
+      unsynced = [];
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.InvalidData) {
+      throw damagedArchive(error.message, error);
+    }
+    if (error instanceof Deno.errors.AlreadyExists) {
+      throw damagedArchive("it has a payload twice", error);
+    }
+    throw error;
+  }
+  if (!hasDb) throw damagedArchive(`it has no ${BACKUP_DB}, or is cut`);
+  await files.sync(unsynced);
+  return payloads;
+}
+
+/** The size of what was written: it is synced later, with many others. */
+async function writeEntry(
+  path: string,
+  { size, bytes }: TarEntry,
+): Promise<number> {
+  if (size > SMALL) return (await createFileFrom(path, bytes, false)).size;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for await (const chunk of bytes) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  await createFile(path, whole, false);
+  return size;
+}
+
+/**
+ * The transaction whose payload an entry is. Its name is never used as a path
+ * here: it is one that the encoding of ids makes, on this system or another, or
+ * it is refused.
+ */
+function txIdOfEntry(name: string): string {
+  try {
+    const txId = txIdOfFile(name);
+    const isOurs = txId !== null &&
+      [true, false].some((foldsCase) => fileName(txId, foldsCase) === name);
+    if (isOurs) return txId;
+  } catch (error) {
+    if (!(error instanceof InvalidTxIdError)) throw error;
+  }
+  throw damagedArchive(`${JSON.stringify(name)} is no name of a payload`);
+}
+
+function damagedArchive(why: string, cause?: Error): BackupDamagedError {
+  return new BackupDamagedError(
+    `The archive is no backup, or is damaged: ${why}; nothing was restored`,
+    { cause },
+  );
+}
+
+function interrupted(): WalkReport {
+  return {
+    written: 0,
+    bytes: 0,
+    kept: 0,
+    inline: 0,
+    damaged: 0,
+    unreadable: 0,
+    findings: [],
+    interrupted: true,
+  };
+}
+
+/** Payloads that are where they belong, and have to be verified. */
+class InPlace implements PayloadTarget {
+  readonly inFlight = 16;
+  readonly #files: FileStore;
+
+  constructor(files: FileStore) {
+    this.#files = files;
+  }
+
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async has(): Promise<null> {
+    return null;
+  }
+
+  async take(
+    { txId }: TxInfo,
+  ): Promise<{ digest: string; size: number } | null> {
+    return await this.#files.digestOfFile(fileName(txId));
+  }
+}
+
+// --- to its place -----------------------------------------------------------
+
+/** Where a store is to be, and where it is made. */
+class Place {
+  readonly #base: string;
+  readonly #db: string;
+  readonly #sync: boolean;
+  readonly #driver: DriverChoice;
+  /** The same until the store is whole. */
+  readonly #madeBase: string;
+  readonly #madeDb: string;
+
+  constructor(base: string, db: string, options: RestoreOptions) {
+    this.#base = base;
+    this.#db = db;
+    this.#sync = options.durability !== "relaxed";
+    this.#driver = options.driver ?? "auto";
+    this.#madeBase = base + SUFFIX;
+    this.#madeDb = this.#hasDbInside
+      ? join(this.#madeBase, relative(base, db))
+      : db + SUFFIX;
+  }
+
+  get #hasDbInside(): boolean {
+    const way = relative(this.#base, this.#db);
+    return !isAbsolute(way) && way.split(/[/\\]/)[0] !== "..";
+  }
+
+  async fill(fill: Fill): Promise<RestoreReport> {
+    await this.#requireFree();
+    await makeDir(dirname(this.#base), this.#sync);
+    await this.#claim();
+    try {
+      const report = await this.#make(fill);
+      const bytes = report.bytes;
+      if (report.interrupted) return { txs: 0, bytes: 0, interrupted: true };
+      requireWhole(report);
+      await this.#putInPlace();
+      return { txs: report.written, bytes, interrupted: false };
+    } finally {
+      await this.#tidyUp();
+    }
+  }
+
+  async #requireFree(): Promise<void> {
+    for (const suffix of COMPANIONS) {
+      if (!isThere(this.#db + suffix)) continue;
+      throw new BackupPathError(
+        `Cannot restore: the database ${this.#db}${suffix} is there already`,
+      );
+    }
+    if (!isThere(this.#base)) return;
+    const info = await Deno.lstat(this.#base);
+    const isFree = info.isDirectory && await isEmptyDir(this.#base);
+    if (!isFree) {
+      throw new BackupPathError(
+        `Cannot restore: ${this.#base} is there already and not an empty folder`,
+      );
+    }
+    if (info.dev !== (await Deno.lstat(dirname(this.#base))).dev) {
+      throw new BackupPathError(
+        `Cannot restore: ${this.#base} is a mounted volume, which cannot be put in place as a whole; name a folder in it`,
+      );
+    }
+  }
+
+  /** Two at once would mix. */
+  async #claim(): Promise<void> {
+    const paths = [
+      this.#madeBase,
+      ...COMPANIONS.map((suffix) => this.#madeDb + suffix),
+    ];
+    const left = paths.find(isThere);
+    if (left !== undefined) {
+      throw new BackupPathError(
+        `Cannot restore: ${left} is of another restoration; delete it unless that is still at work`,
+      );
+    }
+    await Deno.mkdir(this.#madeBase);
+  }
+
+  async #make(fill: Fill): Promise<WalkReport> {
+    const files = new FileStore(this.#madeBase, { sync: this.#sync });
+    await files.init();
+    await makeDir(dirname(this.#madeDb), this.#sync);
+    const driver = this.#driver;
+    let report: WalkReport;
+    {
+      // It is synced as a whole at its end.
+      await using rows = await SqliteStore.open(this.#madeDb, {
+        driver,
+        sync: false,
+      });
+      await rows.init();
+      report = await asDamage(() => fill(files, rows));
+      await giveOwnId(files, rows);
+    }
+    requireClosed(this.#madeDb);
+    if (this.#sync) {
+      await syncFile(this.#madeDb);
+      await syncDir(dirname(this.#madeDb));
+      await syncDir(this.#madeBase);
+    }
+    return report;
+  }
+
+  /**
+   * One rename where the database is in the base. Else the database goes first:
+   * without the base it is refused, whereas payloads without a database would
+   * be taken for orphans.
+   */
+  async #putInPlace(): Promise<void> {
+    if (isThere(this.#base)) await Deno.remove(this.#base);
+    if (!this.#hasDbInside) await renameFile(this.#madeDb, this.#db);
+    try {
+      await renameFile(this.#madeBase, this.#base);
+    } catch (error) {
+      if (!this.#hasDbInside) removeFileSync(this.#db);
+      throw error;
+    }
+    if (!this.#sync) return;
+    for (const dir of new Set([dirname(this.#base), dirname(this.#db)])) {
+      await syncDir(dir);
+    }
+  }
+
+  /** Nothing is left of what was not put in place. */
+  async #tidyUp(): Promise<void> {
+    if (isThere(this.#madeBase)) {
+      await Deno.remove(this.#madeBase, { recursive: true });
+    }
+    if (this.#hasDbInside) return;
+    for (const suffix of COMPANIONS) removeFileSync(this.#madeDb + suffix);
+  }
+}
+
+function requireWhole(report: WalkReport): void {
+  const { damaged, unreadable } = report;
+  if (damaged > 0) {
+    throw new BackupDamagedError(
+      `${damaged} transaction${
+        damaged === 1 ? " is" : "s are"
+      } damaged in the backup; nothing was restored`,
+    );
+  }
+  if (unreadable > 0) {
+    throw new Error(
+      `${unreadable} payload${
+        unreadable === 1 ? "" : "s"
+      } of the backup could not be read; nothing was restored`,
+    );
+  }
+}
+
+async function asDamage<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    throw new BackupDamagedError(`${error.message}; nothing was restored`, {
+      cause: error,
+    });
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (
+      error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory
+    ) return false;
+    throw error;
+  }
+}
+
+async function isEmptyDir(path: string): Promise<boolean> {
+  for await (const _ of Deno.readDir(path)) return false;
+  return true;
+}
