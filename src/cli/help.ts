@@ -19,6 +19,7 @@ const WIDTH = 80;
 
 /** Variables that stand in for no option. */
 const OTHER_VARIABLES: readonly [string, string][] = [
+  ["POH_TOKEN", "Bearer token that serve asks for."],
   ["POH_DEBUG", "1 prints the stack of an error that ends the program."],
   [
     "DENO_SQLITE_PATH",
@@ -93,7 +94,7 @@ export function commandHelp(name: CommandName): string {
 }
 
 /** The Deno flags that a command needs, and those that it can do without. */
-function permissionLines({ writes }: CommandSpec): string[] {
+function permissionLines({ writes, listens }: CommandSpec): string[] {
   const paths = "=<base>,<folder of db>";
   const ffi = "DENO_SQLITE_PATH,DENO_SQLITE_LOCAL";
   return [
@@ -102,6 +103,12 @@ function permissionLines({ writes }: CommandSpec): string[] {
       ? [
         `  --allow-write${paths}`,
         "  --allow-read of the parent of a folder that has to be made",
+      ]
+      : []),
+    ...(listens
+      ? [
+        "  --allow-net=<host>:<port>",
+        "  --allow-env=POH_TOKEN, or --allow-read=<token file> (where it has a token)",
       ]
       : []),
     "  --allow-env=POH_BASE,POH_DB,POH_DEBUG (optional)",

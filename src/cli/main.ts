@@ -30,6 +30,7 @@ const runners: {
   recover: () => import("./recover.ts"),
   quarantine: () => import("./quarantine.ts"),
   info: () => import("./info.ts"),
+  serve: () => import("./serve.ts"),
 };
 
 /**

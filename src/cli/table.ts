@@ -90,6 +90,8 @@ export interface CommandSpec {
   readonly examples: readonly Example[];
   /** Whether it changes the store: decides the Deno permissions it needs. */
   readonly writes: boolean;
+  /** Whether it listens on the network: the same. */
+  readonly listens?: boolean;
   /** Whether Ctrl-C lets it finish what it has begun. */
   readonly interruptible: boolean;
   /** Exit codes it can end with, beside 0, 1 and 2. */
@@ -440,6 +442,57 @@ export const commands = {
     interruptible: false,
     exitCodes: [4],
   },
+  serve: {
+    summary: "Serve the store by HTTP, with a page for people",
+    description: [
+      "Recovers first, as recover does; until then /readyz and all transactions answer 503. Where another process has the store open it starts without recovery and says so. The page is at /, the description of the interface at /openapi.json, figures for Prometheus at /metrics.",
+      "Only this machine can reach it unless --host says otherwise; then it needs a token, which clients send as Authorization: Bearer <token>, and browsers as the password that they ask for. It speaks HTTP without TLS: put a proxy that does before it. Ctrl-C, or SIGTERM, finishes what is in flight and ends with 0.",
+    ],
+    usage: [""],
+    positionals: [],
+    options: {
+      host: {
+        type: "text",
+        metavar: "address",
+        help: "Address to listen on.",
+        default: "127.0.0.1",
+      },
+      port: {
+        type: "text",
+        metavar: "n",
+        help: "TCP port; 0 for any that is free.",
+        default: "8420",
+      },
+      "token-file": {
+        type: "path",
+        metavar: "file",
+        help:
+          "File that holds the bearer token, 16 characters or more; instead of the environment's POH_TOKEN.",
+      },
+      "max-body": {
+        type: "count",
+        metavar: "bytes",
+        help: "Longest transaction, as JSON.",
+        default: "16777216",
+      },
+      "skip-recovery": {
+        type: "flag",
+        help: "Start at once, for a store that is recovered otherwise.",
+      },
+      durability,
+    },
+    examples: [
+      { line: "serve", note: "http://127.0.0.1:8420/" },
+      {
+        line: "serve --host 0.0.0.0 --token-file /etc/poh/token",
+        note: "For other machines",
+      },
+    ],
+    writes: true,
+    listens: true,
+    interruptible: true,
+    exitCodes: [4, 5],
+  },
 } as const satisfies Record<string, CommandSpec>;
 
 /** Name of a command. */
@@ -454,6 +507,7 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
+  : O extends { type: "time" | "count" | "fraction"; default: string } ? number
   : O extends { type: "time" | "count" | "fraction" } ? number | undefined
   : O extends { default: string } ? string
   : string | undefined;

@@ -1,0 +1,15 @@
+/**
+ * The packages that the service is built on. Named here and not in `deno.json`,
+ * whose packages every program that imports this one would fetch.
+ *
+ * @module
+ */
+
+export { type Context, Hono, type MiddlewareHandler } from "npm:hono@4.13.19";
+export { html } from "npm:hono@4.13.19/html";
+export { routePath } from "npm:hono@4.13.19/route";
+export {
+  getRequestListener,
+  type HttpBindings,
+} from "npm:@hono/node-server@2.1.9";
+export { Counter, Gauge, Histogram, Registry } from "npm:prom-client@15.1.3";
