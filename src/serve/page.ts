@@ -70,7 +70,9 @@ async function content(
     return {
       status: 200,
       title: "Overview",
-      body: html`${storePart(service)}${recoveryPart(service)}`,
+      body: html`${damagePart(service)}${storePart(service)}${
+        recoveryPart(service)
+      }`,
     };
   } catch (error) {
     const problem = problemOf(error);
@@ -217,6 +219,21 @@ ${
       ]),
     )
   }</section>`;
+}
+
+function damagePart({ damaged }: Service): Html | string {
+  if (damaged.size === 0) return "";
+  return html`
+    <section aria-labelledby="damage">
+      <h2 id="damage">Damage found by reading</h2>
+      <p>The last transactions whose payload proved to be damaged; <code>poh-storage recover</code> takes them out of service.</p>
+      <ul>${[...damaged].reverse().map((txId) =>
+        html`<li><a href="${pageUrl({ id: txId })}"><bdi>${
+          short(txId)
+        }</bdi></a></li>`
+      )}</ul>
+    </section>
+  `;
 }
 
 function recoveryPart({ recovery }: Service): Html {

@@ -14,6 +14,9 @@ import { Metrics } from "./metrics.ts";
 import { type Problem, unavailable } from "./problem.ts";
 import { Summaries } from "./summary.ts";
 
+/** How many damaged transactions are remembered. */
+const DAMAGED_KEPT = 20;
+
 /** How recovery went. */
 export type Recovery =
   | { kind: "pending"; progress: Progress | null }
@@ -50,6 +53,8 @@ export class Service {
   requests = 0;
   /** How recovery went. */
   recovery: Recovery = { kind: "pending", progress: null };
+  /** The last transactions that a read found damaged, newest last. */
+  readonly damaged: Set<string> = new Set();
   readonly #options: ServiceOptions;
   readonly #end = new AbortController();
   #store: StorageManager | null = null;
@@ -146,9 +151,19 @@ export class Service {
 
   /** Keeps account of an error and tells the operator of it. */
   failed(what: string, error: unknown): void {
-    if (error instanceof IntegrityError) this.metrics.damaged();
+    if (error instanceof IntegrityError) this.#damageFound(error);
     const reason = error instanceof Error ? error.message : String(error);
     this.notice(`${what}: ${reason}`);
+  }
+
+  #damageFound({ txId }: IntegrityError): void {
+    this.metrics.damaged();
+    this.damaged.delete(txId);
+    this.damaged.add(txId);
+    for (const oldest of this.damaged) {
+      if (this.damaged.size <= DAMAGED_KEPT) break;
+      this.damaged.delete(oldest);
+    }
   }
 
   /** All figures, for Prometheus. */
