@@ -6,7 +6,6 @@ import {
   assertBytes,
   bytes,
   flipBit,
-  namesIn,
   randomBytes,
   sampleTx,
   startScript,
@@ -21,6 +20,11 @@ const LARGE = 300_000;
 /** The text of a transaction's JSON. */
 function json(txId: string, payload = bytes(`payload of ${txId}`)): string {
   return JSON.stringify(txToJson(sampleTx({ txId, payload })));
+}
+
+/** The HTTP library reads on for half a second, so that a client sees its answer. */
+function drained(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 600));
 }
 
 function pathOf(txId: string): string {
@@ -141,6 +145,7 @@ test("a body must say its type, so that no web page can send one unasked", async
     }
   }
   assertEquals(await served.service.store.countTxs(), 0);
+  await drained();
 });
 
 // --- loading ----------------------------------------------------------------
@@ -535,6 +540,7 @@ test("a client that never ends its request cannot keep it from ending", async ()
       "Content-Length: 9\r\n\r\n{",
   );
   await within(5_000, served[Symbol.asyncDispose]());
+  await drained();
 });
 
 // --- what else it tells -----------------------------------------------------
@@ -577,13 +583,4 @@ test("figures count requests by route, not by path", async () => {
   assertMatch(figures, /^poh_saved_bytes_total 12$/m);
   assertMatch(figures, /^poh_ready 1$/m);
   assertMatch(figures, /^process_resident_memory_bytes \d+$/m);
-});
-
-test("a refused request leaves no half-written file", async () => {
-  await using served = await startService({ limits: { maxBody: 100_000 } });
-  const long = json("a", randomBytes(200_000));
-  assertEquals((await served.post("/txs", long)).problem, "413 TOO_LARGE");
-  assertEquals((await served.postLines(long)).problem, "413 TOO_LARGE");
-  assertEquals(namesIn(served.files.base, ".poh", "staged"), []);
-  assertEquals(await served.service.store.countTxs(), 0);
 });

@@ -17,6 +17,9 @@ import type { Service } from "./service.ts";
 /** How often connections are looked at, in ms, at most. */
 const CHECK_INTERVAL = 1_000;
 
+/** How often a shutdown looks for connections to close, in ms. */
+const IDLE_INTERVAL = 20;
+
 /** Longest headers, in bytes: an id of 255 bytes is thrice as long in a URL. */
 const MAX_HEADER_BYTES = 16 * 1024;
 
@@ -79,12 +82,17 @@ export class HttpServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#service.stop();
     const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#server.closeIdleConnections();
+    const idle = setInterval(() => {
+      // Idle is what has been answered; the rest never asked anything.
+      if (this.#service.requests > 0) this.#server.closeIdleConnections();
+      else this.#server.closeAllConnections();
+    }, IDLE_INTERVAL);
     const timer = setTimeout(
       () => this.#server.closeAllConnections(),
       this.#service.limits.shutdown,
     );
     await closed;
+    clearInterval(idle);
     clearTimeout(timer);
   }
 }
