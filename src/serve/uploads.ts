@@ -14,7 +14,7 @@ import type { Tx, TxInfo } from "../types.ts";
 import {
   announcedLength,
   bodyOf,
-  type Budget,
+  Budget,
   type Limits,
   wholeBody,
 } from "./limits.ts";
@@ -83,7 +83,7 @@ class Lines {
   readonly #room: UploadRoom;
   readonly #limits: Limits;
   readonly #onSaved: (info: TxInfo) => void;
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #inFlight = new Budget(IN_FLIGHT);
   #saved = 0;
   #failure: { line: number; error: unknown } | null = null;
 
@@ -114,21 +114,21 @@ class Lines {
     } catch (error) {
       this.#failure ??= { line, error };
     }
-    await Promise.all(this.#inFlight);
+    await this.#inFlight.take(IN_FLIGHT); // all of it: nothing is in flight
     if (this.#failure) throw this.#problem(this.#failure);
     return this.#saved;
   }
 
+  /** Begins to save a line once there is room for it. */
   async #begin(line: number, bytes: Uint8Array): Promise<void> {
-    const release = await this.#room.bytes.take(bytes.length);
-    const save = this.#saveLine(bytes)
-      .catch((error) => void (this.#failure ??= { line, error }))
+    const releaseBytes = await this.#room.bytes.take(bytes.length);
+    const releaseTurn = await this.#inFlight.take(1);
+    this.#saveLine(bytes)
+      .catch((error) => this.#failure ??= { line, error })
       .finally(() => {
-        release();
-        this.#inFlight.delete(save);
+        releaseBytes();
+        releaseTurn();
       });
-    this.#inFlight.add(save);
-    if (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight);
   }
 
   async #saveLine(bytes: Uint8Array): Promise<void> {
