@@ -1,53 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import {
-  assertFails,
-  cliStore,
-  command,
-  type Outcome,
-  run,
-  txText,
-} from "./cli_helpers.ts";
-import { IS_WINDOWS, tempDir, test, text, within } from "./helpers.ts";
-
-/** The program's service as a process. */
-async function serve(
-  cwd: string,
-  args: string[] = [],
-  env: Record<string, string> = {},
-) {
-  const child = command(["serve", "--port", "0", ...args], {
-    cwd,
-    env,
-    permissions: [
-      `--allow-read=${cwd}`,
-      `--allow-write=${cwd}`,
-      "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN",
-      "--allow-net=127.0.0.1:0,0.0.0.0:0",
-    ],
-  }).spawn();
-  const reader = child.stdout.getReader();
-  const first = text((await within(20_000, reader.read())).value);
-  reader.releaseLock();
-  return {
-    first,
-    url: /http:\S+/.exec(first)?.[0] ?? "",
-    async end(signal: Deno.Signal): Promise<Outcome> {
-      child.kill(signal);
-      const stderr = await new Response(child.stderr).text();
-      await child.stdout.cancel();
-      const { code } = await within(20_000, child.status);
-      return { code, stderr, stdout: first, output: new Uint8Array() };
-    },
-  };
-}
-
-async function untilReady(url: string): Promise<void> {
-  for (let ready = false; !ready;) {
-    const answer = await fetch(`${url}readyz`);
-    await answer.body?.cancel();
-    ready = answer.ok;
-  }
-}
+import { assertFails, cliStore, run, txText } from "./cli_helpers.ts";
+import { IS_WINDOWS, tempDir, test } from "./helpers.ts";
+import { loadService } from "./serve_load.ts";
+import { serve, untilReady } from "./serve_process.ts";
 
 test(
   "serve saves, and ends with 0 when it is told to, with what it has acknowledged",
@@ -163,3 +118,12 @@ test("serve does not start on a damaged database", async () => {
   assertEquals(ended.code, 4);
   assertMatch(ended.stderr, /^poh-storage: The database is damaged, [^\n]+\n$/);
 });
+
+test(
+  "serve under load answers everyone, loses nothing, and its memory stays flat",
+  async () => {
+    const toll = await loadService(4);
+    assert(toll.saved > 200, JSON.stringify(toll));
+  },
+  { ignore: IS_WINDOWS },
+);

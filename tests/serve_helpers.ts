@@ -93,7 +93,12 @@ export class TestService implements AsyncDisposable {
 
   /** Opens a connection and sends what no client library would. */
   async connect(request: string): Promise<Wire> {
-    const wire = new Wire(await Deno.connect({ port: this.port }));
+    const wire = new Wire(
+      await Deno.connect({
+        hostname: "127.0.0.1",
+        port: this.port,
+      }),
+    );
     await wire.send(request);
     return wire;
   }

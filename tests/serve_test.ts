@@ -427,6 +427,8 @@ test("with a token every path but the probes asks for it", async () => {
       const answer = await ask(path, authorization);
       assertEquals(answer.problem, "401 UNAUTHORIZED", authorization);
       assertMatch(answer.headers.get("www-authenticate")!, /^Bearer /);
+      const page = await served.ask(path, { headers: { accept: "text/html" } });
+      assertMatch(page.headers.get("www-authenticate")!, /^Basic /);
     }
   }
   const saved = await served.post("/txs", json("a"));
@@ -525,7 +527,7 @@ test("a request in flight is finished before the end", async () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   const stopped = served[Symbol.asyncDispose]();
-  await assertRejects(() => Deno.connect({ port: served.port }));
+  await assertRejects(() => served.connect(""));
   await wire.send(json("a").slice(10));
   const answer = await wire.rest();
   assertMatch(answer, /^HTTP\/1\.1 201 /);

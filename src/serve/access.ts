@@ -35,8 +35,7 @@ export function tokenGuard(token: string): Guard {
         : "The bearer token is not the right one",
       {
         headers: {
-          "www-authenticate":
-            'Bearer realm="poh-storage", Basic realm="poh-storage", charset="UTF-8"',
+          "www-authenticate": challenge(headers),
         },
       },
     );
@@ -57,6 +56,13 @@ export const localGuard: Guard = (headers) => {
     "Without a token the service answers to localhost only",
   );
 };
+
+/** Chromium understands no more than one challenge in a header. */
+function challenge(headers: Headers): string {
+  return headers.get("accept")?.includes("text/html")
+    ? 'Basic realm="poh-storage", charset="UTF-8"'
+    : 'Bearer realm="poh-storage"';
+}
 
 function digest(token: string): Uint8Array {
   return new TextEncoder().encode(

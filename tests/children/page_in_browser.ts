@@ -36,7 +36,10 @@ async function open(
 
 /** Accessibility, and whether the page is wider than the window. */
 async function examine(page: Page, path: string): Promise<void> {
-  await page.goto(url + path, { waitUntil: "load" });
+  const answer = await page.goto(url + path, { waitUntil: "load" });
+  if (answer?.headers()["content-type"] !== "text/html; charset=utf-8") {
+    complaints.push(`${path}: no page, but ${answer?.status()}`);
+  }
   const { violations } = await page.evaluate(
     `${axe.source};axe.run()`,
   ) as axe.AxeResults;
