@@ -4,6 +4,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { command, type Outcome } from "./cli_helpers.ts";
 import { text, within } from "./helpers.ts";
 
@@ -19,7 +20,8 @@ export async function serve(
     cwd,
     env,
     permissions: [
-      `--allow-read=${cwd}`,
+      // The service's own modules are loaded when it runs.
+      `--allow-read=${cwd},${join(import.meta.dirname!, "..")}`,
       `--allow-write=${cwd}`,
       "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN",
       "--allow-net=127.0.0.1:0,0.0.0.0:0",
