@@ -49,8 +49,8 @@ type Env = { Bindings: HttpBindings };
 /** The service as a function from requests to responses. */
 export function makeApp(service: Service, guard: Guard): Hono<Env> {
   const app = new Hono<Env>({ getPath });
+  app.get("/healthz", (c) => c.text("OK")); // however much is under way
   app.use(accounted(service));
-  app.get("/healthz", (c) => c.text("OK"));
   app.get("/readyz", (c) => {
     if (!service.ready) throw notReady();
     return c.text("OK");

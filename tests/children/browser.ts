@@ -5,6 +5,7 @@
  * @module
  */
 
+// deno-lint-ignore no-import-prefix -- see above
 import { type Browser, chromium } from "npm:playwright-core@1.65.1";
 
 export type { Browser, Page } from "npm:playwright-core@1.65.1";

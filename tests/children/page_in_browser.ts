@@ -5,6 +5,7 @@
  * @module
  */
 
+// deno-lint-ignore no-import-prefix -- no task but the tests fetches it
 import axe from "npm:axe-core@4.14.1";
 import { type Browser, launch, type Page } from "./browser.ts";
 
