@@ -209,6 +209,8 @@ async function runMain({ args, stdin }: Run) {
         return bytes.length;
       },
     },
+    // A service would not end by itself.
+    ...(args.includes("serve") && { signal: AbortSignal.abort() }),
   });
   return { code, stderr: err.map(text).join("") };
 }
