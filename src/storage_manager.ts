@@ -390,6 +390,18 @@ export class StorageManager implements AsyncDisposable {
     }
   }
 
+  /**
+   * All transactions by holder, each holder's by time, read in pages as they
+   * are asked for: sums by holder need to keep no more than one of them.
+   */
+  async *iterateByHolder(): AsyncIterableIterator<TxInfo> {
+    this.#requireOpen();
+    for await (const info of this.#store.rows.iterateByHolder()) {
+      yield info;
+      this.#requireOpen();
+    }
+  }
+
   /** How many transactions a filter selects. */
   countTxs(filter: TxFilter = {}): Promise<number> {
     return this.#call(() => this.#store.rows.count(filter));

@@ -33,6 +33,7 @@ import { fuzzJson } from "./fuzz/json_fuzz.ts";
 import { fuzzKeys } from "./fuzz/key_fuzz.ts";
 import { tempDir } from "./helpers.ts";
 import { liveLives } from "./property/lives.ts";
+import { loadService } from "./serve_load.ts";
 
 /** Does something so many times, each with a seed of its own. */
 async function repeat(
@@ -150,4 +151,8 @@ Deno.test("JSON from a fuzzer", () => {
 
 Deno.test("arguments from a fuzzer", async () => {
   await fuzzCli(20_000);
+});
+
+Deno.test("a service under load for a minute", async () => {
+  tell("load on the service", await loadService(60));
 });

@@ -29,9 +29,10 @@ const PERMISSIONS = [
   "--no-prompt",
   "--allow-read",
   "--allow-write",
-  "--allow-env=POH_BASE,POH_DB,POH_DEBUG,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL",
+  "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL",
   "--allow-ffi",
   "--allow-sys=hostname",
+  "--allow-net", // to serve
 ];
 
 /** A file to make; for this system when it has no target. */
@@ -70,6 +71,8 @@ export function compileArgs(
     ...PERMISSIONS,
     // Its cache would be a file beside, in the folder of temporary files.
     "--no-code-cache",
+    // Loaded by a name that is no literal, see src/cli/main.ts.
+    "--include=src/cli/serve.ts",
     ...(target === undefined ? [] : [`--target=${target}`]),
     ...(isWindows(target) ? [`--icon=${iconFile}`] : []),
     `--output=${output}`,

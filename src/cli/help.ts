@@ -19,6 +19,7 @@ const WIDTH = 80;
 
 /** Variables that stand in for no option. */
 const OTHER_VARIABLES: readonly [string, string][] = [
+  ["POH_TOKEN", "Bearer token that serve asks for."],
   ["POH_DEBUG", "1 prints the stack of an error that ends the program."],
   [
     "DENO_SQLITE_PATH",

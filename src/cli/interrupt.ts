@@ -26,9 +26,9 @@ export function onInterrupt(
     );
     controller.abort();
   };
-  // Windows has no SIGTERM to listen to.
+  // Windows has no SIGTERM to listen to; SIGBREAK is Ctrl-Break.
   const signals: Deno.Signal[] = Deno.build.os === "windows"
-    ? ["SIGINT"]
+    ? ["SIGINT", "SIGBREAK"]
     : ["SIGINT", "SIGTERM"];
   for (const name of signals) Deno.addSignalListener(name, listener);
   return {

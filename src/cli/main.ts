@@ -13,6 +13,13 @@ import { type CliIo, Output, OutputClosedError } from "./output.ts";
 import { readEnv } from "./permissions.ts";
 import { type CommandName, commands } from "./table.ts";
 
+/**
+ * Deno fetches whatever an import names when the program starts; the packages
+ * that the service is built on are fetched when it runs, as this is no literal.
+ * `deno compile` is told to include it.
+ */
+const SERVE: string = "./serve.ts";
+
 /** Loaded when they run, so that each command starts as fast as it can. */
 const runners: {
   [N in CommandName]: () => Promise<
@@ -35,6 +42,7 @@ const runners: {
   info: () => import("./info.ts"),
   completions: () => import("./completions.ts"),
   man: () => import("./man.ts"),
+  serve: () => import(SERVE),
 };
 
 /**

@@ -32,6 +32,24 @@ export async function requireAccess(
   );
 }
 
+/**
+ * Makes sure that a service may listen there.
+ *
+ * @throws {CliError} If not; its message names the flag that would allow it.
+ */
+export async function requireNet(host: string, port: number): Promise<void> {
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const { state } = await Deno.permissions.query({
+    name: "net",
+    host: address,
+  });
+  if (state === "granted") return;
+  throw new CliError(
+    Exit.failed,
+    `Missing permission; run again with --allow-net=${address}`,
+  );
+}
+
 /** An environment variable; undefined when unset, empty or not allowed. */
 export function readEnv(variable: string): string | undefined {
   const { state } = Deno.permissions.querySync({ name: "env", variable });

@@ -67,6 +67,26 @@ export function countsText(
     .join(", ");
 }
 
+/** Whether the database is damaged and stays so. */
+export function isDatabaseDamaged({ findings }: StoreReport): boolean {
+  return findings.some(({ kind, action }) =>
+    kind === "metadata-damaged" && action === "none"
+  );
+}
+
+/**
+ * Nothing can be done with a damaged database but to make a new one.
+ *
+ * @throws {CliError} If it is damaged.
+ */
+export function requireSoundDatabase(report: StoreReport): void {
+  if (!isDatabaseDamaged(report)) return;
+  throw new CliError(
+    Exit.damage,
+    "The database is damaged, nothing was repaired; recover --rebuild makes a new one",
+  );
+}
+
 /**
  * What could not be read is no damage, and not verified either.
  *

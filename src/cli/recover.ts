@@ -3,8 +3,10 @@ import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import {
   checkOptions,
+  isDatabaseDamaged,
   reportJson,
   requireAllRead,
+  requireSoundDatabase,
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
@@ -39,20 +41,8 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   });
 }
 
-/** Whether the database is damaged and stays so. */
-function isDatabaseDamaged({ findings }: StoreReport): boolean {
-  return findings.some(({ kind, action }) =>
-    kind === "metadata-damaged" && action === "none"
-  );
-}
-
 function ending({ options }: Call<"recover">, report: StoreReport): number {
-  if (isDatabaseDamaged(report)) {
-    throw new CliError(
-      Exit.damage,
-      "The database is damaged, nothing was repaired; recover --rebuild makes a new one",
-    );
-  }
+  requireSoundDatabase(report);
   if (report.interrupted) {
     throw new CliError(
       Exit.interrupted,

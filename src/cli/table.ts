@@ -673,6 +673,60 @@ export const commands = {
     interruptible: false,
     exitCodes: [],
   },
+  serve: {
+    summary: "Serve the store by HTTP, with a page for people",
+    description: [
+      "Recovers first, as recover does; until then /readyz and all transactions answer 503. Where another process has the store open it starts without recovery and says so. The page is at /, the description of the interface at /openapi.json, figures for Prometheus at /metrics.",
+      "Only this machine can reach it unless --host says otherwise; then it needs a token, which clients send as Authorization: Bearer <token>, and browsers as the password that they ask for. It speaks HTTP without TLS: put a proxy that does before it. Ctrl-C, or SIGTERM, finishes what is in flight and ends with 0.",
+    ],
+    usage: [""],
+    positionals: [],
+    options: {
+      host: {
+        type: "text",
+        metavar: "address",
+        help: "Address to listen on.",
+        default: "127.0.0.1",
+      },
+      port: {
+        type: "text",
+        metavar: "n",
+        help: "TCP port; 0 for any that is free.",
+        default: "8420",
+      },
+      "token-file": {
+        type: "path",
+        metavar: "file",
+        help:
+          "File that holds the bearer token, 16 characters or more; instead of the environment's POH_TOKEN.",
+      },
+      "max-body": {
+        type: "count",
+        metavar: "bytes",
+        help: "Longest transaction, as JSON.",
+        default: "16777216",
+      },
+      "skip-recovery": {
+        type: "flag",
+        help: "Start at once, for a store that is recovered otherwise.",
+      },
+      durability,
+    },
+    examples: [
+      { line: "serve", note: "http://127.0.0.1:8420/" },
+      {
+        line: "serve --host 0.0.0.0 --token-file /etc/poh/token",
+        note: "For other machines",
+      },
+    ],
+    writes: true,
+    permissions: [
+      "--allow-net=<host>:<port>",
+      "--allow-env=POH_TOKEN, or --allow-read=<token file> (where it has a token)",
+    ],
+    interruptible: true,
+    exitCodes: [4, 5],
+  },
 } as const satisfies Record<string, CommandSpec>;
 
 /** Name of a command. */
@@ -687,6 +741,7 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
+  : O extends { type: "time" | "count" | "fraction"; default: string } ? number
   : O extends { type: "time" | "age" | "count" | "size" | "fraction" }
     ? number | undefined
   : O extends { default: string } ? string

@@ -68,7 +68,10 @@ const path = fc.constantFrom(
   "store/.poh",
 );
 
-/** The same, as it stands for one of them in arguments; or stdin and stdout. */
+/** Databases that are the store's, or none: a second one would change its files. */
+const database = fc.constantFrom("dir/store/poh.db", "dir/store/.poh");
+
+/** A path as it stands for one of them in arguments; or stdin and stdout. */
 const placed = fc.oneof(path.map((name) => `dir/${name}`), fc.constant("-"));
 
 /** Commands whose arguments are paths that may be written to. */
@@ -87,7 +90,7 @@ const likely = fc.constantFrom(...Object.keys(commands) as CommandName[])
       name !== "help" && name !== "version"
     );
     const option = fc.constantFrom(...options).chain(([name, spec]) =>
-      valueOf(spec).map((value) =>
+      (name === "db" ? database : valueOf(spec)).map((value) =>
         value === null ? [`--${name}`] : [`--${name}`, value]
       )
     );
@@ -216,6 +219,8 @@ async function runMain({ args, stdin }: Run) {
         return bytes.length;
       },
     },
+    // A service would not end by itself.
+    ...(args.includes("serve") && { signal: AbortSignal.abort() }),
   });
   return { code, stderr: err.map(text).join("") };
 }

@@ -1,0 +1,122 @@
+import { isLoopback, localGuard, tokenGuard } from "../serve/access.ts";
+import type { Guard } from "../serve/access.ts";
+import type { Address } from "../serve/server.ts";
+import type { Service } from "../serve/service.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { printable } from "./output.ts";
+import { readEnv, requireAccess, requireNet } from "./permissions.ts";
+import { requireSoundDatabase } from "./print_report.ts";
+import { dbPath, requireStore, storageOptions } from "./store.ts";
+
+/** A token that can be guessed is none. */
+const TOKEN = /^[\x21-\x7e]{16,}$/;
+
+/** `poh-storage serve` */
+export async function run(call: Call<"serve">): Promise<number> {
+  const { options, output, signal } = call;
+  const address = { host: options.host, port: portOf(options.port) };
+  const guard = guardOf(await tokenOf(options["token-file"]), options.host);
+  await requireNet(address.host, address.port);
+  await requireStore(options, "create");
+  const service = await makeService(call);
+  try {
+    await using server = await listen(service, guard, address);
+    await output.print(
+      options.json
+        ? `${JSON.stringify({ url: server.url })}\n`
+        : `Listening on ${server.url}\n`,
+    );
+    await output.flush();
+    if (await service.start(signal)) {
+      output.notice("Ready");
+      await aborted(signal);
+    }
+  } finally {
+    await service.close();
+  }
+  const { recovery } = service;
+  if (recovery.kind === "done") requireSoundDatabase(recovery.report);
+  return Exit.done;
+}
+
+async function makeService(
+  { options, output }: Call<"serve">,
+): Promise<Service> {
+  const { Service } = await import("../serve/service.ts");
+  const { DEFAULT_LIMITS } = await import("../serve/limits.ts");
+  const maxBody = options["max-body"];
+  return new Service({
+    base: options.base,
+    db: dbPath(options),
+    storage: storageOptions(options, "create"),
+    recover: !options["skip-recovery"],
+    limits: {
+      ...DEFAULT_LIMITS,
+      maxBody,
+      bodyBudget: Math.max(maxBody, DEFAULT_LIMITS.bodyBudget),
+    },
+    notice: (line) => output.notice(printable(line)),
+  });
+}
+
+async function listen(service: Service, guard: Guard, address: Address) {
+  const { HttpServer } = await import("../serve/server.ts");
+  try {
+    return await HttpServer.listen(service, guard, address);
+  } catch (error) {
+    throw new CliError(
+      Exit.failed,
+      `Cannot listen on ${address.host}:${address.port}: ${
+        (error as Error).message
+      }`,
+      { cause: error },
+    );
+  }
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  throw new UsageError(
+    `--port must be an integer from 0 to 65535, got ${JSON.stringify(text)}`,
+  );
+}
+
+/** The token, from where other users of the machine cannot see it; or null. */
+async function tokenOf(file: string | undefined): Promise<string | null> {
+  const token = file === undefined
+    ? readEnv("POH_TOKEN")
+    : await readTokenFile(file);
+  if (token === undefined) return null;
+  if (TOKEN.test(token)) return token;
+  throw new UsageError(
+    `The token in ${
+      file ?? "POH_TOKEN"
+    } must be 16 or more visible ASCII characters, without spaces`,
+  );
+}
+
+async function readTokenFile(file: string): Promise<string> {
+  await requireAccess(["read"], [file]);
+  try {
+    return (await Deno.readTextFile(file)).trim();
+  } catch (error) {
+    throw new UsageError(`Cannot read ${file}: ${(error as Error).message}`);
+  }
+}
+
+function guardOf(token: string | null, host: string): Guard {
+  if (token !== null) return tokenGuard(token);
+  if (isLoopback(host)) return localGuard;
+  throw new UsageError(
+    `--host ${host} can be reached from other machines: set a token by POH_TOKEN or --token-file`,
+  );
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,347 @@
+/**
+ * The description of the interface, for programs.
+ *
+ * @module
+ */
+
+import type { Limits } from "./limits.ts";
+
+const TX_ID = {
+  name: "id",
+  in: "path",
+  required: true,
+  description:
+    "Id of the transaction, percent-encoded as encodeURIComponent does. Clients that resolve . and .. in paths cannot name transactions with those two ids.",
+  schema: { type: "string", minLength: 1 },
+};
+
+const digestHeaders = {
+  "ETag": {
+    description: "The payload's SHA-256 in hex",
+    schema: { type: "string" },
+  },
+  "Repr-Digest": {
+    description: "The payload's SHA-256 as of RFC 9530",
+    schema: { type: "string" },
+  },
+  "Poh-Timestamp": {
+    description: "UNIX time in seconds",
+    schema: { type: "number" },
+  },
+  "Poh-Holder-Id": {
+    description:
+      "Id of the holder, percent-encoded; absent when longer than 1024 characters",
+    schema: { type: "string" },
+  },
+};
+
+function problems(...statuses: number[]): Record<string, unknown> {
+  return Object.fromEntries(
+    [401, 503, ...statuses].map((status) => [
+      status,
+      { $ref: `#/components/responses/Problem` },
+    ]),
+  );
+}
+
+function query(
+  name: string,
+  description: string,
+  type: "string" | "integer" = "string",
+): Record<string, unknown> {
+  return { name, in: "query", description, schema: { type } };
+}
+
+function json(schema: string): Record<string, unknown> {
+  return { "application/json": { schema: ref(schema) } };
+}
+
+function ref(schema: string): { $ref: string } {
+  return { $ref: `#/components/schemas/${schema}` };
+}
+
+function plain(description: string): Record<string, unknown> {
+  return {
+    description,
+    content: { "text/plain": { schema: { type: "string" } } },
+  };
+}
+
+const payload = {
+  description:
+    "The payload. A connection that breaks off before its end means that the payload proved to be damaged.",
+  headers: digestHeaders,
+  content: {
+    "application/octet-stream": {
+      schema: { type: "string", format: "binary" },
+    },
+    "application/json": { schema: ref("Tx") },
+  },
+};
+
+/** The OpenAPI document of a service with these limits. */
+export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "poh-storage",
+      version: "1",
+      description:
+        "Verified, crash-safe storage of transactions. A save that was answered survives power loss.",
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/" }],
+    security: [{ token: [] }, {}],
+    paths: {
+      "/txs": {
+        get: {
+          operationId: "listTxs",
+          summary: "Transactions in the order of their ids",
+          parameters: [
+            query("prefix", "Only ids that begin with this"),
+            query("holder", "Only this holder's"),
+            query(
+              "since",
+              "Only timestamps at or after this: UNIX seconds, an ISO 8601 date, or an age such as 30d",
+            ),
+            query("before", "Only timestamps before this"),
+            query(
+              "min-size",
+              "Only payloads of so many bytes or more: 4096, 64k or 1.5MiB",
+            ),
+            query("max-size", "Only payloads of so many bytes or fewer"),
+            query("after", "Only ids after this one"),
+            query(
+              "limit",
+              "At most so many; of JSON at most 1000, and 100 unless given",
+              "integer",
+            ),
+          ],
+          responses: {
+            200: {
+              description: "A page of them, or with NDJSON all of them",
+              content: {
+                ...json("Page"),
+                "application/x-ndjson": { schema: ref("TxInfo") },
+              },
+            },
+            ...problems(400),
+          },
+        },
+        post: {
+          operationId: "saveTxs",
+          summary: "Save one transaction, or many as NDJSON",
+          description:
+            `One that is there already is replaced. A transaction may be ${maxBody} bytes long as JSON. NDJSON stops at the first bad line; what stands before it is saved.`,
+          requestBody: {
+            required: true,
+            content: {
+              ...json("Tx"),
+              "application/x-ndjson": { schema: ref("Tx") },
+            },
+          },
+          responses: {
+            200: {
+              description: "All lines are saved",
+              content: {
+                "application/json": {
+                  schema: {
+                    type: "object",
+                    required: ["saved"],
+                    properties: { saved: { type: "integer" } },
+                  },
+                },
+              },
+            },
+            201: { description: "Saved", content: json("TxInfo") },
+            ...problems(400, 408, 413, 415),
+          },
+        },
+      },
+      "/txs/{id}": {
+        parameters: [TX_ID],
+        get: {
+          operationId: "loadTx",
+          summary: "A transaction's payload, or all of it as JSON; verified",
+          description:
+            "One range of bytes may be asked for; it is sent after the whole payload has been verified.",
+          responses: {
+            200: payload,
+            206: { ...payload, description: "The range that was asked for" },
+            304: { description: "As If-None-Match has it" },
+            ...problems(400, 404, 409, 416, 500),
+          },
+        },
+        head: {
+          operationId: "infoTx",
+          summary: "What the metadata says; the payload is not looked at",
+          responses: {
+            200: { description: "It is known", headers: digestHeaders },
+            304: { description: "As If-None-Match has it" },
+            ...problems(400, 404),
+          },
+        },
+        delete: {
+          operationId: "deleteTx",
+          summary: "Delete a transaction",
+          responses: {
+            204: { description: "Deleted" },
+            ...problems(400, 404),
+          },
+        },
+      },
+      "/broadcast": {
+        post: {
+          operationId: "broadcast",
+          summary: "Save one transaction whose payload is latin-1 text",
+          requestBody: { required: true, content: json("Broadcast") },
+          responses: { 200: plain("OK"), ...problems(400, 408, 413, 415) },
+        },
+      },
+      "/healthz": {
+        get: {
+          operationId: "health",
+          summary: "Whether the process answers",
+          security: [],
+          responses: { 200: plain("OK") },
+        },
+      },
+      "/readyz": {
+        get: {
+          operationId: "ready",
+          summary: "Whether transactions are served: recovery is done",
+          security: [],
+          responses: { 200: plain("OK"), ...problems() },
+        },
+      },
+      "/metrics": {
+        get: {
+          operationId: "metrics",
+          summary: "Figures for Prometheus",
+          responses: { 200: plain("Text format 0.0.4"), ...problems() },
+        },
+      },
+      "/openapi.json": {
+        get: {
+          operationId: "describe",
+          summary: "This description",
+          responses: {
+            200: {
+              description: "OpenAPI 3.1",
+              content: { "application/json": { schema: { type: "object" } } },
+            },
+            ...problems(),
+          },
+        },
+      },
+      "/": {
+        get: {
+          operationId: "page",
+          summary: "The page for people",
+          parameters: [
+            query("q", "What to search for"),
+            query("by", "id: ids that begin with it; holder: that holder's"),
+            query("after", "Only ids after this one"),
+            query("id", "The transaction to show"),
+            query("verify", "Whether to verify it however large it is"),
+          ],
+          responses: {
+            200: {
+              description: "HTML",
+              content: { "text/html": { schema: { type: "string" } } },
+            },
+            ...problems(400, 404),
+          },
+        },
+      },
+      "/style.css": {
+        get: {
+          operationId: "style",
+          summary: "The page's style sheet",
+          responses: {
+            200: {
+              description: "CSS",
+              content: { "text/css": { schema: { type: "string" } } },
+            },
+            ...problems(),
+          },
+        },
+      },
+    },
+    components: {
+      securitySchemes: { token: { type: "http", scheme: "bearer" } },
+      responses: {
+        Problem: {
+          description: "What is wrong, as of RFC 9457",
+          content: {
+            "application/problem+json": { schema: ref("Problem") },
+          },
+        },
+      },
+      schemas: {
+        Tx: txSchema("Standard base64 with padding"),
+        Broadcast: txSchema(
+          "One character from U+0000 to U+00FF for each byte",
+        ),
+        TxInfo: {
+          type: "object",
+          required: ["tx_id", "holder_id", "timestamp", "storage_hash", "size"],
+          properties: {
+            ...head,
+            storage_hash: {
+              type: "string",
+              description: "SHA-256 of the payload in hex",
+            },
+            size: {
+              type: "integer",
+              description: "Bytes; -1 where an older package saved none",
+            },
+          },
+        },
+        Page: {
+          type: "object",
+          required: ["txs", "next"],
+          properties: {
+            txs: { type: "array", items: ref("TxInfo") },
+            next: {
+              type: ["string", "null"],
+              description: "URL of the next page",
+            },
+          },
+        },
+        Problem: {
+          type: "object",
+          required: ["type", "title", "status", "detail", "code"],
+          properties: {
+            type: { type: "string" },
+            title: { type: "string" },
+            status: { type: "integer" },
+            detail: { type: "string" },
+            code: { type: "string", description: "Stable name of the problem" },
+            field: { type: "string", description: "The field at fault" },
+            line: { type: "integer", description: "The NDJSON line at fault" },
+            saved: {
+              type: "integer",
+              description: "NDJSON lines that are saved all the same",
+            },
+          },
+        },
+      },
+    },
+  };
+}
+
+const head = {
+  tx_id: { type: "string", minLength: 1 },
+  holder_id: { type: "string" },
+  timestamp: { type: "number", description: "UNIX time in seconds" },
+};
+
+function txSchema(payload: string): Record<string, unknown> {
+  return {
+    type: "object",
+    additionalProperties: false,
+    required: ["tx_id", "holder_id", "timestamp", "payload"],
+    properties: { ...head, payload: { type: "string", description: payload } },
+  };
+}

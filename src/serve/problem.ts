@@ -1,0 +1,179 @@
+/**
+ * Errors as RFC 9457 problem details.
+ *
+ * @module
+ */
+
+import { UsageError } from "../cli/exit_codes.ts";
+import {
+  IntegrityError,
+  InvalidTxError,
+  PayloadUnreadableError,
+  PohStorageError,
+  StoreBusyError,
+  StoreClosedError,
+} from "../errors.ts";
+
+/** How long a client should wait before it tries again, in seconds. */
+const RETRY_AFTER = { soon: "1", later: "30" };
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  409: "Conflict",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  416: "Range Not Satisfiable",
+  421: "Misdirected Request",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+/** What else a problem says: members of its JSON, headers of its response. */
+export interface ProblemOptions {
+  /** Further members of the JSON object. */
+  members?: Record<string, unknown>;
+  /** Further headers. */
+  headers?: Record<string, string>;
+  /** What led to it. */
+  cause?: unknown;
+}
+
+/** An error that is told to the client. */
+export class Problem extends Error {
+  /** The HTTP status. */
+  readonly status: number;
+  /** Stable, machine-readable name of the problem. */
+  readonly code: string;
+  /** Further members of its JSON. */
+  readonly members: Record<string, unknown>;
+  /** Further headers of its response. */
+  readonly headers: Record<string, string>;
+
+  /** Makes a problem; `detail` is shown to the client. */
+  constructor(
+    status: number,
+    code: string,
+    detail: string,
+    { members = {}, headers = {}, cause }: ProblemOptions = {},
+  ) {
+    super(detail, { cause });
+    this.name = "Problem";
+    this.status = status;
+    this.code = code;
+    this.members = members;
+    this.headers = headers;
+  }
+
+  /** The response that tells it. */
+  toResponse(): Response {
+    const { status, code, message, members, headers } = this;
+    return Response.json({
+      type: "about:blank",
+      title: TITLES[status],
+      status,
+      detail: message,
+      code,
+      ...members,
+    }, {
+      status,
+      headers: {
+        ...headers,
+        "content-type": "application/problem+json",
+        "cache-control": "no-store",
+      },
+    });
+  }
+}
+
+/** A problem that goes away by itself. */
+export function unavailable(
+  code: string,
+  detail: string,
+  { when = "soon", cause }: {
+    when?: keyof typeof RETRY_AFTER;
+    cause?: unknown;
+  } = {},
+): Problem {
+  return new Problem(503, code, detail, {
+    headers: { "retry-after": RETRY_AFTER[when] },
+    cause,
+  });
+}
+
+/** What may be sent twice without harm, told after the connection is given up. */
+export function tooSlow(): Problem {
+  return new Problem(408, "TOO_SLOW", "The request came too slowly", {
+    headers: { connection: "close" },
+  });
+}
+
+/** A body of more than `limit` bytes. */
+export function tooLarge(what: string, limit: number): Problem {
+  return new Problem(
+    413,
+    "TOO_LARGE",
+    `${what} is longer than ${limit} bytes`,
+    { members: { limit }, headers: { connection: "close" } },
+  );
+}
+
+/** No transaction has that id. */
+export function unknownTx(txId: string): Problem {
+  return new Problem(
+    404,
+    "UNKNOWN_TX",
+    `No transaction ${JSON.stringify(txId)}`,
+  );
+}
+
+/** The problem that an error is for a client. What is not foreseen says little. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof InvalidTxError) {
+    const { field } = error;
+    return new Problem(400, error.code, error.message, {
+      ...(field !== "" && { members: { field } }),
+    });
+  }
+  if (error instanceof UsageError) {
+    return new Problem(400, "INVALID_REQUEST", error.message);
+  }
+  if (error instanceof IntegrityError) {
+    const { expected, found } = error;
+    return new Problem(500, error.code, error.message, {
+      members: { expected, found },
+    });
+  }
+  if (error instanceof PayloadUnreadableError) {
+    return new Problem(
+      500,
+      error.code,
+      `The payload of tx ${JSON.stringify(error.txId)} cannot be read`,
+      { cause: error },
+    );
+  }
+  if (error instanceof StoreBusyError || error instanceof StoreClosedError) {
+    return unavailable(error.code, "The store is busy", {
+      cause: error,
+    });
+  }
+  if (isDiskFull(error)) {
+    return unavailable("DISK_FULL", "The disk is full", {
+      when: "later",
+      cause: error,
+    });
+  }
+  const code = error instanceof PohStorageError ? error.code : "INTERNAL";
+  return new Problem(500, code, "The service failed", { cause: error });
+}
+
+/** Whether the system, or SQLite, found no room. */
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error &&
+    (/\bENOSPC\b|os error (28|112)\b|\bis full\b/.test(error.message) ||
+      (error as { code?: unknown }).code === "ENOSPC");
+}

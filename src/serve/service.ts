@@ -1,0 +1,185 @@
+/**
+ * The state of a service: recovery, then an open store, then its end.
+ *
+ * @module
+ */
+
+import { IntegrityError, StoreBusyError } from "../errors.ts";
+import type { StorageOptions } from "../open_store.ts";
+import { performRecovery, type Progress } from "../recovery.ts";
+import type { StoreReport } from "../report.ts";
+import { StorageManager } from "../storage_manager.ts";
+import { Budget, type Limits } from "./limits.ts";
+import { Metrics } from "./metrics.ts";
+import { type Problem, unavailable } from "./problem.ts";
+import { Summaries } from "./summary.ts";
+
+/** How many damaged transactions are remembered. */
+const DAMAGED_KEPT = 20;
+
+/** How recovery went. */
+export type Recovery =
+  | { kind: "pending"; progress: Progress | null }
+  | { kind: "done"; at: Date; report: StoreReport }
+  | { kind: "skipped"; reason: string };
+
+/** What a service is made from. */
+export interface ServiceOptions {
+  /** Payload folder. */
+  base: string;
+  /** Database. */
+  db: string;
+  /** How to open them. */
+  storage: StorageOptions;
+  /** Whether to recover first. */
+  recover: boolean;
+  /** Its limits. */
+  limits: Limits;
+  /** Told, in one line, what an operator should know. */
+  notice: (line: string) => void;
+}
+
+/** A store and all that the routes share. */
+export class Service {
+  /** Its limits. */
+  readonly limits: Limits;
+  /** Its figures. */
+  readonly metrics: Metrics = new Metrics();
+  /** Bytes of bodies in memory, and NDJSON bodies being read. */
+  readonly room: { bytes: Budget; streams: Budget };
+  /** Verifications under way. */
+  readonly verifications: Budget;
+  /** Requests under way. */
+  requests = 0;
+  /** How recovery went. */
+  recovery: Recovery = { kind: "pending", progress: null };
+  /** The last transactions that a read found damaged, newest last. */
+  readonly damaged: Set<string> = new Set();
+  readonly #options: ServiceOptions;
+  readonly #end = new AbortController();
+  #store: StorageManager | null = null;
+  #summaries: Summaries | null = null;
+
+  /** A service that is not ready yet. */
+  constructor(options: ServiceOptions) {
+    const { bodyBudget, streams, verifications } = options.limits;
+    this.#options = options;
+    this.limits = options.limits;
+    this.room = { bytes: new Budget(bodyBudget), streams: new Budget(streams) };
+    this.verifications = new Budget(verifications);
+  }
+
+  /** Tells the operator something. */
+  notice(line: string): void {
+    this.#options.notice(line);
+  }
+
+  /**
+   * Recovers and opens the store. Where another process has it open there is
+   * no recovery, as nothing could be repaired; the service starts all the same.
+   *
+   * @returns Whether it is ready: not when recovery was interrupted or found
+   * the database itself damaged.
+   */
+  async start(signal: AbortSignal): Promise<boolean> {
+    const { base, db, storage, recover } = this.#options;
+    if (!recover) this.recovery = { kind: "skipped", reason: "as told" };
+    else if (!await this.#recover(signal)) return false;
+    this.#store = await StorageManager.create(base, db, storage);
+    this.#summaries = new Summaries(
+      this.#store,
+      this.#end.signal,
+      (error) => this.failed("Cannot sum up the store", error),
+    );
+    return true;
+  }
+
+  async #recover(signal: AbortSignal): Promise<boolean> {
+    const { base, db, storage } = this.#options;
+    try {
+      const report = await performRecovery(base, db, {
+        ...storage,
+        signal,
+        onProgress: (progress) => this.recovery = { kind: "pending", progress },
+      });
+      this.recovery = { kind: "done", at: new Date(), report };
+      return !report.interrupted && report.counts["metadata-damaged"] === 0;
+    } catch (error) {
+      if (!(error instanceof StoreBusyError)) throw error;
+      this.recovery = { kind: "skipped", reason: error.message };
+      this.notice(`Starting without recovery: ${error.message}`);
+      return true;
+    }
+  }
+
+  /** Whether transactions are served. */
+  get ready(): boolean {
+    return this.#store !== null && !this.stopping;
+  }
+
+  /** Whether the end has begun. */
+  get stopping(): boolean {
+    return this.#end.signal.aborted;
+  }
+
+  /**
+   * The store.
+   *
+   * @throws {Problem} 503 before it is open.
+   */
+  get store(): StorageManager {
+    if (this.#store) return this.#store;
+    throw notReady();
+  }
+
+  /** Sums over the store; null before the first. */
+  get summary(): Summaries["newest"] {
+    return this.#summaries?.newest ?? null;
+  }
+
+  /** From now on requests are the last ones of their connections. */
+  stop(): void {
+    this.#end.abort();
+  }
+
+  /** Finishes what is in flight and closes the store. */
+  async close(): Promise<void> {
+    this.stop();
+    await this.#summaries?.idle();
+    await this.#store?.close();
+  }
+
+  /** Keeps account of an error and tells the operator of it. */
+  failed(what: string, error: unknown): void {
+    if (error instanceof IntegrityError) this.#damageFound(error);
+    const reason = error instanceof Error ? error.message : String(error);
+    this.notice(`${what}: ${reason}`);
+  }
+
+  #damageFound({ txId }: IntegrityError): void {
+    this.metrics.damaged();
+    this.damaged.delete(txId);
+    this.damaged.add(txId);
+    for (const oldest of this.damaged) {
+      if (this.damaged.size <= DAMAGED_KEPT) break;
+      this.damaged.delete(oldest);
+    }
+  }
+
+  /** All figures, for Prometheus. */
+  metricsText(): Promise<string> {
+    const { recovery } = this;
+    return this.metrics.text({
+      ready: this.ready,
+      bodyBytes: this.room.bytes.used,
+      requests: this.requests,
+      summary: this.summary,
+      findings: recovery.kind === "done" ? recovery.report.counts : {},
+    });
+  }
+}
+
+/** The answer while the store is not open. */
+export function notReady(): Problem {
+  return unavailable("NOT_READY", "The service is not ready yet");
+}
