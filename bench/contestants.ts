@@ -28,10 +28,12 @@ export interface Job {
   inOrder?: boolean;
   /** Payloads are large: streams where a contestant has them. */
   large?: boolean;
+  /** A store that is made for its rows needs no payload files. */
+  rowsOnly?: boolean;
   /** Indexes of the transactions to damage before a recovery. */
   damage?: number[];
-  /** File of real payloads. */
-  corpus?: string;
+  /** File of real payloads, or of transactions to import. */
+  input?: string;
 }
 
 /** One who takes part. */
@@ -40,6 +42,8 @@ export interface Contestant {
   title: string;
   /** What a resolved save survives. */
   durability: string;
+  /** Whose store it works on, where that is not its own. */
+  store?: string;
   /** Why it cannot run on this machine; null when it can. */
   missing(machine: Machine): string | null;
   /** The program and its arguments. */
@@ -48,12 +52,13 @@ export interface Contestant {
 
 const POWER_LOSS = "full: survives power loss";
 const PROCESS = "relaxed: survives the process, not the machine";
+const NONE = "–";
 
 const program = (name: string) =>
   fileURLToPath(new URL(`contestants/${name}`, import.meta.url));
 
-/** The options under which a program of this project runs. */
-export function denoRun(script: string, ...permissions: string[]): string[] {
+/** Runs a program of this project. */
+function denoRun(script: string, ...permissions: string[]): string[] {
   const flags = resolutionFlags(Deno.env.get("POH_OFFLINE") === "1");
   return [
     Deno.execPath(),
@@ -105,14 +110,56 @@ function node(
   };
 }
 
+function cli(
+  title: string,
+  args: (job: Job) => string[],
+  store?: string,
+): Contestant {
+  const script = fileURLToPath(new URL("../cli.ts", import.meta.url));
+  return {
+    title,
+    durability: POWER_LOSS,
+    ...(store === undefined ? {} : { store }),
+    missing: () => null,
+    command: (job) => [
+      ...denoRun(
+        script,
+        "--allow-read",
+        "--allow-write",
+        "--allow-env=POH_BASE,POH_DB,POH_DEBUG",
+        "--allow-sys=hostname",
+      ),
+      ...args(job),
+    ],
+  };
+}
+
+/** A contestant that is a program of Deno. */
+function deno(
+  title: string,
+  script: string,
+  durability: string,
+  ...permissions: string[]
+): Contestant {
+  return {
+    title,
+    durability,
+    missing: () => null,
+    command: (job) => [
+      ...denoRun(program(script), ...permissions),
+      JSON.stringify(job),
+    ],
+  };
+}
+
 function raw(mode: string, threads: number, what: string): Contestant {
   const promises: Record<string, string> = {
     safe: POWER_LOSS,
     synced: "file synced, its name not",
     append: POWER_LOSS,
     large: "file synced, its name not",
-    read: "–",
-    sha: "–",
+    read: NONE,
+    sha: NONE,
   };
   return {
     title: `C: ${what}, ${threads} thread${threads === 1 ? "" : "s"}`,
@@ -139,6 +186,7 @@ export const contestants = {
   ours: ours("ours, files, full", "files", "full"),
   oursInline: ours("ours, inline, full", "inline", "full"),
   oursRelaxed: ours("ours, files, relaxed", "files", "relaxed"),
+  oursWhole: ours("ours, whole payloads, full", "whole", "full"),
   oursFfi: ours("ours, files, full, FFI", "ffi", "full"),
   python: {
     title: "Python package's way (aiofiles + aiosqlite)",
@@ -152,6 +200,34 @@ export const contestants = {
   },
   betterSqlite3: node("better-sqlite3, FULL", "better_sqlite3.mjs", POWER_LOSS),
   lmdb: node("lmdb, synced", "lmdb.mjs", POWER_LOSS),
+  level: node("classic-level, sync", "level.mjs", POWER_LOSS, {
+    durability: "full",
+  }),
+  levelRelaxed: node("classic-level, no sync", "level.mjs", PROCESS, {
+    durability: "relaxed",
+  }),
+  cacache: node("cacache", "cacache.mjs", PROCESS),
+  writeFileAtomic: node(
+    "write-file-atomic + better-sqlite3",
+    "write_file_atomic.mjs",
+    "row and file synced, the file's name not",
+  ),
+  denoKv: deno(
+    "Deno KV",
+    "deno_kv.mjs",
+    POWER_LOSS,
+    "--unstable-kv",
+    "--allow-read",
+    "--allow-write",
+  ),
+  restic: deno(
+    "restic check --read-data",
+    "restic.ts",
+    POWER_LOSS,
+    "--allow-read",
+    "--allow-write",
+    "--allow-run=restic",
+  ),
   safe1: raw("safe", 1, safe),
   safe16: raw("safe", 16, safe),
   synced1: raw("synced", 1, "create+fsync+rename"),
@@ -165,7 +241,50 @@ export const contestants = {
   read1: raw("read", 1, read),
   read2: raw("read", 2, read),
   read64: raw("read", 64, read),
+  large1: raw("large", 1, "write+fdatasync"),
+  large4: raw("large", 4, "write+fdatasync"),
+  sha1: raw("sha", 1, "SHA-256 of memory"),
+  sha2: raw("sha", 2, "SHA-256 of memory"),
+  cliImport: cli(
+    "ours, import",
+    ({ dir, input }) => ["import", input!, "--base", dir, "--quiet"],
+  ),
+  cliList: cli("ours, list", ({ dir }) => ["list", "--base", dir], "ours"),
+  cliVerify: cli(
+    "ours, verify",
+    ({ dir }) => ["verify", "--base", dir, "--quiet"],
+    "ours",
+  ),
+  cliExport: cli(
+    "ours, export",
+    ({ dir }) => ["export", "--base", dir],
+    "ours",
+  ),
+  cliRecover: cli(
+    "ours, recover",
+    ({ dir }) => ["recover", "--base", dir, "--quiet"],
+    "ours",
+  ),
+  cliVersion: cli("ours, --version", () => ["--version"]),
+  emptyDeno: {
+    ...deno("empty Deno program", "empty.ts", NONE),
+    store: "ours",
+  },
+  sqliteShell: {
+    title: "sqlite3 shell, SELECT tx_id on our database",
+    durability: NONE,
+    store: "ours",
+    missing: ({ sqlite3 }) => sqlite3.missing,
+    command: ({ dir }) => [
+      "sqlite3",
+      `${dir}/poh.db`,
+      "SELECT tx_id FROM txs ORDER BY tx_id",
+    ],
+  },
 } satisfies Record<string, Contestant>;
 
 /** The key of a contestant. */
 export type Key = keyof typeof contestants;
+
+/** A contestant by its key. */
+export const contestant = (key: Key): Contestant => contestants[key];

@@ -8,6 +8,7 @@
 import { join } from "@std/path";
 import { fileURLToPath } from "node:url";
 import os from "node:os";
+import { DatabaseSync } from "node:sqlite";
 
 /** Something that contestants need. */
 export interface Tool {
@@ -25,12 +26,17 @@ export interface Machine {
   hardware: string;
   /** File system of the stores. */
   fileSystem: string;
+  /** Version of the SQLite in Deno. */
+  sqlite: string;
   /** The C compiler's product for the raw limit. */
   raw: Tool;
   /** The C program that measures memory and empties caches. */
   measure: Tool;
   node: Tool;
   python: Tool;
+  /** The shell of SQLite. */
+  sqlite3: Tool;
+  restic: Tool;
   /** The npm packages; `version` lists them. */
   peers: Tool;
 }
@@ -45,11 +51,12 @@ const BUILD = here(".build");
 export async function outputOf(
   command: string,
   args: string[],
-  cwd?: string,
+  { env = {}, cwd }: { env?: Record<string, string>; cwd?: string } = {},
 ): Promise<{ stdout: string; failure: string | null }> {
   try {
     const { success, stdout, stderr } = await new Deno.Command(command, {
       args,
+      env,
       ...(cwd === undefined ? {} : { cwd }),
     }).output();
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
@@ -74,10 +81,13 @@ export async function prepareMachine(dir: string): Promise<Machine> {
   return {
     hardware: hardware(),
     fileSystem: await fileSystemOf(dir),
+    sqlite: sqliteVersion(),
     raw: await compile("contestants/raw.c", "raw", "-pthread", "-lcrypto"),
     measure: await compile("measure.c", "measure"),
     node,
     python: await python(),
+    sqlite3: await tool("sqlite3", ["--version"]),
+    restic: await tool("restic", ["version"]),
     peers: node.missing ? node : await installPeers(),
   };
 }
@@ -87,6 +97,13 @@ function hardware(): string {
   const memory = Math.round(os.totalmem() / 2 ** 30);
   return `${cpus.length} × ${cpus[0]?.model ?? Deno.build.arch}, ` +
     `${memory} GiB, ${Deno.build.os} ${Deno.osRelease()}`;
+}
+
+function sqliteVersion(): string {
+  const db = new DatabaseSync(":memory:");
+  const row = db.prepare("SELECT sqlite_version() AS version").get();
+  db.close();
+  return String(row?.version);
 }
 
 async function fileSystemOf(dir: string): Promise<string> {
@@ -132,8 +149,8 @@ async function installPeers(): Promise<Tool> {
   await Deno.mkdir(PEERS, { recursive: true });
   const wanted = await Deno.readTextFile(here("peers.json"));
   const manifest = join(PEERS, "package.json");
-  const { dependencies } = JSON.parse(wanted);
-  const version = Object.entries(dependencies)
+  const { optionalDependencies } = JSON.parse(wanted);
+  const version = Object.entries(optionalDependencies)
     .map(([name, version]) => `${name} ${version}`).join(", ");
   const there = await Deno.readTextFile(join(PEERS, "installed.json"))
     .catch(() => "");
@@ -143,7 +160,7 @@ async function installPeers(): Promise<Tool> {
   const { failure } = await outputOf(
     "npm",
     ["install", "--no-audit", "--no-fund", "--loglevel=error"],
-    PEERS,
+    { cwd: PEERS },
   );
   if (failure) {
     return { path: PEERS, version, missing: `npm install failed: ${failure}` };

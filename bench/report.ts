@@ -4,13 +4,21 @@
  * @module
  */
 
-import { contestants, type Key } from "./contestants.ts";
+import { contestant, type Key } from "./contestants.ts";
 import type { Machine, Tool } from "./machine.ts";
-import { rateGoals, workloads } from "./workloads.ts";
+import {
+  type Limit,
+  limits,
+  rateGoals,
+  scaled,
+  workloads,
+} from "./workloads.ts";
 
 /** What one run of a contestant measured, or why there was none. */
 export interface Sample {
   skipped?: string;
+  /** How many transactions a recovery found sound. */
+  sound?: number;
   /** How long the operations took, as the contestant measured it. */
   seconds?: number;
   ops?: number;
@@ -26,7 +34,15 @@ export interface Sample {
 /** Samples by workload and contestant. */
 export type Results = Map<string, Map<Key, Sample[]>>;
 
-const OURS = ["ours", "oursInline", "oursRelaxed", "oursFfi"] as const;
+const OURS = [
+  "ours",
+  "oursInline",
+  "oursRelaxed",
+  "oursFfi",
+  "cliImport",
+  "cliList",
+  "cliVersion",
+] as const;
 
 /** The report as Markdown. */
 export function report(
@@ -35,12 +51,15 @@ export function report(
   settings: { rounds: number; scale: number },
 ): string {
   const parts = [heading(machine, settings), goalTable(results)];
-  for (const { key, title, cold } of workloads) {
+  for (const { key, title, job, cold } of workloads) {
     const of = results.get(key);
     if (!of) continue;
-    parts.push(`### ${key}: ${title}${cold ? ", caches emptied" : ""}`);
+    const count = scaled(job.count, settings.scale).toLocaleString("en-US");
+    const what = title.replace("#", count);
+    parts.push(`### ${key}: ${what}${cold ? ", caches emptied" : ""}`);
     parts.push(workloadTable(of));
   }
+  parts.push(skips(results));
   return parts.join("\n\n");
 }
 
@@ -53,46 +72,86 @@ function heading(
     `## Benchmark of ${new Date().toISOString().slice(0, 10)}`,
     "",
     `- Machine: ${machine.hardware}; file system ${machine.fileSystem}`,
-    `- Deno ${Deno.version.deno}; Node ${version(machine.node)}; Python ${
-      version(machine.python)
-    }; ${version(machine.peers)}`,
+    `- Deno ${Deno.version.deno} with SQLite ${machine.sqlite}; Node ${
+      version(machine.node)
+    }; Python ${version(machine.python)}; SQLite shell ${
+      version(machine.sqlite3)
+    }; ${version(machine.restic)}; ${version(machine.peers)}`,
     `- ${rounds} round${rounds === 1 ? "" : "s"}, counts × ${scale}`,
     "- Ratios are rates of ours over theirs in the same round: median (least–most). Above 1, ours is faster.",
   ].join("\n");
 }
 
 function goalTable(results: Results): string {
-  const rows = rateGoals.flatMap(({ workload, ours, against, least }) => {
-    const of = results.get(workload);
-    if (!of) return [];
-    const found = ratios(of.get(ours), of.get(against));
-    const skipped = of.get(ours)?.[0]?.skipped ?? of.get(against)?.[0]?.skipped;
-    const verdict = found.length === 0
-      ? `skipped: ${skipped}`
-      : median(found) >= least
-      ? "pass"
-      : "miss";
-    return [[
-      workload,
-      contestants[ours].title,
-      contestants[against].title,
-      found.length === 0 ? "–" : withSpread(found),
-      String(least),
-      verdict,
-    ]];
-  });
-  return "### Goals\n\n" +
-    table(["workload", "ours", "against", "ratio", "goal", ""], rows);
+  const rows = [
+    ...rateGoals.flatMap(({ workload, ours, other, against, least }) => {
+      const mine = results.get(workload)?.get(ours);
+      const theirs = results.get(other ?? workload)?.get(against);
+      if (!mine || !theirs) return [];
+      const found = ratios(mine, theirs);
+      return [[
+        workload,
+        contestant(ours).title,
+        `${contestant(against).title}${other ? `, ${other}` : ""}`,
+        ...verdict(found, `≥ ${rounded(least)}`, median(found) >= least),
+      ]];
+    }),
+    ...limits.flatMap(({ workload, ours, what, most }) => {
+      const mine = results.get(workload)?.get(ours);
+      if (!mine) return [];
+      const found = mine.map((sample) => limited(sample, what))
+        .filter((value) => value !== undefined);
+      return [[
+        workload,
+        contestant(ours).title,
+        UNITS[what],
+        ...verdict(found, `≤ ${most}`, median(found) <= most),
+      ]];
+    }),
+  ];
+  const heads = ["workload", "ours", "against", "found", "goal", ""];
+  return `### Goals\n\n${table(heads, rows)}`;
+}
+
+const UNITS = {
+  peakMiB: "peak memory, MiB",
+  stallMs: "longest stall of the event loop, ms",
+  ms: "the whole, ms",
+};
+
+function limited(sample: Sample, what: Limit["what"]): number | undefined {
+  if (what !== "ms") return sample[what];
+  return sample.seconds === undefined ? undefined : 1000 * sample.seconds;
+}
+
+function verdict(found: number[], goal: string, isMet: boolean): string[] {
+  if (found.length === 0) return ["–", goal, "skipped"];
+  return [withSpread(found), goal, isMet ? "pass" : "miss"];
+}
+
+/** Who did not run, and why. */
+function skips(results: Results): string {
+  const reasons = new Map<string, string[]>();
+  for (const [workload, of] of results) {
+    for (const [key, [first]] of of) {
+      if (first?.skipped === undefined) continue;
+      const line = `${contestant(key).title}: ${first.skipped}`;
+      reasons.set(line, [...reasons.get(line) ?? [], workload]);
+    }
+  }
+  if (reasons.size === 0) return "Nothing was skipped.";
+  const lines = [...reasons].map(([line, workloads]) =>
+    `- ${line} (${workloads.join(", ")})`
+  );
+  return ["### Skipped", "", ...lines].join("\n");
 }
 
 function workloadTable(of: Map<Key, Sample[]>): string {
   const present = OURS.filter((key) => of.get(key)?.[0]?.seconds !== undefined);
-  const rows = [...of].map(([key, samples]) => {
-    const { title, durability } = contestants[key];
-    const skipped = samples[0]?.skipped;
-    if (skipped !== undefined) {
-      return [title, durability, `skipped: ${skipped}`];
-    }
+  const ran = [...of].filter(([, [first]]) => first?.seconds !== undefined);
+  if (ran.length === 0) return "Skipped.";
+  const rows = ran.map(([key, samples]) => {
+    const { title, durability } = contestant(key);
     const rates = samples.map(rateOf);
     return [
       title,
@@ -113,7 +172,7 @@ function workloadTable(of: Map<Key, Sample[]>): string {
   const heads = [
     "contestant",
     "durability",
-    ...present.map((key) => `${contestants[key].title} ×`),
+    ...present.map((key) => `${contestant(key).title} ×`),
     "per second",
     "close, + %",
     "peak MiB",

@@ -1,5 +1,6 @@
 /** better-sqlite3: payload as BLOB beside its row; WAL, synchronous FULL. */
 import { createHash } from "node:crypto";
+import { writeSync } from "node:fs";
 import { join } from "node:path";
 import { main } from "./harness.mjs";
 import { peer } from "./peers.mjs";
@@ -72,4 +73,19 @@ function recover(job) {
   return { sound };
 }
 
-await main({ batches: true, open, damage, recover });
+/** Prints all ids, in order. */
+function list(_, job) {
+  const db = openDb(job);
+  let text = "";
+  const ids = db.prepare("SELECT tx_id FROM txs ORDER BY tx_id").pluck();
+  for (const txId of ids.iterate()) {
+    text += `${txId}\n`;
+    if (text.length < 1 << 16) continue;
+    writeSync(1, text);
+    text = "";
+  }
+  writeSync(1, text);
+  db.close();
+}
+
+await main({ batches: true, open, damage, recover, jobs: { list } });

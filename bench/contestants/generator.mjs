@@ -96,9 +96,13 @@ export function readCorpus(path) {
   return payloads;
 }
 
-/** The transactions that a job asks for. */
-export function* transactions({ count, size, corpus }) {
-  const real = corpus ? readCorpus(corpus) : null;
+/**
+ * The transactions that a job asks for.
+ *
+ * @param {{ count: number, size: number, input?: string }} job
+ */
+export function* transactions({ count, size, input }) {
+  const real = input ? readCorpus(input) : null;
   for (let i = 0; i < count; i++) {
     const payload = real ? real[i % real.length].slice() : payloadOf(i, size);
     if (real) stamp(payload, i);

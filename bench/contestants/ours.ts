@@ -2,19 +2,26 @@
  * This package, by its public API.
  *
  * `variant` "files" keeps payloads as files, "inline" asks for small ones in
- * the database, "ffi" is "files" with the FFI binding of SQLite.
+ * the database, "ffi" is "files" with the FFI binding of SQLite,
+ * "whole" handles large payloads by the calls that are not streams.
  *
  * @module
  */
 
 import { join } from "@std/path";
-import { FileStore, performRecovery, StorageManager } from "../../mod.ts";
+import {
+  FileStore,
+  performRecovery,
+  StorageManager,
+  verifyStore,
+} from "../../mod.ts";
 import type { StorageOptions, Tx } from "../../mod.ts";
-import { main, Skipped } from "./harness.mjs";
+import { main, Skipped, timed } from "./harness.mjs";
 
 interface Job {
   dir: string;
-  variant: "files" | "inline" | "ffi";
+  count: number;
+  variant: "files" | "inline" | "ffi" | "whole";
   durability: "full" | "relaxed";
 }
 
@@ -43,19 +50,23 @@ async function open(job: Job) {
     await store.close();
     throw new Skipped(`no FFI binding: ${driver.fallbackReason}`);
   }
-  return {
+  const calls = {
     save: (tx: Tx) => store.saveTx(tx),
     saveMany: (txs: Tx[]) => store.saveTxs(txs),
+    load: async (txId: string) => (await store.loadTx(txId))!.payload,
+    close: () => store.close(),
+  };
+  if (job.variant === "whole") return calls;
+  return {
+    ...calls,
     saveLarge: ({ payload, ...head }: Tx) =>
       store.saveTxStream(head, chunksOf(payload)),
-    load: async (txId: string) => (await store.loadTx(txId))!.payload,
     loadLarge: async (txId: string) => {
       let bytes = 0;
       const { payload } = (await store.loadTxStream(txId))!;
       for await (const chunk of payload) bytes += chunk.length;
       return bytes;
     },
-    close: () => store.close(),
   };
 }
 
@@ -93,4 +104,30 @@ async function recover(job: Job) {
   return { sound };
 }
 
-await main({ open, damage, recover });
+function verify(_: unknown, job: Job) {
+  return timed(
+    job.count,
+    () => verifyStore(job.dir, dbOf(job), optionsOf(job)),
+  );
+}
+
+async function list(_: unknown, job: Job) {
+  await using store = await StorageManager.create(job.dir, dbOf(job), {
+    ...optionsOf(job),
+    readOnly: true,
+  });
+  return await timed(job.count, async () => {
+    for await (const { txId } of store.iterateTxs()) if (txId === "") return;
+  });
+}
+
+/** The first page of a list, just after the store was opened. */
+async function page(_: unknown, job: Job) {
+  await using store = await StorageManager.create(job.dir, dbOf(job), {
+    ...optionsOf(job),
+    readOnly: true,
+  });
+  return await timed(1, () => store.listTxs({ limit: 100 }));
+}
+
+await main({ open, damage, recover, jobs: { verify, list, page } });

@@ -35,8 +35,8 @@ def id_of(i):
 
 
 def payloads(job):
-    if job.get("corpus"):
-        real = read_corpus(job["corpus"])
+    if job.get("input"):
+        real = read_corpus(job["input"])
         for i in range(job["count"]):
             yield stamped(real[i % len(real)], i)
         return
@@ -162,8 +162,9 @@ async def fill(job):
     store = await Store.open(job)
     for i, payload in enumerate(payloads(job)):
         tx_id = id_of(i)
-        with open(store.path(tx_id), "wb") as file:
-            file.write(payload)
+        if not job.get("rowsOnly"):
+            with open(store.path(tx_id), "wb") as file:
+                file.write(payload)
         row = (tx_id, hashlib.sha256(payload).hexdigest(), i)
         await store.db.execute("INSERT OR REPLACE INTO txs VALUES (?, ?, ?)", row)
     await store.db.commit()
@@ -186,7 +187,7 @@ async def recover(job):
 async def list_all(job):
     store = await Store.open(job)
     ids = await store.list_ids()
-    print("Transactions: " + ", ".join(ids), file=sys.stderr)
+    print("Transactions: " + ", ".join(ids))
     await store.db.close()
     return {"seconds": 0, "ops": len(ids)}
 
