@@ -24,6 +24,8 @@ export interface Tool {
 export interface Machine {
   /** Processor, cores, memory, system. */
   hardware: string;
+  /** Processes that wanted to run in the minute before. */
+  load: number;
   /** File system of the stores. */
   fileSystem: string;
   /** Version of the SQLite in Deno. */
@@ -77,9 +79,10 @@ export async function outputOf(
 /** Looks at the machine and installs what can be installed. */
 export async function prepareMachine(dir: string): Promise<Machine> {
   await Deno.mkdir(BUILD, { recursive: true });
-  const node = await tool("node", ["--version"]);
+  const node = await nodeItself();
   return {
     hardware: hardware(),
+    load: os.loadavg()[0]!,
     fileSystem: await fileSystemOf(dir),
     sqlite: sqliteVersion(),
     raw: await compile("contestants/raw.c", "raw", "-pthread", "-lcrypto"),
@@ -114,6 +117,14 @@ async function fileSystemOf(dir: string): Promise<string> {
 async function tool(path: string, args: string[]): Promise<Tool> {
   const { stdout, failure } = await outputOf(path, args);
   return { path, version: stdout.split("\n")[0]!, missing: failure };
+}
+
+/** Where there is no Node, Deno's tasks put Deno in its place. */
+async function nodeItself(): Promise<Tool> {
+  const script = "'Deno' in globalThis || process.version";
+  const node = await tool("node", ["--print", script]);
+  const missing = node.version === "true" ? "node is not installed" : null;
+  return { ...node, missing: node.missing ?? missing };
 }
 
 async function compile(
@@ -160,7 +171,7 @@ async function installPeers(): Promise<Tool> {
   const { failure } = await outputOf(
     "npm",
     ["install", "--no-audit", "--no-fund", "--loglevel=error"],
-    { cwd: PEERS },
+    { cwd: PEERS, env: { JOBS: "max" } },
   );
   if (failure) {
     return { path: PEERS, version, missing: `npm install failed: ${failure}` };

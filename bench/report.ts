@@ -71,7 +71,9 @@ function heading(
   return [
     `## Benchmark of ${new Date().toISOString().slice(0, 10)}`,
     "",
-    `- Machine: ${machine.hardware}; file system ${machine.fileSystem}`,
+    `- Machine: ${machine.hardware}; file system ${machine.fileSystem}; load before the run ${
+      rounded(machine.load)
+    }`,
     `- Deno ${Deno.version.deno} with SQLite ${machine.sqlite}; Node ${
       version(machine.node)
     }; Python ${version(machine.python)}; SQLite shell ${
