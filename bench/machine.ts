@@ -89,7 +89,7 @@ export async function prepareMachine(dir: string): Promise<Machine> {
     measure: await compile("measure.c", "measure"),
     node,
     python: await python(),
-    sqlite3: await tool("sqlite3", ["--version"]),
+    sqlite3: await tool("sqlite3", [":memory:", "SELECT sqlite_version()"]),
     restic: await tool("restic", ["version"]),
     peers: node.missing ? node : await installPeers(),
   };

@@ -95,6 +95,7 @@ function goalTable(results: Results): string {
         workload,
         contestant(ours).title,
         `${contestant(against).title}${other ? `, ${other}` : ""}`,
+        contestant(against).durability,
         ...verdict(found, `≥ ${rounded(least)}`, median(found) >= least),
       ]];
     }),
@@ -107,11 +108,20 @@ function goalTable(results: Results): string {
         workload,
         contestant(ours).title,
         UNITS[what],
+        "–",
         ...verdict(found, `≤ ${most}`, median(found) <= most),
       ]];
     }),
   ];
-  const heads = ["workload", "ours", "against", "found", "goal", ""];
+  const heads = [
+    "workload",
+    "ours",
+    "against",
+    "its durability",
+    "found",
+    "goal",
+    "",
+  ];
   return `### Goals\n\n${table(heads, rows)}`;
 }
 
@@ -135,9 +145,10 @@ function verdict(found: number[], goal: string, isMet: boolean): string[] {
 function skips(results: Results): string {
   const reasons = new Map<string, string[]>();
   for (const [workload, of] of results) {
-    for (const [key, [first]] of of) {
-      if (first?.skipped === undefined) continue;
-      const line = `${contestant(key).title}: ${first.skipped}`;
+    for (const [key, samples] of of) {
+      const failed = samples.find(({ skipped }) => skipped !== undefined);
+      if (!failed) continue;
+      const line = `${contestant(key).title}: ${failed.skipped}`;
       reasons.set(line, [...reasons.get(line) ?? [], workload]);
     }
   }
@@ -149,17 +160,18 @@ function skips(results: Results): string {
 }
 
 function workloadTable(of: Map<Key, Sample[]>): string {
-  const present = OURS.filter((key) => of.get(key)?.[0]?.seconds !== undefined);
-  const ran = [...of].filter(([, [first]]) => first?.seconds !== undefined);
+  const present = OURS.filter((key) => of.get(key)?.some(isMeasured));
+  const ran = [...of].filter(([, samples]) => samples.some(isMeasured));
   if (ran.length === 0) return "Skipped.";
-  const rows = ran.map(([key, samples]) => {
+  const rows = ran.map(([key, all]) => {
     const { title, durability } = contestant(key);
+    const samples = all.filter(isMeasured);
     const rates = samples.map(rateOf);
     return [
       title,
       durability,
       ...present.map((ours) =>
-        ours === key ? "1" : withSpread(ratios(of.get(ours), samples))
+        ours === key ? "1" : withSpread(ratios(of.get(ours), all))
       ),
       withSpread(rates),
       figure(
@@ -181,6 +193,10 @@ function workloadTable(of: Map<Key, Sample[]>): string {
     "stall, ms",
   ];
   return table(heads, rows);
+}
+
+function isMeasured({ seconds }: Sample): boolean {
+  return seconds !== undefined;
 }
 
 function rateOf({ ops, seconds }: Sample): number {
@@ -206,6 +222,7 @@ export function median(values: number[]): number {
 }
 
 function withSpread(values: number[]): string {
+  if (values.length === 0) return "–";
   if (values.length === 1) return rounded(values[0]!);
   return `${rounded(median(values))} (${rounded(Math.min(...values))}–${
     rounded(Math.max(...values))
