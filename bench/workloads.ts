@@ -1,0 +1,492 @@
+/**
+ * What is measured, and what is to be reached.
+ *
+ * @module
+ */
+
+import type { Job, Key } from "./contestants.ts";
+
+/** A job before it has a directory. */
+export type WorkloadJob = Omit<Job, "dir">;
+
+/** One thing that contestants do in turn. */
+export interface Workload {
+  /** Its name on the command line. */
+  key: string;
+  /** What is done; `#` stands for the count. */
+  title: string;
+  /** The job; counts are those of the full run. */
+  job: WorkloadJob;
+  /** Who takes part. */
+  entrants: Key[];
+  /**
+   * Name of the stores it works on, which are made before the first round and
+   * serve every workload of that name; without it every run has a new one.
+   */
+  stores?: string;
+  /** Empties the system's caches before every run. */
+  cold?: boolean;
+  /** So many transactions are damaged before every run. */
+  damaged?: number;
+  /** A file that is made beforehand, once. */
+  input?: "ndjson" | "block" | "signed";
+  /** The processes are timed from outside, with their start; output is dropped. */
+  processes?: { times: number };
+  /** Stores are removed after each run: few files, or more than there is room for. */
+  removed?: boolean;
+}
+
+const KIB = 1024;
+const save = { op: "save", count: 20_000, size: KIB, inFlight: 1 };
+const load = { ...save, op: "load", stored: 20_000 };
+const recover = {
+  op: "recover",
+  count: 100_000,
+  stored: 100_000,
+  size: KIB,
+  inFlight: 1,
+};
+const large = {
+  op: "saveLarge",
+  count: 64,
+  size: 16 * KIB * KIB,
+  inFlight: 1,
+  large: true,
+};
+const loadLarge = { ...large, op: "load", stored: 64, inOrder: true };
+const many = {
+  op: "list",
+  count: 1_000_000,
+  stored: 1_000_000,
+  size: KIB,
+  inFlight: 1,
+  rowsOnly: true,
+};
+const hundred = { ...many, count: 100, stored: 100 };
+const few = { ...many, count: 10_000, stored: 10_000 };
+const real = { ...save, count: 1_557, inFlight: 64 };
+
+const ours: Key[] = ["ours", "oursInline", "oursFfi"];
+const savers: Key[] = [
+  ...ours,
+  "oursRelaxed",
+  "python",
+  "betterSqlite3",
+  "lmdb",
+  "level",
+  "levelRelaxed",
+  "denoKv",
+  "writeFileAtomic",
+  "cacache",
+];
+const loaders: Key[] = [
+  ...ours,
+  "python",
+  "betterSqlite3",
+  "lmdb",
+  "level",
+  "denoKv",
+  "writeFileAtomic",
+  "cacache",
+  "read1",
+];
+const verifiers: Key[] = [
+  ...ours,
+  "python",
+  "betterSqlite3",
+  "lmdb",
+  "level",
+  "cacache",
+  "restic",
+  "read2",
+];
+const manySavers: Key[] = [
+  ...savers,
+  "safe16",
+  "synced16",
+  "renamed16",
+  "created1",
+  "created16",
+  "append1",
+  "append16",
+];
+const largeSavers: Key[] = [
+  "ours",
+  "oursWhole",
+  "oursRelaxed",
+  "python",
+  "betterSqlite3",
+  "lmdb",
+  "level",
+  "writeFileAtomic",
+  "cacache",
+  "large1",
+  "large4",
+];
+const largeLoaders: Key[] = [
+  "ours",
+  "oursWhole",
+  "python",
+  "betterSqlite3",
+  "lmdb",
+  "level",
+  "writeFileAtomic",
+  "cacache",
+  "read1",
+  "sha1",
+  "sha2",
+];
+const realSavers: Key[] = [
+  ...ours,
+  "oursRelaxed",
+  "python",
+  "betterSqlite3",
+  "lmdb",
+  "level",
+  "writeFileAtomic",
+  "cacache",
+];
+
+/** All workloads, in the order of the report. */
+export const workloads: Workload[] = [
+  {
+    key: "w1",
+    title: "# saves of 1 KiB, each awaited",
+    job: save,
+    entrants: [
+      ...savers,
+      "safe1",
+      "synced1",
+      "renamed1",
+      "created1",
+      "append1",
+    ],
+  },
+  {
+    key: "w2-64",
+    title: "# saves of 1 KiB, 64 in flight",
+    job: { ...save, inFlight: 64 },
+    entrants: manySavers,
+  },
+  {
+    key: "w2-1024",
+    title: "# saves of 1 KiB, 1,024 in flight",
+    job: { ...save, inFlight: 1_024 },
+    entrants: manySavers,
+  },
+  {
+    key: "w2-many",
+    title: "# saves of 1 KiB by saveTxs (others: 1,024 in flight)",
+    job: { ...save, inFlight: 1_024, many: true },
+    entrants: manySavers,
+  },
+  {
+    key: "w3",
+    title: "# random verified loads of 1 KiB, each awaited",
+    job: load,
+    entrants: loaders,
+    stores: "loads",
+  },
+  {
+    key: "w3-64",
+    title: "# random verified loads of 1 KiB, 64 in flight",
+    job: { ...load, inFlight: 64 },
+    entrants: loaders,
+    stores: "loads",
+  },
+  {
+    key: "w4",
+    title: "recovery of # transactions of 1 KiB, 10 damaged",
+    job: recover,
+    entrants: verifiers,
+    stores: "recoveries",
+    damaged: 10,
+  },
+  {
+    key: "w4-cold",
+    title: "recovery of # transactions of 1 KiB, 10 damaged",
+    job: recover,
+    entrants: [
+      ...ours,
+      "betterSqlite3",
+      "lmdb",
+      "level",
+      "restic",
+      "read2",
+      "read64",
+    ],
+    stores: "recoveries",
+    damaged: 10,
+    cold: true,
+  },
+  {
+    key: "w5-save",
+    title: "# saves of 16 MiB, each awaited",
+    job: large,
+    entrants: largeSavers,
+    removed: true,
+  },
+  {
+    key: "w5-save-4",
+    title: "# saves of 16 MiB, 4 in flight",
+    job: { ...large, inFlight: 4 },
+    entrants: largeSavers,
+    removed: true,
+  },
+  {
+    key: "w5-load",
+    title: "# verified loads of 16 MiB, each awaited",
+    job: loadLarge,
+    entrants: largeLoaders,
+    stores: "large",
+  },
+  {
+    key: "w5-load-4",
+    title: "# verified loads of 16 MiB, 4 in flight",
+    job: { ...loadLarge, inFlight: 4 },
+    entrants: largeLoaders,
+    stores: "large",
+  },
+  {
+    key: "w6-import-10k",
+    title: "import of # transactions of 1 KiB",
+    job: { ...few, op: "save" },
+    entrants: ["cliImport"],
+    input: "ndjson",
+    processes: { times: 1 },
+    removed: true,
+  },
+  {
+    key: "w6-import",
+    title: "import of # transactions of 1 KiB",
+    job: { ...many, op: "save" },
+    entrants: ["cliImport"],
+    input: "ndjson",
+    processes: { times: 1 },
+    removed: true,
+  },
+  {
+    key: "w6-list",
+    title: "list of # transactions, the whole process",
+    job: many,
+    entrants: ["cliList", "python", "betterSqlite3", "sqliteShell"],
+    stores: "million",
+    processes: { times: 1 },
+  },
+  {
+    key: "w6-page",
+    title: "first 100 of # transactions",
+    job: { ...many, op: "page" },
+    entrants: ["ours"],
+    stores: "million",
+  },
+  {
+    key: "w6-iterate-10k",
+    title: "iteration over # transactions",
+    job: few,
+    entrants: ["ours"],
+    stores: "ten-thousand",
+  },
+  {
+    key: "w6-iterate",
+    title: "iteration over # transactions",
+    job: many,
+    entrants: ["ours"],
+    stores: "million",
+  },
+  {
+    key: "w6-verify-10k",
+    title: "verify of # transactions",
+    job: { ...few, op: "verify" },
+    entrants: ["ours"],
+    stores: "ten-thousand",
+  },
+  {
+    key: "w6-verify",
+    title: "verify of # transactions",
+    job: { ...many, op: "verify" },
+    entrants: ["ours"],
+    stores: "million",
+  },
+  {
+    key: "w6-commands",
+    title: "verify, export and recover of # transactions, the whole process",
+    job: many,
+    entrants: ["cliVerify", "cliExport", "cliRecover"],
+    stores: "million",
+    processes: { times: 1 },
+  },
+  {
+    key: "w7-block",
+    title: "saves of # transactions of a Bitcoin block, 64 in flight",
+    job: real,
+    entrants: realSavers,
+    input: "block",
+  },
+  {
+    key: "w7-signed",
+    title:
+      "saves of # such with an ML-DSA-87 signature (4,627 bytes), 64 in flight",
+    job: real,
+    entrants: realSavers,
+    input: "signed",
+  },
+  {
+    key: "start-version",
+    title: "start-up: --version",
+    job: { ...hundred, op: "version" },
+    entrants: ["cliVersion", "emptyDeno"],
+    processes: { times: 20 },
+  },
+  {
+    key: "start-list",
+    title: "start-up: list of # transactions",
+    job: hundred,
+    entrants: ["cliList", "emptyDeno"],
+    stores: "hundred",
+    processes: { times: 20 },
+  },
+];
+
+/** No workload goes below this: nothing could be told from it. */
+const LEAST = 4;
+
+/** How many of `count` a run of that scale does. */
+export function scaled(count: number, scale: number): number {
+  return Math.max(LEAST, Math.round(count * scale));
+}
+
+/** A ratio to be reached: the rate of `ours` over that of `against`. */
+export interface RateGoal {
+  /** The workload of ours. */
+  workload: string;
+  ours: Key;
+  /** The workload of the other; the same unless given. */
+  other?: string;
+  against: Key;
+  /** The least ratio. */
+  least: number;
+}
+
+/** A figure that must not be passed. */
+export interface Limit {
+  workload: string;
+  ours: Key;
+  /** What is limited: MiB of memory, ms of a stall, ms of the whole. */
+  what: "peakMiB" | "stallMs" | "ms";
+  /** The most it may be. */
+  most: number;
+}
+
+function goals(
+  workload: string,
+  ours: Key,
+  ratios: Partial<Record<Key, number>>,
+): RateGoal[] {
+  return Object.entries(ratios).map(([against, least]) => (
+    { workload, ours, against: against as Key, least }
+  ));
+}
+
+/** What a transaction may cost in a store of a million, against ten thousand. */
+const GROWTH = 1.3;
+
+function growth(workload: string, ours: Key): RateGoal {
+  const other = `${workload}-10k`;
+  return { workload, ours, other, against: ours, least: 1 / GROWTH };
+}
+
+/** Large payloads as streams, and whole. */
+const inBothForms = ["ours", "oursWhole"] as const;
+
+/** All goals on rates. */
+export const rateGoals: RateGoal[] = [
+  ...goals("w1", "ours", { python: 3.5, writeFileAtomic: 2.5, safe1: 1.1 }),
+  ...goals("w1", "oursRelaxed", {
+    python: 18,
+    cacache: 14,
+    levelRelaxed: 1.0,
+    renamed1: 0.6,
+  }),
+  ...goals("w1", "oursInline", {
+    python: 7.5,
+    betterSqlite3: 1.15,
+    append1: 0.8,
+  }),
+  ...["w2-64", "w2-1024", "w2-many"].flatMap((w2) => [
+    ...goals(w2, "ours", {
+      python: 6,
+      lmdb: 1.1,
+      writeFileAtomic: 10,
+      synced16: 2.0,
+    }),
+    ...goals(w2, "oursRelaxed", { python: 7, cacache: 7, created1: 0.77 }),
+    ...goals(w2, "oursInline", {
+      python: 12,
+      betterSqlite3: 1.15,
+      append1: 6.5,
+    }),
+  ]),
+  ...goals("w3", "ours", { python: 40, cacache: 45, read1: 0.4 }),
+  ...goals("w3-64", "ours", { python: 18, level: 0.75, read1: 0.5 }),
+  ...goals("w4", "ours", {
+    python: 80,
+    level: 2.0,
+    restic: 3.3,
+    cacache: 300,
+    read2: 0.45,
+  }),
+  ...goals("w4-cold", "ours", { read64: 0.6 }),
+  ...["w5-save", "w5-save-4"].flatMap((w5) =>
+    inBothForms.flatMap((ours) =>
+      goals(w5, ours, { python: 2.2, writeFileAtomic: 2.3, large1: 1.5 })
+    )
+  ),
+  ...["w5-load", "w5-load-4"].flatMap((w5) =>
+    inBothForms.flatMap((ours) =>
+      goals(w5, ours, { python: 1.15, level: 1.2, sha2: 0.45 })
+    )
+  ),
+  {
+    workload: "w6-import",
+    ours: "cliImport",
+    other: "w2-many",
+    against: "ours",
+    least: 0.7,
+  },
+  growth("w6-import", "cliImport"),
+  ...goals("w6-list", "cliList", {
+    python: 2.0,
+    betterSqlite3: 1.5,
+    sqliteShell: 0.47,
+  }),
+  growth("w6-iterate", "ours"),
+  growth("w6-verify", "ours"),
+  ...goals("start-version", "cliVersion", { emptyDeno: 1 / 1.3 }),
+  ...goals("start-list", "cliList", { emptyDeno: 1 / 1.3 }),
+];
+
+const limit = (
+  workload: string,
+  ours: Key,
+  what: Limit["what"],
+  most: number,
+): Limit => ({ workload, ours, what, most });
+
+/** All limits. */
+export const limits: Limit[] = [
+  ...["w2-64", "w2-1024", "w2-many", "w4"].flatMap((workload) =>
+    (["ours", "oursInline"] as const).map((ours) =>
+      limit(workload, ours, "stallMs", 10)
+    )
+  ),
+  ...["w5-save", "w5-save-4", "w5-load", "w5-load-4"].flatMap((workload) =>
+    inBothForms.map((ours) => limit(workload, ours, "peakMiB", 150))
+  ),
+  limit("w6-page", "ours", "ms", 5),
+  limit("w6-import", "cliImport", "peakMiB", 200),
+  limit("w6-list", "cliList", "peakMiB", 200),
+  ...(["cliVerify", "cliExport", "cliRecover"] as const).map((command) =>
+    limit("w6-commands", command, "peakMiB", 200)
+  ),
+];
