@@ -81,6 +81,7 @@ export function acceptLostCommits(rows: SqliteStore): void {
 export function forgetCommits(basePath: string): void {
   using file = Deno.openSync(notePath(basePath), { write: true, create: true });
   file.truncateSync();
+  file.syncSync();
 }
 
 function remembered(rows: SqliteStore): number {

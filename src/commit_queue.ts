@@ -6,10 +6,11 @@
  */
 
 import type { CommitNote } from "./commit_note.ts";
+import { PohStorageError } from "./errors.ts";
 import { crashPoint } from "./crash_points.ts";
 import type { FileStore } from "./file_store.ts";
 import type { StoreLocks } from "./locks.ts";
-import { carryOut } from "./redo.ts";
+import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
 import type { RedoEntry, SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
@@ -62,10 +63,12 @@ export class CommitQueue {
   #checkpointing: Promise<void> | null = null;
   /** Entries and bytes logged since the last checkpoint began. */
   #logged = { entries: 0, bytes: 0 };
+  /** Why no commit can be trusted any more. */
+  #failure: Error | null = null;
   /** Whether this writer may have entries in the log. */
   #hasEntries = false;
-  /** Committed changes whose file could not follow: the disk may be full. */
-  readonly #behind = new Map<string, RedoEntry>();
+  /** Ids of committed changes whose file has not followed: the disk may be full. */
+  readonly #behind = new Set<string>();
 
   /** A queue that commits to these stores under these locks. */
   constructor(
@@ -103,22 +106,11 @@ export class CommitQueue {
     await this.#checkpoint();
   }
 
+  /** Never rejects: what goes wrong is told to those whom it concerns. */
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       await nextTurn(); // what is submitted in this turn goes together
-      const batch = this.#takeBatch();
-      try {
-        if (this.#sync && batch.some((change) => change.entry.staged)) {
-          await this.#files.syncStaged();
-          crashPoint("staged names synced");
-        }
-        await this.#locks.whileCommitting(async () => {
-          this.#commit(batch);
-          await this.#apply(batch);
-        });
-      } catch (error) {
-        this.#abandon(batch, error);
-      }
+      await this.#make(this.#takeBatch());
       if (!this.#isLogFull()) continue;
       await this.#checkpointing; // not more than two logs' worth at a time
       this.#checkpointing = this.#checkpointQuietly();
@@ -126,15 +118,52 @@ export class CommitQueue {
     this.#draining = null;
   }
 
-  /** Nothing of the batch was committed. */
-  #abandon(batch: Waiting[], error: unknown): void {
-    // After an I/O error a crash may yet find it committed: recover will tell.
-    const isCertain = !isIoError(error);
-    for (const { entry, settle } of batch) {
-      if (isCertain && entry.action === "put" && entry.staged) {
+  async #make(batch: Waiting[]): Promise<void> {
+    let isCommitted = false;
+    try {
+      if (this.#sync && batch.some((change) => change.entry.staged)) {
+        await this.#files.syncStaged();
+        crashPoint("staged names synced");
+      }
+      await this.#locks.whileCommitting(async () => {
+        this.#commit(batch);
+        isCommitted = true;
+        await this.#flush();
+        await this.#apply(batch);
+      });
+    } catch (error) {
+      // After an I/O error a crash may yet find it committed: recover will tell.
+      if (!isCommitted && !isIoError(error)) this.#unstage(batch);
+      for (const { settle } of batch) settle.reject(error);
+    }
+  }
+
+  /**
+   * Waits for the disk. What it does not take is committed and may be lost all
+   * the same, and so may be all that follows, which is why nothing does.
+   */
+  async #flush(): Promise<void> {
+    try {
+      await this.#rows.flush();
+    } catch (error) {
+      this.#failure = new PohStorageError(
+        "DISK_FAILED",
+        `The disk did not take a commit (${
+          (error as Error).message
+        }): what was saved last may be lost in a power cut; open the store again`,
+        { cause: error },
+      );
+      throw this.#failure;
+    }
+    this.#note.write(this.#rows.newestRedo());
+    crashPoint("commit flushed");
+  }
+
+  #unstage(batch: Waiting[]): void {
+    for (const { entry } of batch) {
+      if (entry.action === "put" && entry.staged) {
         this.#files.unstage(entry.staged);
       }
-      settle.reject(error);
     }
   }
 
@@ -149,6 +178,7 @@ export class CommitQueue {
   }
 
   #commit(batch: Waiting[]): void {
+    if (this.#failure) throw this.#failure;
     this.#rows.transaction(() => {
       // Without syncs a file is as good as it gets once it is written.
       if (!this.#sync && this.#logged.entries > 0 && this.#behind.size === 0) {
@@ -159,12 +189,12 @@ export class CommitQueue {
       crashPoint("rows written");
     });
     crashPoint("committed");
-    this.#note.write(this.#rows.newestRedo());
     if (!this.#sync && this.#behind.size === 0) {
       this.#logged = { entries: 0, bytes: 0 };
     }
     for (const { entry, follows } of batch) {
       if (!follows) continue;
+      this.#behind.add(entry.txId);
       this.#hasEntries = true;
       this.#logged.entries++;
       this.#logged.bytes += entry.payload?.length ?? 0;
@@ -227,7 +257,6 @@ export class CommitQueue {
         await this.#carryOut(entry);
         this.#behind.delete(txId);
       } catch (error) {
-        this.#behind.set(txId, entry);
         failures.set(txId, error);
       }
     }
@@ -235,11 +264,7 @@ export class CommitQueue {
   }
 
   #carryOut(entry: RedoEntry): Promise<void> {
-    return carryOut(
-      entry,
-      this.#files,
-      (txId) => this.#rows.get(txId) !== null,
-    );
+    return carryOut(entry, this.#files, (txId) => this.#rows.isInFile(txId));
   }
 
   #isLogFull(): boolean {
@@ -261,16 +286,24 @@ export class CommitQueue {
    * these. Changes go on meanwhile: an id's next entry has a greater number.
    */
   async #checkpoint(): Promise<void> {
-    if (!this.#hasEntries) return;
+    // What the disk may have lost is replayed when the store is opened again.
+    if (!this.#hasEntries || this.#failure) return;
     this.#logged = { entries: 0, bytes: 0 };
     const until = this.#rows.lastRedo();
     await this.#catchUp();
-    const behind = new Set(this.#behind.keys());
+    const behind = new Set(this.#behind);
     for (let seq = 0; seq < until;) {
       const page = this.#rows.redoIds(seq, SYNC_PAGE, this.#writer);
       if (page.length === 0) break;
       const ids = page.map(({ txId }) => txId);
-      await this.#files.sync(ids.filter((txId) => !behind.has(txId)));
+      const failed = await this.#files.sync(
+        ids.filter((txId) => !behind.has(txId)),
+      );
+      // What the disk refused once is written anew, from the log.
+      for (const txId of failed) {
+        behind.add(txId);
+        this.#behind.add(txId);
+      }
       crashPoint("files synced");
       seq = Math.min(until, page.at(-1)!.seq);
       await this.#locks.whileCommitting(() =>
@@ -287,13 +320,10 @@ export class CommitQueue {
   async #catchUp(): Promise<void> {
     if (this.#behind.size === 0) return;
     await this.#locks.whileCommitting(async () => {
-      for (const [txId, entry] of this.#behind) {
-        // Another process may have changed the row, and the file, since.
-        const current = this.#rows.redoOf(txId);
-        const isCurrent = current?.action === entry.action &&
-          current.storageHash === entry.storageHash;
+      for (const txId of this.#behind) {
+        const entry = this.#rows.redoOf(txId);
         try {
-          if (isCurrent) await this.#carryOut(entry);
+          if (entry && !isVoid(entry, this.#rows)) await this.#carryOut(entry);
           this.#behind.delete(txId);
         } catch {
           // The call that made this change was told why.

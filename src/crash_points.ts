@@ -11,7 +11,8 @@ export const CRASH_POINTS = [
   "payload staged", // a large payload is complete and synced, not yet named
   "staged names synced", // … and its name is on the disk
   "rows written", // inside the transaction, before its commit
-  "committed", // rows and redo entries are durable
+  "committed", // rows and redo entries survive the process
+  "commit flushed", // … and a power cut
   "file written", // one payload file of the batch is in place
   "file removed", // one payload file of the batch is gone
   "file quarantined", // one payload file of the batch was moved aside

@@ -31,7 +31,7 @@ import type { PayloadStore } from "./store.ts";
 /** Files synced at once: more is not faster, fewer is slower. */
 const SYNCS_IN_FLIGHT = 32;
 
-/** Whether the metadata knows an id. */
+/** Whether an id has a row whose payload is in a file. */
 export type HasRow = (txId: string) => boolean;
 
 const noRow: HasRow = () => false;
@@ -262,7 +262,12 @@ export class FileStore implements PayloadStore {
 
   /** Removes a staged payload that nothing came to refer to. */
   unstage(name: string): void {
-    removeFileSync(join(this.stagedPath, name));
+    try {
+      removeFileSync(join(this.stagedPath, name));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      // It does no harm, and recover removes it.
+    }
   }
 
   /**
@@ -298,18 +303,29 @@ export class FileStore implements PayloadStore {
     return name === null || this.#isOthers(name, txId, hasRow);
   }
 
-  /** Waits until these payloads, or their absence, are on the disk. */
-  async sync(txIds: string[]): Promise<void> {
-    if (!this.#sync) return;
+  /**
+   * Waits until these payloads, or their absence, are on the disk.
+   *
+   * @returns The ids of those that the disk refused.
+   */
+  async sync(txIds: string[]): Promise<string[]> {
+    if (!this.#sync) return [];
+    const failed: string[] = [];
     const pending = txIds.values();
     const work = async () => {
       for (const txId of pending) {
-        const [name] = fileNames(txId);
-        if (name) await syncFile(join(this.basePath, name));
+        try {
+          const [name] = fileNames(txId);
+          if (name) await syncFile(join(this.basePath, name));
+        } catch (error) {
+          if (error instanceof Deno.errors.NotCapable) throw error;
+          failed.push(txId);
+        }
       }
     };
     await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));
     await syncDir(this.basePath);
+    return failed;
   }
 
   /** The names under which an id's payload may be found in this directory. */

@@ -53,7 +53,12 @@ export class StoreLocks {
     try {
       await lockShared(store, dir);
       const commit = new LockFile(join(dir, "commit.lock"));
-      return new StoreLocks(dir, store, commit, announce(dir));
+      try {
+        return new StoreLocks(dir, store, commit, announce(dir));
+      } catch (error) {
+        commit.close();
+        throw error;
+      }
     } catch (error) {
       store.close();
       throw error;
@@ -88,7 +93,9 @@ export class StoreLocks {
       return { value: await work() };
     } finally {
       if (alone) this.#store.unlock();
-      await lockShared(this.#store, this.#dir);
+      // However long somebody else's repair takes: a writer without its share
+      // would change the store beside it.
+      await lockShared(this.#store, this.#dir, { patience: Infinity });
     }
   }
 
@@ -124,7 +131,7 @@ export async function keepRepairsAway(basePath: string): Promise<Disposable> {
     return { [Symbol.dispose]() {} };
   }
   try {
-    await lockShared(lock, dir, false);
+    await lockShared(lock, dir, { sweep: false });
   } catch (error) {
     lock.close();
     throw error;
@@ -180,9 +187,9 @@ export function listHolders(basePath: string): StoreHolder[] {
 async function lockShared(
   file: LockFile,
   dir: string,
-  sweep = true,
+  { patience = PATIENCE, sweep = true } = {},
 ): Promise<void> {
-  const deadline = Date.now() + PATIENCE;
+  const deadline = Date.now() + patience;
   while (!file.tryLock(false)) {
     if (Date.now() > deadline) {
       const holders = holdersIn(dir, undefined, sweep);

@@ -103,36 +103,32 @@ export async function openStore(
     return { files, rows, writer: null };
   }
   if (options.create === false) await requireStore(basePath, sqlitePath);
+  requireOwnName(basePath, sqlitePath);
   await files.init();
   await makeDir(dirname(sqlitePath), sync);
+  await using opened = new AsyncDisposableStack();
   const locks = await StoreLocks.acquire(basePath);
+  opened.defer(() => locks.release());
   const note = new CommitNote(basePath);
-  try {
-    const rows = await locks.whileCommitting(() =>
-      openRows(sqlitePath, driver, sync, files)
-    );
-    const queue = new CommitQueue(files, rows, locks, note, {
-      sync,
-      checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
-    });
-    const below = rememberInlineBelow(rows, options.inlineBelow);
-    const writer = { locks, note, queue, inlineBelow: below };
-    const store: OpenStore = { files, rows, writer };
-    try {
-      // What a crash left half-done. Other writers' entries are theirs.
-      if (finish && rows.lastRedo() > 0) {
-        await locks.whileAlone(() => replay(files, rows));
-      }
-    } catch (error) {
-      await rows.close();
-      throw error;
-    }
-    return store;
-  } catch (error) {
-    note.close();
-    locks.release();
-    throw error;
+  opened.defer(() => note.close());
+  const rows = await locks.whileCommitting(() =>
+    openRows(sqlitePath, driver, sync, files, options.inlineBelow)
+  );
+  opened.defer(() => rows.close());
+  const queue = new CommitQueue(files, rows, locks, note, {
+    sync,
+    checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
+  });
+  // What a crash left half-done. Other writers' entries are theirs.
+  if (finish && rows.lastRedo() > 0) {
+    await locks.whileAlone(() => replay(files, rows));
   }
+  opened.move(); // it stays open
+  return {
+    files,
+    rows,
+    writer: { locks, note, queue, inlineBelow: inlineBelow(rows) },
+  };
 }
 
 async function openRows(
@@ -140,12 +136,14 @@ async function openRows(
   driver: DriverChoice,
   sync: boolean,
   files: FileStore,
+  below: number | undefined,
 ): Promise<SqliteStore> {
   const rows = await SqliteStore.open(path, { driver, sync });
   try {
     await rows.init();
     await matchStoreId(files, rows, false);
     markLostCommits(files.basePath, rows);
+    rememberInlineBelow(rows, below);
     return rows;
   } catch (error) {
     await rows.close();
@@ -164,16 +162,14 @@ export function copyInlineBelow(from: SqliteStore, to: SqliteStore): void {
   if (isInlineBelow(bytes)) rememberInlineBelow(to, bytes);
 }
 
-/** Remembers which payloads live in the database; says which do. */
+/** Remembers which payloads live in the database. */
 export function rememberInlineBelow(
   rows: SqliteStore,
   bytes: number | undefined,
-): number {
+): void {
   requireInlineBelow(bytes);
-  const remembered = inlineBelow(rows);
-  if (bytes === undefined || bytes === remembered) return remembered;
+  if (bytes === undefined || bytes === inlineBelow(rows)) return;
   rows.transaction(() => rows.setSetting(INLINE_BELOW, String(bytes)));
-  return bytes;
 }
 
 function isInlineBelow(bytes: number): boolean {
@@ -219,6 +215,15 @@ export function removal(txId: string): RedoEntry {
     payload: null,
     staged: null,
   };
+}
+
+/** A database that looks like a payload would be taken for an orphan. */
+function requireOwnName(base: string, db: string): void {
+  if (dirname(db) !== base || !db.endsWith(".bin")) return;
+  throw new PohStorageError(
+    "DB_NAME",
+    `The database ${db} has the name of a payload file: names that end in .bin are for those`,
+  );
 }
 
 async function requireStore(base: string, db: string): Promise<void> {

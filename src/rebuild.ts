@@ -10,13 +10,13 @@ import { dirname, join } from "@std/path";
 import { forgetCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
-import { StoreBusyError } from "./errors.ts";
+import { MetadataDamagedError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
 import { copyInlineBelow, type StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
-import { keepNewer, payloadInLog } from "./redo.ts";
+import { isInLog, keepNewer } from "./redo.ts";
 import { SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
@@ -68,8 +68,8 @@ async function rebuild(
   const rows = await SqliteStore.open(fresh, { driver });
   try {
     await rows.init();
-    await salvage(files, path, rows, options);
-    await describeFiles(files, rows);
+    const deleted = await salvage(files, path, rows, options);
+    await describeFiles(files, rows, deleted);
   } finally {
     await rows.close();
   }
@@ -82,19 +82,23 @@ async function rebuild(
   forgetCommits(files.basePath);
 }
 
-/** The rows that the old database still gives, whatever their payloads are. */
+/**
+ * The rows that the old database still gives, whatever their payloads are.
+ *
+ * @returns Ids that were deleted and whose files may still be there.
+ */
 async function salvage(
   files: FileStore,
   path: string,
   rows: SqliteStore,
   options: StorageOptions,
-): Promise<void> {
+): Promise<Set<string>> {
   const { driver = "auto" } = options;
   let old: SqliteStore;
   try {
     old = await SqliteStore.open(path, { driver, readOnly: true });
   } catch {
-    return; // nothing of it can be read
+    return new Set(); // nothing of it can be read
   }
   try {
     await salvageRows(old, rows);
@@ -103,7 +107,7 @@ async function salvage(
       copyInlineBelow(old, rows);
     });
     await salvageInline(old, rows, path);
-    await salvageLog(old, files, rows);
+    return await salvageLog(old, files, rows);
   } finally {
     await old.close();
   }
@@ -167,33 +171,60 @@ async function salvageInline(
       await nextTurn();
     }
   });
+  await salvageInlineOneByOne(old, rows);
 }
 
-/** Payloads that were committed but may not have reached their file. */
+/** What lies behind a damaged page, for the rows that are known. */
+async function salvageInlineOneByOne(
+  old: SqliteStore,
+  rows: SqliteStore,
+): Promise<void> {
+  for await (const info of rows.iterate()) {
+    if (rows.isInline(info)) continue;
+    try {
+      const payload = old.inlinePayload(info);
+      if (!payload || sha256HexSync(payload) !== info.storageHash) continue;
+      rows.transaction(() => rows.putInline(info, payload));
+    } catch (error) {
+      if (!(error instanceof MetadataDamagedError)) throw error;
+    }
+  }
+}
+
+/**
+ * Payloads that were committed but may not have reached their file.
+ *
+ * @returns Ids that were deleted, as far as their files may not have followed.
+ */
 async function salvageLog(
   old: SqliteStore,
   files: FileStore,
   rows: SqliteStore,
-): Promise<void> {
+): Promise<Set<string>> {
+  const deleted = new Set<string>();
   await attempt(async () => {
     for (const { txId } of old.redoIds(0, Number.MAX_SAFE_INTEGER)) {
       const entry = old.redoOf(txId);
-      if (entry?.action !== "put") continue;
       const row = rows.get(txId);
+      if (entry && entry.action !== "put" && !row) deleted.add(txId);
+      if (entry?.action !== "put") continue;
       if (row?.storageHash !== entry.storageHash) continue;
       if ((await files.digest(txId))?.digest === row.storageHash) continue;
-      const payload = await payloadInLog(row, files, old);
-      if (!payload) continue;
-      await keepNewer(txId, files, (id) => rows.get(id) !== null);
-      await files.save(txId, payload);
+      if (!await isInLog(row, files, old)) continue;
+      const hasRow = (id: string) => rows.isInFile(id);
+      await keepNewer(txId, files, hasRow);
+      if (entry.payload) await files.save(txId, entry.payload);
+      else await files.placeStaged(txId, entry.staged!, hasRow);
     }
   });
+  return deleted;
 }
 
 /** Rows for the payload files that have none yet. */
 async function describeFiles(
   files: FileStore,
   rows: SqliteStore,
+  deleted: ReadonlySet<string>,
 ): Promise<void> {
   let batch: TxInfo[] = [];
   const keep = () => {
@@ -201,7 +232,7 @@ async function describeFiles(
     batch = [];
   };
   for await (const { name, txId } of files.files()) {
-    if (rows.get(txId)) continue;
+    if (rows.get(txId) || deleted.has(txId)) continue;
     const path = join(files.basePath, name);
     let found: { digest: string; size: number } | null;
     try {

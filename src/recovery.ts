@@ -18,15 +18,14 @@ import {
 import { fileName, txIdsOfFile } from "./key.ts";
 import { sha256HexSync } from "./hash.ts";
 import { listHolders } from "./locks.ts";
-import { quarantineFile, writeBytes, writeNote } from "./quarantine.ts";
-import { rebuildDatabase } from "./rebuild.ts";
 import {
-  hasFollowed,
-  isVoid,
-  payloadInLog,
-  replay,
-  type Replayed,
-} from "./redo.ts";
+  quarantineFile,
+  type QuarantineNote,
+  writeBytes,
+  writeNote,
+} from "./quarantine.ts";
+import { rebuildDatabase } from "./rebuild.ts";
+import { hasFollowed, isInLog, isVoid, replay, type Replayed } from "./redo.ts";
 import {
   addFinding,
   emptyReport,
@@ -322,7 +321,10 @@ class Check {
       const isUseless = this.#report.counts["metadata-damaged"] > 0;
       if (isUseless || this.#report.interrupted) return this.#report;
     }
-    if (this.#acts) acceptLostCommits(this.#store.rows);
+    if (this.#acts) {
+      acceptLostCommits(this.#store.rows);
+      await this.#store.rows.flush();
+    }
     return this.#report;
   }
 
@@ -389,7 +391,7 @@ class Check {
     const { txId, action } = entry;
     try {
       const { files, rows } = this.#store;
-      const hasRow = (txId: string) => rows.get(txId) !== null;
+      const hasRow = (txId: string) => rows.isInFile(txId);
       if (await hasFollowed(entry, files, hasRow)) return;
       this.#unfinished({ txId, action, outcome: "finished" });
     } catch (error) {
@@ -500,11 +502,11 @@ class Check {
           ? { kind: "sound", size }
           : { kind: "size-mismatch", size, found: found.digest };
       }
-      if (await payloadInLog(info, files, rows)) return { kind: "sound", size };
+      if (await isInLog(info, files, rows)) return { kind: "sound", size };
       const now = rows.get(info.txId);
       // Under another id's name there is that one's payload, or may be.
       const isOwn = inline !== null || found !== null &&
-          files.findOwn(info.txId, (txId) => rows.get(txId) !== null) !== null;
+          files.findOwn(info.txId, (txId) => rows.isInFile(txId)) !== null;
       const digest = isOwn ? found!.digest : null;
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.
@@ -568,16 +570,24 @@ class Check {
       await queue.submit({ info: null, entry: removal(txId) });
       return;
     }
-    const name = await writeNote(this.#report.base, file, {
+    const note: QuarantineNote = {
       txId,
       reason,
       at: new Date().toISOString(),
       expected: storageHash,
       found,
       row: info,
-    });
-    const inline = this.#store.rows.inlinePayload(info);
-    if (inline) await writeBytes(this.#report.base, name, inline);
+    };
+    const name = await writeNote(this.#report.base, file, note);
+    // What lives in the database goes with the row, whatever row it is of.
+    const inline = this.#store.rows.inlineBytes(txId);
+    if (inline) {
+      const digest = sha256HexSync(inline);
+      const own = digest === found
+        ? name
+        : await writeNote(this.#report.base, file, { ...note, found: digest });
+      await writeBytes(this.#report.base, own, inline);
+    }
     crashPoint("note written");
     await queue.submit({
       info: null,

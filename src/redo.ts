@@ -20,7 +20,7 @@
 import { join } from "@std/path";
 import { lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import { makeDir, renameFile, syncDir } from "./durable_fs.ts";
+import { digestOfOpen, makeDir, renameFile, syncDir } from "./durable_fs.ts";
 import type { FileStore, HasRow } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { quarantinePath } from "./poh_dir.ts";
@@ -121,8 +121,9 @@ export async function replay(
       onEntry(replayed);
       crashPoint("entry replayed");
     }
-    await files.sync(settled.map(({ txId }) => txId));
-    rows.transaction(() => settled.forEach(({ seq }) => rows.dropRedo(seq)));
+    const failed = new Set(await files.sync(settled.map(({ txId }) => txId)));
+    const safe = settled.filter(({ txId }) => !failed.has(txId));
+    rows.transaction(() => safe.forEach(({ seq }) => rows.dropRedo(seq)));
     seq = page.at(-1)!.seq;
   }
 }
@@ -134,7 +135,7 @@ async function replayOne(
   isOutdated: boolean,
 ): Promise<Replayed> {
   const { txId, action } = entry;
-  const hasRow: HasRow = (txId) => rows.get(txId) !== null;
+  const hasRow: HasRow = (txId) => rows.isInFile(txId);
   if (isVoid(entry, rows)) return { txId, action, outcome: "void" };
   try {
     if (await hasFollowed(entry, files, hasRow)) {
@@ -189,6 +190,23 @@ export async function hasFollowed(
   if (entry.action === "remove") return files.isDiscarded(entry.txId, hasRow);
   const found = await files.digest(entry.txId);
   return found?.digest === entry.storageHash;
+}
+
+/** Whether the log still has the payload that a row refers to. */
+export async function isInLog(
+  info: TxInfo,
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<boolean> {
+  const entry = rows.redoOf(info.txId);
+  if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
+    return false;
+  }
+  if (entry.payload) return await digestOf(entry.payload) === info.storageHash;
+  const opened = entry.staged && files.openStaged(entry.staged);
+  return opened
+    ? (await digestOfOpen(opened)).digest === info.storageHash
+    : false;
 }
 
 /**

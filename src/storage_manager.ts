@@ -509,7 +509,11 @@ export class StorageManager implements AsyncDisposable {
     options: Pick<CheckOptions, "signal" | "onProgress"> = {},
   ): Promise<number> {
     return this.#change(async (writer) => {
-      writer.inlineBelow = rememberInlineBelow(this.#store.rows, bytes);
+      const { rows } = this.#store;
+      await writer.locks.whileCommitting(() =>
+        rememberInlineBelow(rows, bytes)
+      );
+      writer.inlineBelow = bytes;
       return await movePayloads(this.#store, writer, options);
     });
   }

@@ -40,8 +40,7 @@ export async function matchStoreId(
       }`,
     );
   }
-  const isEmpty = rows.isEmpty() || rows.hasInline();
-  if (ofBase === null && !isEmpty && !await hasPayloads(files)) {
+  if (ofBase === null && rows.needsFiles() && !await hasPayloads(files)) {
     throw new StoreMismatchError(
       `The database ${rows.path} has transactions, but ${files.basePath} has no payloads: is a volume not mounted, or the path wrong? If they are really gone, move the database away`,
     );

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
-import { sha256Hex } from "../mod.ts";
+import { PohStorageError, sha256Hex } from "../mod.ts";
 import type { Change, CommitQueue } from "../src/commit_queue.ts";
 import { type CrashPoint, observeCrashPoints } from "../src/crash_points.ts";
 import {
@@ -95,6 +95,7 @@ for (const durability of ["full", "relaxed"] as const) {
     assertEquals(seen.steps, [
       "rows written",
       "committed",
+      "commit flushed",
       "file written",
       "batch applied",
     ]);
@@ -112,6 +113,7 @@ test("a staged payload's name is durable before its row", async () => {
     "staged names synced",
     "rows written",
     "committed",
+    "commit flushed",
     "file written",
     "batch applied",
   ]);
@@ -256,7 +258,7 @@ test("changes go on while a checkpoint is under way", async () => {
       await queue.submit(await put("a", bytes("newer")));
       await queue.submit(await put("d", bytes("d")));
     }
-    await sync(txIds);
+    return await sync(txIds);
   };
   for (const id of ["a", "b", "c"]) {
     await queue.submit(await put(id, bytes(id)));
@@ -361,4 +363,51 @@ test("a deletion of a row as it was seen spares the one that came since", async 
   assertEquals(await queue.submit({ ...remove("a"), seen: now }), true);
   assertEquals(await queue.submit({ ...remove("a"), seen: now }), false);
   assertEquals(await files.load("a"), null);
+});
+
+test("after a commit that the disk did not take nothing is committed or trimmed", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = join(base, "poh.db");
+  const store = await openStore(base, db);
+  const { rows, writer } = store;
+  const { queue } = writer!;
+  await queue.submit(await put("a", bytes("old")));
+  await queue.flush();
+  rows.flush = () => Promise.reject(new Error("Input/output error"));
+  const refused = await assertRejects(
+    () => put("a", bytes("new")).then((change) => queue.submit(change)),
+    PohStorageError,
+  );
+  assertEquals(refused.code, "DISK_FAILED");
+  const next = await assertRejects(
+    () => put("b", bytes("b")).then((change) => queue.submit(change)),
+    PohStorageError,
+  );
+  assertEquals(next.code, "DISK_FAILED");
+  assertEquals(rows.get("b"), null);
+  await closeStore(store);
+  const again = await openStore(base, db);
+  const found = await again.files.load("a");
+  assertEquals(text(found), "new");
+  assertEquals(again.rows.get("a")?.storageHash, await sha256Hex(found!));
+  await closeStore(again);
+});
+
+test("a file that the disk refuses keeps its entry, the others lose theirs", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue } = parts;
+  const sync = files.sync.bind(files);
+  let isBad = true;
+  files.sync = async (txIds) => {
+    await sync(txIds);
+    return isBad ? txIds.filter((txId) => txId === "b") : [];
+  };
+  for (const id of ["a", "b", "c"]) {
+    await queue.submit(await put(id, bytes(id)));
+  }
+  await queue.flush();
+  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["b"]);
+  isBad = false;
+  await queue.flush();
+  assertEquals(rows.lastRedo(), 0);
 });

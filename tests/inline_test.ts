@@ -8,6 +8,7 @@ import {
   restoreQuarantined,
   restoreStore,
   StorageManager,
+  StoreMismatchError,
   verifyStore,
 } from "../mod.ts";
 import { openStore } from "../src/open_store.ts";
@@ -318,3 +319,70 @@ testDrivers("backups and what is restored have them", async (driver) => {
     assertEquals(files, ["above.bin", "large.bin"]);
   }
 });
+
+testDrivers(
+  "a rebuild finds what lies behind a damaged page",
+  async (driver) => {
+    await using temp = await inlineStore(driver);
+    const many = Array.from({ length: 600 }, (_, n) =>
+      sampleTx({
+        txId: `tx-${n}`,
+        payload: bytes(`payload ${n} `.repeat(40)),
+      }));
+    await temp.store.saveTxs(many);
+    await temp.close();
+    const file = await Deno.readFile(temp.db);
+    const size = new DataView(file.buffer).getUint16(16);
+    for (let at = size; at < file.length; at += size) {
+      const page = file.subarray(at, at + size);
+      const isLeaf = page[0] === 0x0d &&
+        text(page).includes("payload 99 payload");
+      if (isLeaf) {
+        page.fill(0xff, 1, 8);
+      }
+    }
+    await Deno.writeFile(temp.db, file);
+    const options = { driver, rebuild: true };
+    const report = await performRecovery(temp.base, temp.db, options);
+    assert(report.sound > 550 && report.sound < 600, `${report.sound} sound`);
+  },
+);
+
+testDrivers(
+  "a database of which only some payloads are within is no good without the others",
+  async (driver) => {
+    await using dir = await tempDir();
+    await using temp = await inlineStore(driver);
+    await temp.store.saveTxs(all);
+    await temp.close();
+    const unmounted = dir.join("unmounted");
+    await assertRejects(
+      () => performRecovery(unmounted, temp.db, { driver }),
+      StoreMismatchError,
+    );
+    // All of them within: nothing is missing.
+    const { store } = await reopened(temp, driver);
+    await store.deleteTx("above");
+    await store.deleteTx("large");
+    await store.close();
+    const report = await performRecovery(unmounted, temp.db, { driver });
+    assertEquals([report.sound, report.findings], [3, []]);
+  },
+);
+
+testDrivers(
+  "a row whose digest was altered does not take the payload with it",
+  async (driver) => {
+    await using temp = await inlineStore(driver);
+    await temp.store.saveTx(small);
+    await temp.close();
+    const other = "0".repeat(64);
+    await edit(temp, driver, `UPDATE txs SET storage_hash = '${other}'`);
+    const report = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(outline(report), ["payload-missing small: quarantined"]);
+    const kept = await Array.fromAsync(listQuarantine(temp.base));
+    const withBytes = kept.find(({ found }) => found !== null)!;
+    const path = join(quarantinePath(temp.base), `${withBytes.name}.bin`);
+    assertEquals(await Deno.readTextFile(path), "small");
+  },
+);

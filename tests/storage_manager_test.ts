@@ -1323,3 +1323,16 @@ testDrivers("verify() beside saves finds no damage", async (driver) => {
     assertEquals(report.damaged, false);
   }
 });
+
+testDrivers(
+  "a database with the name of a payload is refused",
+  async (driver) => {
+    await using dir = await tempDir();
+    const error = await assertRejects(
+      () => StorageManager.create(dir.path, dir.join("poh.bin"), { driver }),
+      PohStorageError,
+    );
+    assertEquals(error.code, "DB_NAME");
+    assertEquals(namesIn(dir.path), []);
+  },
+);
