@@ -13,7 +13,7 @@ import type { StoreLocks } from "./locks.ts";
 import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
 import type { RedoEntry, SqliteStore } from "./sqlite_store.ts";
-import { nextTurn } from "./turn.ts";
+import { nextTurn, Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 
 /** At most so many changes, and payload bytes, in one transaction. */
@@ -25,9 +25,6 @@ const LOG_BYTES = 32 * 1024 * 1024;
 
 /** Files synced before their entries are dropped, in one short transaction. */
 const SYNC_PAGE = 512;
-
-/** How long files are written before others have their turn, in ms. */
-const LONGEST_STRETCH = 4;
 
 /** A row's new state and what its file has to do. */
 export interface Change {
@@ -247,12 +244,9 @@ export class CommitQueue {
       last.set(entry.txId, entry);
     }
     const failures = new Map<string, unknown>();
-    let since = performance.now();
+    const pacer = new Pacer();
     for (const [txId, entry] of last) {
-      if (performance.now() - since > LONGEST_STRETCH) {
-        await nextTurn();
-        since = performance.now();
-      }
+      await pacer.giveWay();
       try {
         await this.#carryOut(entry);
         this.#behind.delete(txId);

@@ -41,14 +41,11 @@ import {
   writerOf,
 } from "./open_store.ts";
 import type { RedoEntry } from "./sqlite_store.ts";
-import { nextTurn } from "./turn.ts";
+import { Pacer } from "./turn.ts";
 import type { TxFilter, TxInfo } from "./types.ts";
 
 /** Rows or files looked at between two cursors. */
 const PAGE = 256;
-
-/** How long the walk goes on before others have their turn, in ms. */
-const LONGEST_STRETCH = 4;
 
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
@@ -270,7 +267,7 @@ class Check {
   /** Changes that the database has lost by going back to an earlier commit. */
   #lost = 0;
   #hasInline = false;
-  #turn = performance.now();
+  readonly #pacer = new Pacer();
 
   constructor(
     store: OpenStore,
@@ -380,7 +377,7 @@ class Check {
         if (isVoid(entry, rows)) {
           this.#unfinished({ txId, action: entry.action, outcome: "void" });
         } else await this.#tellUnlessFollowed(entry);
-        await this.#giveWay();
+        await this.#pacer.giveWay();
       }
       if (page.length < PAGE) return;
       seq = page.at(-1)!.seq;
@@ -442,7 +439,7 @@ class Check {
         }
         if (sample === 1 || Math.random() < sample) {
           await this.#transaction(info, step);
-          await this.#giveWay();
+          await this.#pacer.giveWay();
         }
         after = info.txId;
       }
@@ -639,7 +636,7 @@ class Check {
           detail: (error as Error).message,
         });
       }
-      await this.#giveWay();
+      await this.#pacer.giveWay();
     }
   }
 
@@ -752,12 +749,6 @@ class Check {
       if (error instanceof InvalidTxIdError) return null;
       return fileName(txId);
     }
-  }
-
-  async #giveWay(): Promise<void> {
-    if (performance.now() - this.#turn < LONGEST_STRETCH) return;
-    await nextTurn();
-    this.#turn = performance.now();
   }
 }
 

@@ -43,6 +43,7 @@ import { isForDatabase, movePayloads, placement } from "./inline.ts";
 import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
+import { Pacer } from "./turn.ts";
 import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
 import type {
   StoreTotals,
@@ -112,6 +113,7 @@ export class StorageManager implements AsyncDisposable {
   readonly #store: OpenStore;
   /** Calls under way, which `close` waits for. */
   readonly #calls = new Set<Promise<unknown>>();
+  readonly #pacer = new Pacer();
   #closing: Promise<void> | null = null;
   /** Those of them that change the store, which a repair waits for. */
   readonly #changes = new Set<Promise<unknown>>();
@@ -536,7 +538,12 @@ export class StorageManager implements AsyncDisposable {
   /** What `close` waits for, and what a closed manager refuses. */
   async #call<T>(work: () => T | Promise<T>): Promise<T> {
     this.#requireOpen();
-    const call = (async () => await work())();
+    // Reads do not leave the thread: a loop of them would keep it.
+    const turn = this.#pacer.giveWay();
+    const call = (async () => {
+      if (turn) await turn;
+      return await work();
+    })();
     this.#calls.add(call);
     try {
       return await call;

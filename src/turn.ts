@@ -7,7 +7,23 @@
 
 import { setImmediate } from "node:timers";
 
+/** How long work may go on before others have their turn, in ms. */
+const LONGEST_STRETCH = 4;
+
 /** Lets timers and I/O have their turn. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Lets others have their turn now and then. */
+export class Pacer {
+  #since = performance.now();
+
+  /** A turn to wait for, when it is time for one; cheap enough for every step. */
+  giveWay(): Promise<void> | undefined {
+    if (performance.now() - this.#since < LONGEST_STRETCH) return;
+    return nextTurn().then(() => {
+      this.#since = performance.now();
+    });
+  }
 }
