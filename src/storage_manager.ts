@@ -172,9 +172,10 @@ export class StorageManager implements AsyncDisposable {
     fileName(tx.txId); // refuses what no file can stand for
     const { txId, holderId, timestamp } = tx;
     const head = { txId, holderId, timestamp };
-    if (tx.payload.length > SMALL) {
+    const { payload: large } = tx;
+    if (large.length > SMALL) {
       return await this.#change((writer) =>
-        this.#saveStaged(writer, head, [tx.payload])
+        this.#saveStaged(writer, head, [large])
       );
     }
     // A copy: the caller's buffer is the caller's again at once.
