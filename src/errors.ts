@@ -149,6 +149,17 @@ export class BackupPathError extends PohStorageError {
   }
 }
 
+/**
+ * The folder is a backup, which the next one would bring back to what the store
+ * has: nothing may be saved there. Code `IS_BACKUP`.
+ */
+export class BackupReadOnlyError extends PohStorageError {
+  /** Makes an error that names the folder. */
+  constructor(path: string) {
+    super("IS_BACKUP", `${path} is a backup: restore it first`);
+  }
+}
+
 /** A backup is not whole, so that nothing was restored. Code `BACKUP_DAMAGED`. */
 export class BackupDamagedError extends PohStorageError {
   /** Makes an error that says what is wrong with the backup. */

@@ -6,6 +6,7 @@
  */
 
 import { join } from "@std/path";
+import { BackupReadOnlyError } from "./errors.ts";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
 const FILES = ["lock", "commit.lock", "newest", "id", "backup"];
@@ -28,6 +29,34 @@ export function requirePohDir(basePath: string): void {
   for (const name of FILES) {
     expect(join(dir, name), "a regular file", (info) => info.isFile);
   }
+}
+
+/**
+ * Checks that a folder is not a backup's: what is saved there, the next backup
+ * would delete.
+ *
+ * @throws {BackupReadOnlyError} If it is.
+ */
+export function requireNoBackup(basePath: string): void {
+  if (isThere(join(basePath, ".poh", "backup"))) {
+    throw new BackupReadOnlyError(basePath);
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+}
+
+/** A file where a folder should be is for whoever opens the store to tell. */
+function isAbsent(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound ||
+    error instanceof Deno.errors.NotADirectory;
 }
 
 function expect(

@@ -13,7 +13,10 @@ import type { TxFilter, TxInfo } from "./types.ts";
 /** Deletions that are committed together. */
 const BATCH = 256;
 
-/** Which transactions to prune: at least one condition beside `limit`. */
+/**
+ * Which transactions to prune: at least one condition beside `limit`, `since`,
+ * an empty `idPrefix` and a `minSize` of 0.
+ */
 export type PruneFilter = Omit<TxFilter, "after">;
 
 /** How to prune. */
@@ -87,13 +90,20 @@ function orderOf({ since, before, limit }: PruneFilter): "id" | "time" {
   return isByTime ? "time" : "id";
 }
 
-function requireCriterion({ limit: _, ...conditions }: PruneFilter): void {
-  const { idPrefix, ...others } = conditions;
-  const isGiven = idPrefix ||
-    Object.values(others).some((value) => value !== undefined);
-  if (isGiven) return;
+/**
+ * Whether a filter says what to prune. What selects everything is no condition. Nor is a mere lower bound of the
+ * time: it would delete the newest, and keep what one wants to be rid of.
+ */
+export function hasCriterion(filter: PruneFilter): boolean {
+  const { idPrefix, holderId, before, minSize, maxSize } = filter;
+  return Boolean(idPrefix || minSize) ||
+    [holderId, before, maxSize].some((value) => value !== undefined);
+}
+
+function requireCriterion(filter: PruneFilter): void {
+  if (hasCriterion(filter)) return;
   throw new PohStorageError(
     "NO_CRITERION",
-    "Cannot prune without a condition: it would delete every transaction",
+    "Cannot prune without a condition, such as a time before which: it would delete every transaction, or all the newest",
   );
 }

@@ -39,6 +39,7 @@ import {
   type VerifyOptions,
   verifyRows,
 } from "./recovery.ts";
+import { requireNoBackup } from "./poh_dir.ts";
 import { isForDatabase, movePayloads, placement } from "./inline.ts";
 import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
@@ -142,6 +143,7 @@ export class StorageManager implements AsyncDisposable {
    * @throws {StoreNotFoundError} If there is no store and none may be made.
    * @throws {MetadataDamagedError} If the database is damaged: see `recover`.
    * @throws {StoreBusyError} If another process is repairing the store.
+   * @throws {BackupReadOnlyError} If it is a backup and not opened read-only.
    * @throws {DriverUnavailableError} If the binding asked for cannot be had.
    */
   static async create(
@@ -149,6 +151,7 @@ export class StorageManager implements AsyncDisposable {
     sqlitePath: string,
     options: StorageOptions = {},
   ): Promise<StorageManager> {
+    if (!options.readOnly) requireNoBackup(resolve(basePath));
     return new StorageManager(
       await openStore(resolve(basePath), resolve(sqlitePath), options),
     );

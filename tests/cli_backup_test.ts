@@ -45,6 +45,7 @@ test("backup and restore are told in one line, or as JSON", async () => {
     removed: 1,
     damaged: 0,
     unreadable: 0,
+    interrupted: false,
     findings: [],
   });
   const restored = await call(["restore", folder, "--base", base]);
@@ -155,11 +156,22 @@ test("an interrupted backup and restoration end with 130", async () => {
   await using store = await filledStore();
   const folder = store.dir.join("backup");
   const signal = AbortSignal.abort();
-  assertFails(
-    await store.call(["backup", folder], { signal }),
-    130,
-    "Interrupted; run it again to go on",
-  );
+  const stopped = await store.call(["backup", folder], { signal });
+  assertEquals(stopped, {
+    ...stopped,
+    code: 130,
+    stdout:
+      `Backup to ${folder} not complete: 0 new (0 bytes), 0 kept, 0 removed\n`,
+    stderr: "poh-storage: Interrupted; run it again to go on\n",
+  });
+  const asJson = await store.call(["backup", folder, "--json"], { signal });
+  assertEquals(asJson.code, 130);
+  const { interrupted, txs, written } = JSON.parse(asJson.stdout);
+  assertEquals({ interrupted, txs, written }, {
+    interrupted: true,
+    txs: 0,
+    written: 0,
+  });
   await store.ok(["backup", folder]);
   const base = store.dir.join("new");
   assertFails(

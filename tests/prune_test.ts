@@ -57,6 +57,9 @@ testDrivers(
       {},
       { limit: 5 },
       { idPrefix: "" },
+      { minSize: 0 },
+      { since: 0 },
+      { since: 0, minSize: 0, idPrefix: "", limit: 5 },
       { before: undefined, holderId: undefined },
     ];
     for (const filter of filters) {

@@ -75,7 +75,8 @@ test("serve refuses what would be unsafe or cannot be, before it makes a store",
   await fails(["--host", "0.0.0.0"], 2, /^--host 0\.0\.0\.0 can be reached/);
   await fails(["--port", "65536"], 2, /^--port must be an integer from 0/);
   await fails(["--port", "x"], 2, /^--port must be/);
-  await fails(["--max-body", "0"], 2, /^--max-body must be an integer/);
+  await fails(["--max-body", "0"], 2, /^--max-body must be 1 or more$/);
+  await fails(["--max-body", "x"], 2, /^--max-body must be a number of bytes/);
   await fails(
     ["--token-file", store.dir.join("none")],
     2,

@@ -5,19 +5,17 @@ import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
 import { byteText, Progress } from "./progress.ts";
-import { dbPath, requireFolder, requireStore } from "./store.ts";
+import { dbPath, requireFolder, requireNoFile, requireStore } from "./store.ts";
 
 /** `poh-storage backup` */
 export async function run(call: Call<"backup">): Promise<number> {
   const { options, output } = call;
   const folder = folderOf(call);
   const report = await backup(call, folder);
-  if (!report.interrupted) {
-    const text = summary(report, folder);
-    if (folder === null) output.notice(text);
-    else if (options.json) await output.print(`${json(report, folder)}\n`);
-    else await output.print(`${text}\n`);
-  }
+  const text = summary(report, folder);
+  if (folder === null) output.notice(text);
+  else if (options.json) await output.print(`${json(report, folder)}\n`);
+  else await output.print(`${text}\n`);
   return ending(report);
 }
 
@@ -49,6 +47,7 @@ async function backup(
   await requireStore(options, folder === null ? "write" : "read");
   if (folder !== null) {
     await requireAccess(["read", "write"], [folder]);
+    await requireNoFile("backup's target", folder);
     await requireFolder(folder);
   }
   const { backupStore } = await import("../backup.ts");
@@ -72,16 +71,19 @@ async function backup(
 }
 
 function summary(report: BackupReport, folder: string | null): string {
-  const { txs, written, linked, bytes, kept, removed } = report;
+  const { txs, written, linked, bytes, kept, removed, interrupted } = report;
   const where = folder === null ? "" : ` to ${printable(folder)}`;
   const linkedText = linked > 0 ? `, ${linked} of them as hard links` : "";
-  return `Backed up ${txs} txs${where}: ${written} new (${
+  const begin = interrupted
+    ? `Backup${where} not complete`
+    : `Backed up ${txs} txs${where}`;
+  return `${begin}: ${written} new (${
     byteText(bytes)
   }${linkedText}), ${kept} kept, ${removed} removed`;
 }
 
 function json(report: BackupReport, folder: string): string {
-  const { findings, interrupted: _, ...rest } = report;
+  const { findings, ...rest } = report;
   return JSON.stringify({
     folder,
     ...rest,

@@ -7,6 +7,7 @@
 import {
   BackupDamagedError,
   BackupPathError,
+  BackupReadOnlyError,
   IntegrityError,
   InvalidTxError,
   MetadataDamagedError,
@@ -60,9 +61,10 @@ export class UsageError extends CliError {
 /** The exit code that an error ends the program with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CliError) return error.exitCode;
-  if (error instanceof InvalidTxError || error instanceof BackupPathError) {
-    return Exit.usage;
-  }
+  if (
+    error instanceof InvalidTxError || error instanceof BackupPathError ||
+    error instanceof BackupReadOnlyError
+  ) return Exit.usage;
   if (
     error instanceof IntegrityError || error instanceof MetadataDamagedError ||
     error instanceof BackupDamagedError

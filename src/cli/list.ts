@@ -79,8 +79,9 @@ async function printIds(
 function screenful(): number {
   try {
     const { columns, rows } = Deno.consoleSize();
-    return columns * (rows - 2);
+    if (columns > 0 && rows > 2) return columns * (rows - 2);
   } catch {
-    return 80 * 22; // none is attached that would tell
+    // None is attached that would tell.
   }
+  return 80 * 22;
 }

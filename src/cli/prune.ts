@@ -2,6 +2,7 @@ import type { PruneFilter, PruneResult } from "../prune.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
+import { hasCriterion } from "../prune.ts";
 import { byteText, Progress } from "./progress.ts";
 import { openStore } from "./store.ts";
 
@@ -33,14 +34,21 @@ function pruneFilter(options: Call<"prune">["options"]): PruneFilter {
     ...conditions,
     ...(age !== undefined && { before: Date.now() / 1000 - age }),
   };
-  // An empty prefix is that of every id.
-  const { idPrefix, ...telling } = filter;
-  if (!idPrefix && Object.keys(telling).length === 0) {
-    throw new UsageError(
-      "prune needs a condition, such as --older-than 30d: it would delete every transaction",
-    );
+  if (filter.holderId === "") {
+    throw new UsageError("--holder must not be empty");
   }
+  requireCriterion(filter);
   return { ...filter, ...(limit !== undefined && { limit }) };
+}
+
+/** As the API does, before a store is looked for, and by the options' names. */
+function requireCriterion({ since, ...filter }: PruneFilter): void {
+  if (hasCriterion(filter)) return;
+  throw new UsageError(
+    since === undefined
+      ? "prune needs a condition, such as --older-than 30d: it would delete every transaction"
+      : "prune --since needs another condition, such as --before: it would delete all the newest",
+  );
 }
 
 async function prune(

@@ -15,6 +15,9 @@ const TOKEN = /^[\x21-\x7e]{16,}$/;
 /** `poh-storage serve` */
 export async function run(call: Call<"serve">): Promise<number> {
   const { options, output, signal } = call;
+  if (options["max-body"] < 1) {
+    throw new UsageError("--max-body must be 1 or more");
+  }
   const address = { host: options.host, port: portOf(options.port) };
   const guard = guardOf(await tokenOf(options["token-file"]), options.host);
   await requireNet(address.host, address.port);

@@ -4,9 +4,10 @@
  * @module
  */
 
-import { dirname } from "@std/path";
+import { dirname, isAbsolute, relative } from "@std/path";
 import type { StorageOptions } from "../open_store.ts";
 import type { StorageManager } from "../storage_manager.ts";
+import { UsageError } from "./exit_codes.ts";
 import { requireAccess } from "./permissions.ts";
 import type { CommonValues } from "./table.ts";
 
@@ -75,11 +76,34 @@ export async function requireStore(
 ): Promise<void> {
   const { base } = options;
   const db = dbPath(options);
-  const paths = db.startsWith(base) ? [base] : [base, db];
+  const paths = isBelow(db, base) ? [base] : [base, db];
   await requireAccess(access === "read" ? ["read"] : ["read", "write"], paths);
+  await requireNoFile("--base", base);
   if (access !== "create") return;
   for (const folder of new Set([base, dirname(db)])) {
     await requireFolder(folder);
+  }
+}
+
+function isBelow(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return !isAbsolute(way) && way.split(/[/\\]/)[0] !== "..";
+}
+
+/**
+ * Makes sure that no file has the place of a folder.
+ *
+ * @throws {UsageError} If one has.
+ */
+export async function requireNoFile(what: string, path: string): Promise<void> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(path);
+  } catch {
+    return; // whoever opens it tells
+  }
+  if (!info.isDirectory) {
+    throw new UsageError(`${what} must be a folder, and ${path} is none`);
   }
 }
 

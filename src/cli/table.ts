@@ -326,7 +326,7 @@ export const commands = {
   prune: {
     summary: "Delete the transactions that a filter selects",
     description: [
-      "Deletes in batches, the oldest first where a time is given, while others may use the store. A transaction that is replaced before it is its turn stays. It never runs without a condition; --limit alone is none.",
+      "Deletes in batches, the oldest first where a time is given, while others may use the store. A transaction that is replaced before it is its turn stays. It never runs without a condition that spares something: --limit, --min-size 0 and --since alone are none, the last as it would keep only what is oldest.",
     ],
     usage: [
       "--older-than <age>",
@@ -554,6 +554,7 @@ export const commands = {
     positionals: [{
       name: "folder",
       help: "Folder to back up to, made where there is none; - is --tar.",
+      completes: "files",
     }],
     options: {
       tar: { type: "flag", help: "Print a tar archive." },
@@ -564,6 +565,7 @@ export const commands = {
           "Read payloads whole that the folder has already; else their size is looked at.",
       },
       durability,
+      progress,
     },
     examples: [
       { line: "backup /mnt/backup/node1", note: "All that is new since" },
@@ -590,8 +592,9 @@ export const commands = {
     positionals: [{
       name: "backup",
       help: "A backup's folder, the file of a tar archive, or - for stdin.",
+      completes: "files",
     }],
-    options: { durability },
+    options: { durability, progress },
     examples: [
       { line: "restore /mnt/backup/node1", note: "To ./data" },
       {
@@ -701,10 +704,10 @@ export const commands = {
           "File that holds the bearer token, 16 characters or more; instead of the environment's POH_TOKEN.",
       },
       "max-body": {
-        type: "count",
-        metavar: "bytes",
+        type: "size",
+        metavar: "size",
         help: "Longest transaction, as JSON.",
-        default: "16777216",
+        default: "16MiB",
       },
       "skip-recovery": {
         type: "flag",
@@ -741,7 +744,8 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
-  : O extends { type: "time" | "count" | "fraction"; default: string } ? number
+  : O extends { type: "time" | "count" | "size" | "fraction"; default: string }
+    ? number
   : O extends { type: "time" | "age" | "count" | "size" | "fraction" }
     ? number | undefined
   : O extends { default: string } ? string

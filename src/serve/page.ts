@@ -254,7 +254,12 @@ function reportPart(at: Date, report: StoreReport): Html {
   const { findings } = report;
   return html`<dl>
 ${fact("Ended", timeTag(at))}
-${fact("Sound", `${amount(report.sound)} transactions`)}
+${
+    fact(
+      "Sound",
+      `${amount(report.sound)} transaction${report.sound === 1 ? "" : "s"}`,
+    )
+  }
 ${fact("Read", sizeText(report.bytes))}
 ${
     fact(
