@@ -419,7 +419,7 @@ async function verifyAfterCrash(folder: string) {
     return await verifyStore(folder, db);
   } catch (error) {
     if ((error as PohStorageError).code !== "UNFINISHED") throw error;
-    await (await StorageManager.create(folder, db)).close();
+    await performRecovery(folder, db);
     return await verifyStore(folder, db);
   }
 }
