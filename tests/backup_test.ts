@@ -7,6 +7,7 @@ import {
 import { join } from "@std/path";
 import {
   BackupPathError,
+  BackupReadOnlyError,
   backupStore,
   MetadataDamagedError,
   performRecovery,
@@ -20,6 +21,7 @@ import {
   StoreNotFoundError,
   verifyStore,
 } from "../mod.ts";
+import { StoreLocks } from "../src/locks.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
 import {
   assertBytes,
@@ -417,7 +419,7 @@ async function verifyAfterCrash(folder: string) {
     return await verifyStore(folder, db);
   } catch (error) {
     if ((error as PohStorageError).code !== "UNFINISHED") throw error;
-    await (await StorageManager.create(folder, db)).close();
+    await performRecovery(folder, db);
     return await verifyStore(folder, db);
   }
 }
@@ -661,12 +663,37 @@ test("a store is not repaired while it is backed up, and a backup in use is not 
   resolve();
   assertEquals((await backup).txs, 3);
   await backupStore(temp.base, temp.db, dir.path);
-  await using _ = await StorageManager.create(dir.path, dir.join("poh.db"));
+  const locks = await StoreLocks.acquire(dir.path);
+  try {
+    const error = await assertRejects(
+      () => backupStore(temp.base, temp.db, dir.path),
+      StoreBusyError,
+    );
+    assertStringIncludes(error.message, "in use");
+  } finally {
+    locks.release();
+  }
+});
+
+test("a backup is refused to writers, changes nothing, and can be read and recovered", async () => {
+  await using temp = await filled("builtin");
+  await using dir = await tempDir();
+  await backupStore(temp.base, temp.db, dir.path);
+  const before = await filesBelow(dir.path);
+  const db = dir.join("poh.db");
   const error = await assertRejects(
-    () => backupStore(temp.base, temp.db, dir.path),
-    StoreBusyError,
+    () => StorageManager.create(dir.path, db),
+    BackupReadOnlyError,
   );
-  assertStringIncludes(error.message, "in use");
+  assertEquals(error.message, `${dir.path} is a backup: restore it first`);
+  assertEquals(await filesBelow(dir.path), before);
+  {
+    await using reader = await StorageManager.create(dir.path, db, {
+      readOnly: true,
+    });
+    assertEquals(await reader.countTxs(), 3);
+  }
+  assertEquals((await performRecovery(dir.path, db)).sound, 3);
 });
 
 test("a failure of an archive's target is told, and leaves nothing behind", async () => {

@@ -182,6 +182,26 @@ test("an interrupted backup and restoration end with 130", async () => {
   assertEquals(namesIn(store.dir.path), ["backup", "store"]);
 });
 
+test("a backup takes no save, and a file is no folder", async () => {
+  await using store = await filledStore();
+  const folder = store.dir.join("backup"), file = store.dir.join("scan.tiff");
+  await store.ok(["backup", folder]);
+  for (const args of [["save", "--tx", txText("d")], ["delete", "a"]]) {
+    assertFails(
+      await call([...args, "--base", folder]),
+      2,
+      `${folder} is a backup: restore it first`,
+    );
+  }
+  await Deno.writeTextFile(file, "");
+  assertFails(
+    await call(["list", "--base", file]),
+    2,
+    `--base must be a folder, and ${file} is none`,
+  );
+  assertFails(await store.call(["backup", file]), 2, /must be a folder/);
+});
+
 test("the permissions that are needed are narrow", async () => {
   await using dir = await tempDir();
   const cwd = dir.path;

@@ -9,6 +9,7 @@ import * as errors from "../src/errors.ts";
 import {
   BackupDamagedError,
   BackupPathError,
+  BackupReadOnlyError,
   DriverUnavailableError,
   IntegrityError,
   InvalidTxError,
@@ -41,6 +42,7 @@ const CASES: [PohStorageError, string, string][] = [
     "METADATA_DAMAGED",
   ],
   [new BackupPathError("no"), "BackupPathError", "BACKUP_PATH"],
+  [new BackupReadOnlyError("/x"), "BackupReadOnlyError", "IS_BACKUP"],
   [new BackupDamagedError("no"), "BackupDamagedError", "BACKUP_DAMAGED"],
   [
     new DriverUnavailableError("no"),
