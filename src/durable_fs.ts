@@ -19,13 +19,10 @@ const IS_WINDOWS = Deno.build.os === "windows";
 export const SMALL = 64 * 1024;
 
 /** Size of the pieces in which large payloads are read, written and hashed. */
-export const CHUNK = 64 * 1024;
+export const CHUNK = 256 * 1024;
 
 /** For small files that are looked at and forgotten in one go. */
 const scratch = new Uint8Array(SMALL);
-
-/** Size of the pieces where one buffer serves for all of them. */
-const SCAN_CHUNK = 256 * 1024;
 
 /**
  * Creates a file with these bytes; nothing is left where it cannot.
@@ -258,7 +255,7 @@ export async function scan(
   see: (piece: Uint8Array) => void,
 ): Promise<void> {
   using open = file;
-  const buffer = new Uint8Array(SCAN_CHUNK);
+  const buffer = new Uint8Array(CHUNK);
   for (let read; (read = await open.read(buffer)) !== null;) {
     see(buffer.subarray(0, read));
   }
