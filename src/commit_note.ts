@@ -27,7 +27,6 @@ export class CommitNote {
   /** Opens the note of a store, and makes it where there is none. */
   constructor(basePath: string) {
     this.#file = Deno.openSync(notePath(basePath), {
-      read: true,
       write: true,
       create: true,
     });

@@ -6,8 +6,8 @@
  */
 
 import type { CommitNote } from "./commit_note.ts";
-import { PohStorageError } from "./errors.ts";
 import { crashPoint } from "./crash_points.ts";
+import { PohStorageError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import type { StoreLocks } from "./locks.ts";
 import { carryOut, isVoid } from "./redo.ts";

@@ -23,7 +23,6 @@ import {
   syncDir,
   syncFile,
 } from "./durable_fs.ts";
-
 import { fileName, fileNames, txIdOfFile, txIdsOfFile } from "./key.ts";
 import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";

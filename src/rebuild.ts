@@ -174,11 +174,22 @@ async function salvageInline(
   await salvageInlineOneByOne(old, rows);
 }
 
+/** Most stores have none, and need no second look at every row. */
+function mayHaveInline(old: SqliteStore): boolean {
+  try {
+    return old.hasInline();
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    return true;
+  }
+}
+
 /** What lies behind a damaged page, for the rows that are known. */
 async function salvageInlineOneByOne(
   old: SqliteStore,
   rows: SqliteStore,
 ): Promise<void> {
+  if (!mayHaveInline(old)) return;
   for await (const info of rows.iterate()) {
     if (rows.isInline(info)) continue;
     try {
