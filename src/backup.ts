@@ -52,7 +52,7 @@ import { closeStore, type OpenStore, openStore } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";
 import { TarWriter } from "./tar.ts";
 import { nextTurn } from "./turn.ts";
@@ -63,9 +63,6 @@ export const BACKUP_DB = "poh.db";
 
 /** Files looked at between two turns of others. */
 const PAGE = 256;
-
-/** What SQLite may have beside a database file. */
-const COMPANIONS = ["-wal", "-shm", "-journal"];
 
 /** How to back up. */
 export interface BackupOptions extends WalkOptions {

@@ -20,7 +20,7 @@ import { digestOf } from "./hash.ts";
 import { fileName } from "./key.ts";
 import type { Progress } from "./recovery.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
-import type { SqliteStore } from "./sqlite_store.ts";
+import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import { validateTxHead } from "./tx.ts";
 import type { TxInfo } from "./types.ts";
@@ -92,6 +92,20 @@ export interface WalkReport {
   interrupted: boolean;
 }
 
+/** The report of a walk that has done nothing yet. */
+export function emptyWalkReport(): WalkReport {
+  return {
+    written: 0,
+    bytes: 0,
+    kept: 0,
+    inline: 0,
+    damaged: 0,
+    unreadable: 0,
+    findings: [],
+    interrupted: false,
+  };
+}
+
 /**
  * Goes through the rows `from`, and leaves in `to` those whose payloads the
  * target has. The two may be the same.
@@ -114,16 +128,7 @@ class Walk {
   readonly #to: SqliteStore;
   readonly #target: PayloadTarget;
   readonly #options: WalkOptions;
-  readonly #report: WalkReport = {
-    written: 0,
-    bytes: 0,
-    kept: 0,
-    inline: 0,
-    damaged: 0,
-    unreadable: 0,
-    findings: [],
-    interrupted: false,
-  };
+  readonly #report = emptyWalkReport();
   #done = 0;
   #total = 0;
 
@@ -190,7 +195,9 @@ class Walk {
 
   #write(seen: TxInfo, info: TxInfo | null): void {
     if (info === null) this.#to.delete(seen.txId);
-    else if (this.#from !== this.#to || !isSame(seen, info)) this.#to.put(info);
+    else if (this.#from !== this.#to || !isSameRow(seen, info)) {
+      this.#to.put(info);
+    }
     if (info === null || this.#from === this.#to) return;
     const inline = this.#from.inlinePayload(info);
     if (inline) this.#to.putInline(info, inline);
@@ -354,9 +361,4 @@ function flawOf(info: TxInfo): string | null {
     if (!(error instanceof InvalidTxError)) throw error;
     return error.message;
   }
-}
-
-function isSame(a: TxInfo, b: TxInfo): boolean {
-  return a.storageHash === b.storageHash && a.size === b.size &&
-    a.holderId === b.holderId && a.timestamp === b.timestamp;
 }

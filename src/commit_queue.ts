@@ -12,7 +12,7 @@ import type { FileStore } from "./file_store.ts";
 import type { StoreLocks } from "./locks.ts";
 import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
-import type { RedoEntry, SqliteStore } from "./sqlite_store.ts";
+import { isSameRow, type RedoEntry, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn, Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 
@@ -325,10 +325,4 @@ export class CommitQueue {
       }
     });
   }
-}
-
-function isSameRow(a: TxInfo, b: TxInfo): boolean {
-  return a.txId === b.txId && a.holderId === b.holderId &&
-    a.timestamp === b.timestamp && a.storageHash === b.storageHash &&
-    a.size === b.size;
 }

@@ -17,15 +17,15 @@ import { StoreLocks } from "./locks.ts";
 import { copyInlineBelow, type StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isInLog, keepNewer } from "./redo.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 
 /** Rows read or written at a time. */
 const PAGE = 256;
 
-/** What SQLite keeps beside a database file. */
-const COMPANIONS = ["", "-wal", "-shm", "-journal"];
+/** A database file and what SQLite may have beside it, by suffix. */
+const FILES = ["", ...COMPANIONS];
 
 /**
  * Makes the new database and puts it in place; the old files get the suffix
@@ -63,7 +63,7 @@ async function rebuild(
   options: StorageOptions,
 ): Promise<void> {
   const fresh = `${path}.rebuild`;
-  for (const suffix of COMPANIONS) removeFileSync(fresh + suffix);
+  for (const suffix of FILES) removeFileSync(fresh + suffix);
   const { driver = "auto" } = options;
   const rows = await SqliteStore.open(fresh, { driver });
   try {
@@ -296,7 +296,7 @@ async function attempt(work: () => Promise<void>): Promise<void> {
  */
 async function setAside(path: string): Promise<void> {
   const stamp = new Date().toISOString().replace(/[:.]/g, "-");
-  for (const suffix of COMPANIONS) {
+  for (const suffix of FILES) {
     try {
       await Deno.copyFile(path + suffix, `${path}.damaged-${stamp}${suffix}`);
       await syncFile(`${path}.damaged-${stamp}${suffix}`);
@@ -305,5 +305,5 @@ async function setAside(path: string): Promise<void> {
     }
   }
   await syncDir(dirname(path));
-  for (const suffix of COMPANIONS.slice(1)) removeFileSync(path + suffix);
+  for (const suffix of COMPANIONS) removeFileSync(path + suffix);
 }

@@ -10,6 +10,7 @@ import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { BACKUP_DB, requireClosed } from "./backup.ts";
 import { PayloadFolder } from "./backup_folder.ts";
 import {
+  emptyWalkReport,
   type PayloadTarget,
   requireSoundDatabase,
   walk,
@@ -38,7 +39,7 @@ import { fileName, txIdOfFile } from "./key.ts";
 import { keepRepairsAway } from "./locks.ts";
 import { closeStore, copyInlineBelow, openStore } from "./open_store.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";
 import { readTar, type TarEntry } from "./tar.ts";
 import type { TxInfo } from "./types.ts";
@@ -49,8 +50,8 @@ const SUFFIX = ".restoring";
 /** Payloads unpacked between two syncs. */
 const PAGE = 256;
 
-/** What SQLite may have beside a database file. */
-const COMPANIONS = ["", "-wal", "-shm", "-journal"];
+/** A database file and what SQLite may have beside it, by suffix. */
+const FILES = ["", ...COMPANIONS];
 
 /** How to restore. */
 export interface RestoreOptions extends WalkOptions {
@@ -193,7 +194,7 @@ async function fromTar(
   const { driver = "auto" } = options;
   try {
     const unpacked = await unpack(from, files, path, options);
-    if (unpacked === null) return interrupted();
+    if (unpacked === null) return { ...emptyWalkReport(), interrupted: true };
     await using archived = await SqliteStore.open(path, {
       driver,
       readOnly: true,
@@ -220,7 +221,7 @@ async function fromTar(
     }
     return report;
   } finally {
-    for (const suffix of COMPANIONS) removeFileSync(path + suffix);
+    for (const suffix of FILES) removeFileSync(path + suffix);
   }
 }
 
@@ -302,19 +303,6 @@ function damagedArchive(why: string, cause?: Error): BackupDamagedError {
   );
 }
 
-function interrupted(): WalkReport {
-  return {
-    written: 0,
-    bytes: 0,
-    kept: 0,
-    inline: 0,
-    damaged: 0,
-    unreadable: 0,
-    findings: [],
-    interrupted: true,
-  };
-}
-
 /** Payloads that are where they belong, and have to be verified. */
 class InPlace implements PayloadTarget {
   readonly inFlight = 16;
@@ -382,7 +370,7 @@ class Place {
   }
 
   async #requireFree(): Promise<void> {
-    for (const suffix of COMPANIONS) {
+    for (const suffix of FILES) {
       if (!isThere(this.#db + suffix)) continue;
       throw new BackupPathError(
         `Cannot restore: the database ${this.#db}${suffix} is there already`,
@@ -407,7 +395,7 @@ class Place {
   async #claim(): Promise<void> {
     const paths = [
       this.#madeBase,
-      ...COMPANIONS.map((suffix) => this.#madeDb + suffix),
+      ...FILES.map((suffix) => this.#madeDb + suffix),
     ];
     const left = paths.find(isThere);
     if (left !== undefined) {
@@ -469,7 +457,7 @@ class Place {
       await Deno.remove(this.#madeBase, { recursive: true });
     }
     if (this.#hasDbInside) return;
-    for (const suffix of COMPANIONS) removeFileSync(this.#madeDb + suffix);
+    for (const suffix of FILES) removeFileSync(this.#madeDb + suffix);
   }
 }
 

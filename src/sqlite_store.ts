@@ -39,6 +39,9 @@ import {
 } from "./tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "./types.ts";
 
+/** What SQLite may have beside a database file. */
+export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
+
 /** How long SQLite waits for another process's transaction, in ms. */
 const BUSY_TIMEOUT = 5_000;
 
@@ -882,6 +885,13 @@ function columnList(hasHolder: boolean, hasSize: boolean) {
 }
 
 const COLUMNS = columnList(true, true);
+
+/** Whether two rows say the same. */
+export function isSameRow(a: TxInfo, b: TxInfo): boolean {
+  return a.txId === b.txId && a.holderId === b.holderId &&
+    a.timestamp === b.timestamp && a.storageHash === b.storageHash &&
+    a.size === b.size;
+}
 
 function toInfo(row: SqlValue[]): TxInfo {
   const [txId, storageHash, timestamp, holderId, size] = row as [
