@@ -76,7 +76,7 @@ export {
   type RestoreReport,
   restoreStore,
 } from "./src/restore.ts";
-export { StorageManager, type TxStream } from "./src/storage_manager.ts";
+export { StorageManager } from "./src/storage_manager.ts";
 export type { MetadataStore, PayloadStore } from "./src/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
 export type {
@@ -88,4 +88,5 @@ export type {
   TxInfo,
   TxJson,
   TxQuery,
+  TxStream,
 } from "./src/types.ts";

@@ -1,47 +1,24 @@
 /**
  * The public API: saves, verified loads, queries, deletion and repair of a
- * store on one machine.
+ * store.
  *
  * @module
  */
 
 import { resolve } from "@std/path";
-import { crashPoint } from "./crash_points.ts";
-import { CHUNK, SMALL } from "./durable_fs.ts";
-import {
-  IntegrityError,
-  PayloadUnreadableError,
-  StoreClosedError,
-} from "./errors.ts";
-import type { FileStore } from "./file_store.ts";
-import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
+import { SMALL } from "./durable_fs.ts";
+import type { Engine, MaybePromise } from "./engine.ts";
+import { StoreClosedError } from "./errors.ts";
 import { fileName } from "./key.ts";
-import {
-  closeStore,
-  type OpenStore,
-  openStore,
-  rememberInlineBelow,
-  removal,
-  type StorageOptions,
-  type StoreWriter,
-  writerOf,
-} from "./open_store.ts";
-import {
-  type PruneFilter,
-  type PruneOptions,
-  type PruneResult,
-  pruneRows,
-} from "./prune.ts";
-import {
-  type CheckOptions,
-  type RecoverOptions,
-  recoverStore,
-  type VerifyOptions,
-  verifyRows,
-} from "./recovery.ts";
+import { LocalEngine } from "./local_engine.ts";
+import type { StorageOptions } from "./open_store.ts";
 import { requireNoBackup } from "./poh_dir.ts";
-import { isForDatabase, movePayloads, placement } from "./inline.ts";
-import { payloadInLog } from "./redo.ts";
+import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
+import type {
+  CheckOptions,
+  RecoverOptions,
+  VerifyOptions,
+} from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { Pacer } from "./turn.ts";
@@ -53,26 +30,12 @@ import type {
   TxHead,
   TxInfo,
   TxQuery,
+  TxStream,
 } from "./types.ts";
-
-/** Times a load looks again when a writer changes what it reads. */
-const READ_ATTEMPTS = 5;
 
 /** What {@linkcode StorageManager.saveTxs} keeps in flight. */
 const IN_FLIGHT_TXS = 1_024;
 const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
-
-/** A payload as a stream, with what the metadata says of it. */
-export interface TxStream {
-  /** What the metadata says. */
-  info: TxInfo;
-  /**
-   * The bytes. Errors with an {@linkcode IntegrityError} at its end when they
-   * do not have the promised digest. Read it to its end or cancel it. A reader
-   * with `mode: "byob"` has its own buffer filled.
-   */
-  payload: ReadableStream<Uint8Array<ArrayBuffer>>;
-}
 
 /**
  * A store of transactions: payloads in files, metadata in SQLite, a SHA-256
@@ -107,29 +70,15 @@ export interface TxStream {
  * ```
  */
 export class StorageManager implements AsyncDisposable {
-  /** Absolute path of the payload directory. */
-  readonly basePath: string;
-  /** Absolute path of the database. */
-  readonly sqlitePath: string;
-  readonly #store: OpenStore;
+  readonly #engine: Engine;
   /** Calls under way, which `close` waits for. */
-  readonly #calls = new Set<Promise<unknown>>();
+  #calls = 0;
+  #onIdle = () => {};
   readonly #pacer = new Pacer();
   #closing: Promise<void> | null = null;
-  /** Those of them that change the store, which a repair waits for. */
-  readonly #changes = new Set<Promise<unknown>>();
-  /**
-   * Large payloads on their way to the disk: later changes of their ids wait,
-   * so that the changes of one id keep the order of their calls.
-   */
-  readonly #staging = new Map<string, Promise<void>>();
-  /** While a repair has the store for itself, changes wait for this. */
-  #repair: Promise<void> | null = null;
 
-  private constructor(store: OpenStore) {
-    this.#store = store;
-    this.basePath = store.files.basePath;
-    this.sqlitePath = store.rows.path;
+  private constructor(engine: Engine) {
+    this.#engine = engine;
   }
 
   /**
@@ -153,13 +102,23 @@ export class StorageManager implements AsyncDisposable {
   ): Promise<StorageManager> {
     if (!options.readOnly) requireNoBackup(resolve(basePath));
     return new StorageManager(
-      await openStore(resolve(basePath), resolve(sqlitePath), options),
+      await LocalEngine.open(resolve(basePath), resolve(sqlitePath), options),
     );
+  }
+
+  /** Absolute path of the payload directory. */
+  get basePath(): string {
+    return this.#engine.base;
+  }
+
+  /** Absolute path of the database. */
+  get sqlitePath(): string {
+    return this.#engine.db;
   }
 
   /** Which SQLite binding serves. */
   get driver(): DriverInfo {
-    return this.#store.rows.driver;
+    return this.#engine.driver;
   }
 
   /**
@@ -169,23 +128,17 @@ export class StorageManager implements AsyncDisposable {
    *
    * @throws {InvalidTxError} If it cannot be stored; nothing was touched.
    */
-  async saveTx(tx: Tx): Promise<TxInfo> {
-    this.#requireOpen();
-    validateTx(tx);
-    fileName(tx.txId); // refuses what no file can stand for
-    const { txId, holderId, timestamp } = tx;
-    const head = { txId, holderId, timestamp };
-    const { payload: large } = tx;
-    if (large.length > SMALL) {
-      return await this.#change((writer) =>
-        this.#saveStaged(writer, head, [large])
+  saveTx(tx: Tx): Promise<TxInfo> {
+    return this.#call(() => {
+      validateTx(tx);
+      fileName(tx.txId); // refuses what no file can stand for
+      const { txId, holderId, timestamp, payload } = tx;
+      // A copy: the caller's buffer is the caller's again at once.
+      return this.#engine.save(
+        { txId, holderId, timestamp },
+        payload.length > SMALL ? payload : new Uint8Array(payload),
       );
-    }
-    // A copy: the caller's buffer is the caller's again at once.
-    const payload = new Uint8Array(tx.payload);
-    return await this.#change((writer) =>
-      this.#saveSmall(writer, head, payload)
-    );
+    });
   }
 
   /**
@@ -216,10 +169,10 @@ export class StorageManager implements AsyncDisposable {
     payload: AsyncIterable<Uint8Array>,
     expected?: string,
   ): Promise<TxInfo> {
-    return this.#change((writer) => {
+    return this.#call(() => {
       validateTxHead(head);
       fileName(head.txId);
-      return this.#saveStaged(writer, head, payload, expected);
+      return this.#engine.saveStream(head, payload, expected);
     });
   }
 
@@ -276,27 +229,9 @@ export class StorageManager implements AsyncDisposable {
    * @throws {PayloadUnreadableError} If the system would not give it.
    */
   loadTx(txId: string): Promise<Tx | null> {
-    return this.#call(async () => {
+    return this.#read(() => {
       fileName(txId); // refuses what no file can stand for
-      const { files, rows } = this.#store;
-      for (let attempt = 1;; attempt++) {
-        const found = rows.lookup(txId);
-        if (!found) return null;
-        const { info, inline } = found;
-        if (inline && await digestOf(inline) === info.storageHash) {
-          return toTx(info, inline);
-        }
-        const { payload, failure } = await attemptRead(() => files.load(txId));
-        const bytes = payload ?? inline;
-        const digest = bytes && await digestOf(bytes);
-        if (digest === info.storageHash) return toTx(info, bytes!);
-        const logged = await payloadInLog(info, files, rows);
-        if (logged) return toTx(info, logged);
-        if (failure) throw unreadable(txId, failure);
-        if (attempt === READ_ATTEMPTS) {
-          throw new IntegrityError(txId, info.storageHash, digest);
-        }
-      }
+      return this.#engine.load(txId);
     });
   }
 
@@ -309,43 +244,20 @@ export class StorageManager implements AsyncDisposable {
    * @throws {PayloadUnreadableError} If the system would not give it.
    */
   loadTxStream(txId: string): Promise<TxStream | null> {
-    return this.#call(async () => {
-      fileName(txId); // refuses what no file can stand for
-      const { files, rows } = this.#store;
-      for (let attempt = 1;; attempt++) {
-        const row = rows.lookup(txId);
-        if (!row) return null;
-        const { info, inline } = row;
-        if (inline && await digestOf(inline) === info.storageHash) {
-          return { info, payload: new Blob([inline as BlobPart]).stream() };
-        }
-        const entry = rows.redoOf(txId);
-        const logged = entry?.payload && await payloadInLog(info, files, rows);
-        if (logged) {
-          return { info, payload: new Blob([logged as BlobPart]).stream() };
-        }
-        const opened = openPayload(txId, entry?.staged ?? null, files);
-        // The same row before and after: then this is the file it refers to.
-        if (opened && rows.get(txId)?.storageHash === info.storageHash) {
-          return { info, payload: verified(info, opened.file) };
-        }
-        opened?.file.close();
-        if (attempt === READ_ATTEMPTS) {
-          const found = inline && await digestOf(inline);
-          throw new IntegrityError(txId, info.storageHash, found);
-        }
-      }
+    return this.#read(() => {
+      fileName(txId);
+      return this.#engine.loadStream(txId);
     });
   }
 
   /** Whether an id is known. Its payload is not looked at. */
-  hasTx(txId: string): Promise<boolean> {
-    return this.#call(() => this.#store.rows.get(txId) !== null);
+  async hasTx(txId: string): Promise<boolean> {
+    return await this.infoTx(txId) !== null;
   }
 
   /** What the metadata knows of an id; null when it is unknown. */
   infoTx(txId: string): Promise<TxInfo | null> {
-    return this.#call(() => this.#store.rows.get(txId));
+    return this.#read(() => this.#engine.info(txId));
   }
 
   /**
@@ -358,7 +270,7 @@ export class StorageManager implements AsyncDisposable {
    */
   listTxs(query: TxQuery = {}): Promise<string[]> {
     return this.#call(() =>
-      Array.fromAsync(this.#store.rows.iterate(query), (info) => info.txId)
+      Array.fromAsync(this.#engine.iterate(query), (info) => info.txId)
     );
   }
 
@@ -390,7 +302,7 @@ export class StorageManager implements AsyncDisposable {
    */
   async *iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     this.#requireOpen();
-    for await (const info of this.#store.rows.iterate(query)) {
+    for await (const info of this.#engine.iterate(query)) {
       yield info;
       this.#requireOpen();
     }
@@ -402,7 +314,7 @@ export class StorageManager implements AsyncDisposable {
    */
   async *iterateByHolder(): AsyncIterableIterator<TxInfo> {
     this.#requireOpen();
-    for await (const info of this.#store.rows.iterateByHolder()) {
+    for await (const info of this.#engine.iterateByHolder()) {
       yield info;
       this.#requireOpen();
     }
@@ -410,12 +322,12 @@ export class StorageManager implements AsyncDisposable {
 
   /** How many transactions a filter selects. */
   countTxs(filter: TxFilter = {}): Promise<number> {
-    return this.#call(() => this.#store.rows.count(filter));
+    return this.#call(() => this.#engine.count(filter));
   }
 
   /** Bytes of all payloads of known size, oldest and newest UNIX time. */
   totals(): Promise<StoreTotals> {
-    return this.#call(() => this.#store.rows.totals());
+    return this.#call(() => this.#engine.totals());
   }
 
   /**
@@ -424,10 +336,9 @@ export class StorageManager implements AsyncDisposable {
    * @returns False when the id is unknown.
    */
   deleteTx(txId: string): Promise<boolean> {
-    return this.#change(async ({ queue }) => {
+    return this.#call(() => {
       validateTxId(txId);
-      await this.#staging.get(txId);
-      return await queue.submit({ info: null, entry: removal(txId) });
+      return this.#engine.remove(txId);
     });
   }
 
@@ -460,20 +371,12 @@ export class StorageManager implements AsyncDisposable {
     filter: PruneFilter,
     options: PruneOptions = {},
   ): Promise<PruneResult> {
-    return this.#call(() => {
-      if (!options.dryRun) writerOf(this.#store);
-      return pruneRows(
-        this.#store.rows,
-        filter,
-        options,
-        (seen) => this.#changing((writer) => this.#removeAll(writer, seen)),
-      );
-    });
+    return this.#call(() => this.#engine.prune(filter, options));
   }
 
   /** Reads everything, reports what is wrong, changes nothing. */
   verify(options: VerifyOptions = {}): Promise<StoreReport> {
-    return this.#call(() => verifyRows(this.#store, options));
+    return this.#call(() => this.#engine.verify(options));
   }
 
   /**
@@ -492,9 +395,7 @@ export class StorageManager implements AsyncDisposable {
         sound.push(txId);
         options.onSound?.(txId);
       };
-      await this.#withoutChanges(() =>
-        recoverStore(this.#store, { ...options, onSound })
-      );
+      await this.#engine.recover({ ...options, onSound });
       return sound;
     });
   }
@@ -514,14 +415,7 @@ export class StorageManager implements AsyncDisposable {
     bytes: number,
     options: Pick<CheckOptions, "signal" | "onProgress"> = {},
   ): Promise<number> {
-    return this.#change(async (writer) => {
-      const { rows } = this.#store;
-      await writer.locks.whileCommitting(() =>
-        rememberInlineBelow(rows, bytes)
-      );
-      writer.inlineBelow = bytes;
-      return await movePayloads(this.#store, writer, options);
-    });
+    return this.#call(() => this.#engine.moveInline(bytes, options));
   }
 
   /** Waits for the calls in flight, then lets go of the store. Safe to repeat. */
@@ -535,209 +429,32 @@ export class StorageManager implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled(this.#calls);
-    await closeStore(this.#store);
+    while (this.#calls > 0) {
+      await new Promise<void>((resolve) => this.#onIdle = resolve);
+    }
+    await this.#engine.close();
   }
 
   /** What `close` waits for, and what a closed manager refuses. */
-  async #call<T>(work: () => T | Promise<T>): Promise<T> {
+  async #call<T>(work: () => MaybePromise<T>): Promise<T> {
     this.#requireOpen();
-    // Reads do not leave the thread: a loop of them would keep it.
-    const turn = this.#pacer.giveWay();
-    const call = (async () => {
-      if (turn) await turn;
+    this.#calls++;
+    try {
       return await work();
-    })();
-    this.#calls.add(call);
-    try {
-      return await call;
     } finally {
-      this.#calls.delete(call);
+      if (--this.#calls === 0) this.#onIdle();
     }
   }
 
-  /** A call that changes the store: not while a repair has it for itself. */
-  #change<T>(work: (writer: StoreWriter) => T | Promise<T>): Promise<T> {
-    return this.#call(() => this.#changing(work));
-  }
-
-  /** A change that is all of a call, or a part of it. */
-  async #changing<T>(
-    work: (writer: StoreWriter) => T | Promise<T>,
-  ): Promise<T> {
-    const writer = writerOf(this.#store);
-    while (this.#repair) await this.#repair;
-    const change = (async () => await work(writer))();
-    this.#changes.add(change);
-    try {
-      return await change;
-    } finally {
-      this.#changes.delete(change);
-    }
-  }
-
-  /** Which of these were deleted: those that are still as they were seen. */
-  async #removeAll({ queue }: StoreWriter, seen: TxInfo[]): Promise<boolean[]> {
-    const removals = await Promise.allSettled(
-      seen.map((info) =>
-        queue.submit({ info: null, entry: removal(info.txId), seen: info })
-      ),
-    );
-    return removals.map((removal) => {
-      if (removal.status === "rejected") throw removal.reason;
-      return removal.value;
+  /** A call that need not leave the thread: a loop of them would keep it. */
+  #read<T>(work: () => MaybePromise<T>): Promise<T> {
+    return this.#call(() => {
+      const turn = this.#pacer.giveWay();
+      return turn ? turn.then(work) : work();
     });
-  }
-
-  /** Waits for the changes under way; those that come meanwhile wait. */
-  async #withoutChanges<T>(work: () => Promise<T>): Promise<T> {
-    while (this.#repair) await this.#repair;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#repair = promise;
-    try {
-      await Promise.allSettled(this.#changes);
-      return await work();
-    } finally {
-      this.#repair = null;
-      resolve();
-    }
   }
 
   #requireOpen(): void {
     if (this.#closing) throw new StoreClosedError();
   }
-
-  async #saveSmall(
-    writer: StoreWriter,
-    head: TxHead,
-    payload: Uint8Array,
-  ): Promise<TxInfo> {
-    const info = toInfo(head, sha256HexSync(payload), payload.length);
-    await this.#staging.get(head.txId);
-    await writer.queue.submit(placement(writer, info, payload));
-    return info;
-  }
-
-  async #saveStaged(
-    writer: StoreWriter,
-    head: TxHead,
-    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    expected?: string,
-  ): Promise<TxInfo> {
-    const { files } = this.#store;
-    const { txId } = head;
-    const earlier = this.#staging.get(txId);
-    const submitted = Promise.withResolvers<void>();
-    this.#staging.set(txId, submitted.promise);
-    try {
-      const { name, digest, size } = await files.stage(chunks);
-      crashPoint("payload staged");
-      if (expected !== undefined && digest !== expected) {
-        files.unstage(name);
-        throw new IntegrityError(txId, expected, digest);
-      }
-      await earlier;
-      const info = toInfo(head, digest, size);
-      const change = isForDatabase(size, writer)
-        ? placement(writer, info, await files.takeStaged(name))
-        : {
-          info,
-          entry: {
-            txId,
-            action: "put" as const,
-            storageHash: digest,
-            payload: null,
-            staged: name,
-          },
-        };
-      const committed = writer.queue.submit(change);
-      submitted.resolve();
-      await committed;
-      return info;
-    } finally {
-      submitted.resolve();
-      if (this.#staging.get(txId) === submitted.promise) {
-        this.#staging.delete(txId);
-      }
-    }
-  }
-}
-
-function toInfo(head: TxHead, storageHash: string, size: number): TxInfo {
-  const { txId, holderId, timestamp } = head;
-  return { txId, holderId, timestamp, storageHash, size };
-}
-
-function toTx(info: TxInfo, payload: Uint8Array): Tx {
-  const { txId, holderId, timestamp } = info;
-  return { txId, holderId, timestamp, payload };
-}
-
-/** What keeps a file from being read is no damage: it is told as it is. */
-async function attemptRead(
-  read: () => Promise<Uint8Array | null>,
-): Promise<{ payload: Uint8Array | null; failure?: Error }> {
-  try {
-    return { payload: await read() };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return { payload: null, failure: error as Error };
-  }
-}
-
-function openPayload(
-  txId: string,
-  staged: string | null,
-  files: FileStore,
-): { file: Deno.FsFile; size: number } | null {
-  try {
-    return staged !== null && files.openStaged(staged) || files.open(txId);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    throw unreadable(txId, error as Error);
-  }
-}
-
-function unreadable(txId: string, cause: Error): PayloadUnreadableError {
-  return new PayloadUnreadableError(txId, cause.message, { cause });
-}
-
-/**
- * A stream that ends in an error unless its bytes have the row's digest. It
- * fills the reader's own buffer where the reader brings one.
- */
-function verified(
-  info: TxInfo,
-  file: Deno.FsFile,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const hash = new Sha256();
-  return new ReadableStream({
-    type: "bytes",
-    autoAllocateChunkSize: CHUNK,
-    async pull(controller) {
-      const request = controller.byobRequest!;
-      const view = request.view as Uint8Array<ArrayBuffer>;
-      let read: number | null;
-      try {
-        read = await file.read(view);
-      } catch (error) {
-        file.close();
-        throw unreadable(info.txId, error as Error);
-      }
-      if (read !== null) {
-        hash.update(view.subarray(0, read));
-        return request.respond(read);
-      }
-      file.close();
-      const found = hash.hex();
-      if (found === info.storageHash) {
-        controller.close();
-        request.respond(0);
-      } else {
-        const { txId, storageHash } = info;
-        controller.error(new IntegrityError(txId, storageHash, found));
-      }
-    },
-    cancel: () => file.close(),
-  });
 }

@@ -72,3 +72,15 @@ export interface StoreTotals {
   /** The largest timestamp, UNIX seconds; null in an empty store. */
   newest: number | null;
 }
+
+/** A payload as a stream, with what the metadata says of it. */
+export interface TxStream {
+  /** What the metadata says. */
+  info: TxInfo;
+  /**
+   * The bytes. Errors with an {@linkcode IntegrityError} at its end when they
+   * do not have the promised digest. Read it to its end or cancel it. A reader
+   * with `mode: "byob"` has its own buffer filled.
+   */
+  payload: ReadableStream<Uint8Array<ArrayBuffer>>;
+}

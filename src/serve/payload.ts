@@ -11,9 +11,9 @@
 
 import { base64Of, concat } from "../cli/bytes.ts";
 import { jsonFloat, TX_LINE_END, txLine, txLineStart } from "../cli/tx_json.ts";
-import type { StorageManager, TxStream } from "../storage_manager.ts";
+import type { StorageManager } from "../storage_manager.ts";
 import { validateTxId } from "../tx.ts";
-import type { TxInfo } from "../types.ts";
+import type { TxInfo, TxStream } from "../types.ts";
 import type { Budget, Limits } from "./limits.ts";
 import { Problem, unknownTx } from "./problem.ts";
 

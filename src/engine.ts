@@ -1,0 +1,78 @@
+/**
+ * What does the work of a store behind {@linkcode StorageManager}, which
+ * checks what it is given and waits for what is under way.
+ *
+ * @module
+ */
+
+import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
+import type {
+  CheckOptions,
+  RecoverOptions,
+  VerifyOptions,
+} from "./recovery.ts";
+import type { StoreReport } from "./report.ts";
+import type { DriverInfo } from "./sqlite_driver.ts";
+import type {
+  StoreTotals,
+  Tx,
+  TxFilter,
+  TxHead,
+  TxInfo,
+  TxQuery,
+  TxStream,
+} from "./types.ts";
+
+/** A value, at once or later. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/**
+ * An open store. Ids and transactions have been checked by its caller; what
+ * each method promises stands at the method of the same purpose of
+ * {@linkcode StorageManager}.
+ */
+export interface Engine {
+  /** Where payloads are: an absolute path, or a URL without credentials. */
+  readonly base: string;
+  /** Where metadata is: an absolute path, or a URL without credentials. */
+  readonly db: string;
+  /** What keeps the metadata. */
+  readonly driver: DriverInfo;
+  /** Saves a transaction. Its payload is the engine's until it resolves. */
+  save(head: TxHead, payload: Uint8Array): Promise<TxInfo>;
+  /** Saves one whose payload comes in pieces. */
+  saveStream(
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array>,
+    expected?: string,
+  ): Promise<TxInfo>;
+  /** Loads and verifies. */
+  load(txId: string): Promise<Tx | null>;
+  /** Loads as a stream that errors at its end unless it is as promised. */
+  loadStream(txId: string): Promise<TxStream | null>;
+  /** What the metadata knows. */
+  info(txId: string): MaybePromise<TxInfo | null>;
+  /** What a query selects, in its order. */
+  iterate(query: TxQuery): AsyncIterableIterator<TxInfo>;
+  /** All, by holder and time. */
+  iterateByHolder(): AsyncIterableIterator<TxInfo>;
+  /** How many a filter selects. */
+  count(filter: TxFilter): Promise<number>;
+  /** Sums over all. */
+  totals(): MaybePromise<StoreTotals>;
+  /** Deletes. */
+  remove(txId: string): Promise<boolean>;
+  /** Deletes what a filter selects. */
+  prune(filter: PruneFilter, options: PruneOptions): Promise<PruneResult>;
+  /** Checks. */
+  verify(options: VerifyOptions): Promise<StoreReport>;
+  /** Checks and repairs. */
+  recover(options: RecoverOptions): Promise<StoreReport>;
+  /** Moves small payloads into the database, or out of it. */
+  moveInline(
+    bytes: number,
+    options: Pick<CheckOptions, "signal" | "onProgress">,
+  ): Promise<number>;
+  /** Lets go of the store. Nothing is under way any more. */
+  close(): Promise<void>;
+}

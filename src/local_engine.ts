@@ -1,0 +1,419 @@
+/**
+ * A store on one machine: payloads in files, or in the database, metadata in
+ * SQLite, a redo log between them.
+ *
+ * @module
+ */
+
+import { crashPoint } from "./crash_points.ts";
+import { CHUNK, SMALL } from "./durable_fs.ts";
+import type { Engine } from "./engine.ts";
+import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
+import type { FileStore } from "./file_store.ts";
+import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
+import { isForDatabase, movePayloads, placement } from "./inline.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+  rememberInlineBelow,
+  removal,
+  type StorageOptions,
+  type StoreWriter,
+  writerOf,
+} from "./open_store.ts";
+import {
+  type PruneFilter,
+  type PruneOptions,
+  type PruneResult,
+  pruneRows,
+} from "./prune.ts";
+import {
+  type CheckOptions,
+  type RecoverOptions,
+  recoverStore,
+  type VerifyOptions,
+  verifyRows,
+} from "./recovery.ts";
+import { payloadInLog } from "./redo.ts";
+import type { StoreReport } from "./report.ts";
+import type { DriverInfo } from "./sqlite_driver.ts";
+import type {
+  StoreTotals,
+  Tx,
+  TxFilter,
+  TxHead,
+  TxInfo,
+  TxQuery,
+  TxStream,
+} from "./types.ts";
+
+/** Times a load looks again when a writer changes what it reads. */
+const READ_ATTEMPTS = 5;
+
+/** A store on one machine. Any number may share one, in any processes. */
+export class LocalEngine implements Engine {
+  readonly #store: OpenStore;
+  /** Changes under way, which a repair waits for. */
+  readonly #changes = new Set<Promise<unknown>>();
+  /**
+   * Large payloads on their way to the disk: later changes of their ids wait,
+   * so that the changes of one id keep the order of their calls.
+   */
+  readonly #staging = new Map<string, Promise<void>>();
+  /** While a repair has the store for itself, changes wait for this. */
+  #repair: Promise<void> | null = null;
+
+  private constructor(store: OpenStore) {
+    this.#store = store;
+  }
+
+  /** Opens a store by absolute paths; see {@linkcode StorageManager.create}. */
+  static async open(
+    base: string,
+    db: string,
+    options: StorageOptions,
+  ): Promise<LocalEngine> {
+    return new LocalEngine(await openStore(base, db, options));
+  }
+
+  /** {@inheritDoc Engine.base} */
+  get base(): string {
+    return this.#store.files.basePath;
+  }
+
+  /** {@inheritDoc Engine.db} */
+  get db(): string {
+    return this.#store.rows.path;
+  }
+
+  /** {@inheritDoc Engine.driver} */
+  get driver(): DriverInfo {
+    return this.#store.rows.driver;
+  }
+
+  /** {@inheritDoc Engine.save} */
+  save(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
+    return this.#change((writer) =>
+      payload.length > SMALL
+        ? this.#saveStaged(writer, head, [payload])
+        : this.#saveSmall(writer, head, payload)
+    );
+  }
+
+  /** {@inheritDoc Engine.saveStream} */
+  saveStream(
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array>,
+    expected?: string,
+  ): Promise<TxInfo> {
+    return this.#change((writer) =>
+      this.#saveStaged(writer, head, chunks, expected)
+    );
+  }
+
+  /** {@inheritDoc Engine.load} */
+  async load(txId: string): Promise<Tx | null> {
+    const { files, rows } = this.#store;
+    for (let attempt = 1;; attempt++) {
+      const found = rows.lookup(txId);
+      if (!found) return null;
+      const { info, inline } = found;
+      if (inline && await digestOf(inline) === info.storageHash) {
+        return toTx(info, inline);
+      }
+      const { payload, failure } = await attemptRead(() => files.load(txId));
+      const bytes = payload ?? inline;
+      const digest = bytes && await digestOf(bytes);
+      if (digest === info.storageHash) return toTx(info, bytes!);
+      const logged = await payloadInLog(info, files, rows);
+      if (logged) return toTx(info, logged);
+      if (failure) throw unreadable(txId, failure);
+      if (attempt === READ_ATTEMPTS) {
+        throw new IntegrityError(txId, info.storageHash, digest);
+      }
+    }
+  }
+
+  /** {@inheritDoc Engine.loadStream} */
+  async loadStream(txId: string): Promise<TxStream | null> {
+    const { files, rows } = this.#store;
+    for (let attempt = 1;; attempt++) {
+      const row = rows.lookup(txId);
+      if (!row) return null;
+      const { info, inline } = row;
+      if (inline && await digestOf(inline) === info.storageHash) {
+        return { info, payload: new Blob([inline as BlobPart]).stream() };
+      }
+      const entry = rows.redoOf(txId);
+      const logged = entry?.payload && await payloadInLog(info, files, rows);
+      if (logged) {
+        return { info, payload: new Blob([logged as BlobPart]).stream() };
+      }
+      const opened = openPayload(txId, entry?.staged ?? null, files);
+      // The same row before and after: then this is the file it refers to.
+      if (opened && rows.get(txId)?.storageHash === info.storageHash) {
+        return { info, payload: verified(info, opened.file) };
+      }
+      opened?.file.close();
+      if (attempt === READ_ATTEMPTS) {
+        const found = inline && await digestOf(inline);
+        throw new IntegrityError(txId, info.storageHash, found);
+      }
+    }
+  }
+
+  /** {@inheritDoc Engine.info} */
+  info(txId: string): TxInfo | null {
+    return this.#store.rows.get(txId);
+  }
+
+  /** {@inheritDoc Engine.iterate} */
+  iterate(query: TxQuery): AsyncIterableIterator<TxInfo> {
+    return this.#store.rows.iterate(query);
+  }
+
+  /** {@inheritDoc Engine.iterateByHolder} */
+  iterateByHolder(): AsyncIterableIterator<TxInfo> {
+    return this.#store.rows.iterateByHolder();
+  }
+
+  /** {@inheritDoc Engine.count} */
+  count(filter: TxFilter): Promise<number> {
+    return this.#store.rows.count(filter);
+  }
+
+  /** {@inheritDoc Engine.totals} */
+  totals(): StoreTotals {
+    return this.#store.rows.totals();
+  }
+
+  /** {@inheritDoc Engine.remove} */
+  remove(txId: string): Promise<boolean> {
+    return this.#change(async ({ queue }) => {
+      await this.#staging.get(txId);
+      return await queue.submit({ info: null, entry: removal(txId) });
+    });
+  }
+
+  /** {@inheritDoc Engine.prune} */
+  // deno-lint-ignore require-await -- what it throws, it rejects with
+  async prune(
+    filter: PruneFilter,
+    options: PruneOptions,
+  ): Promise<PruneResult> {
+    if (!options.dryRun) writerOf(this.#store);
+    return pruneRows(
+      this.#store.rows,
+      filter,
+      options,
+      (seen) => this.#change((writer) => this.#removeAll(writer, seen)),
+    );
+  }
+
+  /** {@inheritDoc Engine.verify} */
+  verify(options: VerifyOptions): Promise<StoreReport> {
+    return verifyRows(this.#store, options);
+  }
+
+  /** {@inheritDoc Engine.recover} */
+  recover(options: RecoverOptions): Promise<StoreReport> {
+    return this.#withoutChanges(() => recoverStore(this.#store, options));
+  }
+
+  /** {@inheritDoc Engine.moveInline} */
+  moveInline(
+    bytes: number,
+    options: Pick<CheckOptions, "signal" | "onProgress">,
+  ): Promise<number> {
+    return this.#change(async (writer) => {
+      const { rows } = this.#store;
+      await writer.locks.whileCommitting(() =>
+        rememberInlineBelow(rows, bytes)
+      );
+      writer.inlineBelow = bytes;
+      return await movePayloads(this.#store, writer, options);
+    });
+  }
+
+  /** {@inheritDoc Engine.close} */
+  close(): Promise<void> {
+    return closeStore(this.#store);
+  }
+
+  /** A change: not while a repair has the store for itself. */
+  async #change<T>(
+    work: (writer: StoreWriter) => T | Promise<T>,
+  ): Promise<T> {
+    const writer = writerOf(this.#store);
+    while (this.#repair) await this.#repair;
+    const change = (async () => await work(writer))();
+    this.#changes.add(change);
+    try {
+      return await change;
+    } finally {
+      this.#changes.delete(change);
+    }
+  }
+
+  /** Which of these were deleted: those that are still as they were seen. */
+  async #removeAll({ queue }: StoreWriter, seen: TxInfo[]): Promise<boolean[]> {
+    const removals = await Promise.allSettled(
+      seen.map((info) =>
+        queue.submit({ info: null, entry: removal(info.txId), seen: info })
+      ),
+    );
+    return removals.map((removal) => {
+      if (removal.status === "rejected") throw removal.reason;
+      return removal.value;
+    });
+  }
+
+  /** Waits for the changes under way; those that come meanwhile wait. */
+  async #withoutChanges<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#repair) await this.#repair;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#repair = promise;
+    try {
+      await Promise.allSettled(this.#changes);
+      return await work();
+    } finally {
+      this.#repair = null;
+      resolve();
+    }
+  }
+
+  async #saveSmall(
+    writer: StoreWriter,
+    head: TxHead,
+    payload: Uint8Array,
+  ): Promise<TxInfo> {
+    const info = toInfo(head, sha256HexSync(payload), payload.length);
+    await this.#staging.get(head.txId);
+    await writer.queue.submit(placement(writer, info, payload));
+    return info;
+  }
+
+  async #saveStaged(
+    writer: StoreWriter,
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    expected?: string,
+  ): Promise<TxInfo> {
+    const { files } = this.#store;
+    const { txId } = head;
+    const earlier = this.#staging.get(txId);
+    const submitted = Promise.withResolvers<void>();
+    this.#staging.set(txId, submitted.promise);
+    try {
+      const { name, digest, size } = await files.stage(chunks);
+      crashPoint("payload staged");
+      if (expected !== undefined && digest !== expected) {
+        files.unstage(name);
+        throw new IntegrityError(txId, expected, digest);
+      }
+      await earlier;
+      const info = toInfo(head, digest, size);
+      const change = isForDatabase(size, writer)
+        ? placement(writer, info, await files.takeStaged(name))
+        : {
+          info,
+          entry: {
+            txId,
+            action: "put" as const,
+            storageHash: digest,
+            payload: null,
+            staged: name,
+          },
+        };
+      const committed = writer.queue.submit(change);
+      submitted.resolve();
+      await committed;
+      return info;
+    } finally {
+      submitted.resolve();
+      if (this.#staging.get(txId) === submitted.promise) {
+        this.#staging.delete(txId);
+      }
+    }
+  }
+}
+
+function toInfo(head: TxHead, storageHash: string, size: number): TxInfo {
+  const { txId, holderId, timestamp } = head;
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
+function toTx(info: TxInfo, payload: Uint8Array): Tx {
+  const { txId, holderId, timestamp } = info;
+  return { txId, holderId, timestamp, payload };
+}
+
+/** What keeps a file from being read is no damage: it is told as it is. */
+async function attemptRead(
+  read: () => Promise<Uint8Array | null>,
+): Promise<{ payload: Uint8Array | null; failure?: Error }> {
+  try {
+    return { payload: await read() };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return { payload: null, failure: error as Error };
+  }
+}
+
+function openPayload(
+  txId: string,
+  staged: string | null,
+  files: FileStore,
+): { file: Deno.FsFile; size: number } | null {
+  try {
+    return staged !== null && files.openStaged(staged) || files.open(txId);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw unreadable(txId, error as Error);
+  }
+}
+
+function unreadable(txId: string, cause: Error): PayloadUnreadableError {
+  return new PayloadUnreadableError(txId, cause.message, { cause });
+}
+
+/**
+ * A stream that ends in an error unless its bytes have the row's digest. It
+ * fills the reader's own buffer where the reader brings one.
+ */
+function verified(
+  info: TxInfo,
+  file: Deno.FsFile,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const hash = new Sha256();
+  return new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: CHUNK,
+    async pull(controller) {
+      const request = controller.byobRequest!;
+      const view = request.view as Uint8Array<ArrayBuffer>;
+      let read: number | null;
+      try {
+        read = await file.read(view);
+      } catch (error) {
+        file.close();
+        throw unreadable(info.txId, error as Error);
+      }
+      if (read !== null) {
+        hash.update(view.subarray(0, read));
+        return request.respond(read);
+      }
+      file.close();
+      const found = hash.hex();
+      if (found === info.storageHash) {
+        controller.close();
+        request.respond(0);
+      } else {
+        const { txId, storageHash } = info;
+        controller.error(new IntegrityError(txId, storageHash, found));
+      }
+    },
+    cancel: () => file.close(),
+  });
+}
