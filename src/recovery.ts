@@ -74,7 +74,7 @@ export interface CheckOptions {
   onSound?: (txId: string) => void;
 }
 
-/** How to verify. Any of the first four limits the check to payloads of rows. */
+/** How to verify. Any but `workers` limits the check to payloads of rows. */
 export interface VerifyOptions extends CheckOptions {
   /** Only these transactions. */
   filter?: TxFilter;
@@ -84,6 +84,10 @@ export interface VerifyOptions extends CheckOptions {
   after?: string;
   /** At most so many transactions. */
   limit?: number;
+  /** Only ids up to this one, in the order of their UTF-8 bytes. */
+  until?: string;
+  /** So many payloads are read at the same time where that is of use. */
+  workers?: number;
 }
 
 /** How to recover. */
@@ -99,6 +103,8 @@ export interface RecoverOptions extends CheckOptions {
    * read of the old one, when it is lost or damaged.
    */
   rebuild?: boolean;
+  /** So many payloads are read at the same time where that is of use. */
+  workers?: number;
 }
 
 /**
@@ -783,7 +789,8 @@ function describe(
 }
 
 /** The time of a step and what it went through. */
-class Step {
+export class Step {
+  /** Things there are, or null when that is not known. */
   total: number | null = null;
   readonly #name: string;
   readonly #onProgress: ((progress: Progress) => void) | undefined;
@@ -791,11 +798,13 @@ class Step {
   #count = 0;
   #bytes = 0;
 
+  /** Begins a step. */
   constructor(name: string, onProgress?: (progress: Progress) => void) {
     this.#name = name;
     this.#onProgress = onProgress;
   }
 
+  /** Counts what was looked at, and tells of it. */
   add(count: number, bytes: number): void {
     this.#count += count;
     this.#bytes += bytes;
@@ -807,6 +816,7 @@ class Step {
     });
   }
 
+  /** The step as it ends. */
   result(): StoreReport["steps"][number] {
     return {
       name: this.#name,

@@ -112,7 +112,7 @@ export type CatalogChange =
     seen?: CatalogEntry;
   }
   | {
-    /** This key is to be retired, unless a row names it. */
+    /** This key is to be retired, again where it is, unless a row names it. */
     retire: string;
   };
 
@@ -190,6 +190,8 @@ export interface Catalog extends MetadataStore {
   holders(limit: number): Promise<HolderCounts>;
   /** All rows by holder, each holder's by time. */
   iterateByHolder(): AsyncIterableIterator<TxInfo>;
+  /** What the database finds wrong with itself, where it can tell. */
+  checkIntegrity?(): Promise<string[]>;
   /** Ids that cut all rows into so many ranges of about the same length. */
   boundaries(ranges: number): Promise<string[]>;
   /**
