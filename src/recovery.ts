@@ -26,6 +26,7 @@ import {
 } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
 import { hasFollowed, isInLog, isVoid, replay, type Replayed } from "./redo.ts";
+import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
   emptyReport,
@@ -41,6 +42,7 @@ import {
   writerOf,
 } from "./open_store.ts";
 import type { RedoEntry } from "./sqlite_store.ts";
+import { compareText } from "./text_order.ts";
 import { Pacer } from "./turn.ts";
 import type { TxFilter, TxInfo } from "./types.ts";
 
@@ -135,6 +137,10 @@ export async function performRecovery(
   sqlitePath: string,
   options: StorageOptions & RecoverOptions = {},
 ): Promise<StoreReport> {
+  if (isRemote(basePath, sqlitePath)) {
+    const { recoverRemoteStore } = await remoteStores();
+    return await recoverRemoteStore(basePath, sqlitePath, options);
+  }
   const base = resolve(basePath), db = resolve(sqlitePath);
   const first = await recoverOnce(base, db, options);
   const isDamaged = first.counts["metadata-damaged"] > 0;
@@ -220,6 +226,10 @@ export async function verifyStore(
   sqlitePath: string,
   options: StorageOptions & VerifyOptions = {},
 ): Promise<StoreReport> {
+  if (isRemote(basePath, sqlitePath)) {
+    const { verifyRemoteStore } = await remoteStores();
+    return await verifyRemoteStore(basePath, sqlitePath, options);
+  }
   const base = resolve(basePath), db = resolve(sqlitePath);
   let store: OpenStore;
   try {
@@ -298,7 +308,8 @@ class Check {
 
   async run(): Promise<StoreReport> {
     const { filter, sample, after, limit } = this.#options;
-    const isPartial = [sample, after, limit, ...Object.values(filter ?? {})]
+    const { until } = this.#options;
+    const isPartial = [sample, after, until, limit, ...Object.values(filter ?? {})]
       .some((limit) => limit !== undefined);
     const steps: [string, (step: Step) => Promise<void>][] = isPartial
       ? [["payloads", (step) => this.#payloads(step)]]
@@ -425,7 +436,7 @@ class Check {
 
   async #payloads(step: Step): Promise<void> {
     const { rows } = this.#store;
-    const { filter = {}, sample = 1, signal } = this.#options;
+    const { filter = {}, sample = 1, signal, until } = this.#options;
     this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
@@ -443,6 +454,7 @@ class Check {
           this.#report.cursor = after ?? null;
           return;
         }
+        if (until !== undefined && compareText(info.txId, until) > 0) return;
         if (sample === 1 || Math.random() < sample) {
           await this.#transaction(info, step);
           await this.#pacer.giveWay();
