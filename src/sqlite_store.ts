@@ -33,8 +33,10 @@ import type { MetadataStore } from "./store.ts";
 import { nextTurn } from "./turn.ts";
 import {
   conditionsOf,
+  cursorGone,
   exactQuotient,
   type ResolvedQuery,
+  rowLimit,
   selectPage,
 } from "./tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "./types.ts";
@@ -780,10 +782,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }
     const info = this.get(after);
     if (info) return { ...query, after: info };
-    throw new PohStorageError(
-      "CURSOR_GONE",
-      `There is no tx ${JSON.stringify(after)} whose time tells where to go on`,
-    );
+    throw cursorGone(after);
   }
 
   /** Whether the schema has what could make a query do other work than it says. */
@@ -933,12 +932,6 @@ function columnsOf(db: Connection, table: string): Set<string> {
   const rows = db.prepare(`SELECT name FROM pragma_table_info('${table}')`)
     .all();
   return new Set(rows.map(([name]) => name as string));
-}
-
-/** A limit as SQLite takes it: whole, and none below zero. */
-function rowLimit(limit = Infinity): number {
-  if (!(limit >= 1)) return 0;
-  return limit > Number.MAX_SAFE_INTEGER ? Infinity : Math.floor(limit);
 }
 
 function requireNoNul(info: TxInfo): void {
