@@ -309,7 +309,13 @@ class Check {
   async run(): Promise<StoreReport> {
     const { filter, sample, after, limit } = this.#options;
     const { until } = this.#options;
-    const isPartial = [sample, after, until, limit, ...Object.values(filter ?? {})]
+    const isPartial = [
+      sample,
+      after,
+      until,
+      limit,
+      ...Object.values(filter ?? {}),
+    ]
       .some((limit) => limit !== undefined);
     const steps: [string, (step: Step) => Promise<void>][] = isPartial
       ? [["payloads", (step) => this.#payloads(step)]]

@@ -87,7 +87,8 @@ export class SharedStore implements AsyncDisposable {
   }
 }
 
-/** The keys of all objects, sorted. */
+/** The keys of all objects of a node's store, sorted; it may be closed. */
 export async function keysOf({ objects }: Pick<Node, "objects">) {
-  return (await Array.fromAsync(objects.list(), ({ key }) => key)).sort();
+  const all = new FileObjects(objects.url).list();
+  return (await Array.fromAsync(all, ({ key }) => key)).sort();
 }

@@ -6,12 +6,7 @@
 
 import { dirname, isAbsolute, relative } from "@std/path";
 import type { StorageOptions } from "../open_store.ts";
-import {
-  isBucket,
-  isRemote,
-  isServer,
-  remoteStores,
-} from "../remote_url.ts";
+import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { UsageError } from "./exit_codes.ts";
 import { requireAccess, requireServers } from "./permissions.ts";

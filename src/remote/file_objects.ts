@@ -11,7 +11,6 @@
 
 import { dirname, join } from "@std/path";
 import {
-  chunksOf,
   createFileFrom,
   makeDir,
   openRegular,
@@ -19,6 +18,7 @@ import {
   removeFileSync,
   syncDir,
 } from "../durable_fs.ts";
+import { StoreClosedError } from "../errors.ts";
 import { fileName, txIdOfFile } from "../key.ts";
 import { requirePohDir } from "../poh_dir.ts";
 import type { ObjectStore, PayloadSource, StoredObject } from "./contracts.ts";
@@ -42,6 +42,7 @@ export class FileObjects implements ObjectStore {
   readonly #tmp: string;
   readonly #sync: boolean;
   #canLink: boolean | null = null;
+  #closed = false;
 
   /** A store in a folder, by its absolute path; touches nothing yet. */
   constructor(path: string, options: FileObjectsOptions = {}) {
@@ -63,13 +64,14 @@ export class FileObjects implements ObjectStore {
     digest: string,
   ): Promise<boolean> {
     const path = this.#path(key);
+    const size = payload instanceof Uint8Array ? payload.length : payload.size;
     const tmp = join(this.#tmp, crypto.randomUUID());
     const chunks = payload instanceof Uint8Array ? [payload] : payload.open();
     try {
       const written = await createFileFrom(tmp, chunks, this.#sync);
-      if (written.digest !== digest) {
+      if (written.digest !== digest || written.size !== size) {
         throw new Deno.errors.InvalidData(
-          `What was to be kept as ${key} has SHA-256 ${written.digest}, expected ${digest}`,
+          `Cannot keep ${key}: it has ${written.size} bytes and SHA-256 ${written.digest}, expected ${size} and ${digest}`,
         );
       }
       await makeDir(dirname(path), this.#sync);
@@ -87,15 +89,15 @@ export class FileObjects implements ObjectStore {
   }
 
   /** {@inheritDoc ObjectStore.read} */
-  read(key: string): Promise<Uint8Array | null> {
-    return readRegular(this.#path(key));
+  async read(key: string): Promise<Uint8Array | null> {
+    return await readRegular(this.#path(key));
   }
 
   /** {@inheritDoc ObjectStore.stream} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async stream(key: string): Promise<ReadableStream<Uint8Array> | null> {
     const opened = openRegular(this.#path(key));
-    return opened && ReadableStream.from(chunksOf(opened.file));
+    return opened && opened.file.readable;
   }
 
   /** {@inheritDoc ObjectStore.delete} */
@@ -143,7 +145,10 @@ export class FileObjects implements ObjectStore {
   }
 
   /** {@inheritDoc ObjectStore.close} */
-  async close(): Promise<void> {}
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
 
   /** Gives a complete file a name that nothing has; false when it is taken. */
   async #name(tmp: string, path: string): Promise<boolean> {
@@ -185,6 +190,7 @@ export class FileObjects implements ObjectStore {
 
   /** Path of an object; what is no key of ours has none. */
   #path(key: string): string {
+    if (this.#closed) throw new StoreClosedError();
     const parts = key.split("/");
     const isPlain = parts.every((part) =>
       part !== "" && part !== "." && part !== ".." && !/[\\\0]/.test(part)

@@ -14,6 +14,7 @@ import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { LockFile } from "../locks.ts";
 import type { DriverInfo, SqlValue } from "../sqlite_driver.ts";
 import { SqliteStore, type SqliteStoreOptions } from "../sqlite_store.ts";
+import { validateTxHead } from "../tx.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
 import {
   type Catalog,
@@ -26,7 +27,7 @@ import {
   type RetiredKey,
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
-import { plainKey, txIdOfKey } from "./object_key.ts";
+import { plainKey, txIdOfKey, versionKey } from "./object_key.ts";
 
 /** Rows fetched at a time by what goes through all of them. */
 const PAGE = 512;
@@ -49,6 +50,7 @@ export class SqliteCatalog implements Catalog {
   /** Settles when this process has done with the lock. */
   #locked: Promise<unknown> = Promise.resolve();
   #hasTables = true;
+  #closed = false;
 
   private constructor(rows: SqliteStore, lock: LockFile | null) {
     this.#rows = rows;
@@ -132,10 +134,15 @@ export class SqliteCatalog implements Catalog {
     return outcomes;
   }
 
-  /** {@inheritDoc Catalog.save} */
+  /** {@inheritDoc Catalog.save} The row goes on naming its object. */
   async save(info: TxInfo): Promise<void> {
-    const put = { info, key: plainKey(info.txId) };
-    await this.commit([{ put, deadline: Infinity }]);
+    const [found] = await this.find([info.txId]);
+    const put = (key: string) =>
+      this.commit([{ put: { info, key }, deadline: Infinity }]);
+    const [outcome] = await put(found?.key ?? plainKey(info.txId));
+    if (outcome === "retired") {
+      await put(versionKey(info.txId, info.storageHash));
+    }
   }
 
   /** {@inheritDoc Catalog.load} */
@@ -314,6 +321,8 @@ export class SqliteCatalog implements Catalog {
 
   /** {@inheritDoc Catalog.close} */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     // Closing may checkpoint SQLite's log.
     await this.#alone(() => this.#rows.close());
     this.#lock?.close();
@@ -336,6 +345,7 @@ export class SqliteCatalog implements Catalog {
       return "made";
     }
     const { put: { info, key }, deadline } = change;
+    validateTxHead(info);
     if (seconds() > deadline) return "late";
     if (this.#isRetired(key)) return "retired";
     this.#rows.put(info);
@@ -345,6 +355,7 @@ export class SqliteCatalog implements Catalog {
   }
 
   #entry(txId: string): CatalogEntry | null {
+    if (!txId.isWellFormed()) return null; // a row may be near to that
     const info = this.#rows.get(txId);
     return info && { info, key: this.#keyOf(txId) };
   }
@@ -371,6 +382,9 @@ export class SqliteCatalog implements Catalog {
   }
 
   #isNamed(key: string): boolean {
+    const isOwn = this.#hasTables &&
+      this.#all("SELECT 1 FROM object_keys WHERE key = ?", key).length > 0;
+    if (isOwn) return true;
     const txId = txIdOfKey(key);
     return txId !== null && this.#entry(txId)?.key === key;
   }
@@ -390,7 +404,7 @@ export class SqliteCatalog implements Catalog {
 
   #requireToken(token: number): void {
     if (Number(this.#rows.setting("lease")) === token) return;
-    throw new StoreBusyError("Another process repairs the store by now", []);
+    throw leaseLost();
   }
 
   /** Runs `work` while nobody else changes the database, here or elsewhere. */
@@ -420,6 +434,13 @@ export class SqliteCatalog implements Catalog {
   #all(sql: string, ...params: SqlValue[]): SqlValue[][] {
     return this.#rows.query(sql, ...params);
   }
+}
+
+function leaseLost(): PohStorageError {
+  return new PohStorageError(
+    "LEASE_LOST",
+    "Cannot repair: the right to do so has passed to somebody else",
+  );
 }
 
 function isAsSeen(
