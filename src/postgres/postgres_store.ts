@@ -314,7 +314,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
 
   /** {@inheritDoc Catalog.iterateByHolder} */
   async *iterateByHolder(): AsyncIterableIterator<TxInfo> {
-    for (let last: TxInfo | undefined;;) {
+    for (let last: TxInfo | null = null;;) {
       const rows: Row[] = await this.#db.query(
         `SELECT ${COLUMNS} FROM ${this.#tables.txs} ${
           last
