@@ -1,0 +1,272 @@
+/**
+ * Connections to a server that may go away at any moment and come back.
+ *
+ * @module
+ */
+
+import { StoreClosedError } from "../errors.ts";
+import { isAnswer, isPassing, isWithoutTls, translate } from "./failures.ts";
+import { type ClientBase, pg, type PoolConfig } from "./packages.ts";
+import type { Target } from "./target.ts";
+
+/** Connections for what is short, and for what goes through many rows. */
+const CONNECTIONS = 8;
+const SCAN_CONNECTIONS = 4;
+
+/** How long a short statement may take, in ms. */
+const STATEMENT_TIMEOUT = 10_000;
+
+/** How long one that goes through many rows may take, in ms. */
+const SCAN_TIMEOUT = 600_000;
+
+/** How much longer than the server the driver waits for an answer, in ms. */
+const TRAVEL_TIME = 2_000;
+
+/** For so long, in ms, is done again what fails by something that passes. */
+const PATIENCE = 30_000;
+
+/** As long as the server has never answered, the URL may be a wrong one. */
+const FIRST_PATIENCE = 5_000;
+
+/** The longest pause before the first try again, and before any, in ms. */
+const FIRST_PAUSE = 20;
+const LONGEST_PAUSE = 1_000;
+
+/** How long a connection may be idle before probes find out, in ms. */
+const KEEP_ALIVE = 10_000;
+
+/** Limits of time and number; what is not given is as documented above. */
+export interface ConnectionLimits {
+  /** Connections for short statements; 8. */
+  connections?: number;
+  /** How long a short statement may take, in ms; 10,000. */
+  statementTimeout?: number;
+  /** How long to try again, in ms; 30,000. */
+  patience?: number;
+}
+
+/** A row, by the names of its columns. */
+export type Row = Record<string, unknown>;
+
+/** Runs a statement; its rows. */
+export type Run = (text: string, values?: unknown[]) => Promise<Row[]>;
+
+/** What a statement is like. */
+export interface Kind {
+  /** Goes through many rows: may take long, and keeps no short one waiting. */
+  scan?: boolean;
+  /** How long to try again, in ms. */
+  patience?: number;
+}
+
+/** A pool of connections that mends itself. */
+export class Connections {
+  readonly #target: Target;
+  readonly #patience: number;
+  readonly #short: Pool;
+  readonly #scans: Pool;
+  #hasAnswered = false;
+  #closed: Promise<void> | null = null;
+
+  /** Connects when first used. */
+  constructor(target: Target, limits: ConnectionLimits = {}) {
+    this.#target = target;
+    this.#patience = limits.patience ?? PATIENCE;
+    const config = { ...target.config };
+    this.#short = new Pool(config, {
+      max: limits.connections ?? CONNECTIONS,
+      timeout: limits.statementTimeout ?? STATEMENT_TIMEOUT,
+    });
+    this.#scans = new Pool(config, {
+      max: SCAN_CONNECTIONS,
+      timeout: SCAN_TIMEOUT,
+    });
+  }
+
+  /** Runs one statement, a transaction of its own; its rows. */
+  query(text: string, values?: unknown[], kind?: Kind): Promise<Row[]> {
+    return this.attempt((run) => run(text, values), kind);
+  }
+
+  /** Runs several statements in one transaction, which `work` may do anew. */
+  transaction<T>(work: (run: Run) => Promise<T>, kind?: Kind): Promise<T> {
+    return this.attempt(async (run) => {
+      await run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+      try {
+        const result = await work(run);
+        await run("COMMIT");
+        return result;
+      } catch (error) {
+        // Where the connection is gone, so is the transaction.
+        if (isAnswer(error)) await run("ROLLBACK");
+        throw error;
+      }
+    }, kind);
+  }
+
+  /**
+   * Does work on a connection; again, and on another one if need be, when it
+   * fails by something that passes. Its last statement may have been carried
+   * out then.
+   */
+  async attempt<T>(
+    work: (run: Run) => Promise<T>,
+    { scan = false, patience }: Kind = {},
+  ): Promise<T> {
+    const start = performance.now();
+    for (let pause = FIRST_PAUSE;; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+      if (this.#closed) throw new StoreClosedError();
+      try {
+        const result = await (scan ? this.#scans : this.#short).use(work);
+        this.#hasAnswered = true;
+        return result;
+      } catch (error) {
+        if (this.#yieldsTls(error)) continue;
+        const waited = performance.now() - start;
+        const limit = patience ?? this.#patience;
+        const left =
+          (this.#hasAnswered ? limit : Math.min(limit, FIRST_PATIENCE)) -
+          waited;
+        if (!isPassing(error) || left <= 0) {
+          throw translate(this.#target, error);
+        }
+        // Full jitter: those that failed together do not come back together.
+        await delay(Math.min(Math.random() * pause, left));
+      }
+    }
+  }
+
+  /** Lets go of all connections; what is under way comes to its end. */
+  close(): Promise<void> {
+    return this.#closed ??= Promise.all([
+      this.#short.end(),
+      this.#scans.end(),
+    ]).then(() => {});
+  }
+
+  #yieldsTls(error: unknown): boolean {
+    if (!this.#target.prefersTls || !isWithoutTls(error)) return false;
+    this.#short.dropTls();
+    this.#scans.dropTls();
+    return true;
+  }
+}
+
+/** One pool of the driver's, entered by no more than it has connections for. */
+class Pool {
+  readonly #pool: InstanceType<typeof pg.Pool>;
+  readonly #max: number;
+  #users = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(config: PoolConfig, limits: { max: number; timeout: number }) {
+    this.#max = limits.max;
+    this.#pool = new pg.Pool({
+      ...TOLD,
+      ...config,
+      Client: Client as unknown as NonNullable<PoolConfig["Client"]>,
+      max: limits.max,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE,
+      query_timeout: limits.timeout + TRAVEL_TIME,
+      onConnect: (client) => prepare(client, limits.timeout),
+      // A program may end although it has not closed its store.
+      allowExitOnIdle: true,
+    });
+    // A connection that breaks while idle is replaced when it is needed.
+    this.#pool.on("error", () => {});
+    // One that breaks in use tells whoever uses it, as well as its listeners.
+    this.#pool.on("connect", (client) => client.on("error", () => {}));
+  }
+
+  async use<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    // The driver's own queue would count this as time to connect.
+    while (this.#users >= this.#max) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#users++;
+    try {
+      return await this.#use(work);
+    } finally {
+      this.#users--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  dropTls(): void {
+    (this.#pool as unknown as { options: PoolConfig }).options.ssl = false;
+  }
+
+  async end(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #use<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    const client = await this.#pool.connect();
+    let isSound = false;
+    try {
+      const result = await work(async (text, values) =>
+        (await client.query(text, values)).rows as Row[]
+      );
+      isSound = true;
+      return result;
+    } catch (error) {
+      isSound = isAnswer(error);
+      throw error;
+    } finally {
+      client.release(!isSound);
+    }
+  }
+}
+
+/**
+ * What the driver would look for in the environment, and fail where that is not
+ * allowed. A {@linkcode Client} takes back what is not meant.
+ */
+const TOLD = {
+  options: " ",
+  client_encoding: "UTF8",
+  sslnegotiation: "postgres",
+  binary: true,
+  replication: "false",
+} as const;
+
+class Client extends pg.Client {
+  constructor(config: PoolConfig) {
+    super(config);
+    const made = this as unknown as {
+      binary: boolean;
+      connectionParameters: { options?: string; replication?: string };
+    };
+    made.binary = false;
+    delete made.connectionParameters.replication;
+    if (config.options === TOLD.options) {
+      delete made.connectionParameters.options;
+    }
+  }
+}
+
+/**
+ * What every connection relies on. Statements see one state of the database,
+ * and fail where another has changed what they change. A commit is on the disk
+ * when it is answered; where the server waits for standbys besides, it goes on
+ * doing so. Sizes of things as this program knows them, whatever the server's
+ * defaults are.
+ */
+async function prepare(client: ClientBase, timeout: number): Promise<void> {
+  await client.query(`
+    SET default_transaction_isolation = 'repeatable read';
+    SET default_transaction_read_only = off;
+    SET statement_timeout = ${timeout};
+    SET lock_timeout = ${timeout};
+    SET idle_in_transaction_session_timeout = ${timeout};
+    SET standard_conforming_strings = on;
+    SET extra_float_digits = 3;
+    SELECT set_config('synchronous_commit', 'on', false)
+      WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+  `);
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

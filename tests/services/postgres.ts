@@ -1,0 +1,261 @@
+/**
+ * A real PostgreSQL server on loopback for tests, with nothing in common with
+ * one that the machine may run besides: own folder, own port, gone at the end.
+ *
+ * It is started from the binaries of Debian's `postgresql` package; those who
+ * run the tests may name a running one instead, as
+ * `POH_TEST_POSTGRES=postgres://user:password@host:port/database`.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { pg } from "../../src/postgres/packages.ts";
+import { within } from "../helpers.ts";
+
+/** Where Debian has a folder for each version. */
+const VERSIONS = "/usr/lib/postgresql";
+
+/** How long a server may take to come up or to end, in ms. */
+const PATIENCE = 30_000;
+
+/** A server that several tests share. */
+export interface PostgresServer extends AsyncDisposable {
+  /** Its database, for a role that owns it. */
+  readonly url: string;
+  /** Port on 127.0.0.1. */
+  readonly port: number;
+  /** Runs SQL on that database, as the superuser. */
+  sql(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>;
+  /** Kills the postmaster, and all it has started, as a crash does. */
+  kill(): Promise<void>;
+  /** Starts it again. */
+  start(): Promise<void>;
+}
+
+/** Why no server can be started here; null when one can. */
+export const NO_POSTGRES: string | null = await whyNot();
+
+/** A URL of the running server that those who run the tests have named. */
+export function namedServer(): string | undefined {
+  const query = { name: "env", variable: "POH_TEST_POSTGRES" } as const;
+  return Deno.permissions.querySync(query).state === "granted"
+    ? Deno.env.get(query.variable) || undefined
+    : undefined;
+}
+
+/**
+ * A server for the tests of one file: the named one, or one that ends with the
+ * file. Null, and why on stderr, where there can be none.
+ */
+export async function postgres(): Promise<PostgresServer | null> {
+  const url = namedServer();
+  if (url) return atUrl(url);
+  if (NO_POSTGRES === null) return await startPostgres();
+  console.error(`Tests on PostgreSQL are skipped: ${NO_POSTGRES}`);
+  return null;
+}
+
+/** A store of its own on a server. */
+export function storeUrl({ url }: Pick<PostgresServer, "url">): string {
+  return `${url}?schema=test_${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+/** Options of {@linkcode startPostgres}. */
+export interface PostgresOptions {
+  /** Settings of the server beside those of a test, as `name=value`. */
+  settings?: string[];
+}
+
+/**
+ * Starts a server. What it commits survives its own death, not the machine's.
+ */
+export async function startPostgres(
+  { settings = [] }: PostgresOptions = {},
+): Promise<PostgresServer> {
+  const dir = await Deno.makeTempDir({ prefix: "poh-test-postgres-" });
+  const bin = join(VERSIONS, newestVersion()!, "bin");
+  const data = join(dir, "data");
+  const port = freePort();
+  const run = (program: string, ...args: string[]) =>
+    new Deno.Command("setpriv", {
+      args: [...asPostgres(), join(bin, program), ...args],
+      cwd: dir,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+      env: { LC_ALL: "C.UTF-8" },
+    });
+  if (Deno.uid() === 0) await giveTo("postgres", dir);
+  const made = await run(
+    "initdb",
+    "--pgdata=" + data,
+    "--username=postgres",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C.UTF-8",
+    "--no-sync",
+  ).output();
+  if (!made.success) {
+    throw new Error(`initdb: ${new TextDecoder().decode(made.stderr)}`);
+  }
+  await Deno.writeTextFile(join(data, "pg_hba.conf"), HBA);
+
+  let process: Deno.ChildProcess | null = null;
+  const sql = (database: string) => (text: string, values?: unknown[]) =>
+    runSql(`postgres://postgres@127.0.0.1:${port}/${database}`, text, values);
+  const server: PostgresServer = {
+    url: `postgres://poh:secret@127.0.0.1:${port}/poh`,
+    port,
+    sql: sql("poh"),
+    async start() {
+      process = run(
+        "postgres",
+        "-D",
+        data,
+        ...[
+          `port=${port}`,
+          "listen_addresses=127.0.0.1",
+          `unix_socket_directories=${dir}`,
+          "fsync=off",
+          "max_connections=60",
+          "shared_buffers=32MB",
+          ...settings,
+        ].flatMap((setting) => ["-c", setting]),
+      ).spawn();
+      process.stderr.cancel();
+      await within(
+        PATIENCE,
+        untilUp(`postgres://postgres@127.0.0.1:${port}/postgres`),
+      );
+    },
+    async kill() {
+      if (!process) return;
+      const children = childrenOf(process.pid);
+      process.kill("SIGKILL");
+      await process.status;
+      process = null;
+      await within(PATIENCE, untilGone(children));
+    },
+    async [Symbol.asyncDispose]() {
+      process?.kill("SIGINT"); // it does not wait for its clients
+      await process?.status;
+      process = null;
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+  globalThis.addEventListener("unload", () => {
+    process?.kill("SIGKILL");
+    if (process) Deno.removeSync(dir, { recursive: true });
+  });
+  await server.start();
+  await sql("postgres")("CREATE ROLE poh LOGIN PASSWORD 'secret'");
+  await sql("postgres")("CREATE DATABASE poh OWNER poh");
+  return server;
+}
+
+/** The superuser comes in without a password, all others with theirs. */
+const HBA = `host all postgres 127.0.0.1/32 trust
+host all all 127.0.0.1/32 scram-sha-256
+`;
+
+async function whyNot(): Promise<string | null> {
+  if (Deno.build.os !== "linux") return "PostgreSQL is started on Linux only";
+  if (newestVersion() === undefined) return `no PostgreSQL in ${VERSIONS}`;
+  try {
+    const args = [...asPostgres(), "true"];
+    const { success } = await new Deno.Command("setpriv", { args }).output();
+    return success ? null : "no user postgres";
+  } catch {
+    return "setpriv cannot be run";
+  }
+}
+
+function newestVersion(): string | undefined {
+  try {
+    return Array.from(Deno.readDirSync(VERSIONS), ({ name }) => name)
+      .toSorted((a, b) => Number(b) - Number(a))[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/** PostgreSQL refuses to be root. */
+function asPostgres(): string[] {
+  return Deno.uid() === 0
+    ? ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+    : ["--no-new-privs", "--"];
+}
+
+async function giveTo(user: string, dir: string): Promise<void> {
+  const line = (await Deno.readTextFile("/etc/passwd")).split("\n")
+    .find((line) => line.startsWith(`${user}:`));
+  const [, , uid, gid] = line!.split(":").map(Number);
+  await Deno.chown(dir, uid!, gid!);
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** A server that others start and stop. */
+function atUrl(url: string): PostgresServer {
+  const cannot = () => Promise.reject(new Error("Others end the named server"));
+  return {
+    url,
+    port: Number(new URL(url).port),
+    sql: (text, values) => runSql(url, text, values),
+    kill: cannot,
+    start: cannot,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+async function runSql(
+  connectionString: string,
+  text: string,
+  values?: unknown[],
+) {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    return (await client.query(text, values)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+async function untilUp(url: string): Promise<void> {
+  for (;;) {
+    try {
+      await runSql(url, "SELECT 1");
+      return;
+    } catch {
+      await pause(20);
+    }
+  }
+}
+
+/** Backends notice that their postmaster is gone, and end. */
+async function untilGone(pids: number[]): Promise<void> {
+  while (pids.some((pid) => isThere(`/proc/${pid}`))) await pause(10);
+}
+
+function childrenOf(pid: number): number[] {
+  return Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`)
+    .split(" ").filter(Boolean).map(Number);
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
