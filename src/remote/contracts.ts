@@ -110,16 +110,11 @@ export type CatalogChange =
     remove: string;
     /** Only where the row is still as it was seen. */
     seen?: CatalogEntry;
-  }
-  | {
-    /** This key is to be retired, again where it is, unless a row names it. */
-    retire: string;
   };
 
 /**
- * What became of a change: `made`; `unchanged`, as there is no such row, it is
- * not as seen, or it names the key; `late`, past its deadline; `retired`, as its
- * key is.
+ * What became of a change: `made`; `unchanged`, as there is no such row or it
+ * is not as seen; `late`, past its deadline; `retired`, as its key is.
  */
 export type CatalogOutcome = "made" | "unchanged" | "late" | "retired";
 
@@ -172,6 +167,13 @@ export interface Catalog extends MetadataStore {
   entries(query?: TxQuery): AsyncIterableIterator<CatalogEntry>;
   /** Which of these keys some row names. */
   named(keys: string[]): Promise<Set<string>>;
+  /**
+   * Retires keys, again where they are, unless a row names them.
+   *
+   * @param token As in `commit`.
+   * @returns Those that no row names.
+   */
+  retire(keys: string[], token?: number): Promise<Set<string>>;
   /** Which of these keys are retired. */
   retiredOf(keys: string[]): Promise<Set<string>>;
   /** Keys retired by anyone, the oldest first, not deleted ones first. */

@@ -13,6 +13,7 @@ import { requireNoBackup } from "../poh_dir.ts";
 import type { RecoverOptions, VerifyOptions } from "../recovery.ts";
 import { isBucket, isServer } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
+import type { DriverInfo } from "../sqlite_driver.ts";
 import { matchParts } from "./binding.ts";
 import type { ObjectStore } from "./contracts.ts";
 import { describeRemote } from "./describe_remote.ts";
@@ -148,8 +149,15 @@ async function openCatalog(
 ): Promise<Pick<RemoteParts, "catalog" | "driver">> {
   if (isServer(db)) {
     const { PostgresStore } = await import(POSTGRES);
-    const catalog = await PostgresStore.open(db, { readOnly, create });
-    return { catalog, driver: catalog.driver };
+    const catalog = PostgresStore.open(db, { readOnly, create });
+    try {
+      await catalog.init();
+      const version = await catalog.serverVersion();
+      return { catalog, driver: postgresDriver(version) };
+    } catch (error) {
+      await catalog.close();
+      throw error;
+    }
   }
   const path = resolve(db);
   if (readOnly || !create) await requireThere(path);
@@ -165,6 +173,13 @@ async function openCatalog(
     throw error;
   }
   return { catalog, driver: catalog.driver };
+}
+
+/** `PostgreSQL 15.2 (Debian 15.2-1) on x86_64…`, and what its kin say. */
+function postgresDriver(version: string): DriverInfo {
+  const sqliteVersion = /^PostgreSQL ([^ ,]+)/.exec(version)?.[1] ??
+    version.split(/ \(|,/)[0]!;
+  return { name: "postgres", library: "npm:pg", sqliteVersion };
 }
 
 async function requireThere(path: string): Promise<void> {

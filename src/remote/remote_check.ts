@@ -414,7 +414,9 @@ class RemoteCheck {
     if (this.#lease) {
       const note = { txId, reason: finding.kind, at: now(), found: digest };
       await this.#copyAside(key, { ...note, expected: null, row: null });
-      if (await this.#commit({ retire: key }) !== "made") return;
+      const { token } = this.#requireLease();
+      const retired = await this.#parts.catalog.retire([key], token);
+      if (!retired.has(key)) return; // it has got a row
     }
     this.#tell({ ...finding, action: "quarantined" });
   }
@@ -438,12 +440,14 @@ class RemoteCheck {
   // --- help -------------------------------------------------------------------
 
   async #commit(change: CatalogChange): Promise<CatalogOutcome> {
-    const { token, signal } = this.#lease!;
-    if (signal.aborted) {
-      throw new StoreBusyError("Another process repairs the store by now", []);
-    }
+    const { token } = this.#requireLease();
     const [outcome] = await this.#parts.catalog.commit([change], token);
     return outcome!;
+  }
+
+  #requireLease(): Lease {
+    if (!this.#lease!.signal.aborted) return this.#lease!;
+    throw new StoreBusyError("Another process repairs the store by now", []);
   }
 
   async #deadline(): Promise<number> {

@@ -309,7 +309,7 @@ export class RemoteEngine implements Engine {
         return info;
       }
       // Nobody refers to it, nor will: so it goes.
-      await this.#commits.submit({ retire: key });
+      await this.#parts.catalog.retire([key]);
       this.#sweeper.sweep();
       if (attempt === ATTEMPTS) {
         throw new PohStorageError(

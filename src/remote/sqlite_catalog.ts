@@ -218,6 +218,20 @@ export class SqliteCatalog implements Catalog {
     return this.#asOne(() => new Set(keys.filter((key) => this.#isNamed(key))));
   }
 
+  /** {@inheritDoc Catalog.retire} */
+  async retire(keys: string[], token?: number): Promise<Set<string>> {
+    const retired = await this.#alone(() =>
+      this.#rows.transaction(() => {
+        if (token !== undefined) this.#requireToken(token);
+        const unnamed = keys.filter((key) => !this.#isNamed(key));
+        for (const key of unnamed) this.#retire(key);
+        return new Set(unnamed);
+      })
+    );
+    await this.#rows.flush();
+    return retired;
+  }
+
   /** {@inheritDoc Catalog.retiredOf} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async retiredOf(keys: string[]): Promise<Set<string>> {
@@ -329,11 +343,6 @@ export class SqliteCatalog implements Catalog {
   }
 
   #make(change: CatalogChange): CatalogOutcome {
-    if ("retire" in change) {
-      if (this.#isNamed(change.retire)) return "unchanged";
-      this.#retire(change.retire);
-      return "made";
-    }
     const txId = "put" in change ? change.put.info.txId : change.remove;
     const before = this.#entry(txId);
     if (!isAsSeen(before, change.seen)) return "unchanged";
