@@ -112,7 +112,7 @@ export class FileObjects implements ObjectStore {
   /** {@inheritDoc ObjectStore.list} */
   async *list(prefix = ""): AsyncGenerator<StoredObject> {
     if (!prefix.startsWith(".poh/")) {
-      for await (const name of namesIn(this.url)) {
+      for await (const { name } of entriesOf(this.url)) {
         const txId = txIdOfFile(name);
         if (txId === null || !fits(txId)) continue;
         const key = plainKey(txId);
@@ -136,7 +136,7 @@ export class FileObjects implements ObjectStore {
   /** {@inheritDoc ObjectStore.deleteAbandoned} */
   async deleteAbandoned(before: number): Promise<number> {
     let count = 0;
-    for await (const name of namesIn(this.#tmp)) {
+    for await (const { name } of entriesOf(this.#tmp)) {
       const path = join(this.#tmp, name);
       const info = statOf(path);
       if (info && info.modified < before && removeFileSync(path)) count++;
@@ -172,10 +172,11 @@ export class FileObjects implements ObjectStore {
   }
 
   async *#below(folder: string, prefix: string): AsyncGenerator<StoredObject> {
-    for await (const name of namesIn(join(this.url, folder))) {
+    const entries = entriesOf(join(this.url, folder));
+    for await (const { name, isDirectory } of entries) {
       const key = `${folder}/${name}`;
       if (name.startsWith(".")) continue;
-      if (Deno.lstatSync(join(this.url, key)).isDirectory) {
+      if (isDirectory) {
         yield* this.#below(key, prefix);
       } else if (this.#keyOf(key).startsWith(prefix)) {
         yield* this.#found(this.#keyOf(key));
@@ -250,9 +251,9 @@ function statOf(path: string): { size: number; modified: number } | null {
   }
 }
 
-async function* namesIn(dir: string): AsyncGenerator<string> {
+async function* entriesOf(dir: string): AsyncGenerator<Deno.DirEntry> {
   try {
-    for await (const { name } of Deno.readDir(dir)) yield name;
+    yield* Deno.readDir(dir);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
