@@ -35,6 +35,14 @@ const PERMISSIONS = [
   "--allow-net", // to serve
 ];
 
+/** Modules that no import names. */
+const LOADED_LATE = [
+  "src/cli/serve.ts",
+  "src/remote/open.ts",
+  "src/s3/s3_store.ts",
+  "src/postgres/postgres_store.ts",
+];
+
 /** A file to make; for this system when it has no target. */
 export interface Build {
   /** Where it goes. */
@@ -71,8 +79,8 @@ export function compileArgs(
     ...PERMISSIONS,
     // Its cache would be a file beside, in the folder of temporary files.
     "--no-code-cache",
-    // Loaded by a name that is no literal, see src/cli/main.ts.
-    "--include=src/cli/serve.ts",
+    // Loaded by names that are no literals, see src/cli/main.ts.
+    ...LOADED_LATE.map((module) => `--include=${module}`),
     ...(target === undefined ? [] : [`--target=${target}`]),
     ...(isWindows(target) ? [`--icon=${iconFile}`] : []),
     `--output=${output}`,

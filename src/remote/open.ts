@@ -112,7 +112,8 @@ function addressOf(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-async function openParts(
+/** Opens the parts of a store. */
+export async function openParts(
   base: string,
   db: string,
   options: StorageOptions & Pick<RecoverOptions, "rebuild">,
