@@ -7,8 +7,12 @@
 
 import { StorageManager } from "../mod.ts";
 import { pg } from "../src/postgres/packages.ts";
-import { AwsClient } from "../src/s3/packages.ts";
+import { AwsV4Signer } from "../src/s3/packages.ts";
 import type { Servers } from "./remote.ts";
+
+/** SHA-256 of nothing: the body of what has none. */
+const EMPTY =
+  "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /** Saves and loads. */
 export interface RemoteClient extends AsyncDisposable {
@@ -25,9 +29,8 @@ export interface RemoteClient extends AsyncDisposable {
 /** The thinnest client: what it does, it could not do with less. */
 export async function thin({ endpoint, db }: Servers): Promise<RemoteClient> {
   const name = crypto.randomUUID();
-  const aws = signer();
   const pool = new pg.Pool({ connectionString: db, max: 32 });
-  await send(aws, `${endpoint}/${name}`, { method: "PUT" });
+  await send(`${endpoint}/${name}`, { method: "PUT" });
   await pool.query(`CREATE TABLE "${name}" (
     tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp FLOAT8 NOT NULL,
     holder_id TEXT NOT NULL, size BIGINT NOT NULL)`);
@@ -37,7 +40,7 @@ export async function thin({ endpoint, db }: Servers): Promise<RemoteClient> {
       const digest = new Uint8Array(
         await crypto.subtle.digest("SHA-256", payload),
       ).toHex();
-      await send(aws, urlOf(txId), {
+      await send(urlOf(txId), {
         method: "PUT",
         body: payload,
         headers: { "x-amz-content-sha256": digest },
@@ -49,7 +52,7 @@ export async function thin({ endpoint, db }: Servers): Promise<RemoteClient> {
     },
     async load(txId) {
       await pool.query(`SELECT * FROM "${name}" WHERE tx_id = $1`, [txId]);
-      const response = await aws.fetch(urlOf(txId));
+      const response = await request(urlOf(txId), {});
       return (await response.arrayBuffer()).byteLength;
     },
     [Symbol.asyncDispose]: () => pool.end(),
@@ -59,7 +62,7 @@ export async function thin({ endpoint, db }: Servers): Promise<RemoteClient> {
 /** This package. */
 export async function ours({ endpoint, db }: Servers): Promise<RemoteClient> {
   const name = crypto.randomUUID();
-  await send(signer(), `${endpoint}/${name}`, { method: "PUT" });
+  await send(`${endpoint}/${name}`, { method: "PUT" });
   const store = await StorageManager.create(
     `s3://${name}/`,
     `${db}?schema=${name}`,
@@ -83,22 +86,25 @@ export async function ours({ endpoint, db }: Servers): Promise<RemoteClient> {
   };
 }
 
-function signer(): AwsClient {
-  return new AwsClient({
+async function request(url: string, init: RequestInit): Promise<Response> {
+  const signer = new AwsV4Signer({
     accessKeyId: Deno.env.get("AWS_ACCESS_KEY_ID")!,
     secretAccessKey: Deno.env.get("AWS_SECRET_ACCESS_KEY")!,
     region: "us-east-1",
     service: "s3",
-    retries: 0,
+    url,
+    method: init.method ?? "GET",
+    headers: {
+      "x-amz-content-sha256": EMPTY,
+      ...init.headers as Record<string, string> | undefined,
+    },
   });
+  const { headers } = await signer.sign();
+  return await fetch(url, { ...init, headers });
 }
 
-async function send(
-  aws: AwsClient,
-  url: string,
-  init: RequestInit,
-): Promise<void> {
-  const response = await aws.fetch(url, init);
+async function send(url: string, init: RequestInit): Promise<void> {
+  const response = await request(url, init);
   await response.body?.cancel();
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
 }

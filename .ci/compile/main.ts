@@ -29,10 +29,10 @@ const PERMISSIONS = [
   "--no-prompt",
   "--allow-read",
   "--allow-write",
-  "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL",
+  "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,AWS_SESSION_TOKEN,AWS_REGION,AWS_DEFAULT_REGION,AWS_ENDPOINT_URL_S3,AWS_ENDPOINT_URL,PGPASSWORD",
   "--allow-ffi",
   "--allow-sys=hostname",
-  "--allow-net", // to serve
+  "--allow-net", // to serve, and to reach the servers of a store
 ];
 
 /** Modules that no import names. */

@@ -98,6 +98,8 @@ export interface CommandSpec {
   readonly examples: readonly Example[];
   /** Whether it changes the store: decides the Deno permissions it needs. */
   readonly writes: boolean;
+  /** Whether it is for stores on this machine only. */
+  readonly local?: boolean;
   /** Further Deno permissions, for what is not the store. */
   readonly permissions?: readonly string[];
   /** Whether Ctrl-C lets it finish what it has begun. */
@@ -561,6 +563,7 @@ export const commands = {
       { line: "quarantine", note: "What is there, and why" },
       { line: "quarantine empty --yes", note: "Delete it all" },
     ],
+    local: true,
     writes: true,
     interruptible: false,
     exitCodes: [3, 4, 5],
@@ -597,6 +600,7 @@ export const commands = {
         note: "Check a backup",
       },
     ],
+    local: true,
     writes: true,
     permissions: [
       "--allow-read=<folder> --allow-write=<folder>",
@@ -624,6 +628,7 @@ export const commands = {
         note: "From an archive",
       },
     ],
+    local: true,
     writes: true,
     permissions: [
       "--allow-read=<backup>",
@@ -748,6 +753,7 @@ export const commands = {
         note: "Where man poh-storage finds it",
       },
     ],
+    local: true,
     writes: false,
     interruptible: false,
     exitCodes: [],

@@ -85,6 +85,12 @@ export async function accessTo(
   db: string,
 ): Promise<{ hosts: string[]; variables: string[] }> {
   const hosts: string[] = [], variables: string[] = [];
+  if (isBucket(base)) {
+    const { targetOf } = await import("../s3/target.ts");
+    const { protocol, hostname, port } = new URL(targetOf(base).origin);
+    hosts.push(`${hostname}:${port || (protocol === "http:" ? 80 : 443)}`);
+    variables.push("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
+  }
   if (isServer(db)) {
     const { targetOf } = await import("../postgres/target.ts");
     const { host, port } = targetOf(db).config;
