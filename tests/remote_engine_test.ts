@@ -217,6 +217,37 @@ test("prune keeps what was replaced before it was its turn", async () => {
   assertEquals(await loaded(node), "newer");
 });
 
+test("what the database refuses of one save does no harm to others", async () => {
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  const saves = ["a", "b", "c"].map((txId) => {
+    const holderId = txId === "b" ? "\ud800" : "alice";
+    return save(node, { txId, holderId });
+  });
+  const ends = await Promise.allSettled(saves);
+  assertEquals(ends.map(({ status }) => status), [
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+  ]);
+  assertEquals(await node.catalog.listIds(), ["a", "c"]);
+});
+
+test("of what died between its object and its row nothing is seen", async () => {
+  await using store = await SharedStore.make();
+  const [dead, node] = [await store.node(), await store.node()];
+  dead.catalog.commit = () => new Promise(() => {}); // it dies here
+  save(dead, { payload: bytes("half") });
+  while ((await keysOf(node)).length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assertEquals(await node.engine.info("a"), null);
+  assertEquals(await loaded(node), null);
+  assertEquals((await node.engine.recover({})).findings, []);
+  await save(node, { payload: bytes("whole") });
+  assertEquals(await loaded(node), "whole");
+});
+
 test("a store that is open read-only is not changed", async () => {
   await using store = await SharedStore.make();
   const node = await store.node({ readOnly: true });

@@ -11,9 +11,20 @@ interface Waiting<I, O> {
   settle: PromiseWithResolvers<O>;
 }
 
+/** What becomes of one item alone that cannot be done. */
+export class Refused {
+  /** Why. */
+  readonly error: unknown;
+
+  /** Refuses an item. */
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
 /** Gathers items while batches are under way. */
 export class Batcher<I, O> {
-  readonly #work: (items: I[]) => Promise<O[]>;
+  readonly #work: (items: I[]) => Promise<(O | Refused)[]>;
   readonly #limits: { items: number; batches: number };
   #waiting: Waiting<I, O>[] = [];
   #running = 0;
@@ -24,7 +35,7 @@ export class Batcher<I, O> {
    * @param limits Items in a batch, and batches at the same time.
    */
   constructor(
-    work: (items: I[]) => Promise<O[]>,
+    work: (items: I[]) => Promise<(O | Refused)[]>,
     limits: { items: number; batches: number },
   ) {
     this.#work = work;
@@ -59,7 +70,9 @@ export class Batcher<I, O> {
     try {
       const results = await this.#work(batch.map(({ item }) => item));
       for (const [n, { settle }] of batch.entries()) {
-        settle.resolve(results[n]!);
+        const result = results[n]!;
+        if (result instanceof Refused) settle.reject(result.error);
+        else settle.resolve(result);
       }
     } catch (error) {
       for (const { settle } of batch) settle.reject(error);

@@ -339,7 +339,12 @@ class RemoteCheck {
     }
     const { purge } = this.#repair;
     if (this.#lease) {
-      if (!purge) await this.#copyAside(entry.key, noteOf(entry, verdict));
+      if (!purge) {
+        const note = noteOf(entry, verdict);
+        if (!await this.#copyAside(entry.key, note)) {
+          return this.#tellChanging(finding);
+        }
+      }
       const { txId } = entry.info;
       // Its object is retired with it, and goes in a later step.
       const outcome = await this.#commit({ remove: txId, seen: entry });
@@ -348,8 +353,17 @@ class RemoteCheck {
     this.#tell({ ...finding, action: purge ? "purged" : "quarantined" });
   }
 
-  /** Keeps bytes and note in quarantine, before what they tell of goes. */
-  async #copyAside(key: string, note: QuarantineNote): Promise<void> {
+  #tellChanging(finding: Partial<Finding>): void {
+    const detail =
+      "its payload cannot be read: it does not read the same twice";
+    this.#tell({ ...finding, kind: "unreadable", detail });
+  }
+
+  /**
+   * Keeps bytes and note in quarantine, before what they tell of goes; false
+   * when the bytes are not those of the note any more.
+   */
+  async #copyAside(key: string, note: QuarantineNote): Promise<boolean> {
     const { objects } = this.#parts;
     const name = `.poh/quarantine/${
       caseName(plainKey(note.txId ?? txIdOfKey(key)!), note)
@@ -357,11 +371,9 @@ class RemoteCheck {
     const text = new TextEncoder().encode(`${JSON.stringify(note, null, 2)}\n`);
     // Where a name is taken, it is by the same case: a crash came after it.
     await objects.create(`${name}.json`, text, sha256HexSync(text));
-    if (note.found === null) return;
+    if (note.found === null) return true;
     const found = await this.#digestOf(key);
-    if (found?.digest !== note.found) {
-      throw new Error(`The object ${key} does not read the same twice`);
-    }
+    if (found?.digest !== note.found) return false;
     const open = async function* () {
       yield* (await objects.stream(key))!;
     };
@@ -369,6 +381,7 @@ class RemoteCheck {
       ? (await objects.read(key))!
       : { size: found.size, open };
     await objects.create(`${name}.bin`, source, found.digest);
+    return true;
   }
 
   // --- orphans ----------------------------------------------------------------
@@ -413,7 +426,10 @@ class RemoteCheck {
     }
     if (this.#lease) {
       const note = { txId, reason: finding.kind, at: now(), found: digest };
-      await this.#copyAside(key, { ...note, expected: null, row: null });
+      const whole = { ...note, expected: null, row: null };
+      if (!await this.#copyAside(key, whole)) {
+        return this.#tellChanging(finding);
+      }
       const { token } = this.#requireLease();
       const retired = await this.#parts.catalog.retire([key], token);
       if (!retired.has(key)) return; // it has got a row

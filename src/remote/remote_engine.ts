@@ -8,6 +8,7 @@
 import type { Engine } from "../engine.ts";
 import {
   IntegrityError,
+  InvalidTxError,
   PayloadUnreadableError,
   PohStorageError,
 } from "../errors.ts";
@@ -30,7 +31,7 @@ import type {
   TxQuery,
   TxStream,
 } from "../types.ts";
-import { Batcher } from "./batcher.ts";
+import { Batcher, Refused } from "./batcher.ts";
 import { CatalogClock } from "./clock.ts";
 import {
   type Catalog,
@@ -102,7 +103,10 @@ export class RemoteEngine implements Engine {
     this.#grace = options.grace ?? GRACE;
     this.#clock = new CatalogClock(() => catalog.now());
     this.#sweeper = new Sweeper(objects, catalog);
-    this.#commits = new Batcher((changes) => catalog.commit(changes), COMMITS);
+    this.#commits = new Batcher(
+      (changes) => commitAll(catalog, changes),
+      COMMITS,
+    );
     this.#finds = new Batcher((txIds) => catalog.find(txIds), FINDS);
   }
 
@@ -308,9 +312,7 @@ export class RemoteEngine implements Engine {
         if (!isPlainKey(key)) this.#sweeper.sweep(); // it has replaced another
         return info;
       }
-      // Nobody refers to it, nor will: so it goes.
-      await this.#parts.catalog.retire([key]);
-      this.#sweeper.sweep();
+      await this.#sweeper.discard(key);
       if (attempt === ATTEMPTS) {
         throw new PohStorageError(
           "TOO_SLOW",
@@ -362,6 +364,32 @@ export class RemoteEngine implements Engine {
     if (!this.#readOnly) return;
     throw new PohStorageError("READ_ONLY", "The store is open read-only");
   }
+}
+
+/** Commits together; what a database refuses, it refuses of one alone. */
+async function commitAll(
+  catalog: Catalog,
+  changes: CatalogChange[],
+): Promise<(CatalogOutcome | Refused)[]> {
+  try {
+    return await catalog.commit(changes);
+  } catch (error) {
+    if (changes.length === 1 || !isRefusal(error)) throw error;
+    const alone = async (change: CatalogChange) => {
+      try {
+        return (await catalog.commit([change]))[0]!;
+      } catch (error) {
+        return new Refused(error);
+      }
+    };
+    return await Promise.all(changes.map(alone));
+  }
+}
+
+/** Whether nothing was done, as what was to be kept is what cannot be. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof InvalidTxError ||
+    error instanceof PohStorageError && error.code === "DATABASE";
 }
 
 /** What keeps a payload from being read is no damage: it is told as it is. */

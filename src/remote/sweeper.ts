@@ -36,6 +36,22 @@ export class Sweeper {
     this.#running ??= this.#run();
   }
 
+  /**
+   * Deletes an object of one's own that no row came to name. Not by and by: a
+   * deletion of its key that is under way may be noted as if it were this one.
+   */
+  async discard(key: string): Promise<void> {
+    try {
+      const isFresh = freshness();
+      const retired = await this.#catalog.retire([key]);
+      if (!retired.has(key) || !isFresh()) return;
+      await this.#objects.delete(key);
+      await this.#catalog.noteDeleted([key]);
+    } catch {
+      // Once its grace is over it is an orphan like others.
+    }
+  }
+
   /** Waits for the deletions under way. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;
