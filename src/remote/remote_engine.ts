@@ -309,7 +309,9 @@ export class RemoteEngine implements Engine {
       const put = { info, key };
       const outcome = await this.#commits.submit({ put, deadline });
       if (outcome === "made") {
-        if (!isPlainKey(key)) this.#sweeper.sweep(); // it has replaced another
+        // Under a key of its own it has replaced another.
+        if (isPlainKey(key)) this.#sweeper.sweepLater();
+        else this.#sweeper.sweep();
         return info;
       }
       await this.#sweeper.discard(key);

@@ -14,6 +14,9 @@ import type { Catalog, ObjectStore } from "./contracts.ts";
 const PAGE = 256;
 const IN_FLIGHT = 16;
 
+/** How long deletions that are hardly ever needed wait for each other, in ms. */
+const LATER = 1_000;
+
 /** So long, in ms, what was read of retired keys may be acted on. */
 const FRESH = 60_000;
 
@@ -23,6 +26,7 @@ export class Sweeper {
   readonly #catalog: Catalog;
   #running: Promise<void> | null = null;
   #again = false;
+  #timer: ReturnType<typeof setTimeout> | null = null;
 
   /** A sweeper of a store's parts. */
   constructor(objects: ObjectStore, catalog: Catalog) {
@@ -34,6 +38,14 @@ export class Sweeper {
   sweep(): void {
     this.#again = true;
     this.#running ??= this.#run();
+  }
+
+  /** The same, after changes that hardly ever retire a key. */
+  sweepLater(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.sweep();
+    }, LATER);
   }
 
   /**
@@ -54,6 +66,11 @@ export class Sweeper {
 
   /** Waits for the deletions under way. */
   async idle(): Promise<void> {
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer);
+      this.#timer = null;
+      this.sweep();
+    }
     while (this.#running) await this.#running;
   }
 
