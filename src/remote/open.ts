@@ -140,7 +140,9 @@ async function openObjects(
 ): Promise<ObjectStore> {
   if (isBucket(base)) {
     const { S3Store } = await import(S3);
-    return await S3Store.open(base);
+    const objects = S3Store.open(base);
+    if (!readOnly && create) await objects.init();
+    return objects;
   }
   const path = resolve(base);
   if (!readOnly) requireNoBackup(path);
