@@ -109,11 +109,14 @@ export class Committer {
     rounds: Numbered[][],
     token: number | undefined,
   ): Promise<string | null> {
-    const sql = (at: number) =>
-      statement(this.#tables, at === 0, token !== undefined);
+    const hasToken = token !== undefined;
     const sendRound = async (run: Run, at: number) => {
       const values = parameters(slot, rounds[at]!, before + at, token);
-      const [row] = await run(sql(at), values);
+      const [row] = await run(
+        statement(this.#tables, at === 0, hasToken),
+        values,
+        `commit ${at === 0} ${hasToken}`,
+      );
       return row ? row.outcomes as string : null;
     };
     const made = rounds.length === 1

@@ -48,8 +48,12 @@ export interface ConnectionLimits {
 /** A row, by the names of its columns. */
 export type Row = Record<string, unknown>;
 
-/** Runs a statement; its rows. */
-export type Run = (text: string, values?: unknown[]) => Promise<Row[]>;
+/** Runs a statement; its rows. One with a name is parsed once a connection. */
+export type Run = (
+  text: string,
+  values?: unknown[],
+  name?: string,
+) => Promise<Row[]>;
 
 /** What a statement is like. */
 export interface Kind {
@@ -205,8 +209,12 @@ class Pool {
     const client = await this.#pool.connect();
     let isSound = false;
     try {
-      const result = await work(async (text, values) =>
-        (await client.query(text, values)).rows as Row[]
+      const result = await work(async (text, values, name) =>
+        (await client.query({
+          text,
+          ...values && { values },
+          ...name !== undefined && { name },
+        })).rows as Row[]
       );
       isSound = true;
       return result;
@@ -247,11 +255,11 @@ class Client extends pg.Client {
 }
 
 /**
- * What every connection relies on. Statements see one state of the database,
- * and fail where another has changed what they change. A commit is on the disk
- * when it is answered; where the server waits for standbys besides, it goes on
- * doing so. Sizes of things as this program knows them, whatever the server's
- * defaults are.
+ * What every connection relies on, whatever the server's defaults are.
+ * Statements see one state of the database, and fail where another has changed
+ * what they change. A commit is on the disk when it is answered; where the
+ * server waits for standbys besides, it goes on doing so. Plans are made for
+ * what is bound: one made while a table was small would be slow for long.
  */
 async function prepare(client: ClientBase, timeout: number): Promise<void> {
   await client.query(`
@@ -264,6 +272,8 @@ async function prepare(client: ClientBase, timeout: number): Promise<void> {
     SET extra_float_digits = 3;
     SELECT set_config('synchronous_commit', 'on', false)
       WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+    SELECT set_config(name, 'force_custom_plan', false)
+      FROM pg_settings WHERE name = 'plan_cache_mode';
   `);
 }
 
