@@ -5,8 +5,9 @@
  */
 
 import { StoreClosedError } from "../errors.ts";
+import { Client, prepare } from "./client.ts";
 import { isAnswer, isPassing, isWithoutTls, translate } from "./failures.ts";
-import { type ClientBase, pg, type PoolConfig } from "./packages.ts";
+import { pg, type PoolConfig } from "./packages.ts";
 import type { Target } from "./target.ts";
 
 /** Connections for what is short, and for what goes through many rows. */
@@ -166,7 +167,6 @@ class Pool {
   constructor(config: PoolConfig, limits: { max: number; timeout: number }) {
     this.#max = limits.max;
     this.#pool = new pg.Pool({
-      ...TOLD,
       ...config,
       Client: Client as unknown as NonNullable<PoolConfig["Client"]>,
       max: limits.max,
@@ -225,56 +225,6 @@ class Pool {
       client.release(!isSound);
     }
   }
-}
-
-/**
- * What the driver would look for in the environment, and fail where that is not
- * allowed. A {@linkcode Client} takes back what is not meant.
- */
-const TOLD = {
-  options: " ",
-  client_encoding: "UTF8",
-  sslnegotiation: "postgres",
-  binary: true,
-  replication: "false",
-} as const;
-
-class Client extends pg.Client {
-  constructor(config: PoolConfig) {
-    super(config);
-    const made = this as unknown as {
-      binary: boolean;
-      connectionParameters: { options?: string; replication?: string };
-    };
-    made.binary = false;
-    delete made.connectionParameters.replication;
-    if (config.options === TOLD.options) {
-      delete made.connectionParameters.options;
-    }
-  }
-}
-
-/**
- * What every connection relies on, whatever the server's defaults are.
- * Statements see one state of the database, and fail where another has changed
- * what they change. A commit is on the disk when it is answered; where the
- * server waits for standbys besides, it goes on doing so. Plans are made for
- * what is bound: one made while a table was small would be slow for long.
- */
-async function prepare(client: ClientBase, timeout: number): Promise<void> {
-  await client.query(`
-    SET default_transaction_isolation = 'repeatable read';
-    SET default_transaction_read_only = off;
-    SET statement_timeout = ${timeout};
-    SET lock_timeout = ${timeout};
-    SET idle_in_transaction_session_timeout = ${timeout};
-    SET standard_conforming_strings = on;
-    SET extra_float_digits = 3;
-    SELECT set_config('synchronous_commit', 'on', false)
-      WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
-    SELECT set_config(name, 'force_custom_plan', false)
-      FROM pg_settings WHERE name = 'plan_cache_mode';
-  `);
 }
 
 function delay(ms: number): Promise<void> {

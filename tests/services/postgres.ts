@@ -10,7 +10,7 @@
  */
 
 import { join } from "@std/path";
-import { pg } from "../../src/postgres/packages.ts";
+import { Client } from "../../src/postgres/client.ts";
 import { within } from "../helpers.ts";
 
 /** Where Debian has a folder for each version. */
@@ -212,12 +212,18 @@ function atUrl(url: string): PostgresServer {
   };
 }
 
-async function runSql(
-  connectionString: string,
-  text: string,
-  values?: unknown[],
-) {
-  const client = new pg.Client({ connectionString });
+async function runSql(address: string, text: string, values?: unknown[]) {
+  const url = new URL(address);
+  const client = new Client({
+    host: url.hostname,
+    port: Number(url.port),
+    user: url.username,
+    password: url.password || "none",
+    database: url.pathname.slice(1),
+    application_name: "test",
+    ssl: false,
+    connectionTimeoutMillis: PATIENCE,
+  });
   await client.connect();
   try {
     return (await client.query(text, values)).rows;
