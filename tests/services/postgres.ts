@@ -65,13 +65,15 @@ export function storeUrl({ url }: Pick<PostgresServer, "url">): string {
 export interface PostgresOptions {
   /** Settings of the server beside those of a test, as `name=value`. */
   settings?: string[];
+  /** Files in its folder, by name. */
+  files?: Record<string, string>;
 }
 
 /**
  * Starts a server. What it commits survives its own death, not the machine's.
  */
 export async function startPostgres(
-  { settings = [] }: PostgresOptions = {},
+  { settings = [], files = {} }: PostgresOptions = {},
 ): Promise<PostgresServer> {
   const dir = await Deno.makeTempDir({ prefix: "poh-test-postgres-" });
   const bin = join(VERSIONS, newestVersion()!, "bin");
@@ -99,7 +101,10 @@ export async function startPostgres(
   if (!made.success) {
     throw new Error(`initdb: ${new TextDecoder().decode(made.stderr)}`);
   }
-  await Deno.writeTextFile(join(data, "pg_hba.conf"), HBA);
+  for (const [name, text] of Object.entries({ ...files, "pg_hba.conf": HBA })) {
+    await Deno.writeTextFile(join(data, name), text, { mode: 0o600 });
+    if (Deno.uid() === 0) await giveTo("postgres", join(data, name));
+  }
 
   let process: Deno.ChildProcess | null = null;
   const sql = (database: string) => (text: string, values?: unknown[]) =>
@@ -155,8 +160,8 @@ export async function startPostgres(
 }
 
 /** The superuser comes in without a password, all others with theirs. */
-const HBA = `host all postgres 127.0.0.1/32 trust
-host all all 127.0.0.1/32 scram-sha-256
+const HBA = `host all postgres 127.0.0.0/8 trust
+host all all 127.0.0.0/8 scram-sha-256
 `;
 
 async function whyNot(): Promise<string | null> {

@@ -34,7 +34,7 @@ const server = NO_POSTGRES
   : await startPostgres({ settings: ["synchronous_commit=off"] });
 
 test("backends are terminated while writers write", async () => {
-  await using store = await newStore();
+  await using store = await newStore({});
   await using writers = new Writers(store.store, 6);
   for (let n = 0; n < 25; n++) {
     await pause(80);
@@ -46,7 +46,7 @@ test("backends are terminated while writers write", async () => {
 });
 
 test("the server is killed and started again while writers write", async () => {
-  await using store = await newStore();
+  await using store = await newStore({});
   await using writers = new Writers(store.store, 6);
   for (let n = 0; n < 2; n++) {
     await pause(500);
@@ -181,7 +181,7 @@ interface OpenedStore extends AsyncDisposable {
 }
 
 async function newStore(
-  options: PostgresStoreOptions = {},
+  options: PostgresStoreOptions,
   proxy?: FlakyProxy,
   url = storeUrl(server!),
 ): Promise<OpenedStore> {
