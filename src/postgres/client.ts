@@ -37,12 +37,22 @@ export class Client extends pg.Client {
   }
 }
 
+/** Breaks a connection that has been told to end, and may never do so. */
+export function abandonIfEnding(client: ClientBase): void {
+  const { _ending, connection } = client as unknown as {
+    _ending: boolean;
+    connection: { stream: { destroy(): void } };
+  };
+  if (_ending) connection.stream.destroy();
+}
+
 /**
  * What every connection relies on, whatever the server's defaults are.
  * Statements see one state of the database, and fail where another has changed
  * what they change. A commit is on the disk when it is answered; where the
- * server waits for standbys besides, it goes on doing so. Plans are made for
- * what is bound: one made while a table was small would be slow for long.
+ * server waits for standbys besides, it goes on doing so. Where the server can, plans are made for
+ * what is bound: one made while a table was small would be slow for long. What
+ * nobody waits for any more is broken off.
  */
 export async function prepare(
   client: ClientBase,
@@ -58,7 +68,9 @@ export async function prepare(
     SET extra_float_digits = 3;
     SELECT set_config('synchronous_commit', 'on', false)
       WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
-    SELECT set_config(name, 'force_custom_plan', false)
-      FROM pg_settings WHERE name = 'plan_cache_mode';
+    SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+      ('plan_cache_mode', 'force_custom_plan'),
+      ('client_connection_check_interval', '10s')) AS wanted (name, value)
+      USING (name);
   `);
 }

@@ -11,7 +11,6 @@
 
 import { join } from "@std/path";
 import { Client } from "../../src/postgres/client.ts";
-import { within } from "../helpers.ts";
 
 /** Where Debian has a folder for each version. */
 const VERSIONS = "/usr/lib/postgresql";
@@ -27,7 +26,7 @@ export interface PostgresServer extends AsyncDisposable {
   readonly port: number;
   /** Runs SQL on that database, as the superuser. */
   sql(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>;
-  /** Kills the postmaster, and all it has started, as a crash does. */
+  /** Kills the postmaster, as the out-of-memory killer does. */
   kill(): Promise<void>;
   /** Starts it again. */
   start(): Promise<void>;
@@ -109,38 +108,47 @@ export async function startPostgres(
   let process: Deno.ChildProcess | null = null;
   const sql = (database: string) => (text: string, values?: unknown[]) =>
     runSql(`postgres://postgres@127.0.0.1:${port}/${database}`, text, values);
+  const startOnce = async () => {
+    const started = run(
+      "postgres",
+      "-D",
+      data,
+      ...[
+        `port=${port}`,
+        "listen_addresses=127.0.0.1",
+        `unix_socket_directories=${dir}`,
+        "fsync=off",
+        "max_connections=60",
+        "shared_buffers=32MB",
+        ...settings,
+      ].flatMap((setting) => ["-c", setting]),
+    ).spawn();
+    started.stderr.cancel();
+    process = started;
+    const isUp = await Promise.race([
+      untilUp(`postgres://postgres@127.0.0.1:${port}/postgres`),
+      started.status.then(() => false),
+    ]);
+    if (!isUp) process = null;
+    return isUp;
+  };
   const server: PostgresServer = {
     url: `postgres://poh:secret@127.0.0.1:${port}/poh`,
     port,
     sql: sql("poh"),
     async start() {
-      process = run(
-        "postgres",
-        "-D",
-        data,
-        ...[
-          `port=${port}`,
-          "listen_addresses=127.0.0.1",
-          `unix_socket_directories=${dir}`,
-          "fsync=off",
-          "max_connections=60",
-          "shared_buffers=32MB",
-          ...settings,
-        ].flatMap((setting) => ["-c", setting]),
-      ).spawn();
-      process.stderr.cancel();
-      await within(
-        PATIENCE,
-        untilUp(`postgres://postgres@127.0.0.1:${port}/postgres`),
-      );
+      const limit = performance.now() + PATIENCE;
+      // What a killed one has started must have noticed, and ended.
+      while (!await startOnce()) {
+        if (performance.now() > limit) throw new Error("postgres has ended");
+        await pause(50);
+      }
     },
     async kill() {
       if (!process) return;
-      const children = childrenOf(process.pid);
       process.kill("SIGKILL");
       await process.status;
       process = null;
-      await within(PATIENCE, untilGone(children));
     },
     async [Symbol.asyncDispose]() {
       process?.kill("SIGINT"); // it does not wait for its clients
@@ -237,33 +245,15 @@ async function runSql(address: string, text: string, values?: unknown[]) {
   }
 }
 
-async function untilUp(url: string): Promise<void> {
-  for (;;) {
+async function untilUp(url: string): Promise<true> {
+  for (const limit = performance.now() + PATIENCE;;) {
     try {
       await runSql(url, "SELECT 1");
-      return;
-    } catch {
+      return true;
+    } catch (error) {
+      if (performance.now() > limit) throw error;
       await pause(20);
     }
-  }
-}
-
-/** Backends notice that their postmaster is gone, and end. */
-async function untilGone(pids: number[]): Promise<void> {
-  while (pids.some((pid) => isThere(`/proc/${pid}`))) await pause(10);
-}
-
-function childrenOf(pid: number): number[] {
-  return Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`)
-    .split(" ").filter(Boolean).map(Number);
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

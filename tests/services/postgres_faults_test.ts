@@ -66,7 +66,7 @@ test("connections break before, in and after statements", async () => {
   // Of what the client sends: the statement is lost. Of what the server sends:
   // it was carried out, and its answer is lost.
   proxy.onData = () => random() > 0.02;
-  await pause(5_000);
+  await pause(3_000);
   proxy.onData = () => true;
   await writers.endAndCheck(50);
 });
@@ -80,7 +80,7 @@ test("answers alone are lost", async () => {
   proxy.onData = (from, data) =>
     from === "client" || random() > 0.3 ||
     !/outcomes|INSERT|COMMIT/.test(new TextDecoder().decode(data));
-  await pause(4_000);
+  await pause(3_000);
   proxy.onData = () => true;
   await writers.endAndCheck(20);
 });
@@ -91,9 +91,9 @@ test("a black hole is noticed, and left when there is a way out", async () => {
   await using writers = new Writers(store.store, 4);
   await pause(300);
   const end = proxy.swallow();
-  await pause(3_500);
-  end();
   await pause(3_000);
+  end();
+  await pause(2_000);
   await writers.endAndCheck(20);
 });
 
@@ -106,6 +106,7 @@ test("nobody waits for a black hole for ever", async () => {
     const work of [
       () => store.store.commit([put(entry("b"))]),
       () => store.store.find(["a"]),
+      () => store.store.listIds(),
     ]
   ) {
     const error = await within(
@@ -131,6 +132,28 @@ test("a statement that arrives long after it was sent anew changes nothing", asy
   deliver();
   await pause(500);
   assertEquals(await other.store.find(["a"]), [b]);
+});
+
+test("a store is closed in a black hole too", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  const { store } = await newStore(HASTY, proxy);
+  await Promise.all([store.commit([put(entry("a"))]), store.count()]);
+  proxy.swallow();
+  await within(8_000, store.close());
+});
+
+test("what takes long is waited for while the server answers others", async () => {
+  await using store = await newStore({ ...HASTY, patience: 1_000 });
+  await store.store.commit([put(entry("a"))]);
+  const schema = new URL(store.url).searchParams.get("schema");
+  const locked = server!.sql(
+    `BEGIN; LOCK TABLE ${schema}.txs; SELECT pg_sleep(4); COMMIT`,
+  );
+  await pause(200);
+  const start = performance.now();
+  assertEquals(await store.store.listIds(), ["a"]);
+  assert(performance.now() - start > 3_000);
+  await locked;
 });
 
 test("the lease of one that is cut off ends, and with it its rights", async () => {
