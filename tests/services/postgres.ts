@@ -193,11 +193,12 @@ function newestVersion(): string | undefined {
   }
 }
 
-/** PostgreSQL refuses to be root. */
+/** PostgreSQL refuses to be root, and is not to outlive its tests. */
 function asPostgres(): string[] {
-  return Deno.uid() === 0
-    ? ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-    : ["--no-new-privs", "--"];
+  const user = Deno.uid() === 0
+    ? ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    : ["--no-new-privs"];
+  return [...user, "--pdeathsig=KILL", "--"];
 }
 
 async function giveTo(user: string, dir: string): Promise<void> {
