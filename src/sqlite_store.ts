@@ -460,6 +460,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     });
   }
 
+  /** All rows that a statement gives: for further tables of who builds on this. */
+  query(sql: string, ...params: SqlValue[]): SqlValue[][] {
+    return this.#all(sql, ...params);
+  }
+
   /** The facts about an id, or null. */
   get(txId: string): TxInfo | null {
     const row = this.#get(

@@ -225,6 +225,8 @@ function statement(
           o.tx_id IS NULL OR coalesce(o.object_key, c.plain) <> c.seen_key OR
           o.storage_hash <> c.seen_hash OR o.timestamp <> c.seen_timestamp OR
           o.holder_id <> c.seen_holder OR o.size <> c.seen_size) THEN 'u'
+        WHEN c.seen_key IS NULL AND c.seen_hash IS NOT NULL AND
+          o.tx_id IS NOT NULL THEN 'u'
         WHEN c.key IS NULL AND o.tx_id IS NULL THEN 'u'
         WHEN c.deadline < ${NOW} THEN 'l'
         WHEN c.key IN (SELECT key FROM taken) THEN 'r'
@@ -296,7 +298,9 @@ const NOTHING = {
 };
 
 /** A row as seen; one that no row can be has a key that none has. */
-function seenColumns(txId: string, seen?: CatalogEntry): unknown[] {
+function seenColumns(txId: string, seen?: CatalogEntry | null): unknown[] {
+  // No key, and yet a digest: no row is to be there.
+  if (seen === null) return ["", 0, "", 0, null];
   if (!seen) return [null, null, null, null, null];
   const { info, key } = seen;
   const canBe = info.txId === txId && Number.isSafeInteger(info.size) &&

@@ -14,6 +14,7 @@ import {
   type CatalogEntry,
   type CatalogOutcome,
   GRACE,
+  type HolderCounts,
   type Lease,
   type RetiredKey,
 } from "../remote/contracts.ts";
@@ -25,7 +26,7 @@ import {
   rowLimit,
 } from "../tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
-import { Committer, NOW } from "./commit.ts";
+import { Committer, leaseLost, NOW, REPAIR } from "./commit.ts";
 import {
   type ConnectionLimits,
   Connections,
@@ -60,6 +61,8 @@ const SCAN: Kind = { scan: true };
 export interface PostgresStoreOptions extends ConnectionLimits {
   /** Makes and changes no tables; default false. */
   readOnly?: boolean;
+  /** Whether to make the tables where there are none; default true. */
+  create?: boolean;
   /** How long the right to repair lasts unless renewed, in seconds; 30. */
   leaseSeconds?: number;
 }
@@ -80,6 +83,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
   readonly #tables: Tables;
   readonly #committer: Committer;
   readonly #readOnly: boolean;
+  readonly #create: boolean;
   readonly #leaseSeconds: number;
 
   private constructor(target: Target, options: PostgresStoreOptions) {
@@ -88,6 +92,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     this.#tables = tablesOf(target.schema);
     this.#committer = new Committer(this.#db, this.#tables);
     this.#readOnly = options.readOnly ?? false;
+    this.#create = options.create ?? true;
     this.#leaseSeconds = options.leaseSeconds ?? LEASE;
   }
 
@@ -110,12 +115,14 @@ export class PostgresStore implements Catalog, AsyncDisposable {
    * Makes the tables, or brings them to the newest version; harmless when they
    * are.
    *
-   * @throws {StoreNotFoundError} If the store is read-only and there is none.
+   * @throws {StoreNotFoundError} If there is no store and none may be made.
    */
   async init(): Promise<void> {
-    if (!this.#readOnly) return await migrate(this.#db, this.#target);
-    const version = await schemaVersion(this.#db, this.#target);
-    if (!version) throw new StoreNotFoundError(this.url);
+    if (this.#readOnly || !this.#create) {
+      const version = await schemaVersion(this.#db, this.#target);
+      if (!version) throw new StoreNotFoundError(this.url);
+    }
+    if (!this.#readOnly) await migrate(this.#db, this.#target);
   }
 
   /** The version of the server, as it says itself. */
@@ -221,11 +228,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
   async named(keys: string[]): Promise<Set<string>> {
     const storable = keys.filter((key) => !isUnstorable(key));
     if (storable.length === 0) return new Set();
-    // By its plain key an id is known; a name may look like one and be none.
-    const ids = storable.map((key) => {
-      const txId = txIdOfKey(key);
-      return txId !== null && plainKeyOrNull(txId) === key ? txId : null;
-    });
+    const ids = storable.map(txIdOfPlainKey);
     const { txs } = this.#tables;
     const rows = await this.#db.query(
       `SELECT object_key AS key, NULL AS tx_id FROM ${txs}
@@ -264,6 +267,70 @@ export class PostgresStore implements Catalog, AsyncDisposable {
       ON CONFLICT (key) DO UPDATE SET deleted = TRUE, at = excluded.at`,
       [keys],
     );
+  }
+
+  /** {@inheritDoc Catalog.retire} */
+  async retire(keys: string[], token?: number): Promise<Set<string>> {
+    if (keys.length === 0) return new Set();
+    const { txs, retired, leases } = this.#tables;
+    const rows = await this.#db.transaction(async (run) => {
+      if (token !== undefined) {
+        const [lease] = await run(
+          `SELECT token::float8 FROM ${leases} WHERE name = $1 FOR SHARE`,
+          [REPAIR],
+        );
+        if (lease?.token !== token) throw leaseLost();
+      }
+      return await run(
+        `INSERT INTO ${retired} (key, deleted, at)
+        SELECT DISTINCT key, FALSE, ${NOW}
+        FROM unnest($1::text[], $2::text[]) AS k (key, tx_id)
+        WHERE NOT EXISTS (SELECT 1 FROM ${txs} t WHERE t.object_key = k.key)
+          AND NOT EXISTS (SELECT 1 FROM ${txs} t
+            WHERE t.tx_id = k.tx_id AND t.object_key IS NULL)
+        ORDER BY key
+        ON CONFLICT (key) DO UPDATE SET deleted = FALSE, at = excluded.at
+        RETURNING key`,
+        [keys, keys.map(txIdOfPlainKey)],
+      );
+    });
+    return new Set(rows.map(({ key }) => key as string));
+  }
+
+  /** {@inheritDoc Catalog.retiredOf} */
+  async retiredOf(keys: string[]): Promise<Set<string>> {
+    const rows = await this.#db.query(
+      `SELECT key FROM ${this.#tables.retired} WHERE key = ANY($1::text[])`,
+      [keys.filter((key) => !isUnstorable(key))],
+    );
+    return new Set(rows.map(({ key }) => key as string));
+  }
+
+  /** {@inheritDoc Catalog.id} */
+  async id(): Promise<string> {
+    const [row] = await this.#db.query(
+      `SELECT value FROM ${this.#tables.meta} WHERE name = 'id'`,
+    );
+    return row!.value as string;
+  }
+
+  /** {@inheritDoc Catalog.holders} */
+  async holders(limit: number): Promise<HolderCounts> {
+    const rows = await this.#db.query(
+      `SELECT holder_id, count(*)::float8 AS n,
+        (count(*) OVER ())::float8 AS holders
+      FROM ${this.#tables.txs} GROUP BY holder_id
+      ORDER BY n DESC, holder_id LIMIT $1`,
+      [limit],
+      SCAN,
+    );
+    return {
+      count: rows[0]?.holders as number | undefined ?? 0,
+      top: rows.map(({ holder_id, n }) => ({
+        holderId: holder_id as string,
+        txs: n as number,
+      })),
+    };
   }
 
   /** {@inheritDoc Catalog.forgetRetired} */
@@ -394,4 +461,10 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     if (!info) throw cursorGone(after);
     return { ...query, after: info };
   }
+}
+
+/** By its plain key an id is known; a name may look like one and be none. */
+function txIdOfPlainKey(key: string): string | null {
+  const txId = txIdOfKey(key);
+  return txId !== null && plainKeyOrNull(txId) === key ? txId : null;
 }

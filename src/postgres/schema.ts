@@ -163,7 +163,9 @@ async function makeMeta(db: Connections, { schema }: Target): Promise<void> {
     `CREATE TABLE IF NOT EXISTS ${meta} (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
   );
   await db.query(
-    `INSERT INTO ${meta} (name, value) VALUES ('version', '0') ON CONFLICT DO NOTHING`,
+    `INSERT INTO ${meta} (name, value) VALUES ('version', '0'), ('id', $1)
+    ON CONFLICT DO NOTHING`,
+    [crypto.randomUUID()],
   );
 }
 
