@@ -109,11 +109,14 @@ export class Committer {
     rounds: Numbered[][],
     token: number | undefined,
   ): Promise<string | null> {
-    const sql = (at: number) =>
-      statement(this.#tables, at === 0, token !== undefined);
+    const hasToken = token !== undefined;
     const sendRound = async (run: Run, at: number) => {
       const values = parameters(slot, rounds[at]!, before + at, token);
-      const [row] = await run(sql(at), values);
+      const [row] = await run(
+        statement(this.#tables, at === 0, hasToken),
+        values,
+        `commit ${at === 0} ${hasToken}`,
+      );
       return row ? row.outcomes as string : null;
     };
     const made = rounds.length === 1
@@ -137,13 +140,17 @@ export class Committer {
   ): Promise<string | null> {
     const { commits, leases } = this.#tables;
     const [row] = await this.#db.query(
-      `SELECT
-        (SELECT outcomes FROM ${commits} WHERE slot = $1 AND seq = $2) AS outcomes,
-        (SELECT token::float8 FROM ${leases} WHERE name = $3) AS token`,
-      [slot.id, slot.seq, REPAIR],
+      `SELECT s.seq::float8, s.outcomes, l.token::float8 FROM (SELECT 1) AS one
+      LEFT JOIN ${commits} s ON s.slot = $1
+      LEFT JOIN ${leases} l ON l.name = $2`,
+      [slot.id, REPAIR],
     );
-    if (typeof row!.outcomes === "string") return row!.outcomes;
+    const seq = row!.seq as number | null;
+    if (seq === slot.seq) return row!.outcomes as string;
     if (token !== undefined && row!.token !== token) throw leaseLost();
+    // A server that has forgotten commits, such as a standby that was behind:
+    // what is numbered as this one was may be on its way.
+    if (seq !== null && seq !== before) slot.id = crypto.randomUUID();
     await this.#db.query(
       `INSERT INTO ${commits} (slot, seq, outcomes, at)
       VALUES ($1, $2, '', ${NOW}) ON CONFLICT (slot) DO NOTHING`,

@@ -5,7 +5,14 @@
  */
 
 import { StoreClosedError } from "../errors.ts";
-import { isAnswer, isPassing, isWithoutTls, translate } from "./failures.ts";
+import { abandonIfEnding, Client, prepare } from "./client.ts";
+import {
+  isAnswer,
+  isPassing,
+  isTimeout,
+  isWithoutTls,
+  translate,
+} from "./failures.ts";
 import { type ClientBase, pg, type PoolConfig } from "./packages.ts";
 import type { Target } from "./target.ts";
 
@@ -16,8 +23,14 @@ const SCAN_CONNECTIONS = 4;
 /** How long a short statement may take, in ms. */
 const STATEMENT_TIMEOUT = 10_000;
 
-/** How long one that goes through many rows may take, in ms. */
+/**
+ * How long one that goes through many rows may take, in ms. At first it is
+ * waited for so many times as long as for a short one, and longer each time,
+ * if the server answers others: one that has vanished is noticed soon.
+ */
 const SCAN_TIMEOUT = 600_000;
+const FIRST_SCAN = 3;
+const SCAN_GROWTH = 4;
 
 /** How much longer than the server the driver waits for an answer, in ms. */
 const TRAVEL_TIME = 2_000;
@@ -31,6 +44,9 @@ const FIRST_PATIENCE = 5_000;
 /** The longest pause before the first try again, and before any, in ms. */
 const FIRST_PAUSE = 20;
 const LONGEST_PAUSE = 1_000;
+
+/** How long a connection may take to end, in ms. */
+const GOODBYE = 1_000;
 
 /** How long a connection may be idle before probes find out, in ms. */
 const KEEP_ALIVE = 10_000;
@@ -48,8 +64,12 @@ export interface ConnectionLimits {
 /** A row, by the names of its columns. */
 export type Row = Record<string, unknown>;
 
-/** Runs a statement; its rows. */
-export type Run = (text: string, values?: unknown[]) => Promise<Row[]>;
+/** Runs a statement; its rows. One with a name is parsed once a connection. */
+export type Run = (
+  text: string,
+  values?: unknown[],
+  name?: string,
+) => Promise<Row[]>;
 
 /** What a statement is like. */
 export interface Kind {
@@ -63,6 +83,7 @@ export interface Kind {
 export class Connections {
   readonly #target: Target;
   readonly #patience: number;
+  readonly #firstScan: number;
   readonly #short: Pool;
   readonly #scans: Pool;
   #hasAnswered = false;
@@ -72,12 +93,11 @@ export class Connections {
   constructor(target: Target, limits: ConnectionLimits = {}) {
     this.#target = target;
     this.#patience = limits.patience ?? PATIENCE;
-    const config = { ...target.config };
-    this.#short = new Pool(config, {
-      max: limits.connections ?? CONNECTIONS,
-      timeout: limits.statementTimeout ?? STATEMENT_TIMEOUT,
-    });
-    this.#scans = new Pool(config, {
+    const timeout = limits.statementTimeout ?? STATEMENT_TIMEOUT;
+    this.#firstScan = FIRST_SCAN * timeout;
+    const max = limits.connections ?? CONNECTIONS;
+    this.#short = new Pool(target.config, { max, timeout });
+    this.#scans = new Pool(target.config, {
       max: SCAN_CONNECTIONS,
       timeout: SCAN_TIMEOUT,
     });
@@ -111,17 +131,25 @@ export class Connections {
    */
   async attempt<T>(
     work: (run: Run) => Promise<T>,
-    { scan = false, patience }: Kind = {},
+    { scan = false, patience = this.#patience }: Kind = {},
   ): Promise<T> {
-    const start = performance.now();
+    let start = performance.now();
+    let timeout = this.#firstScan;
     for (let pause = FIRST_PAUSE;; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
       if (this.#closed) throw new StoreClosedError();
       try {
-        const result = await (scan ? this.#scans : this.#short).use(work);
+        const result =
+          await (scan ? this.#scans.use(work, timeout) : this.#short.use(work));
         this.#hasAnswered = true;
         return result;
       } catch (error) {
         if (this.#yieldsTls(error)) continue;
+        if (scan && isTimeout(error) && timeout < SCAN_TIMEOUT) {
+          await this.query("SELECT 1", [], { patience });
+          start = performance.now();
+          timeout = Math.min(SCAN_GROWTH * timeout, SCAN_TIMEOUT);
+          continue;
+        }
         const waited = performance.now() - start;
         const limit = patience ?? this.#patience;
         const left =
@@ -156,19 +184,21 @@ export class Connections {
 class Pool {
   readonly #pool: InstanceType<typeof pg.Pool>;
   readonly #max: number;
+  readonly #timeout: number;
+  readonly #clients = new Set<ClientBase>();
   #users = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(config: PoolConfig, limits: { max: number; timeout: number }) {
     this.#max = limits.max;
+    this.#timeout = limits.timeout;
     this.#pool = new pg.Pool({
-      ...TOLD,
       ...config,
       Client: Client as unknown as NonNullable<PoolConfig["Client"]>,
       max: limits.max,
+      query_timeout: config.connectionTimeoutMillis!, // of the first statements
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE,
-      query_timeout: limits.timeout + TRAVEL_TIME,
       onConnect: (client) => prepare(client, limits.timeout),
       // A program may end although it has not closed its store.
       allowExitOnIdle: true,
@@ -176,17 +206,25 @@ class Pool {
     // A connection that breaks while idle is replaced when it is needed.
     this.#pool.on("error", () => {});
     // One that breaks in use tells whoever uses it, as well as its listeners.
-    this.#pool.on("connect", (client) => client.on("error", () => {}));
+    this.#pool.on("connect", (client) => {
+      client.on("error", () => {});
+      this.#clients.add(client);
+    });
+    this.#pool.on("remove", (client) => this.#clients.delete(client));
   }
 
-  async use<T>(work: (run: Run) => Promise<T>): Promise<T> {
+  /** Does work, waiting so long for each answer; as long as the server does. */
+  async use<T>(
+    work: (run: Run) => Promise<T>,
+    timeout = this.#timeout,
+  ): Promise<T> {
     // The driver's own queue would count this as time to connect.
     while (this.#users >= this.#max) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     this.#users++;
     try {
-      return await this.#use(work);
+      return await this.#use(work, timeout + TRAVEL_TIME);
     } finally {
       this.#users--;
       this.#waiting.shift()?.();
@@ -198,16 +236,30 @@ class Pool {
   }
 
   async end(): Promise<void> {
+    // A server that has vanished does not say goodbye.
+    const timer = setInterval(() => {
+      for (const client of this.#clients) abandonIfEnding(client);
+    }, GOODBYE);
     await this.#pool.end();
+    clearInterval(timer);
   }
 
-  async #use<T>(work: (run: Run) => Promise<T>): Promise<T> {
+  async #use<T>(
+    work: (run: Run) => Promise<T>,
+    query_timeout: number,
+  ): Promise<T> {
     const client = await this.#pool.connect();
     let isSound = false;
     try {
-      const result = await work(async (text, values) =>
-        (await client.query(text, values)).rows as Row[]
-      );
+      const result = await work(async (text, values, name) => {
+        const statement = {
+          text,
+          query_timeout,
+          ...values && { values },
+          ...name !== undefined && { name },
+        };
+        return (await client.query(statement)).rows as Row[];
+      });
       isSound = true;
       return result;
     } catch (error) {
@@ -217,54 +269,6 @@ class Pool {
       client.release(!isSound);
     }
   }
-}
-
-/**
- * What the driver would look for in the environment, and fail where that is not
- * allowed. A {@linkcode Client} takes back what is not meant.
- */
-const TOLD = {
-  options: " ",
-  client_encoding: "UTF8",
-  sslnegotiation: "postgres",
-  binary: true,
-  replication: "false",
-} as const;
-
-class Client extends pg.Client {
-  constructor(config: PoolConfig) {
-    super(config);
-    const made = this as unknown as {
-      binary: boolean;
-      connectionParameters: { options?: string; replication?: string };
-    };
-    made.binary = false;
-    delete made.connectionParameters.replication;
-    if (config.options === TOLD.options) {
-      delete made.connectionParameters.options;
-    }
-  }
-}
-
-/**
- * What every connection relies on. Statements see one state of the database,
- * and fail where another has changed what they change. A commit is on the disk
- * when it is answered; where the server waits for standbys besides, it goes on
- * doing so. Sizes of things as this program knows them, whatever the server's
- * defaults are.
- */
-async function prepare(client: ClientBase, timeout: number): Promise<void> {
-  await client.query(`
-    SET default_transaction_isolation = 'repeatable read';
-    SET default_transaction_read_only = off;
-    SET statement_timeout = ${timeout};
-    SET lock_timeout = ${timeout};
-    SET idle_in_transaction_session_timeout = ${timeout};
-    SET standard_conforming_strings = on;
-    SET extra_float_digits = 3;
-    SELECT set_config('synchronous_commit', 'on', false)
-      WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
-  `);
 }
 
 function delay(ms: number): Promise<void> {

@@ -63,6 +63,11 @@ export function isPassing(error: unknown): boolean {
     OF_DRIVER.test(error.message);
 }
 
+/** Whether the driver has given up waiting for an answer. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "Query read timeout";
+}
+
 /** Whether another node has made what this one was making. */
 export function isMadeByAnother(error: unknown): boolean {
   return MADE_BY_ANOTHER.test(codeOf(error));

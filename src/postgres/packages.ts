@@ -8,4 +8,4 @@
 // @ts-types="npm:@types/pg@8.23.1"
 export { default as pg } from "npm:pg@8.23.1";
 // @ts-types="npm:@types/pg@8.23.1"
-export type { ClientBase, PoolConfig } from "npm:pg@8.23.1";
+export type { ClientBase, ClientConfig, PoolConfig } from "npm:pg@8.23.1";

@@ -10,8 +10,7 @@
  */
 
 import { join } from "@std/path";
-import { pg } from "../../src/postgres/packages.ts";
-import { within } from "../helpers.ts";
+import { Client } from "../../src/postgres/client.ts";
 
 /** Where Debian has a folder for each version. */
 const VERSIONS = "/usr/lib/postgresql";
@@ -27,7 +26,7 @@ export interface PostgresServer extends AsyncDisposable {
   readonly port: number;
   /** Runs SQL on that database, as the superuser. */
   sql(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>;
-  /** Kills the postmaster, and all it has started, as a crash does. */
+  /** Kills the postmaster, as the out-of-memory killer does. */
   kill(): Promise<void>;
   /** Starts it again. */
   start(): Promise<void>;
@@ -65,13 +64,15 @@ export function storeUrl({ url }: Pick<PostgresServer, "url">): string {
 export interface PostgresOptions {
   /** Settings of the server beside those of a test, as `name=value`. */
   settings?: string[];
+  /** Files in its folder, by name. */
+  files?: Record<string, string>;
 }
 
 /**
  * Starts a server. What it commits survives its own death, not the machine's.
  */
 export async function startPostgres(
-  { settings = [] }: PostgresOptions = {},
+  { settings = [], files = {} }: PostgresOptions = {},
 ): Promise<PostgresServer> {
   const dir = await Deno.makeTempDir({ prefix: "poh-test-postgres-" });
   const bin = join(VERSIONS, newestVersion()!, "bin");
@@ -99,43 +100,55 @@ export async function startPostgres(
   if (!made.success) {
     throw new Error(`initdb: ${new TextDecoder().decode(made.stderr)}`);
   }
-  await Deno.writeTextFile(join(data, "pg_hba.conf"), HBA);
+  for (const [name, text] of Object.entries({ ...files, "pg_hba.conf": HBA })) {
+    await Deno.writeTextFile(join(data, name), text, { mode: 0o600 });
+    if (Deno.uid() === 0) await giveTo("postgres", join(data, name));
+  }
 
   let process: Deno.ChildProcess | null = null;
   const sql = (database: string) => (text: string, values?: unknown[]) =>
     runSql(`postgres://postgres@127.0.0.1:${port}/${database}`, text, values);
+  const startOnce = async () => {
+    const started = run(
+      "postgres",
+      "-D",
+      data,
+      ...[
+        `port=${port}`,
+        "listen_addresses=127.0.0.1",
+        `unix_socket_directories=${dir}`,
+        "fsync=off",
+        "max_connections=60",
+        "shared_buffers=32MB",
+        ...settings,
+      ].flatMap((setting) => ["-c", setting]),
+    ).spawn();
+    started.stderr.cancel();
+    process = started;
+    const isUp = await Promise.race([
+      untilUp(`postgres://postgres@127.0.0.1:${port}/postgres`),
+      started.status.then(() => false),
+    ]);
+    if (!isUp) process = null;
+    return isUp;
+  };
   const server: PostgresServer = {
     url: `postgres://poh:secret@127.0.0.1:${port}/poh`,
     port,
     sql: sql("poh"),
     async start() {
-      process = run(
-        "postgres",
-        "-D",
-        data,
-        ...[
-          `port=${port}`,
-          "listen_addresses=127.0.0.1",
-          `unix_socket_directories=${dir}`,
-          "fsync=off",
-          "max_connections=60",
-          "shared_buffers=32MB",
-          ...settings,
-        ].flatMap((setting) => ["-c", setting]),
-      ).spawn();
-      process.stderr.cancel();
-      await within(
-        PATIENCE,
-        untilUp(`postgres://postgres@127.0.0.1:${port}/postgres`),
-      );
+      const limit = performance.now() + PATIENCE;
+      // What a killed one has started must have noticed, and ended.
+      while (!await startOnce()) {
+        if (performance.now() > limit) throw new Error("postgres has ended");
+        await pause(50);
+      }
     },
     async kill() {
       if (!process) return;
-      const children = childrenOf(process.pid);
       process.kill("SIGKILL");
       await process.status;
       process = null;
-      await within(PATIENCE, untilGone(children));
     },
     async [Symbol.asyncDispose]() {
       process?.kill("SIGINT"); // it does not wait for its clients
@@ -155,8 +168,8 @@ export async function startPostgres(
 }
 
 /** The superuser comes in without a password, all others with theirs. */
-const HBA = `host all postgres 127.0.0.1/32 trust
-host all all 127.0.0.1/32 scram-sha-256
+const HBA = `host all postgres 127.0.0.0/8 trust
+host all all 127.0.0.0/8 scram-sha-256
 `;
 
 async function whyNot(): Promise<string | null> {
@@ -180,11 +193,12 @@ function newestVersion(): string | undefined {
   }
 }
 
-/** PostgreSQL refuses to be root. */
+/** PostgreSQL refuses to be root, and is not to outlive its tests. */
 function asPostgres(): string[] {
-  return Deno.uid() === 0
-    ? ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-    : ["--no-new-privs", "--"];
+  const user = Deno.uid() === 0
+    ? ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    : ["--no-new-privs"];
+  return [...user, "--pdeathsig=KILL", "--"];
 }
 
 async function giveTo(user: string, dir: string): Promise<void> {
@@ -212,12 +226,18 @@ function atUrl(url: string): PostgresServer {
   };
 }
 
-async function runSql(
-  connectionString: string,
-  text: string,
-  values?: unknown[],
-) {
-  const client = new pg.Client({ connectionString });
+async function runSql(address: string, text: string, values?: unknown[]) {
+  const url = new URL(address);
+  const client = new Client({
+    host: url.hostname,
+    port: Number(url.port),
+    user: url.username,
+    password: url.password || "none",
+    database: url.pathname.slice(1),
+    application_name: "test",
+    ssl: false,
+    connectionTimeoutMillis: PATIENCE,
+  });
   await client.connect();
   try {
     return (await client.query(text, values)).rows;
@@ -226,33 +246,15 @@ async function runSql(
   }
 }
 
-async function untilUp(url: string): Promise<void> {
-  for (;;) {
+async function untilUp(url: string): Promise<true> {
+  for (const limit = performance.now() + PATIENCE;;) {
     try {
       await runSql(url, "SELECT 1");
-      return;
-    } catch {
+      return true;
+    } catch (error) {
+      if (performance.now() > limit) throw error;
       await pause(20);
     }
-  }
-}
-
-/** Backends notice that their postmaster is gone, and end. */
-async function untilGone(pids: number[]): Promise<void> {
-  while (pids.some((pid) => isThere(`/proc/${pid}`))) await pause(10);
-}
-
-function childrenOf(pid: number): number[] {
-  return Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`)
-    .split(" ").filter(Boolean).map(Number);
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 
