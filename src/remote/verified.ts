@@ -34,8 +34,11 @@ export function verified(
         if (done) break;
         if (value.length === 0) continue;
         hash.update(value);
-        // The stream takes the memory of what it is given.
-        controller.enqueue(new Uint8Array(value));
+        // The stream takes the memory of what it is given, all of it.
+        const isWhole = value.length === value.buffer.byteLength;
+        controller.enqueue(
+          isWhole ? value as Uint8Array<ArrayBuffer> : new Uint8Array(value),
+        );
         return;
       }
       const found = hash.hex();

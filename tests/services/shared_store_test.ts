@@ -232,10 +232,10 @@ test(
   "one of three OSDs is killed and brought back under writers",
   () =>
     faults(PLACES.bucket, 1_000, async () => {
+      // Always the same: the two others have all that was acknowledged.
       await gateway!.killOsd(1);
       await pause(2_000);
       await gateway!.restartOsd(1);
-      await gateway!.untilClean(); // another one may be lost then
     }),
   { ignore: !PLACES.bucket.isThere },
 );
