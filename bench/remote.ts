@@ -39,12 +39,12 @@ const WORKLOADS: { title: string; job: RemoteJob; limit: number | null }[] = [
   },
   {
     title: "save 16 MiB, 4 in flight",
-    job: { op: "save", count: 24, size: 16 * MIB, inFlight: 4 },
+    job: { op: "save", count: 16, size: 16 * MIB, inFlight: 4 },
     limit: 1.1,
   },
   {
     title: "load 16 MiB, 4 in flight",
-    job: { op: "load", count: 24, size: 16 * MIB, inFlight: 4 },
+    job: { op: "load", count: 16, size: 16 * MIB, inFlight: 4 },
     limit: 1.1,
   },
 ];

@@ -20,6 +20,8 @@ export interface RemoteClient extends AsyncDisposable {
   save(txId: string, payload: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Loads it; its size. */
   load(txId: string): Promise<number>;
+  /** Deletes all, so that a server that keeps them in memory has room. */
+  clean(txIds: string[]): Promise<void>;
   /** Saves a large one, in pieces. */
   saveStream?(pieces: AsyncIterable<Uint8Array>): Promise<void>;
   /** Loads that; its size. */
@@ -55,6 +57,9 @@ export async function thin({ endpoint, db }: Servers): Promise<RemoteClient> {
       const response = await request(urlOf(txId), {});
       return (await response.arrayBuffer()).byteLength;
     },
+    async clean(txIds) {
+      for (const txId of txIds) await send(urlOf(txId), { method: "DELETE" });
+    },
     [Symbol.asyncDispose]: () => pool.end(),
   };
 }
@@ -81,6 +86,9 @@ export async function ours({ endpoint, db }: Servers): Promise<RemoteClient> {
       const { payload } = (await store.loadTxStream("large"))!;
       for await (const piece of payload) size += piece.length;
       return size;
+    },
+    async clean() {
+      await store.prune({ before: 1 });
     },
     [Symbol.asyncDispose]: () => store.close(),
   };

@@ -95,10 +95,14 @@ function peakMemory(): number {
 }
 
 if (import.meta.main) {
-  const [name, job, servers] = Deno.args as [string, string, string];
+  const [name, text, servers] = Deno.args as [string, string, string];
+  const job: RemoteJob = JSON.parse(text);
   const make = name === "thin" ? thin : ours;
   await using client = await make(JSON.parse(servers) as Servers);
-  const seconds = await run(client, JSON.parse(job) as RemoteJob);
+  const seconds = await run(client, job);
   const sample: RemoteSample = { seconds, peak: peakMemory() };
+  if (job.size > PIECE) {
+    await client.clean(Array.from({ length: job.count }, (_, n) => `tx-${n}`));
+  }
   console.log(JSON.stringify(sample));
 }
