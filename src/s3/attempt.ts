@@ -124,8 +124,6 @@ export class Answer {
    * What the server calls it when it is not success: `NoSuchKey` and the like.
    */
   code: string | null = null;
-  /** Whether an attempt before may have been carried out. */
-  mayBeDone = false;
 
   /** Takes over the response; `release` is called when it has been read. */
   constructor(response: Response, watch: Watch, release: () => void) {

@@ -21,7 +21,9 @@ export interface Body {
 }
 
 /** A body of bytes that are made here. */
-export function bodyOf(bytes: Uint8Array): Body {
+export function bodyOf(
+  bytes: Uint8Array,
+): Body & { content: Uint8Array } {
   return { size: bytes.length, digest: sha256HexSync(bytes), content: bytes };
 }
 

@@ -103,10 +103,9 @@ export class S3Client {
     return await retry(
       this.patience,
       this.#closing.signal,
-      async (failed, mayBeDone) => {
+      async (failed) => {
         if (failed === 1) await checkBody(request.body);
         const answer = await this.#attempt(request);
-        answer.mayBeDone = mayBeDone;
         try {
           return await read(answer);
         } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * What an answer of the server, or its silence, means: whether it passes,
- * whether the request may have been carried out, and how to tell people.
+ * What an answer of the server, or its silence, means: whether it passes, and
+ * how to tell people.
  *
  * @module
  */
@@ -33,15 +33,11 @@ export class Failure extends Error {
   readonly error: unknown;
   /** How many attempts in all such a failure is worth. */
   readonly attempts: number;
-  /** Whether the server may have done what it was asked. */
-  readonly mayBeDone: boolean;
-
   /** Makes a failure; without attempts it is final. */
-  constructor(error: unknown, attempts = 1, mayBeDone = false) {
+  constructor(error: unknown, attempts = 1) {
     super("attempt failed", { cause: error });
     this.error = error;
     this.attempts = attempts;
-    this.mayBeDone = mayBeDone;
   }
 }
 
@@ -72,7 +68,7 @@ export function failureOf(
   const isBusy = status >= 500 && status !== 501;
   if (isBusy || status === 429 || status === 408) {
     const error = new PohStorageError("UNREACHABLE", `${url} answers: ${said}`);
-    return new Failure(error, Infinity, isBusy);
+    return new Failure(error, Infinity);
   }
   const error = new PohStorageError("OBJECT_STORE", `${url} answers: ${said}`);
   // A conflict says that another one is at it, not how that ends.
@@ -101,6 +97,5 @@ export function failureOfNetwork({ url }: Target, error: unknown): Failure {
       cause: error,
     }),
     Infinity,
-    true,
   );
 }

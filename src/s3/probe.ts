@@ -7,7 +7,7 @@
 
 import { bodyOf } from "./body.ts";
 import type { S3Client } from "./client.ts";
-import { abort, begin, completeUpload, sendPart } from "./upload.ts";
+import { abort, begin, complete, sendPart } from "./upload.ts";
 
 /** So many try to make one object at once. */
 const RIVALS = 4;
@@ -36,12 +36,12 @@ export async function createsOnce(client: S3Client): Promise<boolean> {
 /** Whether an upload in parts leaves alone what is there when it is complete. */
 export async function completesOnce(client: S3Client): Promise<boolean> {
   const key = probeKey();
-  if (!await create(client, key, 0)) return false;
+  await client.ask({ method: "PUT", key, body: bodyOf(Uint8Array.of(0)) });
   const uploadId = await begin(client, key);
   try {
     const body = bodyOf(Uint8Array.of(1));
     const tag = await sendPart(client, key, uploadId, 1, body);
-    const { code } = await completeUpload(client, key, uploadId, [tag], true);
+    const code = await complete(client, key, uploadId, [tag], true);
     return code === "PreconditionFailed";
   } finally {
     await abort(client, key, uploadId);

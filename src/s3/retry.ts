@@ -32,24 +32,22 @@ const LONGEST_WAIT = 5_000;
  * that may be longer each time ("full jitter"): clients that failed together do
  * not come back together.
  *
- * @param attempt Gets how many have failed, and whether one of them may have
- * been carried out all the same.
+ * @param attempt Gets how many have failed. They may have been carried out all
+ * the same.
  * @throws What the last failure tells.
  */
 export async function retry<T>(
   patience: Patience,
   signal: AbortSignal,
-  attempt: (failed: number, mayBeDone: boolean) => Promise<T>,
+  attempt: (failed: number) => Promise<T>,
 ): Promise<T> {
-  let mayBeDone = false;
   let end = Infinity;
   for (let failed = 0;;) {
     try {
-      return await attempt(failed, mayBeDone);
+      return await attempt(failed);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       failed++;
-      mayBeDone ||= error.mayBeDone;
       end = Math.min(end, performance.now() + patience.retryFor);
       const isLast = failed >= Math.min(error.attempts, patience.attempts) ||
         performance.now() >= end || signal.aborted;

@@ -252,16 +252,16 @@ export class S3Store implements ObjectStore, PayloadStore {
     once: boolean,
   ): Promise<boolean> {
     const save = crypto.randomUUID();
-    const { code, mayBeDone } = await this.#client.ask({
+    const { code } = await this.#client.ask({
       method: "PUT",
       key,
       headers: { [SAVE]: save, ...once && { "if-none-match": "*" } },
       body: await bodyOfPayload(payload, digest),
       accepts: once ? ["PreconditionFailed"] : [],
     });
-    if (code === null) return true;
-    // It may be one's own, of an attempt whose answer was lost.
-    return mayBeDone && await this.#isOfSave(key, save);
+    // What has it may be this save, by a request whose answer was lost: it was
+    // sent again then, also by `fetch` where a connection had been used before.
+    return code === null || await this.#isOfSave(key, save);
   }
 
   async #upload(
@@ -273,8 +273,7 @@ export class S3Store implements ObjectStore, PayloadStore {
     const save = crypto.randomUUID();
     const headers = { [SAVE]: save };
     const upload = { key, payload, digest, headers, once };
-    const outcome = await uploadInParts(this.#client, upload);
-    if (outcome !== "unknown") return outcome === "made";
+    if (await uploadInParts(this.#client, upload)) return true;
     if (await this.#isOfSave(key, save)) return true;
     if (await this.#isThere(key)) return false;
     throw new PohStorageError(

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { digestOf } from "../hash.ts";
+import { Sha256 } from "../hash.ts";
 import type { PayloadSource } from "../remote/contracts.ts";
 import { type Body, bodyOf, checkedPieces, requireDigest } from "./body.ts";
 import type { S3Client } from "./client.ts";
@@ -17,10 +17,7 @@ export const PART = 8 * 1024 * 1024;
 const MAX_PARTS = 10_000;
 
 /** Parts on their way at once. */
-const IN_FLIGHT = 3;
-
-/** How an upload may end. */
-export type UploadOutcome = "made" | "taken" | "unknown";
+const IN_FLIGHT = 2;
 
 /** What an object is to be made of. */
 export interface Upload {
@@ -39,21 +36,22 @@ export interface Upload {
 /**
  * Makes an object of parts.
  *
- * @returns `unknown`, when an answer was lost and the upload is not there any
- * more: whoever knows the object tells.
+ * @returns False when the key is taken, or the upload not there any more:
+ * either may be its own doing, by a request whose answer was lost.
  */
 export async function uploadInParts(
   client: S3Client,
   upload: Upload,
-): Promise<UploadOutcome> {
+): Promise<boolean> {
   const { key, headers } = upload;
   const uploadId = await begin(client, key, headers);
-  let outcome: UploadOutcome | null = null;
+  let isMade = false;
   try {
     const tags = await sendParts(client, upload, uploadId);
-    return outcome = await complete(client, upload, uploadId, tags);
+    const code = await complete(client, key, uploadId, tags, upload.once);
+    return isMade = code === null;
   } finally {
-    if (outcome !== "made") await abort(client, key, uploadId);
+    if (!isMade) await abort(client, key, uploadId);
   }
 }
 
@@ -112,20 +110,15 @@ async function sendParts(
   const onTheirWay = new Set<Promise<void>>();
   const free: Uint8Array[] = [];
   let failure: { error: unknown } | null = null;
-  let number = 0;
-  const send = async (part: Uint8Array, number: number) => {
+  const send = async (part: Body & { content: Uint8Array }, number: number) => {
     try {
-      const body = {
-        size: part.length,
-        digest: await digestOf(part),
-        content: part,
-      };
-      tags[number - 1] = await sendPart(client, key, uploadId, number, body);
-      free.push(part);
+      tags[number - 1] = await sendPart(client, key, uploadId, number, part);
+      free.push(part.content);
     } catch (error) {
       failure ??= { error };
     }
   };
+  let number = 0;
   try {
     for await (const part of partsOf(payload, digest, free)) {
       const sent = send(part, ++number).finally(() => onTheirWay.delete(sent));
@@ -145,66 +138,72 @@ async function* partsOf(
   payload: PayloadSource,
   digest: string,
   free: Uint8Array[],
-): AsyncGenerator<Uint8Array> {
-  const isBytes = payload instanceof Uint8Array;
-  const size = isBytes ? payload.length : payload.size;
-  const length = partLength(size);
-  if (isBytes) {
+): AsyncGenerator<Body & { content: Uint8Array }> {
+  if (payload instanceof Uint8Array) {
     await requireDigest(payload, digest);
-    for (let at = 0; at < size; at += length) {
-      yield payload.subarray(at, at + length);
+    const length = partLength(payload.length);
+    for (let at = 0; at < payload.length; at += length) {
+      yield bodyOf(payload.subarray(at, at + length));
     }
     return;
   }
-  let part: Uint8Array | undefined;
-  let at = 0;
+  const length = partLength(payload.size);
+  let part: Part | undefined;
   for await (let piece of checkedPieces(payload, digest)) {
     while (piece.length > 0) {
       // Memory that is used again needs no collector.
-      part ??= free.pop() ?? new Uint8Array(length);
-      const fits = piece.subarray(0, part.length - at);
-      part.set(fits, at);
-      at += fits.length;
-      piece = piece.subarray(fits.length);
-      if (at < part.length) continue;
-      yield part;
+      part ??= new Part(free.pop() ?? new Uint8Array(length));
+      piece = piece.subarray(part.take(piece));
+      if (!part.isFull()) continue;
+      yield part.body();
       part = undefined;
-      at = 0;
     }
   }
-  if (part) yield part.subarray(0, at);
+  if (part) yield part.body();
+}
+
+/** A part that is being filled. */
+class Part {
+  readonly #bytes: Uint8Array;
+  readonly #hash = new Sha256();
+  #size = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  isFull(): boolean {
+    return this.#size === this.#bytes.length;
+  }
+
+  /** Takes what fits; how much that is. */
+  take(bytes: Uint8Array): number {
+    const taken = bytes.subarray(0, this.#bytes.length - this.#size);
+    this.#bytes.set(taken, this.#size);
+    this.#hash.update(taken);
+    this.#size += taken.length;
+    return taken.length;
+  }
+
+  body(): Body & { content: Uint8Array } {
+    const content = this.#bytes.subarray(0, this.#size);
+    return { size: this.#size, digest: this.#hash.hex(), content };
+  }
 }
 
 /** Length of a payload's parts, so that there are not too many. */
-export function partLength(size: number): number {
+function partLength(size: number): number {
   return Math.max(PART, Math.ceil(size / MAX_PARTS));
 }
 
-async function complete(
-  client: S3Client,
-  { key, once }: Upload,
-  uploadId: string,
-  tags: string[],
-): Promise<UploadOutcome> {
-  const { code, mayBeDone } = await completeUpload(
-    client,
-    key,
-    uploadId,
-    tags,
-    once,
-  );
-  if (code === null) return "made";
-  return mayBeDone || code === "NoSuchUpload" ? "unknown" : "taken";
-}
-
-/** Makes the parts of an upload an object; what the server says to it. */
-export async function completeUpload(
+/** Makes the parts of an upload an object; null, or what the server calls it. */
+export async function complete(
   client: S3Client,
   key: string,
   uploadId: string,
   tags: string[],
   once: boolean,
-): Promise<{ code: string | null; mayBeDone: boolean }> {
+): Promise<string | null> {
   const parts = tags.map((tag, n) =>
     `<Part><PartNumber>${n + 1}</PartNumber><ETag>${escape(tag)}</ETag></Part>`
   );
@@ -220,14 +219,13 @@ export async function completeUpload(
     body: bodyOf(new TextEncoder().encode(xml)),
     accepts: ["NoSuchUpload", "PreconditionFailed", "NotImplemented"],
   }, async (answer) => {
-    const { code, mayBeDone } = answer;
-    if (code !== null) return { code, mayBeDone };
+    if (answer.code !== null) return answer.code;
     const text = await answer.text();
     // The status is sent before the work is done, and says nothing.
     if (elements(text, "Error").length > 0) {
       const error = new Error(textOf(text, "Message") ?? "cannot complete");
-      throw new Failure(error, Infinity, true);
+      throw new Failure(error, Infinity);
     }
-    return { code, mayBeDone };
+    return null;
   });
 }

@@ -110,14 +110,6 @@ export class Ceph {
     );
   }
 
-  /** Waits until every object is there as often as it should be. */
-  async untilClean(): Promise<void> {
-    await waitFor("recovery", async () => {
-      const stat = await this.#ceph("pg", "stat").catch(() => "");
-      return /(\d+) pgs: \1 active\+clean/.test(stat);
-    });
-  }
-
   /** Ends all of it; the folder stays. */
   async stop(): Promise<void> {
     const names = ["client.rgw", ...OSDS.map((n) => `osd.${n}`), "mon.a"];
