@@ -72,8 +72,8 @@ export interface PostgresStoreOptions extends ConnectionLimits {
  * of machines may share.
  *
  * Needs `--allow-net` for the host and port of the server, and nothing else;
- * with `--allow-env=PGPASSWORD` the password may stand there, with
- * `--allow-read` certificates may be in files. Deno asks for `USER` and
+ * with `--allow-env=PGPASSWORD,PGPASSFILE,HOME` the password may stand there,
+ * with `--allow-read` in `~/.pgpass`, and certificates in files. Deno asks for `USER` and
  * `NODE_PG_FORCE_NATIVE` when the driver is loaded, unless `--no-prompt` is
  * given; it does without them.
  */
