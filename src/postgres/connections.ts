@@ -32,7 +32,10 @@ const SCAN_TIMEOUT = 600_000;
 const FIRST_SCAN = 3;
 const SCAN_GROWTH = 4;
 
-/** How much longer than the server the driver waits for an answer, in ms. */
+/**
+ * How much longer than the server the driver waits for an answer, in ms; no
+ * more than as long again.
+ */
 const TRAVEL_TIME = 2_000;
 
 /** For so long, in ms, is done again what fails by something that passes. */
@@ -224,7 +227,7 @@ class Pool {
     }
     this.#users++;
     try {
-      return await this.#use(work, timeout + TRAVEL_TIME);
+      return await this.#use(work, timeout + Math.min(timeout, TRAVEL_TIME));
     } finally {
       this.#users--;
       this.#waiting.shift()?.();

@@ -49,7 +49,7 @@ const DELETED_AT_ONCE = 10_000;
 const LEASE = 30;
 
 /** Tables up to so many rows are read as a whole to find boundaries. */
-const SMALL_TABLE = 200_000;
+const SMALL_TABLE = 50_000;
 
 /** Rows looked at for each range, and for all, in larger ones. */
 const SAMPLE_PER_RANGE = 5_000;
@@ -428,7 +428,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     );
     const rows = row!.rows as number;
     const sample = Math.min(ranges * SAMPLE_PER_RANGE, LARGEST_SAMPLE);
-    return rows > SMALL_TABLE ? sample / rows : 1;
+    return rows > SMALL_TABLE ? Math.min(sample / rows, 1) : 1;
   }
 
   async *#pages(query: TxQuery): AsyncIterableIterator<Row[]> {
