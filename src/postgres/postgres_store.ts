@@ -338,13 +338,13 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     const { retired, commits } = this.#tables;
     // Of those who have died, or do nothing: they take new ones.
     await this.#db.query(
-      `DELETE FROM ${commits} WHERE at < ${NOW} - $1::float8`,
+      `DELETE FROM ${commits} WHERE at < (SELECT ${NOW}) - $1::float8`,
       [GRACE],
     );
     for (let forgotten = 0;;) {
       const rows = await this.#db.query(
         `DELETE FROM ${retired} WHERE key IN (
-          SELECT key FROM ${retired} WHERE deleted AND at < ${NOW} - $1::float8
+          SELECT key FROM ${retired} WHERE deleted AND at < (SELECT ${NOW}) - $1::float8
           ORDER BY at LIMIT ${DELETED_AT_ONCE})
         RETURNING 1 AS gone`,
         [GRACE],
