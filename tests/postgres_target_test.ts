@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { PohStorageError } from "../mod.ts";
+import { passwordIn } from "../src/postgres/password.ts";
 import { isPostgresUrl, targetOf } from "../src/postgres/target.ts";
 import { tempDir } from "./helpers.ts";
 
@@ -94,6 +95,23 @@ Deno.test("each sslmode checks what libpq's documentation says", async () => {
   );
   assert(targetOf("postgres://u@h/d").prefersTls);
   assert(!targetOf("postgres://u@h/d?sslmode=require").prefersTls);
+});
+
+Deno.test("a password file is read as psql reads it", () => {
+  const login = { host: "h", port: 5432, database: "d", user: "u" };
+  const text = String.raw`# h:5432:d:u:comment
+no line of five fields
+h:5433:d:u:other port
+h:5432:d:u\\:other user
+*:*:d:u:pass:word\:and\\more
+h:5432:d:u:later`;
+  assertEquals(passwordIn(text, login), String.raw`pass:word:and\more`);
+  assertEquals(
+    passwordIn(text, { ...login, user: "u\\" }),
+    "other user",
+  );
+  assertEquals(passwordIn(text, { ...login, database: "x" }), undefined);
+  assertEquals(passwordIn("", login), undefined);
 });
 
 Deno.test("a database is PostgreSQL's by its scheme", () => {

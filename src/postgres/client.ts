@@ -46,17 +46,28 @@ export function abandonIfEnding(client: ClientBase): void {
   if (_ending) connection.stream.destroy();
 }
 
+/** What a connection is for. */
+export interface Purpose {
+  /** How long a statement may take, in ms. */
+  timeout: number;
+  /** Whether statements go through many rows, and not to a few by their keys. */
+  scans: boolean;
+}
+
 /**
  * What every connection relies on, whatever the server's defaults are.
  * Statements see one state of the database, and fail where another has changed
  * what they change. A commit is on the disk when it is answered; where the
- * server waits for standbys besides, it goes on doing so. Where the server can, plans are made for
- * what is bound: one made while a table was small would be slow for long. What
- * nobody waits for any more is broken off.
+ * server waits for standbys besides, it goes on doing so.
+ *
+ * And what helps where the server can do it: what nobody waits for any more is
+ * broken off. Plans for many rows are made for what is bound. Those for a few
+ * rows by their keys are made once, and are by indexes even while a table is
+ * small: made for a small table they would be slow for long when it has grown.
  */
 export async function prepare(
   client: ClientBase,
-  timeout: number,
+  { timeout, scans }: Purpose,
 ): Promise<void> {
   await client.query(`
     SET default_transaction_isolation = 'repeatable read';
@@ -69,7 +80,8 @@ export async function prepare(
     SELECT set_config('synchronous_commit', 'on', false)
       WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
     SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
-      ('plan_cache_mode', 'force_custom_plan'),
+      ('enable_seqscan', '${scans ? "on" : "off"}'),
+      ('plan_cache_mode', 'force_${scans ? "custom" : "generic"}_plan'),
       ('client_connection_check_interval', '10s')) AS wanted (name, value)
       USING (name);
   `);

@@ -9,9 +9,10 @@
  * and notes there what became of each change, in the same transaction. Sent
  * again it finds its number used, and the outcomes beside.
  *
- * All of a batch is one statement, one way to the server and back, unless
- * there are several changes of one id: then the second ones of an id are a
- * statement of their own in the same transaction, and so on.
+ * All of a batch is one statement, one way to the server and back, if all are
+ * puts, or all removals, of different ids. Else it is several statements in one
+ * transaction, in each of which no id is twice: none of them changes a table
+ * twice, which not every server does.
  *
  * @module
  */
@@ -72,8 +73,9 @@ export class Committer {
     token?: number,
   ): Promise<CatalogOutcome[]> {
     for (const change of changes) requireStorable(change);
-    if (changes.length === 0 && token === undefined) return [];
+    const results = changes.map((): CatalogOutcome => "unchanged");
     const rounds = roundsOf(changes);
+    if (rounds.length === 0) return results;
     const slot = this.#free.pop() ?? { id: crypto.randomUUID(), seq: 0 };
     const before = slot.seq;
     slot.seq += rounds.length;
@@ -83,8 +85,7 @@ export class Committer {
     );
     // After a failure its number may be in use yet: the slot is given up.
     this.#free.push(slot);
-    const places = rounds.flat();
-    const results = changes.map((): CatalogOutcome => "unchanged");
+    const places = rounds.flatMap(({ changes }) => changes);
     for (const [at, letter] of [...outcomes].entries()) {
       results[places[at]!.n] = OUTCOMES[letter]!;
     }
@@ -106,16 +107,16 @@ export class Committer {
   async #send(
     slot: Slot,
     before: number,
-    rounds: Numbered[][],
+    rounds: Round[],
     token: number | undefined,
   ): Promise<string | null> {
-    const hasToken = token !== undefined;
     const sendRound = async (run: Run, at: number) => {
-      const values = parameters(slot, rounds[at]!, before + at, token);
+      const { action, changes } = rounds[at]!;
+      const kind = { action, isFirst: at === 0, hasToken: token !== undefined };
       const [row] = await run(
-        statement(this.#tables, at === 0, hasToken),
-        values,
-        `commit ${at === 0} ${hasToken}`,
+        statement(this.#tables, kind),
+        parameters(slot, changes, before + at, token),
+        `commit ${Object.values(kind)}`,
       );
       return row ? row.outcomes as string : null;
     };
@@ -168,19 +169,27 @@ export function leaseLost(): PohStorageError {
   );
 }
 
+/** Changes that one statement makes. */
+interface Round {
+  action: "put" | "remove";
+  changes: Numbered[];
+}
+
 /**
- * The changes in rounds, in each of which no id is twice. What an id is to say
- * after a round is what its next change begins with.
+ * The changes in rounds of one kind, in each of which no id is twice. What an
+ * id is to say after a round is what its next change begins with.
  */
-function roundsOf(changes: CatalogChange[]): Numbered[][] {
-  const rounds: Numbered[][] = [[]];
-  const made = new Map<string, number>();
+function roundsOf(changes: CatalogChange[]): Round[] {
+  const rounds: Round[] = [];
+  const next = new Map<string, number>();
   for (const [n, change] of changes.entries()) {
     const txId = idOf(change);
     if (isUnstorable(txId)) continue; // there is no such row to remove
-    const round = made.get(txId) ?? 0;
-    made.set(txId, round + 1);
-    (rounds[round] ??= []).push({ n, change });
+    const action = "put" in change ? "put" : "remove";
+    let at = next.get(txId) ?? 0;
+    while ((rounds[at]?.action ?? action) !== action) at++;
+    (rounds[at] ??= { action, changes: [] }).changes.push({ n, change });
+    next.set(txId, at + 1);
   }
   return rounds;
 }
@@ -188,8 +197,11 @@ function roundsOf(changes: CatalogChange[]): Numbered[][] {
 /** The statement that carries out one round, and gives all outcomes so far. */
 function statement(
   { txs, retired, leases, commits }: Tables,
-  isFirst: boolean,
-  hasToken: boolean,
+  { action, isFirst, hasToken }: {
+    action: Round["action"];
+    isFirst: boolean;
+    hasToken: boolean;
+  },
 ): string {
   // The rows that changes are about are locked in one order, so that two
   // batches wait for each other no longer than need be. What another commit
@@ -233,17 +245,19 @@ function statement(
         ELSE 'm'
       END AS outcome
     FROM change c LEFT JOIN old o ON o.tx_id = c.tx_id
-  ), put AS (
-    INSERT INTO ${txs} (tx_id, storage_hash, timestamp, holder_id, size, object_key)
-    SELECT tx_id, storage_hash, timestamp, holder_id, size,
-      CASE WHEN key IS DISTINCT FROM plain THEN key END
-    FROM judged WHERE outcome = 'm' AND key IS NOT NULL ORDER BY tx_id
-    ON CONFLICT (tx_id) DO UPDATE SET storage_hash = excluded.storage_hash,
-      timestamp = excluded.timestamp, holder_id = excluded.holder_id,
-      size = excluded.size, object_key = excluded.object_key
-  ), removed AS (
-    DELETE FROM ${txs} WHERE tx_id IN (
-      SELECT tx_id FROM judged WHERE outcome = 'm' AND key IS NULL)
+  ), changed AS (
+    ${
+    action === "put"
+      ? `INSERT INTO ${txs} (tx_id, storage_hash, timestamp, holder_id, size, object_key)
+      SELECT tx_id, storage_hash, timestamp, holder_id, size,
+        CASE WHEN key IS DISTINCT FROM plain THEN key END
+      FROM judged WHERE outcome = 'm' ORDER BY tx_id
+      ON CONFLICT (tx_id) DO UPDATE SET storage_hash = excluded.storage_hash,
+        timestamp = excluded.timestamp, holder_id = excluded.holder_id,
+        size = excluded.size, object_key = excluded.object_key`
+      : `DELETE FROM ${txs}
+      WHERE tx_id IN (SELECT tx_id FROM judged WHERE outcome = 'm')`
+  }
   ), left_over AS (
     INSERT INTO ${retired} (key, deleted, at)
     SELECT old_key, FALSE, ${NOW} FROM judged

@@ -5,7 +5,7 @@
  */
 
 import { StoreClosedError } from "../errors.ts";
-import { abandonIfEnding, Client, prepare } from "./client.ts";
+import { abandonIfEnding, Client, prepare, type Purpose } from "./client.ts";
 import {
   isAnswer,
   isPassing,
@@ -32,7 +32,10 @@ const SCAN_TIMEOUT = 600_000;
 const FIRST_SCAN = 3;
 const SCAN_GROWTH = 4;
 
-/** How much longer than the server the driver waits for an answer, in ms. */
+/**
+ * How much longer than the server the driver waits for an answer, in ms; no
+ * more than as long again.
+ */
 const TRAVEL_TIME = 2_000;
 
 /** For so long, in ms, is done again what fails by something that passes. */
@@ -96,10 +99,10 @@ export class Connections {
     const timeout = limits.statementTimeout ?? STATEMENT_TIMEOUT;
     this.#firstScan = FIRST_SCAN * timeout;
     const max = limits.connections ?? CONNECTIONS;
-    this.#short = new Pool(target.config, { max, timeout });
-    this.#scans = new Pool(target.config, {
-      max: SCAN_CONNECTIONS,
+    this.#short = new Pool(target.config, max, { timeout, scans: false });
+    this.#scans = new Pool(target.config, SCAN_CONNECTIONS, {
       timeout: SCAN_TIMEOUT,
+      scans: true,
     });
   }
 
@@ -189,17 +192,17 @@ class Pool {
   #users = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(config: PoolConfig, limits: { max: number; timeout: number }) {
-    this.#max = limits.max;
-    this.#timeout = limits.timeout;
+  constructor(config: PoolConfig, max: number, purpose: Purpose) {
+    this.#max = max;
+    this.#timeout = purpose.timeout;
     this.#pool = new pg.Pool({
       ...config,
       Client: Client as unknown as NonNullable<PoolConfig["Client"]>,
-      max: limits.max,
+      max,
       query_timeout: config.connectionTimeoutMillis!, // of the first statements
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE,
-      onConnect: (client) => prepare(client, limits.timeout),
+      onConnect: (client) => prepare(client, purpose),
       // A program may end although it has not closed its store.
       allowExitOnIdle: true,
     });
@@ -224,7 +227,7 @@ class Pool {
     }
     this.#users++;
     try {
-      return await this.#use(work, timeout + TRAVEL_TIME);
+      return await this.#use(work, timeout + Math.min(timeout, TRAVEL_TIME));
     } finally {
       this.#users--;
       this.#waiting.shift()?.();

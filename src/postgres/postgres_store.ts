@@ -49,7 +49,7 @@ const DELETED_AT_ONCE = 10_000;
 const LEASE = 30;
 
 /** Tables up to so many rows are read as a whole to find boundaries. */
-const SMALL_TABLE = 200_000;
+const SMALL_TABLE = 50_000;
 
 /** Rows looked at for each range, and for all, in larger ones. */
 const SAMPLE_PER_RANGE = 5_000;
@@ -72,8 +72,8 @@ export interface PostgresStoreOptions extends ConnectionLimits {
  * of machines may share.
  *
  * Needs `--allow-net` for the host and port of the server, and nothing else;
- * with `--allow-env=PGPASSWORD` the password may stand there, with
- * `--allow-read` certificates may be in files. Deno asks for `USER` and
+ * with `--allow-env=PGPASSWORD,PGPASSFILE,HOME` the password may stand there,
+ * with `--allow-read` in `~/.pgpass`, and certificates in files. Deno asks for `USER` and
  * `NODE_PG_FORCE_NATIVE` when the driver is loaded, unless `--no-prompt` is
  * given; it does without them.
  */
@@ -338,13 +338,13 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     const { retired, commits } = this.#tables;
     // Of those who have died, or do nothing: they take new ones.
     await this.#db.query(
-      `DELETE FROM ${commits} WHERE at < ${NOW} - $1::float8`,
+      `DELETE FROM ${commits} WHERE at < (SELECT ${NOW}) - $1::float8`,
       [GRACE],
     );
     for (let forgotten = 0;;) {
       const rows = await this.#db.query(
         `DELETE FROM ${retired} WHERE key IN (
-          SELECT key FROM ${retired} WHERE deleted AND at < ${NOW} - $1::float8
+          SELECT key FROM ${retired} WHERE deleted AND at < (SELECT ${NOW}) - $1::float8
           ORDER BY at LIMIT ${DELETED_AT_ONCE})
         RETURNING 1 AS gone`,
         [GRACE],
@@ -428,7 +428,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     );
     const rows = row!.rows as number;
     const sample = Math.min(ranges * SAMPLE_PER_RANGE, LARGEST_SAMPLE);
-    return rows > SMALL_TABLE ? sample / rows : 1;
+    return rows > SMALL_TABLE ? Math.min(sample / rows, 1) : 1;
   }
 
   async *#pages(query: TxQuery): AsyncIterableIterator<Row[]> {

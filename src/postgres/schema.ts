@@ -37,19 +37,19 @@ export function tablesOf(schema: string): Tables {
 
 /**
  * Steps from one version to the next, each in a transaction. Text is compared
- * by its bytes. Times are UNIX seconds, those of the server's clock but for
+ * by its bytes, by `collate` where the server does not do so anyway. Times are UNIX seconds, those of the server's clock but for
  * `txs.timestamp`.
  */
-const MIGRATIONS: ((tables: Tables) => string)[] = [
-  ({ txs, retired, leases, commits }) => `
+const MIGRATIONS: ((tables: Tables, collate: string) => string)[] = [
+  ({ txs, retired, leases, commits }, collate) => `
     CREATE TABLE ${txs} (
-      tx_id TEXT COLLATE "C" PRIMARY KEY,
-      storage_hash TEXT COLLATE "C" NOT NULL,
+      tx_id TEXT ${collate} PRIMARY KEY,
+      storage_hash TEXT ${collate} NOT NULL,
       timestamp DOUBLE PRECISION NOT NULL,
-      holder_id TEXT COLLATE "C" NOT NULL,
+      holder_id TEXT ${collate} NOT NULL,
       size BIGINT NOT NULL,
       -- null: the plain key of the id
-      object_key TEXT COLLATE "C"
+      object_key TEXT ${collate}
     );
     CREATE INDEX txs_by_time ON ${txs} (timestamp, tx_id);
     CREATE INDEX txs_by_holder ON ${txs} (holder_id, timestamp, tx_id);
@@ -58,7 +58,7 @@ const MIGRATIONS: ((tables: Tables) => string)[] = [
     CREATE INDEX txs_by_key ON ${txs} (object_key) WHERE object_key IS NOT NULL;
 
     CREATE TABLE ${retired} (
-      key TEXT COLLATE "C" PRIMARY KEY,
+      key TEXT ${collate} PRIMARY KEY,
       deleted BOOLEAN NOT NULL,
       -- when it was retired, or its object deleted
       at DOUBLE PRECISION NOT NULL
@@ -66,7 +66,7 @@ const MIGRATIONS: ((tables: Tables) => string)[] = [
     CREATE INDEX retired_by_age ON ${retired} (deleted, at, key);
 
     CREATE TABLE ${leases} (
-      name TEXT COLLATE "C" PRIMARY KEY,
+      name TEXT ${collate} PRIMARY KEY,
       token BIGINT NOT NULL,
       owner TEXT NOT NULL,
       pid BIGINT NOT NULL,
@@ -76,7 +76,7 @@ const MIGRATIONS: ((tables: Tables) => string)[] = [
     );
 
     CREATE TABLE ${commits} (
-      slot TEXT COLLATE "C" PRIMARY KEY,
+      slot TEXT ${collate} PRIMARY KEY,
       seq BIGINT NOT NULL,
       outcomes TEXT NOT NULL,
       at DOUBLE PRECISION NOT NULL
@@ -144,7 +144,10 @@ async function step(run: Run, tables: Tables): Promise<void> {
   const version = Number(row!.value);
   const migration = MIGRATIONS[version];
   if (!migration) return;
-  await run(migration(tables));
+  // CockroachDB has no column of the collation that is its only one.
+  const [server] = await run("SELECT version()");
+  const isByBytes = (server!.version as string).startsWith("CockroachDB");
+  await run(migration(tables, isByBytes ? "" : 'COLLATE "C"'));
   await run(
     `UPDATE ${tables.meta} SET value = $1 WHERE name = 'version'`,
     [String(version + 1)],

@@ -6,6 +6,7 @@
 
 import { PohStorageError } from "../errors.ts";
 import type { PoolConfig } from "./packages.ts";
+import { passwordFor } from "./password.ts";
 
 /** Where a store is whose URL names no schema. */
 const SCHEMA = "poh";
@@ -53,8 +54,8 @@ export function isPostgresUrl(db: string): boolean {
 /**
  * Where a URL leads: `postgres://user@host:port/database?schema=…`.
  *
- * The password is that of the URL, else that of `PGPASSWORD`, if that may be
- * read. Certificates are read from the files that the URL names.
+ * The password is that of the URL, else that of `PGPASSWORD` or `~/.pgpass`, if
+ * they may be read. Certificates are read from the files that the URL names.
  *
  * @throws {PohStorageError} `INVALID_URL` if it is no such URL. The message
  * does not repeat it.
@@ -92,7 +93,7 @@ export function targetOf(text: string): Target {
       user,
       database,
       // A function is not printed, and keeps the driver from other sources.
-      password: () => passwordOf(password),
+      password: () => password || passwordFor({ host, port, database, user }),
       ssl: tlsOf(mode, params),
       connectionTimeoutMillis: 1_000 * timeoutOf(params),
       application_name: params.get("application_name") ?? "poh-storage",
@@ -125,20 +126,6 @@ function publicUrl(
     port === PORT ? "" : `:${port}`
   }/${path}` +
     (schema === SCHEMA ? "" : `?schema=${encodeURIComponent(schema!)}`);
-}
-
-function passwordOf(password: string): string {
-  const found = password || readEnv("PGPASSWORD");
-  if (found !== undefined) return found;
-  throw new PohStorageError(
-    "DENIED",
-    "The server asks for a password; set PGPASSWORD, and allow it to be read",
-  );
-}
-
-function readEnv(variable: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  return state === "granted" ? Deno.env.get(variable) || undefined : undefined;
 }
 
 /** What each mode promises, as libpq's documentation has it. */

@@ -91,9 +91,9 @@ test("a black hole is noticed, and left when there is a way out", async () => {
   await using writers = new Writers(store.store, 4);
   await pause(300);
   const end = proxy.swallow();
-  await pause(3_000);
+  await pause(2_500);
   end();
-  await pause(2_000);
+  await pause(1_500);
   await writers.endAndCheck(20);
 });
 
@@ -196,7 +196,7 @@ test("several nodes may make the tables at the same time", async () => {
 });
 
 /** Limits under which faults are noticed while a test waits. */
-const HASTY: PostgresStoreOptions = { statementTimeout: 300 };
+const HASTY: PostgresStoreOptions = { statementTimeout: 500 };
 
 interface OpenedStore extends AsyncDisposable {
   store: PostgresStore;
@@ -210,6 +210,7 @@ async function newStore(
 ): Promise<OpenedStore> {
   const way = new URL(url);
   if (proxy) way.port = `${proxy.port}`;
+  if (proxy) way.searchParams.set("connect_timeout", "1");
   const store = PostgresStore.open(way.href, options);
   await store.init();
   return { store, url, [Symbol.asyncDispose]: () => store.close() };

@@ -185,7 +185,7 @@ test("of those who have died nothing is left after a grace", async () => {
 });
 
 test("boundaries() of a large table come from a sample of it", async () => {
-  const url = storeUrl(server!), rows = 300_000, ranges = 6;
+  const url = storeUrl(server!), rows = 60_000, ranges = 3;
   await using store = await open(url);
   const txs = `${schemaOf(url)}.txs`;
   await server!.sql(
