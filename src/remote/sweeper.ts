@@ -102,9 +102,13 @@ export async function sweepRetired(
   while (true) {
     const isFresh = freshness();
     const retired = await catalog.retired(PAGE);
-    const keys = retired.filter(({ deleted }) => !deleted).map(({ key }) =>
+    const left = retired.filter(({ deleted }) => !deleted).map(({ key }) =>
       key
     );
+    if (left.length === 0) return;
+    // Were the rules broken, a payload that a row names would stay all the same.
+    const named = await catalog.named(left);
+    const keys = left.filter((key) => !named.has(key));
     if (keys.length === 0) return;
     const deleted: string[] = [], failures: unknown[] = [];
     const pending = keys.values();
