@@ -1,8 +1,8 @@
 /**
  * Stores in a bucket and on a server, against the thinnest client that could do
  * the same: a signed PUT and one INSERT; a SELECT, a signed GET and a look at the
- * digest. It keeps nothing in order, and repairs nothing. Both on the same servers, in turn, with as
- * much in flight, each round in a process of its own.
+ * digest. It keeps nothing in order, and repairs nothing. Both on the same
+ * servers, in turn, with as much in flight, each round in a process of its own.
  *
  * ```sh
  * deno task bench:remote           # starts servers, if they are installed
