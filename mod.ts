@@ -70,7 +70,11 @@ export type {
   ReportStep,
   StoreReport,
 } from "./src/report.ts";
-export type { DriverChoice, DriverInfo } from "./src/sqlite_driver.ts";
+export type {
+  DriverChoice,
+  DriverInfo,
+  SqlValue,
+} from "./src/sqlite_driver.ts";
 export {
   type RedoEntry,
   SqliteStore,
