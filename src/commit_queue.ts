@@ -181,7 +181,9 @@ export class CommitQueue {
       if (!this.#sync && this.#logged.entries > 0 && this.#behind.size === 0) {
         this.#rows.trimRedo(this.#writer, Number.MAX_SAFE_INTEGER);
       }
-      for (const change of batch) this.#write(change);
+      const hasInline = this.#rows.hasInline() ||
+        batch.some(({ inline }) => inline);
+      for (const change of batch) this.#write(change, hasInline);
       if (!batch.some(({ follows }) => follows)) this.#rows.countCommit();
       crashPoint("rows written");
     });
@@ -209,12 +211,13 @@ export class CommitQueue {
     }
   }
 
-  #write(change: Waiting): void {
+  /** @param hasInline Whether any payload may live in the database. */
+  #write(change: Waiting, hasInline: boolean): void {
     const { info, entry, inline, seen } = change;
     const rows = this.#rows;
     if (entry.action === "put" && !seen) {
       rows.put(info!);
-      rows.dropInline(entry.txId);
+      if (hasInline) rows.dropInline(entry.txId);
       return rows.log(entry, this.#writer);
     }
     const before = rows.get(entry.txId);
@@ -226,7 +229,7 @@ export class CommitQueue {
     if (info) rows.put(info);
     else rows.delete(entry.txId);
     if (info && inline) rows.putInline(info, inline);
-    else if (info) rows.dropInline(entry.txId);
+    else if (info && hasInline) rows.dropInline(entry.txId);
     if (!change.follows) return;
     if (entry.action !== "put") entry.storageHash = before!.storageHash;
     rows.log(entry, this.#writer);

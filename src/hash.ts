@@ -8,7 +8,7 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 
 /**
  * SHA-256 of bytes, by Web Crypto.
@@ -79,5 +79,5 @@ export async function digestOf(bytes: Uint8Array): Promise<string> {
 
 /** SHA-256 of bytes, without leaving the thread: for many small payloads. */
 export function sha256HexSync(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  return hash("sha256", bytes, "hex");
 }

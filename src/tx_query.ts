@@ -163,7 +163,7 @@ function countUpTo(
 
 /** Whether the index of a range tells all that the conditions are about. */
 function isCovered({ holder }: Selection, by: RangeColumn): boolean {
-  return by === "timestamp" || (by === "size") === (holder.length === 0);
+  return by === "timestamp" || (by === "size" && holder.length === 0);
 }
 
 /** Where the walk stands after so many rows; null when it has ended by then. */
@@ -173,8 +173,9 @@ function cursorAt(
   run: RunSql,
 ): TxCursor | null {
   const { order, holder, ranges } = selection;
+  const terms = [...holder, ...termsOf(ranges[order])];
   const { text, params } = clause(
-    [...holder, ...termsOf(ranges[order])],
+    terms.filter((term) => serves(order, term)),
     order,
   );
   const [row] = run(
@@ -188,9 +189,10 @@ function cursorAt(
 }
 
 /** The ranges that are limited, beside that of the order. */
-function otherRanges({ order, ranges }: Selection): RangeColumn[] {
+function otherRanges({ order, holder, ranges }: Selection): RangeColumn[] {
   return (["tx_id", "timestamp", "size"] as const).filter((column) =>
-    column !== order && termsOf(ranges[column]).length > 0
+    column !== order &&
+    [...holder, ...termsOf(ranges[column])].some((term) => serves(column, term))
   );
 }
 
@@ -338,7 +340,7 @@ export function exactQuotient(value: number): [number, number] {
 
 /** Whether the index by which a range is found serves a condition as well. */
 function serves(by: RangeColumn, { column }: Term): boolean {
-  return column === by || (column === "holder_id" && by !== "size");
+  return column === by || (column === "holder_id" && by === "timestamp");
 }
 
 /** All conditions, written so that one index serves; null: SQLite chooses. */
