@@ -17,7 +17,7 @@ import { nextTurn, Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 
 /** At most so many changes, and payload bytes, in one transaction. */
-const BATCH_CHANGES = 256;
+const BATCH_CHANGES = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
 /** The log is trimmed when it holds so many payload bytes. */

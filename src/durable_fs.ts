@@ -10,7 +10,6 @@
  * @module
  */
 
-import { closeSync, openSync, readSync } from "node:fs";
 import { dirname } from "@std/path";
 import { Sha256, sha256HexSync } from "./hash.ts";
 
@@ -237,13 +236,9 @@ export function tryReadSync(path: string, size: number): Uint8Array | null {
   try {
     const info = Deno.lstatSync(path);
     if (!info.isFile || info.size !== size) return null;
-    const file = openSync(path, "r");
-    try {
-      const read = readSync(file, scratch, 0, size + 1, 0);
-      return read === size ? scratch.subarray(0, size) : null;
-    } finally {
-      closeSync(file);
-    }
+    using file = Deno.openSync(path, { read: true });
+    const read = file.readSync(scratch.subarray(0, size + 1)) ?? 0;
+    return read === size ? scratch.subarray(0, size) : null;
   } catch {
     return null;
   }
