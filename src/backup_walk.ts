@@ -17,6 +17,7 @@ import {
 } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
+import { checkIntegrity } from "./integrity.ts";
 import { fileName } from "./key.ts";
 import type { Progress } from "./recovery.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
@@ -315,8 +316,11 @@ class Walk {
  * SQLite says of a database that it is sound, or this throws: a damaged one is
  * neither backed up nor restored.
  */
-export function requireSoundDatabase(rows: SqliteStore, path: string): void {
-  const [line] = rows.checkIntegrity();
+export async function requireSoundDatabase(
+  rows: SqliteStore,
+  path: string,
+): Promise<void> {
+  const [line] = await checkIntegrity(rows) ?? [];
   if (line !== undefined) throw new MetadataDamagedError(path, line);
 }
 

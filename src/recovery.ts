@@ -17,6 +17,7 @@ import {
 } from "./errors.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
 import { sha256HexSync } from "./hash.ts";
+import { checkIntegrity } from "./integrity.ts";
 import { listHolders } from "./locks.ts";
 import {
   quarantineFile,
@@ -331,10 +332,15 @@ class Check {
 
   // --- steps ------------------------------------------------------------------
 
-  // deno-lint-ignore require-await -- steps are asynchronous
   async #database(step: Step): Promise<void> {
     const { files, rows } = this.#store;
-    for (const line of rows.checkIntegrity()) this.#metadataDamage(line);
+    step.add(0, 0); // it can take a while
+    const lines = await checkIntegrity(rows, this.#options.signal);
+    if (lines === null) {
+      this.#report.interrupted = true;
+      return;
+    }
+    for (const line of lines) this.#metadataDamage(line);
     this.#lost = lostCommits(files.basePath, rows);
     if (this.#lost > 0) {
       this.#tell({

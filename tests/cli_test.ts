@@ -1388,6 +1388,20 @@ test("recover quarantines what is damaged, and finds nothing the second time", a
   assertEquals(JSON.parse(await store.ok(["info", "--json"])).quarantined, 1);
 });
 
+test("recover makes a store where there is none, and says so", async () => {
+  await using store = await cliStore();
+  const made = `No database at ${store.base}/poh.db: making an empty store\n`;
+  const first = await store.call(["recover"]);
+  assertEquals([first.code, first.stdout], [
+    0,
+    "Recovery complete: 0 valid txs\n",
+  ]);
+  assert(first.stderr.startsWith(made), first.stderr);
+  const second = await store.call(["recover"]);
+  assertEquals(second.code, 0);
+  assert(!second.stderr.includes("empty store"), second.stderr);
+});
+
 test("recover --dry-run says what recover would do and does nothing", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));

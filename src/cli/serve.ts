@@ -7,7 +7,7 @@ import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase } from "./print_report.ts";
-import { dbPath, requireStore, storageOptions } from "./store.ts";
+import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
 
 /** A token that can be guessed is none. */
 const TOKEN = /^[\x21-\x7e]{16,}$/;
@@ -31,6 +31,7 @@ export async function run(call: Call<"serve">): Promise<number> {
         : `Listening on ${server.url}\n`,
     );
     await output.flush();
+    await tellIfNew(options, output);
     if (await service.start(signal)) {
       output.notice("Ready");
       await aborted(signal);

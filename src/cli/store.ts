@@ -8,6 +8,7 @@ import { dirname, isAbsolute, relative } from "@std/path";
 import type { StorageOptions } from "../open_store.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { UsageError } from "./exit_codes.ts";
+import { type Output, printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import type { CommonValues } from "./table.ts";
 
@@ -83,6 +84,19 @@ export async function requireStore(
   for (const folder of new Set([base, dirname(db)])) {
     await requireFolder(folder);
   }
+}
+
+/**
+ * Tells where a store will be made. A command that is run at every start may
+ * make one only because a volume is not mounted.
+ */
+export async function tellIfNew(
+  options: StoreValues,
+  output: Output,
+): Promise<void> {
+  const db = dbPath(options);
+  if (await exists(db)) return;
+  output.notice(`No database at ${printable(db)}: making an empty store`);
 }
 
 function isBelow(path: string, folder: string): boolean {
