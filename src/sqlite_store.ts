@@ -46,12 +46,13 @@ export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
 const BUSY_TIMEOUT = 5_000;
 
 /**
- * Ids are in no order: each save reads and writes other pages of their index.
- * Pages kept in memory need not be read, and pages that are written again
- * before SQLite's log goes into the database go there once.
+ * Memory for pages: ids are in no order, so that each save needs others of
+ * their index.
  */
 const CACHE_KIB = 32 * 1024;
-const LOG_PAGES = 4_096;
+
+/** The length of SQLite's log at which it goes into the database, in pages. */
+export const LOG_PAGES = 4_096;
 
 /** A disk that is waited for without leaving the thread, in ms. */
 const FAST_DISK = 1;
@@ -235,6 +236,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
           if (sync) db.exec("PRAGMA synchronous = EXTRA");
           // In the mode that stays on, SQLite answers with the mode it has.
           const mode = db.prepare("PRAGMA journal_mode = WAL").get();
+          // Pages that are written again before that go there once.
           db.exec(`PRAGMA wal_autocheckpoint = ${LOG_PAGES}`);
           hasLog = mode?.[0] === "wal";
         }
@@ -451,6 +453,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (this.#isDiskFast) this.#log.syncDataSync();
     else await this.#log.syncData();
     this.#isDiskFast = performance.now() - start < FAST_DISK;
+  }
+
+  /** How long the log is when a commit itself takes it into the database. */
+  checkpointWithinCommits(pages: number): void {
+    this.#db.exec(`PRAGMA wal_autocheckpoint = ${pages}`);
   }
 
   // --- synchronous parts, for the transactions of the storage manager --------
