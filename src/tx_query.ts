@@ -20,8 +20,8 @@ import type { TxCursor, TxFilter, TxQuery } from "./types.ts";
 const FIRST_REACH = 1_024;
 const GROWTH = 4;
 
-/** Rows that an index tells all of are sorted while one is looked up. */
-const COVERED = 16;
+/** While one row is looked up, so many are passed that an index tells all of. */
+const LOOKUP = 16;
 
 /** Part of a statement, and what is bound to it. */
 export interface Sql {
@@ -97,7 +97,7 @@ export function selectPage(
   if (others.length === 0) return walk(left, columns, missing(), run);
   for (let reach = FIRST_REACH;; reach *= GROWTH) {
     const few = others.find((by) => {
-      const most = isCovered(left, by) ? COVERED * reach : reach;
+      const most = reach * costOf(left, left.order) / costOf(left, by);
       return countUpTo(left, by, most + 1, run) <= most;
     });
     if (few) return rows.concat(gather(left, few, columns, missing(), run));
@@ -161,9 +161,14 @@ function countUpTo(
   return row![0] as number;
 }
 
-/** Whether the index of a range tells all that the conditions are about. */
-function isCovered({ holder }: Selection, by: RangeColumn): boolean {
-  return by === "timestamp" || (by === "size" && holder.length === 0);
+/**
+ * What a row costs by the index of a column: that tells all that the conditions
+ * are about, or the row has to be looked up.
+ */
+function costOf({ holder }: Selection, by: RangeColumn): number {
+  const isTold = by === "timestamp" ||
+    (by === "size" && holder.length === 0);
+  return isTold ? 1 : LOOKUP;
 }
 
 /** Where the walk stands after so many rows; null when it has ended by then. */
