@@ -164,7 +164,7 @@ async function fromFolder(
   }
   try {
     using _ = await keepRepairsAway(path);
-    await requireSoundDatabase(backup.rows, backup.rows.path);
+    await requireSoundDatabase(backup.rows, backup.rows.path, options.signal);
     const target = new PayloadFolder(files, {
       sync: durability !== "relaxed",
       link: false,

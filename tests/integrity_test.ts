@@ -1,13 +1,20 @@
 // SQLite's own check, beside which the event loop goes on.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { performRecovery, StorageManager, verifyStore } from "../mod.ts";
+import { join } from "@std/path";
+import {
+  performRecovery,
+  restoreStore,
+  StorageManager,
+  verifyStore,
+} from "../mod.ts";
 import { checkIntegrity } from "../src/integrity.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
 import { SqliteStore } from "../src/sqlite_store.ts";
 import { run } from "./cli_helpers.ts";
 import {
   type Driver,
+  namesIn,
   sampleTx,
   type TempDir,
   tempDir,
@@ -86,6 +93,26 @@ testDrivers(
     await using rows = await SqliteStore.open(path, { driver });
     assertEquals(await checkIntegrity(rows), []);
     assertEquals(await rows.count(), MANY + 1);
+  },
+);
+
+testDrivers(
+  "a restoration is interrupted while SQLite checks, and leaves nothing",
+  async (driver) => {
+    await using dir = await tempDir();
+    await largeDatabase(dir, driver);
+    await using target = await tempDir();
+    const base = target.join("new");
+    const start = performance.now();
+    const { interrupted } = await restoreStore(
+      dir.path,
+      base,
+      join(base, "poh.db"),
+      { driver, signal: AbortSignal.timeout(50) },
+    );
+    assertEquals(interrupted, true);
+    assert(performance.now() - start < 400, "it waited for the check to end");
+    assertEquals(namesIn(target.path), []);
   },
 );
 
