@@ -174,6 +174,11 @@ export class LocalEngine implements Engine {
     return this.#store.rows.iterate(query);
   }
 
+  /** {@inheritDoc Engine.iterateIds} */
+  iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
+    return this.#store.rows.iterateIds(query);
+  }
+
   /** {@inheritDoc Engine.iterateByHolder} */
   iterateByHolder(): AsyncIterableIterator<TxInfo> {
     return this.#store.rows.iterateByHolder();
