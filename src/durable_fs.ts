@@ -244,6 +244,16 @@ export function tryReadSync(path: string, size: number): Uint8Array | null {
   }
 }
 
+/** Has the system read a small file, without a word of what becomes of it. */
+export async function prefetchFile(path: string): Promise<void> {
+  try {
+    const { isFile, size } = await Deno.lstat(path);
+    if (isFile && size <= SMALL) await Deno.readFile(path);
+  } catch {
+    // Whoever reads it in earnest is told.
+  }
+}
+
 /** At most `size` bytes of an open file, without leaving the thread. */
 export function readAllSync(file: Deno.FsFile, size: number): Uint8Array {
   return fillSync(file, new Uint8Array(size));

@@ -16,11 +16,13 @@ import {
   digestOfOpen,
   makeDir,
   openRegular,
+  prefetchFile,
   readRegular,
   readWithDigest,
   regularSize,
   removeFileSync,
   renameFile,
+  SMALL,
   syncDir,
   syncFile,
   tryReadSync,
@@ -31,8 +33,9 @@ import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";
 
-/** Files synced at once: more is not faster, fewer is slower. */
+/** Files synced, or read, at once: more is not faster, fewer is slower. */
 const SYNCS_IN_FLIGHT = 32;
+const READS_IN_FLIGHT = 64;
 
 /** Whether an id has a row whose payload is in a file. */
 export type HasRow = (txId: string) => boolean;
@@ -117,6 +120,24 @@ export class FileStore implements PayloadStore {
    */
   loadSoon(row: TxInfo): Uint8Array | null {
     return this.#readSoon(row)?.slice() ?? null;
+  }
+
+  /**
+   * Has the system read the small ones of these payloads, many at once, so that
+   * they are soon read afterwards. A disk that is waited for takes about as
+   * long for many as for one.
+   */
+  async prefetch(rows: TxInfo[]): Promise<void> {
+    const pending = rows.values();
+    const work = async () => {
+      for (const { txId, size } of pending) {
+        const [name] = fileNames(txId);
+        if (name !== undefined && size <= SMALL) {
+          await prefetchFile(join(this.basePath, name));
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: READS_IN_FLIGHT }, work));
   }
 
   /** Whether `loadSoon` would give it; false proves nothing. */

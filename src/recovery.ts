@@ -48,6 +48,9 @@ import type { TxFilter, TxInfo } from "./types.ts";
 /** Rows or files looked at between two cursors. */
 const PAGE = 256;
 
+/** From here on, in ms for each payload, the disk itself is what takes long. */
+const SLOW_READ = 0.1;
+
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
 
@@ -424,8 +427,9 @@ class Check {
   }
 
   async #payloads(step: Step): Promise<void> {
-    const { rows } = this.#store;
+    const { files, rows } = this.#store;
     const { filter = {}, sample = 1, signal } = this.#options;
+    let isDiskSlow = false;
     this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
@@ -437,6 +441,8 @@ class Check {
         ...(after !== undefined && { after }),
         limit: Math.min(left, PAGE),
       });
+      const start = performance.now();
+      if (isDiskSlow && sample === 1) await files.prefetch(page);
       for (const info of page) {
         if (signal?.aborted) {
           this.#report.interrupted = true;
@@ -450,6 +456,7 @@ class Check {
         }
         after = info.txId;
       }
+      isDiskSlow ||= performance.now() - start > page.length * SLOW_READ;
       left -= page.length;
       if (page.length < PAGE) {
         if (left === 0 && page.length > 0) this.#report.cursor = after ?? null;
