@@ -55,7 +55,7 @@ const BUSY_TIMEOUT = 5_000;
  * Memory for pages: ids are in no order, so that each save needs others of
  * their index.
  */
-const CACHE_KIB = 32 * 1024;
+const CACHE_KIB = 16 * 1024;
 
 /** The length of SQLite's log at which it goes into the database, in pages. */
 export const LOG_PAGES = 4_096;
