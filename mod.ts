@@ -40,6 +40,12 @@ export {
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { Hint } from "./src/hints.ts";
+export {
+  type MigrateOptions,
+  type MigrateProgress,
+  type MigrateReport,
+  migrateStore,
+} from "./src/migrate.ts";
 export type { StorageOptions } from "./src/open_store.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export {
@@ -64,7 +70,11 @@ export type {
   ReportStep,
   StoreReport,
 } from "./src/report.ts";
-export type { DriverChoice, DriverInfo } from "./src/sqlite_driver.ts";
+export type {
+  DriverChoice,
+  DriverInfo,
+  SqliteDriverInfo,
+} from "./src/sqlite_driver.ts";
 export {
   type RedoEntry,
   SqliteStore,

@@ -16,6 +16,7 @@ import {
   type StorageOptions,
 } from "./open_store.ts";
 import { countQuarantine } from "./quarantine.ts";
+import { isRemote, remoteStores } from "./remote_url.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import type { StoreTotals } from "./types.ts";
 
@@ -72,6 +73,10 @@ export async function describeStore(
   sqlitePath: string,
   options: StorageOptions = {},
 ): Promise<StoreDescription> {
+  if (isRemote(basePath, sqlitePath)) {
+    const { describeRemoteStore } = await remoteStores();
+    return await describeRemoteStore(basePath, sqlitePath, options);
+  }
   const base = resolve(basePath), db = resolve(sqlitePath);
   const store = await openStore(base, db, { ...options, readOnly: true });
   try {

@@ -28,6 +28,7 @@ export interface Hint {
    * - `permissions`: modes or owners of files that do not go together
    * - `clock`: timestamps that lie in the future
    * - `unfinished`: a crash left changes half-done
+   * - `keys`: payloads cannot have the names that files would have
    */
   code:
     | "ffi"
@@ -35,7 +36,8 @@ export interface Hint {
     | "schema"
     | "permissions"
     | "clock"
-    | "unfinished";
+    | "unfinished"
+    | "keys";
   /** One sentence: what is seen, and what to do. */
   message: string;
 }

@@ -140,21 +140,24 @@ export async function keepRepairsAway(basePath: string): Promise<Disposable> {
 }
 
 /** A file that is there to be locked. */
-class LockFile {
+export class LockFile {
   readonly #path: string;
   readonly #readOnly: boolean;
   #file: Deno.FsFile;
 
+  /** Opens the file, and makes it where it is not there, unless read-only. */
   constructor(path: string, readOnly = false) {
     this.#path = path;
     this.#readOnly = readOnly;
     this.#file = this.#open();
   }
 
+  /** Takes the lock if it is free; false when it is not. */
   tryLock(exclusive: boolean): boolean {
     return this.#file.tryLockSync(exclusive);
   }
 
+  /** Waits for the lock. */
   async lockExclusive(): Promise<void> {
     if (!this.tryLock(true)) await this.#file.lock(true);
   }
@@ -169,6 +172,7 @@ class LockFile {
     }
   }
 
+  /** Drops the lock and lets go of the file. */
   close(): void {
     this.#file.close();
   }

@@ -7,8 +7,7 @@
 
 import { crashPoint } from "./crash_points.ts";
 import { PohStorageError } from "./errors.ts";
-import type { SqliteStore } from "./sqlite_store.ts";
-import type { TxFilter, TxInfo } from "./types.ts";
+import type { TxFilter, TxInfo, TxQuery } from "./types.ts";
 
 /** Deletions that are committed together. */
 const BATCH = 256;
@@ -50,15 +49,15 @@ export interface PruneResult {
  * @param remove Deletes each transaction that is still as it was seen; tells
  * of each whether it was.
  */
-export async function pruneRows(
-  rows: SqliteStore,
+export async function pruneRows<Row extends TxInfo>(
+  rows: { iterate(query: TxQuery): AsyncIterable<Row> },
   filter: PruneFilter,
   { dryRun = false, signal, onProgress }: PruneOptions,
-  remove: (seen: TxInfo[]) => Promise<boolean[]>,
+  remove: (seen: Row[]) => Promise<boolean[]>,
 ): Promise<PruneResult> {
   requireCriterion(filter);
   const result = { deleted: 0, bytes: 0, changed: 0, interrupted: false };
-  const end = async (batch: TxInfo[]) => {
+  const end = async (batch: Row[]) => {
     const removed = dryRun ? batch.map(() => true) : await remove(batch);
     crashPoint("batch pruned");
     for (const [n, { size }] of batch.entries()) {
@@ -69,7 +68,7 @@ export async function pruneRows(
     }
     onProgress?.({ ...result });
   };
-  let batch: TxInfo[] = [];
+  let batch: Row[] = [];
   for await (const info of rows.iterate({ ...filter, sort: orderOf(filter) })) {
     if (signal?.aborted) {
       result.interrupted = true;

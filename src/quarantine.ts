@@ -191,7 +191,8 @@ export async function emptyQuarantine(basePath: string): Promise<number> {
   return count;
 }
 
-function caseName(file: string | null, note: QuarantineNote): string {
+/** Names a case: the same damage found again has the same name. */
+export function caseName(file: string | null, note: QuarantineNote): string {
   let stem = (file ?? "").replace(/\.bin$/, "");
   // Names of up to 255 bytes are to stay within that with what follows.
   const fits = textBytes(stem).length <= 200;

@@ -27,6 +27,7 @@ import {
 } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
 import { hasFollowed, isInLog, isVoid, replay, type Replayed } from "./redo.ts";
+import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
   emptyReport,
@@ -42,6 +43,7 @@ import {
   writerOf,
 } from "./open_store.ts";
 import type { RedoEntry } from "./sqlite_store.ts";
+import { compareText } from "./text_order.ts";
 import { Pacer } from "./turn.ts";
 import type { TxFilter, TxInfo } from "./types.ts";
 
@@ -78,7 +80,7 @@ export interface CheckOptions {
   onSound?: (txId: string) => void;
 }
 
-/** How to verify. Any of the first four limits the check to payloads of rows. */
+/** How to verify. Any but `workers` limits the check to payloads of rows. */
 export interface VerifyOptions extends CheckOptions {
   /** Only these transactions. */
   filter?: TxFilter;
@@ -88,6 +90,10 @@ export interface VerifyOptions extends CheckOptions {
   after?: string;
   /** At most so many transactions. */
   limit?: number;
+  /** Only ids up to this one, in the order of their UTF-8 bytes. */
+  until?: string;
+  /** So many payloads are read at the same time where that is of use. */
+  workers?: number;
 }
 
 /** How to recover. */
@@ -103,6 +109,8 @@ export interface RecoverOptions extends CheckOptions {
    * read of the old one, when it is lost or damaged.
    */
   rebuild?: boolean;
+  /** So many payloads are read at the same time where that is of use. */
+  workers?: number;
 }
 
 /**
@@ -133,6 +141,10 @@ export async function performRecovery(
   sqlitePath: string,
   options: StorageOptions & RecoverOptions = {},
 ): Promise<StoreReport> {
+  if (isRemote(basePath, sqlitePath)) {
+    const { recoverRemoteStore } = await remoteStores();
+    return await recoverRemoteStore(basePath, sqlitePath, options);
+  }
   const base = resolve(basePath), db = resolve(sqlitePath);
   const first = await recoverOnce(base, db, options);
   const isDamaged = first.counts["metadata-damaged"] > 0;
@@ -218,6 +230,10 @@ export async function verifyStore(
   sqlitePath: string,
   options: StorageOptions & VerifyOptions = {},
 ): Promise<StoreReport> {
+  if (isRemote(basePath, sqlitePath)) {
+    const { verifyRemoteStore } = await remoteStores();
+    return await verifyRemoteStore(basePath, sqlitePath, options);
+  }
   const base = resolve(basePath), db = resolve(sqlitePath);
   let store: OpenStore;
   try {
@@ -296,7 +312,14 @@ class Check {
 
   async run(): Promise<StoreReport> {
     const { filter, sample, after, limit } = this.#options;
-    const isPartial = [sample, after, limit, ...Object.values(filter ?? {})]
+    const { until } = this.#options;
+    const isPartial = [
+      sample,
+      after,
+      until,
+      limit,
+      ...Object.values(filter ?? {}),
+    ]
       .some((limit) => limit !== undefined);
     const steps: [string, (step: Step) => Promise<void>][] = isPartial
       ? [["payloads", (step) => this.#payloads(step)]]
@@ -428,7 +451,7 @@ class Check {
 
   async #payloads(step: Step): Promise<void> {
     const { files, rows } = this.#store;
-    const { filter = {}, sample = 1, signal } = this.#options;
+    const { filter = {}, sample = 1, signal, until } = this.#options;
     let isDiskSlow = false;
     this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
@@ -449,6 +472,7 @@ class Check {
           this.#report.cursor = after ?? null;
           return;
         }
+        if (until !== undefined && compareText(info.txId, until) > 0) return;
         if (sample === 1 || Math.random() < sample) {
           if (this.#isSoundSoon(info)) this.#sound(info, info.size, step);
           else await this.#transaction(info, step);
@@ -813,7 +837,8 @@ function describe(
 }
 
 /** The time of a step and what it went through. */
-class Step {
+export class Step {
+  /** Things there are, or null when that is not known. */
   total: number | null = null;
   readonly #name: string;
   readonly #onProgress: ((progress: Progress) => void) | undefined;
@@ -821,11 +846,13 @@ class Step {
   #count = 0;
   #bytes = 0;
 
+  /** Begins a step. */
   constructor(name: string, onProgress?: (progress: Progress) => void) {
     this.#name = name;
     this.#onProgress = onProgress;
   }
 
+  /** Counts what was looked at, and tells of it. */
   add(count: number, bytes: number): void {
     this.#count += count;
     this.#bytes += bytes;
@@ -837,6 +864,7 @@ class Step {
     });
   }
 
+  /** The step as it ends. */
   result(): StoreReport["steps"][number] {
     return {
       name: this.#name,

@@ -17,14 +17,23 @@ export type DriverChoice = "auto" | "ffi" | "builtin";
 
 /** Which binding serves, and with what. */
 export interface DriverInfo {
-  /** `ffi` is `@db/sqlite`, `builtin` is `node:sqlite`. */
-  name: "ffi" | "builtin";
+  /**
+   * `ffi` is `@db/sqlite`, `builtin` is `node:sqlite`; `postgres` is none of
+   * SQLite's, but where the metadata is on a PostgreSQL server.
+   */
+  name: "ffi" | "builtin" | "postgres";
   /** The library's path or name; `"built in"` for the runtime's own. */
   library: string;
-  /** SQLite's version, such as `"3.53.2"`. */
+  /** SQLite's version, such as `"3.53.2"`, or that of the PostgreSQL server. */
   sqliteVersion: string;
   /** Why `auto` did not take the FFI binding, where it did not. */
   fallbackReason?: string;
+}
+
+/** Which binding of SQLite serves. */
+export interface SqliteDriverInfo extends DriverInfo {
+  /** `ffi` is `@db/sqlite`, `builtin` is `node:sqlite`. */
+  name: "ffi" | "builtin";
 }
 
 /** What a column can hold here. */
@@ -43,7 +52,7 @@ export interface Statement {
 /** An open database. */
 export interface Connection {
   /** Which binding this is. */
-  readonly driver: DriverInfo;
+  readonly driver: SqliteDriverInfo;
   /** Runs statements that take no parameters. */
   exec(sql: string): void;
   /** Prepares one statement; closing the connection ends it. */
@@ -59,7 +68,7 @@ export interface Connection {
 
 /** A binding that is at hand. */
 interface Driver {
-  info: DriverInfo;
+  info: SqliteDriverInfo;
   open(path: string, readOnly: boolean): Connection;
 }
 
@@ -105,7 +114,7 @@ async function builtinDriver(fallbackReason?: string): Promise<Driver> {
   const { version } = probe.prepare("SELECT sqlite_version() AS version")
     .get() as { version: string };
   probe.close();
-  const info: DriverInfo = {
+  const info: SqliteDriverInfo = {
     name: "builtin",
     library: "built in",
     sqliteVersion: version,
@@ -172,7 +181,7 @@ let ffiLibrary: string | undefined;
 
 async function ffiDriver(library?: string): Promise<Driver> {
   const { Database, SQLITE_VERSION } = await loadFfi(library);
-  const info: DriverInfo = {
+  const info: SqliteDriverInfo = {
     name: "ffi",
     library: ffiLibrary ?? "downloaded by the loader",
     sqliteVersion: SQLITE_VERSION,

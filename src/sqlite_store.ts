@@ -20,12 +20,12 @@ import {
 import {
   type Connection,
   type DriverChoice,
-  type DriverInfo,
   isLocked,
   isMalformed,
   needsWriting,
   openSqlite,
   reasonOf,
+  type SqliteDriverInfo,
   type SqlValue,
   type Statement,
 } from "./sqlite_driver.ts";
@@ -33,8 +33,10 @@ import type { MetadataStore } from "./store.ts";
 import { nextTurn } from "./turn.ts";
 import {
   conditionsOf,
+  cursorGone,
   exactQuotient,
   type ResolvedQuery,
+  rowLimit,
   selectPage,
 } from "./tx_query.ts";
 import type {
@@ -190,7 +192,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** The database file. */
   readonly path: string;
   /** Which binding serves. */
-  readonly driver: DriverInfo;
+  readonly driver: SqliteDriverInfo;
   readonly #db: Connection;
   readonly #readOnly: boolean;
   readonly #sync: boolean;
@@ -514,6 +516,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     });
   }
 
+  /** All rows that a statement gives: for further tables of who builds on this. */
+  query(sql: string, ...params: SqlValue[]): SqlValue[][] {
+    return this.#all(sql, ...params);
+  }
+
   /** The facts about an id, or null. */
   get(txId: string): TxInfo | null {
     const row = this.#get(
@@ -834,10 +841,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }
     const info = this.get(after);
     if (info) return { ...query, after: info };
-    throw new PohStorageError(
-      "CURSOR_GONE",
-      `There is no tx ${JSON.stringify(after)} whose time tells where to go on`,
-    );
+    throw cursorGone(after);
   }
 
   /** Whether the schema has what could make a query do other work than it says. */
@@ -987,12 +991,6 @@ function columnsOf(db: Connection, table: string): Set<string> {
   const rows = db.prepare(`SELECT name FROM pragma_table_info('${table}')`)
     .all();
   return new Set(rows.map(([name]) => name as string));
-}
-
-/** A limit as SQLite takes it: whole, and none below zero. */
-function rowLimit(limit = Infinity): number {
-  if (!(limit >= 1)) return 0;
-  return limit > Number.MAX_SAFE_INTEGER ? Infinity : Math.floor(limit);
 }
 
 function requireNoNul(info: TxInfo): void {

@@ -21,6 +21,7 @@ import type {
 } from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
+import { isRemote, remoteStores } from "./remote_url.ts";
 import { Pacer } from "./turn.ts";
 import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
 import type {
@@ -87,8 +88,8 @@ export class StorageManager implements AsyncDisposable {
    * What a crash left half-done is finished first, unless another process has
    * the store open.
    *
-   * @param basePath Directory of the payload files.
-   * @param sqlitePath Database file.
+   * @param basePath Directory of the payload files, or `s3://bucket/prefix`.
+   * @param sqlitePath Database file, or `postgres://user@host/database`.
    * @throws {StoreNotFoundError} If there is no store and none may be made.
    * @throws {MetadataDamagedError} If the database is damaged: see `recover`.
    * @throws {StoreBusyError} If another process is repairing the store.
@@ -100,23 +101,29 @@ export class StorageManager implements AsyncDisposable {
     sqlitePath: string,
     options: StorageOptions = {},
   ): Promise<StorageManager> {
+    if (isRemote(basePath, sqlitePath)) {
+      const { openRemote } = await remoteStores();
+      return new StorageManager(
+        await openRemote(basePath, sqlitePath, options),
+      );
+    }
     if (!options.readOnly) requireNoBackup(resolve(basePath));
     return new StorageManager(
       await LocalEngine.open(resolve(basePath), resolve(sqlitePath), options),
     );
   }
 
-  /** Absolute path of the payload directory. */
+  /** Absolute path of the payload directory, or URL of the bucket. */
   get basePath(): string {
     return this.#engine.base;
   }
 
-  /** Absolute path of the database. */
+  /** Absolute path of the database, or its URL, without a password. */
   get sqlitePath(): string {
     return this.#engine.db;
   }
 
-  /** Which SQLite binding serves. */
+  /** Which SQLite binding serves, or which PostgreSQL. */
   get driver(): DriverInfo {
     return this.#engine.driver;
   }

@@ -13,6 +13,7 @@
  * @module
  */
 
+import { PohStorageError } from "./errors.ts";
 import type { SqlValue } from "./sqlite_driver.ts";
 import type { TxCursor, TxFilter, TxQuery } from "./types.ts";
 
@@ -301,7 +302,7 @@ function sizeRange(
 }
 
 /** Text that no row has: bindings would cut it, or put another in its place. */
-function isUnstorable(text: string | undefined): boolean {
+export function isUnstorable(text: string | undefined): boolean {
   return text !== undefined && (text.includes("\0") || !text.isWellFormed());
 }
 
@@ -309,7 +310,7 @@ function isUnstorable(text: string | undefined): boolean {
  * The least text that comes after every text with a prefix, in the order of
  * UTF-8 bytes, which is that of code points; null when there is none.
  */
-function successor(prefix: string): string | null {
+export function successor(prefix: string): string | null {
   const points = Array.from(prefix, (character) => character.codePointAt(0)!);
   while (points.at(-1) === 0x10FFFF) points.pop();
   const last = points.pop();
@@ -318,9 +319,32 @@ function successor(prefix: string): string | null {
   return String.fromCodePoint(...points, last === 0xD7FF ? 0xE000 : last + 1);
 }
 
-function wholeBytes(size: number): number {
+/** A limit of sizes as a number of bytes that a 64-bit integer holds. */
+export function wholeBytes(size: number): number {
   if (Number.isNaN(size)) throw new RangeError("A size must be a number");
   return Math.max(-1, Math.min(size, Number.MAX_SAFE_INTEGER));
+}
+
+/** A limit of rows: whole, none below zero, Infinity where there is none. */
+export function rowLimit(limit = Infinity): number {
+  if (!(limit >= 1)) return 0;
+  return limit > Number.MAX_SAFE_INTEGER ? Infinity : Math.floor(limit);
+}
+
+/** Why an order of time cannot go on after an id. */
+export function cursorGone(txId: string): PohStorageError {
+  return new PohStorageError(
+    "CURSOR_GONE",
+    `There is no tx ${JSON.stringify(txId)} whose time tells where to go on`,
+  );
+}
+
+/** A time as it is, which must be one. */
+export function requireTime(seconds: number): number {
+  if (Number.isFinite(seconds)) return seconds;
+  throw new RangeError(
+    `A time must be a finite number of seconds, got ${seconds}`,
+  );
 }
 
 /**
@@ -328,12 +352,7 @@ function wholeBytes(size: number): number {
  * FFI binding takes every whole number for a 64-bit integer, which 1e300 is not.
  */
 export function exactQuotient(value: number): [number, number] {
-  if (!Number.isFinite(value)) {
-    throw new RangeError(
-      `A time must be a finite number of seconds, got ${value}`,
-    );
-  }
-  let numerator = value, denominator = 1;
+  let numerator = requireTime(value), denominator = 1;
   while (Math.abs(numerator) > Number.MAX_SAFE_INTEGER) {
     numerator /= 2;
     denominator /= 2;

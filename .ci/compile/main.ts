@@ -29,10 +29,18 @@ const PERMISSIONS = [
   "--no-prompt",
   "--allow-read",
   "--allow-write",
-  "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL",
+  "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,AWS_SESSION_TOKEN,AWS_REGION,AWS_DEFAULT_REGION,AWS_ENDPOINT_URL_S3,AWS_ENDPOINT_URL,PGPASSWORD",
   "--allow-ffi",
   "--allow-sys=hostname",
-  "--allow-net", // to serve
+  "--allow-net", // to serve, and to reach the servers of a store
+];
+
+/** Modules that no import names. */
+const LOADED_LATE = [
+  "src/cli/serve.ts",
+  "src/remote/open.ts",
+  "src/s3/s3_store.ts",
+  "src/postgres/postgres_store.ts",
 ];
 
 /** A file to make; for this system when it has no target. */
@@ -71,8 +79,8 @@ export function compileArgs(
     ...PERMISSIONS,
     // Its cache would be a file beside, in the folder of temporary files.
     "--no-code-cache",
-    // Loaded by a name that is no literal, see src/cli/main.ts.
-    "--include=src/cli/serve.ts",
+    // Loaded by names that are no literals, see src/cli/main.ts.
+    ...LOADED_LATE.map((module) => `--include=${module}`),
     ...(target === undefined ? [] : [`--target=${target}`]),
     ...(isWindows(target) ? [`--icon=${iconFile}`] : []),
     `--output=${output}`,

@@ -5,7 +5,13 @@ import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
 import { byteText, Progress } from "./progress.ts";
-import { dbPath, requireFolder, requireNoFile, requireStore } from "./store.ts";
+import {
+  dbPath,
+  requireFolder,
+  requireLocal,
+  requireNoFile,
+  requireStore,
+} from "./store.ts";
 
 /** `poh-storage backup` */
 export async function run(call: Call<"backup">): Promise<number> {
@@ -44,6 +50,7 @@ async function backup(
   folder: string | null,
 ): Promise<BackupReport> {
   const { options, output } = call;
+  requireLocal("backup", options);
   await requireStore(options, folder === null ? "write" : "read");
   if (folder !== null) {
     await requireAccess(["read", "write"], [folder]);

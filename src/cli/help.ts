@@ -19,6 +19,15 @@ const WIDTH = 80;
 
 /** Variables that stand in for no option. */
 const OTHER_VARIABLES: readonly [string, string][] = [
+  [
+    "AWS_ACCESS_KEY_ID",
+    "Credentials for a bucket, with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.",
+  ],
+  [
+    "AWS_ENDPOINT_URL_S3",
+    "Where buckets are that are not Amazon's; AWS_REGION tells where in it.",
+  ],
+  ["PGPASSWORD", "Password for a database server, unless it is in --db."],
   ["POH_TOKEN", "Bearer token that serve asks for."],
   ["POH_DEBUG", "1 prints the stack of an error that ends the program."],
   [
@@ -95,7 +104,7 @@ export function commandHelp(name: CommandName): string {
 
 /** The Deno flags that a command needs, and those that it can do without. */
 function permissionLines(
-  { writes, permissions = [] }: CommandSpec,
+  { writes, local = false, permissions = [] }: CommandSpec,
 ): string[] {
   const paths = "=<base>,<folder of db>";
   const ffi = "DENO_SQLITE_PATH,DENO_SQLITE_LOCAL";
@@ -108,6 +117,12 @@ function permissionLines(
       ]
       : []),
     ...permissions.map((line) => `  ${line}`),
+    ...(local ? [] : [
+      "  For a bucket or a server, in the place of folder and file:",
+      "  --allow-net=<host>:<port> of each",
+      "  --allow-env=AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY (for a bucket)",
+      "  --allow-env=AWS_ENDPOINT_URL_S3,AWS_REGION,PGPASSWORD (where they are set)",
+    ]),
     "  --allow-env=POH_BASE,POH_DB,POH_DEBUG (optional)",
     ...(writes ? ["  --allow-sys=hostname (optional)"] : []),
     `  --allow-ffi --allow-env=${ffi} (optional: FFI binding)`,

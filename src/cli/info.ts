@@ -33,7 +33,10 @@ function text(description: StoreDescription): string {
     ["Payloads", description.base],
     ["Database", description.db],
     ["Driver", `${driver.name} (${driver.library})`],
-    ["SQLite", driver.sqliteVersion],
+    [
+      driver.name === "postgres" ? "PostgreSQL" : "SQLite",
+      driver.sqliteVersion,
+    ],
     ["Schema", `version ${description.schemaVersion}`],
     ["Inline", inlineText(description.inlineBelow)],
     ["Transactions", String(description.txs)],

@@ -39,6 +39,7 @@ const runners: {
   quarantine: () => import("./quarantine.ts"),
   backup: () => import("./backup.ts"),
   restore: () => import("./restore.ts"),
+  migrate: () => import("./migrate.ts"),
   info: () => import("./info.ts"),
   completions: () => import("./completions.ts"),
   man: () => import("./man.ts"),

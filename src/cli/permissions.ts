@@ -50,6 +50,40 @@ export async function requireNet(host: string, port: number): Promise<void> {
   );
 }
 
+/**
+ * Makes sure that a store's servers can be reached.
+ *
+ * @throws {CliError} If not; its message names the flags that would allow it.
+ */
+export async function requireServers(
+  { hosts, variables }: { hosts: string[]; variables: string[] },
+): Promise<void> {
+  const missing = async (
+    flag: string,
+    names: string[],
+    query: (name: string) => Deno.PermissionDescriptor,
+  ) => {
+    const states = await Promise.all(
+      names.map((name) => Deno.permissions.query(query(name))),
+    );
+    const denied = names.filter((_, n) => states[n]!.state !== "granted");
+    return denied.length > 0 ? [`${flag}=${denied.join(",")}`] : [];
+  };
+  const flags = [
+    ...await missing("--allow-net", hosts, (host) => ({ name: "net", host })),
+    ...await missing(
+      "--allow-env",
+      variables,
+      (variable) => ({ name: "env", variable }),
+    ),
+  ];
+  if (flags.length === 0) return;
+  throw new CliError(
+    Exit.failed,
+    `Missing permission; run again with ${flags.join(" ")}`,
+  );
+}
+
 /** An environment variable; undefined when unset, empty or not allowed. */
 export function readEnv(variable: string): string | undefined {
   const { state } = Deno.permissions.querySync({ name: "env", variable });

@@ -4,7 +4,7 @@ import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { byteText } from "./progress.ts";
-import { openStore } from "./store.ts";
+import { openStore, requireLocal } from "./store.ts";
 import { infoJson } from "./tx_json.ts";
 
 /** `poh-storage quarantine` */
@@ -17,6 +17,7 @@ export async function run(call: Call<"quarantine">): Promise<number> {
       }`,
     );
   }
+  requireLocal("quarantine", call.options);
   if (action === "restore") return await restore(call, name);
   return action === "empty" ? await empty(call) : await list(call);
 }

@@ -41,6 +41,7 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
     purge: options.purge,
     orphans: options.orphans,
     rebuild: options.rebuild,
+    ...(options.workers !== undefined && { workers: options.workers }),
   });
 }
 

@@ -6,7 +6,7 @@ import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
 import { byteText, Progress } from "./progress.ts";
-import { dbPath, requireStore } from "./store.ts";
+import { dbPath, requireLocal, requireStore } from "./store.ts";
 
 /** `poh-storage restore` */
 export async function run(call: Call<"restore">): Promise<number> {
@@ -31,6 +31,7 @@ async function restore(call: Call<"restore">): Promise<RestoreReport> {
       "restore needs a folder, a tar archive, or - for stdin",
     );
   }
+  requireLocal("restore", options);
   const db = dbPath(options);
   if (source !== "-") await requireAccess(["read"], [source]);
   await requireStore(options, "create");

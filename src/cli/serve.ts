@@ -7,6 +7,7 @@ import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase } from "./print_report.ts";
+import { isRemote } from "../remote_url.ts";
 import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
 
 /** A token that can be guessed is none. */
@@ -54,7 +55,9 @@ async function makeService(
     base: options.base,
     db: dbPath(options),
     storage: storageOptions(options, "create"),
-    recover: !options["skip-recovery"],
+    // One that machines share is recovered beside them, and not by each.
+    recover: !options["skip-recovery"] &&
+      !isRemote(options.base, dbPath(options)),
     limits: {
       ...DEFAULT_LIMITS,
       maxBody,

@@ -6,10 +6,11 @@
 
 import { dirname, isAbsolute, relative } from "@std/path";
 import type { StorageOptions } from "../open_store.ts";
+import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { UsageError } from "./exit_codes.ts";
 import { type Output, printable } from "./output.ts";
-import { requireAccess } from "./permissions.ts";
+import { requireAccess, requireServers } from "./permissions.ts";
 import type { CommonValues } from "./table.ts";
 
 /** The options that say which store, and how to open it. */
@@ -29,6 +30,11 @@ export type Access =
 /** The database: `--db`, or `poh.db` in the base folder. */
 export function dbPath({ base, db }: StoreValues): string {
   if (db !== undefined) return db;
+  if (isBucket(base)) {
+    throw new UsageError(
+      "Payloads in a bucket need --db: postgres://user@host/name, or a SQLite file",
+    );
+  }
   const separators = Deno.build.os === "windows" ? ["/", "\\"] : ["/"];
   return separators.some((separator) => base.endsWith(separator))
     ? `${base}poh.db`
@@ -77,11 +83,17 @@ export async function requireStore(
 ): Promise<void> {
   const { base } = options;
   const db = dbPath(options);
-  const paths = isBelow(db, base) ? [base] : [base, db];
+  if (isRemote(base, db)) {
+    await requireServers(await (await remoteStores()).accessTo(base, db));
+  }
+  const hasFolder = !isBucket(base), hasFile = !isServer(db);
+  const folders = hasFolder ? [base] : [];
+  const isInside = hasFolder && hasFile && isBelow(db, base);
+  const paths = hasFile && !isInside ? [...folders, db] : folders;
   await requireAccess(access === "read" ? ["read"] : ["read", "write"], paths);
-  await requireNoFile("--base", base);
+  if (hasFolder) await requireNoFile("--base", base);
   if (access !== "create") return;
-  for (const folder of new Set([base, dirname(db)])) {
+  for (const folder of new Set(hasFile ? [...folders, dirname(db)] : folders)) {
     await requireFolder(folder);
   }
 }
@@ -95,8 +107,20 @@ export async function tellIfNew(
   output: Output,
 ): Promise<void> {
   const db = dbPath(options);
-  if (await exists(db)) return;
+  if (isRemote(options.base, db) || await exists(db)) return;
   output.notice(`No database at ${printable(db)}: making an empty store`);
+}
+
+/**
+ * Makes sure that a store is on this machine, for what only such a one has.
+ *
+ * @throws {UsageError} If it is not.
+ */
+export function requireLocal(what: string, options: StoreValues): void {
+  if (!isRemote(options.base, dbPath(options))) return;
+  throw new UsageError(
+    `${what} is for stores on this machine, in a folder with SQLite`,
+  );
 }
 
 function isBelow(path: string, folder: string): boolean {

@@ -98,6 +98,8 @@ export interface CommandSpec {
   readonly examples: readonly Example[];
   /** Whether it changes the store: decides the Deno permissions it needs. */
   readonly writes: boolean;
+  /** Whether it is for stores on this machine only. */
+  readonly local?: boolean;
   /** Further Deno permissions, for what is not the store. */
   readonly permissions?: readonly string[];
   /** Whether Ctrl-C lets it finish what it has begun. */
@@ -110,15 +112,16 @@ export interface CommandSpec {
 export const commonOptions = {
   base: {
     type: "path",
-    metavar: "dir",
-    help: "Folder of the payload files.",
+    metavar: "dir|url",
+    help: "Folder of the payload files, or s3://bucket/prefix.",
     env: "POH_BASE",
     default: "./data",
   },
   db: {
     type: "path",
-    metavar: "file",
-    help: "SQLite database; <base>/poh.db unless given.",
+    metavar: "file|url",
+    help:
+      "SQLite database, or postgres://user@host/name; <base>/poh.db unless given.",
     env: "POH_DB",
   },
   driver: {
@@ -145,6 +148,13 @@ const progress = {
   type: "flag",
   help:
     "Tell progress on stderr every few seconds where there is no terminal to draw a bar on.",
+} as const satisfies OptionSpec;
+
+const workers = {
+  type: "count",
+  metavar: "n",
+  help:
+    "Payloads read at the same time where they are in a bucket; 32 unless given.",
 } as const satisfies OptionSpec;
 
 const txId = {
@@ -459,6 +469,19 @@ export const commands = {
         help: "Check a random share of the payloads: 5% or 0.05.",
       },
       ...filters,
+      until: {
+        type: "text",
+        metavar: "id",
+        help: "Only ids up to this one, in the order of their UTF-8 bytes.",
+        completes: "ids",
+      },
+      plan: {
+        type: "count",
+        metavar: "n",
+        help:
+          "Check nothing; print the --after and --until of n runs that together check every payload, one a line.",
+      },
+      workers,
       progress,
     },
     examples: [
@@ -502,6 +525,7 @@ export const commands = {
         type: "flag",
         help: "End with 4 when anything had to be repaired.",
       },
+      workers,
       durability,
       progress,
     },
@@ -539,6 +563,7 @@ export const commands = {
       { line: "quarantine", note: "What is there, and why" },
       { line: "quarantine empty --yes", note: "Delete it all" },
     ],
+    local: true,
     writes: true,
     interruptible: false,
     exitCodes: [3, 4, 5],
@@ -575,6 +600,7 @@ export const commands = {
         note: "Check a backup",
       },
     ],
+    local: true,
     writes: true,
     permissions: [
       "--allow-read=<folder> --allow-write=<folder>",
@@ -602,11 +628,66 @@ export const commands = {
         note: "From an archive",
       },
     ],
+    local: true,
     writes: true,
     permissions: [
       "--allow-read=<backup>",
       "--allow-read and --allow-write of the parents of <base> and <db>",
     ],
+    interruptible: true,
+    exitCodes: [4, 5, 130],
+  },
+  migrate: {
+    summary: "Copy all transactions to another store, of any kind",
+    description: [
+      "Between folders and buckets, SQLite and PostgreSQL. Each payload is verified as it is read, and read back from where it was saved; what the other store has already, with the same row, is skipped. Run again, it goes on where it was. Damaged transactions are reported and left out, and end it with 4.",
+    ],
+    usage: [
+      "--to-base <dir|url> [--to-db <file|url>] [--from-base <dir|url>] [--from-db <file|url>]",
+    ],
+    positionals: [],
+    options: {
+      "from-base": {
+        type: "path",
+        metavar: "dir|url",
+        help: "Payloads to copy; those of --base unless given.",
+      },
+      "from-db": {
+        type: "path",
+        metavar: "file|url",
+        help: "Their database; <from-base>/poh.db unless given.",
+      },
+      "to-base": {
+        type: "path",
+        metavar: "dir|url",
+        help: "Where payloads are to be.",
+      },
+      "to-db": {
+        type: "path",
+        metavar: "file|url",
+        help: "Their database; <to-base>/poh.db unless given.",
+      },
+      verify: {
+        type: "flag",
+        help:
+          "Read payloads back that the other store has already; else rows are compared.",
+      },
+      durability,
+      progress,
+    },
+    examples: [
+      {
+        line:
+          "migrate --from-base ./data --to-base s3://poh/node1 --to-db postgres://poh@db.example/poh",
+        note: "From this machine to servers",
+      },
+      {
+        line:
+          "migrate --from-base s3://poh/node1 --from-db postgres://poh@db.example/poh --to-base ./copy",
+        note: "And back",
+      },
+    ],
+    writes: true,
     interruptible: true,
     exitCodes: [4, 5, 130],
   },
@@ -672,6 +753,7 @@ export const commands = {
         note: "Where man poh-storage finds it",
       },
     ],
+    local: true,
     writes: false,
     interruptible: false,
     exitCodes: [],

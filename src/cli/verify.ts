@@ -1,6 +1,6 @@
 import type { StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit } from "./exit_codes.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
 import {
   checkOptions,
@@ -10,11 +10,13 @@ import {
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
+import { isRemote, remoteStores } from "../remote_url.ts";
 import { dbPath, requireStore, storageOptions } from "./store.ts";
 
 /** `poh-storage verify` */
 export async function run(call: Call<"verify">): Promise<number> {
   const { options, output } = call;
+  if (options.plan !== undefined) return await plan(call, options.plan);
   const report = await verify(call);
   if (options.json) await output.print(`${reportJson(report)}\n`);
   else {
@@ -46,6 +48,41 @@ export async function run(call: Call<"verify">): Promise<number> {
   return Exit.done;
 }
 
+/** The ranges that as many runs check, each as options of one. */
+async function plan(
+  { options, output }: Call<"verify">,
+  ranges: number,
+): Promise<number> {
+  const db = dbPath(options);
+  if (!isRemote(options.base, db)) {
+    throw new UsageError("--plan is for stores in a bucket or on a server");
+  }
+  await requireStore(options, "read");
+  const { boundaries } = await remoteStores();
+  const ends = await boundaries(options.base, db, ranges, {
+    driver: options.driver,
+  });
+  const starts = [undefined, ...ends];
+  for (const [n, after] of starts.entries()) {
+    const until = ends[n];
+    await output.print(
+      options.json
+        ? `${JSON.stringify({ after, until })}\n`
+        : `${argument("after", after) + argument("until", until)}\n`
+          .replace(/^ /, ""),
+    );
+  }
+  return Exit.done;
+}
+
+/** As a shell and xargs take it. */
+function argument(name: string, id: string | undefined): string {
+  if (id === undefined) return "";
+  return ` --${name}=${
+    /^[\w.-]+$/.test(id) ? id : `'${id.replaceAll("'", "'\\''")}'`
+  }`;
+}
+
 async function verify(call: Call<"verify">): Promise<StoreReport> {
   const { options } = call;
   await requireStore(options, "read");
@@ -60,5 +97,7 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
     ...(options.sample !== undefined && { sample: options.sample }),
     ...(after !== undefined && { after }),
     ...(limit !== undefined && { limit }),
+    ...(options.until !== undefined && { until: options.until }),
+    ...(options.workers !== undefined && { workers: options.workers }),
   });
 }

@@ -24,7 +24,7 @@
  * @module
  */
 
-import type { TxInfo, TxQuery } from "../types.ts";
+import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
 import type { MetadataStore } from "../store.ts";
 
 /**
@@ -77,8 +77,8 @@ export interface ObjectStore {
   stream(key: string): Promise<ReadableStream<Uint8Array> | null>;
   /** Removes an object; harmless when there is none. */
   delete(key: string): Promise<void>;
-  /** All objects, in no order, read in pages. */
-  list(): AsyncIterable<StoredObject>;
+  /** All objects whose keys begin so, in no order, read in pages. */
+  list(prefix?: string): AsyncIterable<StoredObject>;
   /** The store's own clock, UNIX seconds. */
   now(): Promise<number>;
   /** Removes what uploads that were broken off before a time have left. */
@@ -102,8 +102,8 @@ export type CatalogChange =
     put: CatalogEntry;
     /** Not after this, UNIX seconds by the catalog's clock. */
     deadline: number;
-    /** Only where the row is still as it was seen. */
-    seen?: CatalogEntry;
+    /** Only where the row is still as it was seen; null: where there is none. */
+    seen?: CatalogEntry | null;
   }
   | {
     /** The row of this id is to go. */
@@ -124,6 +124,14 @@ export interface RetiredKey {
   key: string;
   /** Whether its object is known to be deleted. */
   deleted: boolean;
+}
+
+/** How many holders there are, and those with the most transactions. */
+export interface HolderCounts {
+  /** Holders. */
+  count: number;
+  /** Those with the most transactions. */
+  top: { holderId: string; txs: number }[];
 }
 
 /** The right to repair a store, for one at a time. */
@@ -159,6 +167,15 @@ export interface Catalog extends MetadataStore {
   entries(query?: TxQuery): AsyncIterableIterator<CatalogEntry>;
   /** Which of these keys some row names. */
   named(keys: string[]): Promise<Set<string>>;
+  /**
+   * Retires keys, again where they are, unless a row names them.
+   *
+   * @param token As in `commit`.
+   * @returns Those that no row names.
+   */
+  retire(keys: string[], token?: number): Promise<Set<string>>;
+  /** Which of these keys are retired. */
+  retiredOf(keys: string[]): Promise<Set<string>>;
   /** Keys retired by anyone, the oldest first, not deleted ones first. */
   retired(limit: number): Promise<RetiredKey[]>;
   /** Notes that these keys' objects are deleted; their grace begins anew. */
@@ -167,10 +184,16 @@ export interface Catalog extends MetadataStore {
   forgetRetired(): Promise<number>;
   /** The catalog's own clock, UNIX seconds. */
   now(): Promise<number>;
+  /** Names this catalog, and no other, for as long as it is there. */
+  id(): Promise<string>;
   /** Sums over all rows; see {@linkcode StoreTotals}. */
-  totals(): Promise<import("../types.ts").StoreTotals>;
+  totals(): Promise<StoreTotals>;
+  /** How many holders there are, and those with the most transactions. */
+  holders(limit: number): Promise<HolderCounts>;
   /** All rows by holder, each holder's by time. */
   iterateByHolder(): AsyncIterableIterator<TxInfo>;
+  /** What the database finds wrong with itself, where it can tell. */
+  checkIntegrity?(): Promise<string[]>;
   /** Ids that cut all rows into so many ranges of about the same length. */
   boundaries(ranges: number): Promise<string[]>;
   /**

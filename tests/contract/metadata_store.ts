@@ -73,11 +73,17 @@ export function sampleInfo(info: Partial<TxInfo> = {}): TxInfo {
 export function testMetadataStore(
   name: string,
   make: () => Promise<MetadataStoreCase>,
+  options: { ignore?: boolean } = {},
 ): void {
   const test = (what: string, fn: (made: MetadataStoreCase) => Promise<void>) =>
-    Deno.test(`${name}: ${what}`, { timeout: TIME_LIMIT }, async () => {
-      await using made = await make();
-      await fn(made);
+    Deno.test({
+      ...options,
+      name: `${name}: ${what}`,
+      timeout: TIME_LIMIT,
+      async fn() {
+        await using made = await make();
+        await fn(made);
+      },
     });
 
   test("load() gives what save() took, also later", async (made) => {

@@ -84,11 +84,17 @@ export const INVALID_IDS: Record<string, string> = {
 export function testPayloadStore(
   name: string,
   make: () => Promise<PayloadStoreCase>,
+  options: { ignore?: boolean } = {},
 ): void {
   const test = (what: string, fn: (made: PayloadStoreCase) => Promise<void>) =>
-    Deno.test(`${name}: ${what}`, { timeout: TIME_LIMIT }, async () => {
-      await using made = await make();
-      await fn(made);
+    Deno.test({
+      ...options,
+      name: `${name}: ${what}`,
+      timeout: TIME_LIMIT,
+      async fn() {
+        await using made = await make();
+        await fn(made);
+      },
     });
 
   test("load() gives what save() took", async ({ store, again }) => {

@@ -1,0 +1,76 @@
+import type { MigrateReport } from "../migrate.ts";
+import type { Call } from "./call.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { byteText, Progress } from "./progress.ts";
+import { dbPath, openStore, type StoreValues } from "./store.ts";
+
+/** `poh-storage migrate` */
+export async function run(call: Call<"migrate">): Promise<number> {
+  const report = await migrate(call);
+  const { copied, bytes, present, interrupted } = report;
+  await call.output.print(
+    call.options.json
+      ? `${JSON.stringify(report)}\n`
+      : `Migration ${
+        interrupted ? "not complete" : "complete"
+      }: ${copied} copied (${byteText(bytes)}), ${present} there already\n`,
+  );
+  return ending(report);
+}
+
+async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
+  const { options, output, signal } = call;
+  const { from, to } = storesOf(options);
+  const { migrateStore } = await import("../migrate.ts");
+  await using source = await openStore(from, "read");
+  await using target = await openStore(to, "create");
+  using progress = new Progress(output, "migrate");
+  return await migrateStore(source, target, {
+    signal,
+    verify: options.verify,
+    onProgress: (amount) => progress.update(amount),
+    onLeftOut: ({ message }) => output.error(message),
+  });
+}
+
+/** The two stores; the source is that of --base and --db unless told. */
+function storesOf(
+  options: Call<"migrate">["options"],
+): { from: StoreValues; to: StoreValues } {
+  const { driver, durability } = options;
+  const base = options["from-base"] ?? options.base;
+  const db = options["from-db"] ??
+    (options["from-base"] === undefined ? options.db : undefined);
+  if (options["to-base"] === undefined) {
+    throw new UsageError("migrate needs --to-base");
+  }
+  const from = { base, db, driver };
+  const to = {
+    base: options["to-base"],
+    db: options["to-db"],
+    driver,
+    durability,
+  };
+  if (from.base === to.base && dbPath(from) === dbPath(to)) {
+    throw new UsageError("migrate needs two different stores");
+  }
+  return { from, to };
+}
+
+function ending({ damaged, unreadable, interrupted }: MigrateReport): number {
+  const left = [
+    ...(damaged > 0 ? [`${damaged} damaged`] : []),
+    ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
+  ];
+  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
+  if (interrupted) {
+    throw new CliError(
+      Exit.interrupted,
+      `Interrupted; run it again to go on${leftOut && `; ${leftOut}`}`,
+    );
+  }
+  if (leftOut) {
+    throw new CliError(damaged > 0 ? Exit.damage : Exit.failed, leftOut);
+  }
+  return Exit.done;
+}

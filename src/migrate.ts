@@ -1,0 +1,262 @@
+/**
+ * Copies all transactions of one store to another, of whatever kind the two
+ * are. It needs nothing but what every store offers.
+ *
+ * @module
+ */
+
+import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
+import { Pool } from "./pool.ts";
+import type { StorageManager } from "./storage_manager.ts";
+import { compareText } from "./text_order.ts";
+import type { Tx, TxInfo } from "./types.ts";
+
+/** Transactions in flight, and the bytes that they hold. */
+const IN_FLIGHT = { tasks: 128, bytes: 64 * 1024 * 1024 };
+
+/** Larger payloads, and those of unknown size, are never held whole. */
+const WHOLE = 1024 * 1024;
+
+/** How far a migration has got. */
+export interface MigrateProgress {
+  /** Transactions of the source that are settled. */
+  done: number;
+  /** Transactions that the source had at the beginning. */
+  total: number;
+  /** Bytes of payloads copied. */
+  bytes: number;
+}
+
+/** How to migrate. */
+export interface MigrateOptions {
+  /** Stops between two transactions; what was copied stays. */
+  signal?: AbortSignal;
+  /** Told after each transaction. */
+  onProgress?: (progress: MigrateProgress) => void;
+  /** Told of each transaction that is left out: damaged, or not to be read. */
+  onLeftOut?: (error: IntegrityError | PayloadUnreadableError) => void;
+  /** Reads those that the target has already as well; else rows are compared. */
+  verify?: boolean;
+}
+
+/** What came of it. */
+export interface MigrateReport {
+  /** Transactions copied, and read back. */
+  copied: number;
+  /** Bytes of their payloads. */
+  bytes: number;
+  /** Transactions that the target had already. */
+  present: number;
+  /** Transactions left out because they are damaged. */
+  damaged: number;
+  /** Transactions left out because they could not be read. */
+  unreadable: number;
+  /** Whether it was stopped before its end. */
+  interrupted: boolean;
+}
+
+/**
+ * Copies what the target has not got: a transaction with the same row is there
+ * already. Each payload is verified as it is read from the source, and read
+ * back from the target. What only the target has stays.
+ *
+ * Others may use both meanwhile; what they do may or may not be copied. Run
+ * again, it goes on.
+ *
+ * @throws {IntegrityError} If the target gives back other bytes than it was
+ * given.
+ *
+ * @example Usage
+ * ```ts
+ * import { migrateStore, StorageManager } from "@poh/storage";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = await Deno.makeTempDir();
+ * {
+ *   await using from = await StorageManager.create(base, `${base}/poh.db`);
+ *   await using to = await StorageManager.create(`${base}/to`, `${base}/to.db`);
+ *   const payload = new TextEncoder().encode("hello");
+ *   await from.saveTx({ txId: "a", holderId: "b", timestamp: 0, payload });
+ *   assertEquals((await migrateStore(from, to)).copied, 1);
+ *   assertEquals((await migrateStore(from, to)).present, 1);
+ * }
+ * await Deno.remove(base, { recursive: true });
+ * ```
+ */
+export async function migrateStore(
+  from: StorageManager,
+  to: StorageManager,
+  options: MigrateOptions = {},
+): Promise<MigrateReport> {
+  return await new Migration(from, to, options).run();
+}
+
+class Migration {
+  readonly #from: StorageManager;
+  readonly #to: StorageManager;
+  readonly #options: MigrateOptions;
+  readonly #report: MigrateReport = {
+    copied: 0,
+    bytes: 0,
+    present: 0,
+    damaged: 0,
+    unreadable: 0,
+    interrupted: false,
+  };
+  #done = 0;
+  #total = 0;
+
+  constructor(
+    from: StorageManager,
+    to: StorageManager,
+    options: MigrateOptions,
+  ) {
+    this.#from = from;
+    this.#to = to;
+    this.#options = options;
+  }
+
+  async run(): Promise<MigrateReport> {
+    this.#total = await this.#from.countTxs();
+    const there = new Cursor(this.#to.iterateTxs());
+    const pool = new Pool(IN_FLIGHT);
+    try {
+      for await (const info of this.#from.iterateTxs()) {
+        if (this.#options.signal?.aborted) {
+          this.#report.interrupted = true;
+          break;
+        }
+        const isThere = isSame(info, await there.find(info.txId));
+        const held = info.size < 0 || info.size > WHOLE ? WHOLE : info.size;
+        await pool.start(held, () => this.#settle(info, isThere));
+      }
+    } finally {
+      await there.end();
+      await pool.end();
+    }
+    return this.#report;
+  }
+
+  async #settle(info: TxInfo, isThere: boolean): Promise<void> {
+    const report = this.#report;
+    if (isThere) {
+      if (this.#options.verify) await this.#readBack(info);
+      report.present++;
+    } else await this.#copy(info);
+    this.#done++;
+    this.#options.onProgress?.({
+      done: this.#done,
+      total: this.#total,
+      bytes: report.bytes,
+    });
+  }
+
+  async #copy({ txId, size }: TxInfo): Promise<void> {
+    let copied: TxInfo | null;
+    try {
+      copied = size < 0 || size > WHOLE
+        ? await this.#copyLarge(txId)
+        : await this.#copySmall(txId);
+    } catch (error) {
+      if (!(error instanceof LeftOut)) throw error;
+      const { reason } = error;
+      if (reason instanceof IntegrityError) this.#report.damaged++;
+      else this.#report.unreadable++;
+      this.#options.onLeftOut?.(reason);
+      return;
+    }
+    if (!copied) return; // deleted meanwhile
+    await this.#readBack(copied);
+    this.#report.copied++;
+    this.#report.bytes += copied.size;
+  }
+
+  async #copySmall(txId: string): Promise<TxInfo | null> {
+    const tx = await leavingOut<Tx | null>(() => this.#from.loadTx(txId));
+    return tx && await this.#to.saveTx(tx);
+  }
+
+  async #copyLarge(txId: string): Promise<TxInfo | null> {
+    const from = await leavingOut(() => this.#from.loadTxStream(txId));
+    if (!from) return null;
+    const { info, payload } = from;
+    const pieces = async function* () {
+      const reader = payload.getReader();
+      try {
+        while (true) {
+          const { done, value } = await leavingOut(() => reader.read());
+          if (done) return;
+          yield value;
+        }
+      } finally {
+        await reader.cancel().catch(() => {}); // its error is on its way
+      }
+    };
+    return await this.#to.saveTxStream(info, pieces(), info.storageHash);
+  }
+
+  /** The target verifies what it gives. */
+  async #readBack({ txId, size }: TxInfo): Promise<void> {
+    if (size >= 0 && size <= WHOLE) {
+      await this.#to.loadTx(txId);
+      return;
+    }
+    const back = await this.#to.loadTxStream(txId);
+    for await (const _ of back?.payload ?? []);
+  }
+}
+
+/** What keeps one transaction from being copied, and no other. */
+class LeftOut extends Error {
+  readonly reason: IntegrityError | PayloadUnreadableError;
+
+  constructor(reason: IntegrityError | PayloadUnreadableError) {
+    super(reason.message);
+    this.reason = reason;
+  }
+}
+
+/** Tells the source's errors from the target's. */
+async function leavingOut<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (
+      error instanceof IntegrityError || error instanceof PayloadUnreadableError
+    ) throw new LeftOut(error);
+    throw error;
+  }
+}
+
+/** Rows in the order of their ids, in which others are looked up in order. */
+class Cursor {
+  readonly #rows: AsyncIterator<TxInfo>;
+  #next: IteratorResult<TxInfo> | null = null;
+
+  constructor(rows: AsyncIterableIterator<TxInfo>) {
+    this.#rows = rows;
+  }
+
+  /** The row of an id that is greater than the one before; null: none. */
+  async find(txId: string): Promise<TxInfo | null> {
+    while (true) {
+      this.#next ??= await this.#rows.next();
+      if (this.#next.done) return null;
+      const order = compareText(this.#next.value.txId, txId);
+      if (order === 0) return this.#next.value;
+      if (order > 0) return null;
+      this.#next = null;
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#rows.return?.();
+  }
+}
+
+/** Whether the target has the row; its size may be told by the target alone. */
+function isSame(from: TxInfo, there: TxInfo | null): boolean {
+  return there !== null && there.storageHash === from.storageHash &&
+    there.holderId === from.holderId && there.timestamp === from.timestamp &&
+    (from.size === -1 || there.size === from.size);
+}

@@ -1,0 +1,44 @@
+/**
+ * The catalog's clock, without a request for every look at it.
+ *
+ * @module
+ */
+
+/** After so long, in seconds, the clock is asked again. */
+const TRUSTED = 60;
+
+/** Tells a time at which the catalog's clock has been, or just is. */
+export class CatalogClock {
+  readonly #ask: () => Promise<number>;
+  #known: Promise<{ time: number; at: number }> | null = null;
+  #asked = -Infinity;
+
+  /** A clock that is asked by `ask`. */
+  constructor(ask: () => Promise<number>) {
+    this.#ask = ask;
+  }
+
+  /** UNIX seconds; never ahead of the catalog's clock. */
+  async now(): Promise<number> {
+    if (this.#known === null || elapsed() - this.#asked > TRUSTED) {
+      this.#asked = elapsed();
+      const known = this.#read();
+      this.#known = known;
+      known.catch(() => {
+        if (this.#known === known) this.#known = null;
+      });
+    }
+    const { time, at } = await this.#known;
+    return time + elapsed() - at;
+  }
+
+  /** The answer is older than its arrival. */
+  async #read(): Promise<{ time: number; at: number }> {
+    const time = await this.#ask();
+    return { time, at: elapsed() };
+  }
+}
+
+function elapsed(): number {
+  return performance.now() / 1000;
+}

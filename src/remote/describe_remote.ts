@@ -1,0 +1,76 @@
+/**
+ * What there is to know at a glance of a store that machines share.
+ *
+ * @module
+ */
+
+import type { StoreDescription } from "../describe.ts";
+import type { Hint } from "../hints.ts";
+import type { RemoteParts } from "./remote_engine.ts";
+
+/** So many holders are named. */
+const TOP = 10;
+
+/** More retired keys are not counted. */
+const MOST_PENDING = 1_000;
+
+/** Timestamps ahead of the clock by less than this, in seconds, are usual. */
+const USUAL_SKEW = 300;
+
+/** Describes a store. */
+export async function describeRemote(
+  { objects, catalog, driver }: RemoteParts,
+): Promise<StoreDescription> {
+  const [txs, totals, holders, retired, quarantined, canCreateOnce] =
+    await Promise.all([
+      catalog.count(),
+      catalog.totals(),
+      catalog.holders(TOP),
+      catalog.retired(MOST_PENDING),
+      countQuarantine(objects),
+      objects.canCreateOnce(),
+    ]);
+  const latest = await catalog.now() + USUAL_SKEW;
+  const early = totals.newest !== null && totals.newest > latest
+    ? await catalog.count({ since: latest })
+    : 0;
+  const hints: Hint[] = [];
+  if (early > 0) {
+    hints.push({
+      code: "clock",
+      message:
+        `${early} timestamps are in the future: a clock was wrong, here or where they came from`,
+    });
+  }
+  if (!canCreateOnce) {
+    hints.push({
+      code: "keys",
+      message:
+        `${objects.url} does not refuse to overwrite an object, so every payload gets a key of its own`,
+    });
+  }
+  return {
+    base: objects.url,
+    db: catalog.url,
+    driver,
+    schemaVersion: 1,
+    inlineBelow: 0,
+    txs,
+    ...totals,
+    holders,
+    writers: [],
+    pending: retired.filter(({ deleted }) => !deleted).length,
+    quarantined,
+    hints,
+  };
+}
+
+async function countQuarantine(
+  objects: RemoteParts["objects"],
+): Promise<number> {
+  let count = 0;
+  for await (const { key } of objects.list(".poh/quarantine/")) {
+    if (key.endsWith(".json")) count++;
+  }
+  return count;
+}

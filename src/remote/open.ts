@@ -1,0 +1,211 @@
+/**
+ * Opens stores of which a part lies elsewhere. Which packages that takes depends
+ * on the parts: those of the others are never loaded.
+ *
+ * @module
+ */
+
+import { resolve } from "@std/path";
+import type { StoreDescription } from "../describe.ts";
+import { StoreNotFoundError } from "../errors.ts";
+import type { StorageOptions } from "../open_store.ts";
+import { requireNoBackup } from "../poh_dir.ts";
+import type { RecoverOptions, VerifyOptions } from "../recovery.ts";
+import { isBucket, isServer } from "../remote_url.ts";
+import type { StoreReport } from "../report.ts";
+import type { DriverInfo } from "../sqlite_driver.ts";
+import { matchParts } from "./binding.ts";
+import type { ObjectStore } from "./contracts.ts";
+import { describeRemote } from "./describe_remote.ts";
+import { FileObjects } from "./file_objects.ts";
+import { RemoteEngine, type RemoteParts } from "./remote_engine.ts";
+import { SqliteCatalog } from "./sqlite_catalog.ts";
+
+/** Not fetched before they are needed, as these are no literals. */
+const S3: string = "../s3/s3_store.ts";
+const POSTGRES: string = "../postgres/postgres_store.ts";
+
+/** {@inheritDoc RemoteStores.openRemote} */
+export async function openRemote(
+  base: string,
+  db: string,
+  options: StorageOptions,
+): Promise<RemoteEngine> {
+  const { readOnly = false } = options;
+  return new RemoteEngine(await openParts(base, db, options), { readOnly });
+}
+
+/** {@inheritDoc RemoteStores.recoverRemoteStore} */
+export async function recoverRemoteStore(
+  base: string,
+  db: string,
+  options: StorageOptions & RecoverOptions,
+): Promise<StoreReport> {
+  const readOnly = options.dryRun ?? false;
+  const parts = await openParts(base, db, { ...options, readOnly });
+  const engine = new RemoteEngine(parts, { readOnly });
+  try {
+    return await engine.recover(options);
+  } finally {
+    await engine.close();
+  }
+}
+
+/** {@inheritDoc RemoteStores.verifyRemoteStore} */
+export async function verifyRemoteStore(
+  base: string,
+  db: string,
+  options: StorageOptions & VerifyOptions,
+): Promise<StoreReport> {
+  const engine = await openRemote(base, db, { ...options, readOnly: true });
+  try {
+    return await engine.verify(options);
+  } finally {
+    await engine.close();
+  }
+}
+
+/** {@inheritDoc RemoteStores.describeRemoteStore} */
+export async function describeRemoteStore(
+  base: string,
+  db: string,
+  options: StorageOptions,
+): Promise<StoreDescription> {
+  const parts = await openParts(base, db, { ...options, readOnly: true });
+  try {
+    return await describeRemote(parts);
+  } finally {
+    await closeParts(parts);
+  }
+}
+
+/** {@inheritDoc RemoteStores.accessTo} */
+export async function accessTo(
+  base: string,
+  db: string,
+): Promise<{ hosts: string[]; variables: string[] }> {
+  const hosts: string[] = [], variables: string[] = [];
+  if (isBucket(base)) {
+    const { targetOf } = await import("../s3/target.ts");
+    const { protocol, hostname, port } = new URL(targetOf(base).origin);
+    hosts.push(`${hostname}:${port || (protocol === "http:" ? 80 : 443)}`);
+    variables.push("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
+  }
+  if (isServer(db)) {
+    const { targetOf } = await import("../postgres/target.ts");
+    const { host, port } = targetOf(db).config;
+    if (!host!.startsWith("/")) hosts.push(addressOf(host!, port!));
+  }
+  return { hosts, variables };
+}
+
+/** {@inheritDoc RemoteStores.boundaries} */
+export async function boundaries(
+  base: string,
+  db: string,
+  ranges: number,
+  options: StorageOptions,
+): Promise<string[]> {
+  const parts = await openParts(base, db, { ...options, readOnly: true });
+  try {
+    return await parts.catalog.boundaries(ranges);
+  } finally {
+    await closeParts(parts);
+  }
+}
+
+function addressOf(host: string, port: number): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** Opens the parts of a store. */
+export async function openParts(
+  base: string,
+  db: string,
+  options: StorageOptions & Pick<RecoverOptions, "rebuild">,
+): Promise<RemoteParts> {
+  await using opened = new AsyncDisposableStack();
+  const objects = await openObjects(base, options);
+  opened.defer(() => objects.close());
+  const { catalog, driver } = await openCatalog(db, options);
+  opened.defer(() => catalog.close());
+  await matchParts(objects, catalog, options);
+  opened.move(); // they stay open
+  return { objects, catalog, driver };
+}
+
+async function openObjects(
+  base: string,
+  { readOnly = false, create = true, durability }: StorageOptions,
+): Promise<ObjectStore> {
+  if (isBucket(base)) {
+    const { S3Store } = await import(S3);
+    const objects = S3Store.open(base);
+    if (!readOnly && create) await objects.init();
+    return objects;
+  }
+  const path = resolve(base);
+  if (!readOnly) requireNoBackup(path);
+  if (readOnly || !create) await requireThere(path);
+  const objects = new FileObjects(path, { sync: durability !== "relaxed" });
+  if (!readOnly) await objects.init();
+  return objects;
+}
+
+async function openCatalog(
+  db: string,
+  { readOnly = false, create = true, driver, durability }: StorageOptions,
+): Promise<Pick<RemoteParts, "catalog" | "driver">> {
+  if (isServer(db)) {
+    const { PostgresStore } = await import(POSTGRES);
+    const catalog = PostgresStore.open(db, { readOnly, create });
+    try {
+      await catalog.init();
+      const version = await catalog.serverVersion();
+      return { catalog, driver: postgresDriver(version) };
+    } catch (error) {
+      await catalog.close();
+      throw error;
+    }
+  }
+  const path = resolve(db);
+  if (readOnly || !create) await requireThere(path);
+  const catalog = await SqliteCatalog.open(path, {
+    ...(driver && { driver }),
+    sync: durability !== "relaxed",
+    readOnly,
+  });
+  try {
+    await catalog.init();
+  } catch (error) {
+    await catalog.close();
+    throw error;
+  }
+  return { catalog, driver: catalog.driver };
+}
+
+/** `PostgreSQL 15.2 (Debian 15.2-1) on x86_64…`, and what its kin say. */
+function postgresDriver(version: string): DriverInfo {
+  const sqliteVersion = /^PostgreSQL ([^ ,]+)/.exec(version)?.[1] ??
+    version.split(/ \(|,/)[0]!;
+  return { name: "postgres", library: "npm:pg", sqliteVersion };
+}
+
+async function requireThere(path: string): Promise<void> {
+  try {
+    await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new StoreNotFoundError(path);
+    }
+    throw error;
+  }
+}
+
+async function closeParts({ objects, catalog }: RemoteParts): Promise<void> {
+  try {
+    await objects.close();
+  } finally {
+    await catalog.close();
+  }
+}

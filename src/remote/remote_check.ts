@@ -1,0 +1,541 @@
+/**
+ * Verification and repair of a store that machines share, beside whoever uses
+ * it: repairs happen under the catalog's lease, and only where a row is still
+ * as it was seen, or where an object has waited for its row for longer than any
+ * save may take.
+ *
+ * @module
+ */
+
+import { MetadataDamagedError, StoreBusyError } from "../errors.ts";
+import { Sha256, sha256HexSync } from "../hash.ts";
+import { Pool } from "../pool.ts";
+import { caseName, type QuarantineNote } from "../quarantine.ts";
+import { type RecoverOptions, Step, type VerifyOptions } from "../recovery.ts";
+import {
+  addFinding,
+  emptyReport,
+  type Finding,
+  type StoreReport,
+} from "../report.ts";
+import { compareText } from "../text_order.ts";
+import type {
+  CatalogChange,
+  CatalogEntry,
+  CatalogOutcome,
+  Lease,
+  StoredObject,
+} from "./contracts.ts";
+import { isSameEntry } from "./entry.ts";
+import { plainKey, txIdOfKey } from "./object_key.ts";
+import type { RemoteParts } from "./remote_engine.ts";
+import { sweepRetired } from "./sweeper.ts";
+
+/** Payloads read at the same time unless told otherwise, and their bytes. */
+const WORKERS = 32;
+const BYTES_IN_FLIGHT = 64 * 1024 * 1024;
+
+/** Larger payloads, and those of unknown size, are never held whole. */
+const WHOLE = 1024 * 1024;
+
+/** Objects looked up together. */
+const PAGE = 512;
+
+/** Times a row is looked at again when a writer changes it meanwhile. */
+const ATTEMPTS = 5;
+
+/** So long, in seconds, the commit of a repair may take. */
+const PATIENCE = 300;
+
+/** Verifies a store. */
+export function verifyRemote(
+  parts: RemoteParts,
+  options: VerifyOptions,
+  grace: number,
+): Promise<StoreReport> {
+  return new RemoteCheck(parts, options, { grace }).run();
+}
+
+/**
+ * Verifies and repairs a store.
+ *
+ * @throws {StoreBusyError} If somebody else repairs it; nothing was repaired.
+ */
+export async function recoverRemote(
+  parts: RemoteParts,
+  options: RecoverOptions,
+  grace: number,
+): Promise<StoreReport> {
+  const repair = options;
+  if (options.dryRun) {
+    return await new RemoteCheck(parts, options, { grace, repair }).run();
+  }
+  await using lease = await parts.catalog.lease();
+  return await new RemoteCheck(parts, options, { grace, repair, lease }).run();
+}
+
+/** One walk over a store. */
+class RemoteCheck {
+  readonly #parts: RemoteParts;
+  readonly #options: VerifyOptions;
+  readonly #grace: number;
+  /** What to do about findings; null: only tell them. */
+  readonly #repair: RecoverOptions | null;
+  /** The right to carry it out; null: only tell it. */
+  readonly #lease: Lease | null;
+  readonly #report: StoreReport;
+
+  constructor(
+    parts: RemoteParts,
+    options: VerifyOptions,
+    how: { grace: number; repair?: RecoverOptions; lease?: Lease },
+  ) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#grace = how.grace;
+    this.#repair = how.repair ?? null;
+    this.#lease = how.lease ?? null;
+    this.#report = emptyReport(
+      parts.objects.url,
+      parts.catalog.url,
+      parts.driver,
+      this.#repair?.dryRun ?? false,
+    );
+  }
+
+  async run(): Promise<StoreReport> {
+    const { filter, sample, after, until, limit } = this.#options;
+    const bounds = [
+      sample,
+      after,
+      until,
+      limit,
+      ...Object.values(filter ?? {}),
+    ];
+    const isPartial = bounds.some((bound) => bound !== undefined);
+    const steps: [string, (step: Step) => Promise<void>][] = isPartial
+      ? [["payloads", (step) => this.#payloads(step)]]
+      : [
+        ["database", (step) => this.#database(step)],
+        ["payloads", (step) => this.#payloads(step)],
+        ["retired", (step) => this.#retired(step)],
+        ["objects", (step) => this.#objects(step)],
+        ["uploads", (step) => this.#uploads(step)],
+      ];
+    for (const [name, work] of steps) {
+      const step = new Step(name, this.#options.onProgress);
+      try {
+        await work(step);
+      } catch (error) {
+        if (!(error instanceof MetadataDamagedError)) throw error;
+        this.#metadataDamage(error.message);
+      }
+      this.#report.steps.push(step.result());
+      // What a damaged database says proves nothing about the payloads.
+      const isUseless = this.#report.counts["metadata-damaged"] > 0;
+      if (isUseless || this.#report.interrupted) break;
+    }
+    return this.#report;
+  }
+
+  // --- steps ------------------------------------------------------------------
+
+  async #database(step: Step): Promise<void> {
+    const lines = await this.#parts.catalog.checkIntegrity?.() ?? [];
+    for (const line of lines) this.#metadataDamage(line);
+    step.add(1, 0);
+  }
+
+  #metadataDamage(detail: string): void {
+    this.#tell({ kind: "metadata-damaged", detail });
+  }
+
+  async #payloads(step: Step): Promise<void> {
+    const { catalog } = this.#parts;
+    const { filter = {}, sample = 1, until } = this.#options;
+    const tasks = this.#options.workers ?? WORKERS;
+    const pool = new Pool({ tasks, bytes: BYTES_IN_FLIGHT });
+    const limit = this.#options.limit ?? filter.limit;
+    const after = this.#options.after ?? filter.after;
+    const scope = {
+      ...filter,
+      ...(after !== undefined && { after }),
+      ...(limit !== undefined && { limit }),
+    };
+    if (this.#options.onProgress && sample === 1 && until === undefined) {
+      step.total = await catalog.count(scope);
+    }
+    let seen = 0, last = after ?? null;
+    try {
+      for await (const entry of catalog.entries(scope)) {
+        const { txId, size } = entry.info;
+        if (until !== undefined && compareText(txId, until) > 0) break;
+        if (this.#isInterrupted()) {
+          this.#report.cursor = last;
+          break;
+        }
+        if (sample === 1 || Math.random() < sample) {
+          const bytes = size < 0 || size > WHOLE ? WHOLE : size;
+          await pool.start(bytes, () => this.#transaction(entry, step));
+        }
+        seen++;
+        last = txId;
+      }
+    } finally {
+      await pool.end();
+    }
+    if (seen === limit) this.#report.cursor = last;
+  }
+
+  /** Finishes deletions that were left half-done, or are under way. */
+  async #retired(step: Step): Promise<void> {
+    if (!this.#lease) return;
+    const { objects, catalog } = this.#parts;
+    await sweepRetired(objects, catalog, () => step.add(1, 0));
+    await catalog.forgetRetired();
+  }
+
+  async #objects(step: Step): Promise<void> {
+    const { objects } = this.#parts;
+    const before = await objects.now() - this.#grace;
+    let page: StoredObject[] = [];
+    for await (const object of objects.list()) {
+      if (this.#isInterrupted()) return;
+      if (txIdOfKey(object.key) === null) continue;
+      step.add(1, 0);
+      // A younger one may be that of a save under way.
+      if (object.modified < before) page.push(object);
+      if (page.length < PAGE) continue;
+      await this.#orphansIn(page);
+      page = [];
+    }
+    await this.#orphansIn(page);
+    // Those that went to quarantine.
+    if (this.#lease) await sweepRetired(objects, this.#parts.catalog);
+  }
+
+  async #uploads(step: Step): Promise<void> {
+    if (!this.#lease) return;
+    const { objects } = this.#parts;
+    const count = await objects.deleteAbandoned(
+      await objects.now() - this.#grace,
+    );
+    step.add(count, 0);
+    if (count === 0) return;
+    this.#tell({
+      kind: "leftover-temp",
+      detail: `${count} upload${
+        count === 1 ? " that was" : "s that were"
+      } broken off`,
+      action: "removed",
+    });
+  }
+
+  // --- payloads ---------------------------------------------------------------
+
+  async #transaction(seen: CatalogEntry, step: Step): Promise<void> {
+    const judged = await this.#judge(seen);
+    if (judged === null) return; // deleted meanwhile
+    const { entry, verdict } = judged;
+    this.#report.checked++;
+    this.#report.bytes += verdict.size;
+    step.add(1, verdict.size);
+    if (verdict.kind === "sound") {
+      this.#report.sound++;
+      this.#options.onSound?.(entry.info.txId);
+    } else if (verdict.kind === "size-mismatch") {
+      await this.#correctSize(entry, verdict);
+    } else await this.#onDamage(entry, verdict);
+  }
+
+  /** Holds a row against its object; null when the row is gone by now. */
+  async #judge(
+    seen: CatalogEntry,
+  ): Promise<{ entry: CatalogEntry; verdict: Verdict } | null> {
+    let entry = seen;
+    let before: string | null | undefined;
+    for (let attempt = 1;; attempt++) {
+      const { info } = entry;
+      let found: Digest | null;
+      try {
+        found = await this.#digest(entry);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        return { entry, verdict: unreadable((error as Error).message) };
+      }
+      const size = found?.size ?? 0, digest = found?.digest ?? null;
+      if (digest === info.storageHash) {
+        const kind = info.size === -1 || info.size === size
+          ? "sound"
+          : "size-mismatch";
+        return { entry, verdict: { kind, size, found: digest } };
+      }
+      const [now] = await this.#parts.catalog.find([info.txId]);
+      if (!now) return null;
+      const isSame = isSameEntry(now, entry);
+      // Damage is what two readings agree on.
+      if (isSame && before === digest) {
+        const kind = digest === null ? "payload-missing" : "payload-corrupt";
+        return { entry, verdict: { kind, size, found: digest } };
+      }
+      if (attempt === ATTEMPTS) {
+        const verdict = unreadable("it does not read the same twice");
+        return { entry, verdict };
+      }
+      before = isSame ? digest : undefined;
+      entry = now;
+    }
+  }
+
+  async #digest({ info: { size }, key }: CatalogEntry): Promise<Digest | null> {
+    const { objects } = this.#parts;
+    if (size >= 0 && size <= WHOLE) {
+      const bytes = await objects.read(key);
+      return bytes && { digest: sha256HexSync(bytes), size: bytes.length };
+    }
+    return await this.#digestOf(key);
+  }
+
+  async #digestOf(key: string): Promise<Digest | null> {
+    const stream = await this.#parts.objects.stream(key);
+    if (!stream) return null;
+    const hash = new Sha256();
+    let size = 0;
+    for await (const piece of stream) {
+      hash.update(piece);
+      size += piece.length;
+    }
+    return { digest: hash.hex(), size };
+  }
+
+  async #correctSize(entry: CatalogEntry, { size, found }: Verdict) {
+    const { info, key } = entry;
+    const finding = {
+      ...about(entry, found),
+      kind: "size-mismatch" as const,
+      detail:
+        `its payload is sound and has ${size} bytes, its row says ${info.size}`,
+    };
+    if (!this.#repair) return this.#tell(finding);
+    if (this.#lease) {
+      const put = { info: { ...info, size }, key };
+      const deadline = await this.#deadline();
+      const outcome = await this.#commit({ put, deadline, seen: entry });
+      if (outcome !== "made") return; // replaced meanwhile
+      this.#report.sound++;
+      this.#options.onSound?.(info.txId);
+    }
+    this.#tell({ ...finding, action: "corrected" });
+  }
+
+  async #onDamage(entry: CatalogEntry, verdict: Verdict): Promise<void> {
+    const finding = {
+      ...about(entry, verdict.found),
+      kind: verdict.kind as Finding["kind"],
+      detail: describe(verdict),
+    };
+    if (!this.#repair || verdict.kind === "unreadable") {
+      return this.#tell(finding);
+    }
+    const { purge } = this.#repair;
+    if (this.#lease) {
+      if (!purge) {
+        const note = noteOf(entry, verdict);
+        if (!await this.#copyAside(entry.key, note)) {
+          return this.#tellChanging(finding);
+        }
+      }
+      const { txId } = entry.info;
+      // Its object is retired with it, and goes in a later step.
+      const outcome = await this.#commit({ remove: txId, seen: entry });
+      if (outcome !== "made") return; // replaced meanwhile
+    }
+    this.#tell({ ...finding, action: purge ? "purged" : "quarantined" });
+  }
+
+  #tellChanging(finding: Partial<Finding>): void {
+    const detail =
+      "its payload cannot be read: it does not read the same twice";
+    this.#tell({ ...finding, kind: "unreadable", detail });
+  }
+
+  /**
+   * Keeps bytes and note in quarantine, before what they tell of goes; false
+   * when the bytes are not those of the note any more.
+   */
+  async #copyAside(key: string, note: QuarantineNote): Promise<boolean> {
+    const { objects } = this.#parts;
+    const name = `.poh/quarantine/${
+      caseName(plainKey(note.txId ?? txIdOfKey(key)!), note)
+    }`;
+    const text = new TextEncoder().encode(`${JSON.stringify(note, null, 2)}\n`);
+    // Where a name is taken, it is by the same case: a crash came after it.
+    await objects.create(`${name}.json`, text, sha256HexSync(text));
+    if (note.found === null) return true;
+    const found = await this.#digestOf(key);
+    if (found?.digest !== note.found) return false;
+    const open = async function* () {
+      yield* (await objects.stream(key))!;
+    };
+    const source = found.size <= WHOLE
+      ? (await objects.read(key))!
+      : { size: found.size, open };
+    await objects.create(`${name}.bin`, source, found.digest);
+    return true;
+  }
+
+  // --- orphans ----------------------------------------------------------------
+
+  async #orphansIn(page: StoredObject[]): Promise<void> {
+    if (page.length === 0) return;
+    const { catalog } = this.#parts;
+    const keys = page.map(({ key }) => key);
+    const named = await catalog.named(keys);
+    const others = keys.filter((key) => !named.has(key));
+    if (others.length === 0) return;
+    // In this order: what loses its row in between is retired with it.
+    const retired = await catalog.retiredOf(others);
+    for (const object of page) {
+      const { key } = object;
+      if (!named.has(key) && !retired.has(key)) await this.#orphan(object);
+    }
+  }
+
+  async #orphan(object: StoredObject): Promise<void> {
+    const { key } = object;
+    const txId = txIdOfKey(key)!;
+    const [row] = await this.#parts.catalog.find([txId]);
+    const finding = {
+      kind: "orphan-payload" as const,
+      txId,
+      file: key,
+      detail: row
+        ? "the payload of this transaction is elsewhere"
+        : "an object that no row refers to",
+    };
+    const choice = this.#repair?.orphans ?? "keep";
+    if (choice === "keep" || choice === "adopt" && row) {
+      return this.#tell(finding);
+    }
+    const found = await this.#digestOf(key);
+    if (!found) return; // deleted meanwhile
+    const { digest } = found;
+    if (choice === "adopt") {
+      if (this.#lease && !await this.#adopt(object, txId, found)) return;
+      return this.#tell({ ...finding, found: digest, action: "adopted" });
+    }
+    if (this.#lease) {
+      const note = { txId, reason: finding.kind, at: now(), found: digest };
+      const whole = { ...note, expected: null, row: null };
+      if (!await this.#copyAside(key, whole)) {
+        return this.#tellChanging(finding);
+      }
+      const { token } = this.#requireLease();
+      const retired = await this.#parts.catalog.retire([key], token);
+      if (!retired.has(key)) return; // it has got a row
+    }
+    this.#tell({ ...finding, action: "quarantined" });
+  }
+
+  /** False where the id has got a row meanwhile. */
+  async #adopt(
+    { key, modified }: StoredObject,
+    txId: string,
+    { digest, size }: Digest,
+  ): Promise<boolean> {
+    const info = { txId, holderId: "", timestamp: modified };
+    const put = { info: { ...info, storageHash: digest, size }, key };
+    const deadline = await this.#deadline();
+    const outcome = await this.#commit({ put, deadline, seen: null });
+    if (outcome !== "made") return false;
+    this.#report.sound++;
+    this.#options.onSound?.(txId);
+    return true;
+  }
+
+  // --- help -------------------------------------------------------------------
+
+  async #commit(change: CatalogChange): Promise<CatalogOutcome> {
+    const { token } = this.#requireLease();
+    const [outcome] = await this.#parts.catalog.commit([change], token);
+    return outcome!;
+  }
+
+  #requireLease(): Lease {
+    if (!this.#lease!.signal.aborted) return this.#lease!;
+    throw new StoreBusyError("Another process repairs the store by now", []);
+  }
+
+  async #deadline(): Promise<number> {
+    return await this.#parts.catalog.now() + PATIENCE;
+  }
+
+  #isInterrupted(): boolean {
+    if (this.#options.signal?.aborted) this.#report.interrupted = true;
+    return this.#report.interrupted;
+  }
+
+  #tell(finding: Partial<Finding> & Pick<Finding, "kind" | "detail">): void {
+    const whole: Finding = {
+      txId: null,
+      file: null,
+      expected: null,
+      found: null,
+      action: "none",
+      ...finding,
+    };
+    addFinding(this.#report, whole);
+    this.#options.onFinding?.(whole);
+  }
+}
+
+interface Digest {
+  digest: string;
+  size: number;
+}
+
+interface Verdict {
+  kind:
+    | "sound"
+    | "size-mismatch"
+    | "payload-missing"
+    | "payload-corrupt"
+    | "unreadable";
+  size: number;
+  found: string | null;
+  reason?: string;
+}
+
+function unreadable(reason: string): Verdict {
+  return { kind: "unreadable", size: 0, found: null, reason };
+}
+
+function describe({ kind, reason }: Verdict): string {
+  if (kind === "payload-missing") return "its payload is missing";
+  return kind === "unreadable"
+    ? `its payload cannot be read: ${reason}`
+    : "its payload does not have the digest that its row promises";
+}
+
+function about({ info, key }: CatalogEntry, found: string | null) {
+  const { txId, storageHash } = info;
+  return { txId, file: key, expected: storageHash, found };
+}
+
+function noteOf(
+  { info }: CatalogEntry,
+  { kind, found }: Verdict,
+): QuarantineNote {
+  return {
+    txId: info.txId,
+    reason: kind as Finding["kind"],
+    at: now(),
+    expected: info.storageHash,
+    found,
+    row: info,
+  };
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,424 @@
+/**
+ * A store whose payloads are objects and whose metadata is a catalog, shared by
+ * any number of machines. The rules that it follows are told in `contracts.ts`.
+ *
+ * @module
+ */
+
+import type { Engine } from "../engine.ts";
+import {
+  IntegrityError,
+  InvalidTxError,
+  PayloadUnreadableError,
+  PohStorageError,
+} from "../errors.ts";
+import { digestOf } from "../hash.ts";
+import {
+  type PruneFilter,
+  type PruneOptions,
+  type PruneResult,
+  pruneRows,
+} from "../prune.ts";
+import type { RecoverOptions, VerifyOptions } from "../recovery.ts";
+import type { StoreReport } from "../report.ts";
+import type { DriverInfo } from "../sqlite_driver.ts";
+import type {
+  StoreTotals,
+  Tx,
+  TxFilter,
+  TxHead,
+  TxInfo,
+  TxQuery,
+  TxStream,
+} from "../types.ts";
+import { Batcher, Refused } from "./batcher.ts";
+import { CatalogClock } from "./clock.ts";
+import {
+  type Catalog,
+  type CatalogChange,
+  type CatalogEntry,
+  type CatalogOutcome,
+  GRACE,
+  type ObjectStore,
+  type PayloadSource,
+} from "./contracts.ts";
+import { isSameEntry } from "./entry.ts";
+import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
+import { recoverRemote, verifyRemote } from "./remote_check.ts";
+import { spool } from "./spool.ts";
+import { Sweeper } from "./sweeper.ts";
+import { verified } from "./verified.ts";
+
+/**
+ * Within this share of its object's grace a row has to be committed. The rest
+ * is more than a commit can take once its deadline has been looked at.
+ */
+const IN_TIME = 5 / 6;
+
+/** Larger payloads are not sent under a key that is likely to be taken. */
+const LARGE = 1024 * 1024;
+
+/** Times that a payload is put anew when its key turns out to be out of use. */
+const ATTEMPTS = 5;
+
+/** Requests to the catalog: changes or ids in one, and how many at a time. */
+const COMMITS = { items: 1_024, batches: 4 };
+const FINDS = { items: 512, batches: 4 };
+
+/** The parts of a store. */
+export interface RemoteParts {
+  /** Its payloads. */
+  objects: ObjectStore;
+  /** Its metadata. */
+  catalog: Catalog;
+  /** What keeps the metadata. */
+  driver: DriverInfo;
+}
+
+/** How to use them. */
+export interface RemoteOptions {
+  /** Changes nothing. */
+  readOnly?: boolean;
+  /** {@linkcode GRACE}, unless a test has not the time. */
+  grace?: number;
+}
+
+/** A store that machines share. */
+export class RemoteEngine implements Engine {
+  readonly #parts: RemoteParts;
+  readonly #readOnly: boolean;
+  readonly #grace: number;
+  readonly #clock: CatalogClock;
+  readonly #sweeper: Sweeper;
+  readonly #commits: Batcher<CatalogChange, CatalogOutcome>;
+  readonly #finds: Batcher<string, CatalogEntry | null>;
+  /** The newest change of each id under way: the next one waits for it. */
+  readonly #changes = new Map<string, Promise<unknown>>();
+
+  /** An engine on parts that are open, which it closes. */
+  constructor(parts: RemoteParts, options: RemoteOptions = {}) {
+    const { catalog, objects } = parts;
+    this.#parts = parts;
+    this.#readOnly = options.readOnly ?? false;
+    this.#grace = options.grace ?? GRACE;
+    this.#clock = new CatalogClock(() => catalog.now());
+    this.#sweeper = new Sweeper(objects, catalog);
+    this.#commits = new Batcher(
+      (changes) => commitAll(catalog, changes),
+      COMMITS,
+    );
+    this.#finds = new Batcher((txIds) => catalog.find(txIds), FINDS);
+  }
+
+  /** {@inheritDoc Engine.base} */
+  get base(): string {
+    return this.#parts.objects.url;
+  }
+
+  /** {@inheritDoc Engine.db} */
+  get db(): string {
+    return this.#parts.catalog.url;
+  }
+
+  /** {@inheritDoc Engine.driver} */
+  get driver(): DriverInfo {
+    return this.#parts.driver;
+  }
+
+  /** {@inheritDoc Engine.save} */
+  save(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
+    return this.#change(head.txId, async (before) => {
+      const digest = await digestOf(payload);
+      return this.#put(toInfo(head, digest, payload.length), payload, before);
+    });
+  }
+
+  /** {@inheritDoc Engine.saveStream} */
+  saveStream(
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array>,
+    expected?: string,
+  ): Promise<TxInfo> {
+    return this.#change(head.txId, async (before) => {
+      using whole = await spool(chunks);
+      const { digest, size, source } = whole;
+      if (expected !== undefined && digest !== expected) {
+        throw new IntegrityError(head.txId, expected, digest);
+      }
+      return await this.#put(toInfo(head, digest, size), source, before);
+    });
+  }
+
+  /** {@inheritDoc Engine.load} */
+  async load(txId: string): Promise<Tx | null> {
+    const { objects } = this.#parts;
+    let failed: CatalogEntry | null = null;
+    while (true) {
+      const entry = await this.#finds.submit(txId);
+      if (!entry) return null;
+      const { info } = entry;
+      const payload = await readable(txId, () => objects.read(entry.key));
+      const found = payload && await digestOf(payload);
+      if (found === info.storageHash) return toTx(info, payload!);
+      // Replaced meanwhile? Damage is what two readings agree on.
+      if (failed && isSameEntry(failed, entry)) {
+        throw new IntegrityError(txId, info.storageHash, found);
+      }
+      failed = entry;
+    }
+  }
+
+  /** {@inheritDoc Engine.loadStream} */
+  async loadStream(txId: string): Promise<TxStream | null> {
+    const { objects } = this.#parts;
+    let failed: CatalogEntry | null = null;
+    while (true) {
+      const entry = await this.#finds.submit(txId);
+      if (!entry) return null;
+      const bytes = await readable(txId, () => objects.stream(entry.key));
+      if (bytes) {
+        return { info: entry.info, payload: verified(entry.info, bytes) };
+      }
+      if (failed && isSameEntry(failed, entry)) {
+        throw new IntegrityError(txId, entry.info.storageHash, null);
+      }
+      failed = entry;
+    }
+  }
+
+  /** {@inheritDoc Engine.info} */
+  async info(txId: string): Promise<TxInfo | null> {
+    return (await this.#finds.submit(txId))?.info ?? null;
+  }
+
+  /** {@inheritDoc Engine.iterate} */
+  iterate(query: TxQuery): AsyncIterableIterator<TxInfo> {
+    return this.#parts.catalog.iterate(query);
+  }
+
+  /** {@inheritDoc Engine.iterateIds} */
+  async *iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
+    for await (const { txId } of this.iterate(query)) yield [txId];
+  }
+
+  /** {@inheritDoc Engine.iterateByHolder} */
+  iterateByHolder(): AsyncIterableIterator<TxInfo> {
+    return this.#parts.catalog.iterateByHolder();
+  }
+
+  /** {@inheritDoc Engine.count} */
+  count(filter: TxFilter): Promise<number> {
+    return this.#parts.catalog.count(filter);
+  }
+
+  /** {@inheritDoc Engine.totals} */
+  totals(): Promise<StoreTotals> {
+    return this.#parts.catalog.totals();
+  }
+
+  /** {@inheritDoc Engine.remove} */
+  remove(txId: string): Promise<boolean> {
+    return this.#remove({ remove: txId });
+  }
+
+  /** {@inheritDoc Engine.prune} */
+  // deno-lint-ignore require-await -- what it throws, it rejects with
+  async prune(
+    filter: PruneFilter,
+    options: PruneOptions,
+  ): Promise<PruneResult> {
+    if (!options.dryRun) this.#requireWriter();
+    const { catalog } = this.#parts;
+    const rows = {
+      async *iterate(query: TxQuery) {
+        for await (const { info, key } of catalog.entries(query)) {
+          yield { ...info, key };
+        }
+      },
+    };
+    return pruneRows(rows, filter, options, (seen) =>
+      Promise.all(
+        seen.map(({ key, ...info }) =>
+          this.#remove({ remove: info.txId, seen: { info, key } })
+        ),
+      ));
+  }
+
+  /** {@inheritDoc Engine.verify} */
+  verify(options: VerifyOptions): Promise<StoreReport> {
+    return verifyRemote(this.#parts, options, this.#grace);
+  }
+
+  /** {@inheritDoc Engine.recover} */
+  async recover(options: RecoverOptions): Promise<StoreReport> {
+    if (!options.dryRun) this.#requireWriter();
+    return await recoverRemote(this.#parts, options, this.#grace);
+  }
+
+  /** {@inheritDoc Engine.moveInline} */
+  // deno-lint-ignore require-await -- what it throws, it rejects with
+  async moveInline(): Promise<number> {
+    throw new PohStorageError(
+      "LOCAL_ONLY",
+      "Only a local store keeps payloads in its database",
+    );
+  }
+
+  /** {@inheritDoc Engine.close} */
+  async close(): Promise<void> {
+    await this.#sweeper.idle();
+    try {
+      await this.#parts.objects.close();
+    } finally {
+      await this.#parts.catalog.close();
+    }
+  }
+
+  /**
+   * A change of an id. Its row waits for `before`, the end of all earlier ones:
+   * so the changes of one id keep the order of their calls, and those that are
+   * committed at the same time are of different ids.
+   */
+  async #change<T>(
+    txId: string,
+    work: (before: Promise<unknown>) => Promise<T>,
+  ): Promise<T> {
+    this.#requireWriter();
+    const before = this.#changes.get(txId) ?? Promise.resolve();
+    const change = work(before);
+    const end = Promise.allSettled([before, change]);
+    this.#changes.set(txId, end);
+    try {
+      return await change;
+    } finally {
+      end.then(() => {
+        if (this.#changes.get(txId) === end) this.#changes.delete(txId);
+      });
+    }
+  }
+
+  /** The object first, then the row that names it. */
+  async #put(
+    info: TxInfo,
+    source: PayloadSource,
+    before: Promise<unknown>,
+  ): Promise<TxInfo> {
+    let placed = await this.#place(
+      info,
+      source,
+      await this.#isLikelyTaken(info),
+    );
+    await before;
+    for (let attempt = 1;; attempt++) {
+      const { key, deadline } = placed;
+      const put = { info, key };
+      const outcome = await this.#commits.submit({ put, deadline });
+      if (outcome === "made") {
+        // Under a key of its own it has replaced another.
+        if (isPlainKey(key)) this.#sweeper.sweepLater();
+        else this.#sweeper.sweep();
+        return info;
+      }
+      await this.#sweeper.discard(key);
+      if (attempt === ATTEMPTS) {
+        throw new PohStorageError(
+          "TOO_SLOW",
+          `Cannot save tx ${
+            JSON.stringify(info.txId)
+          }: to send its payload took too long`,
+        );
+      }
+      placed = await this.#place(info, source, true);
+    }
+  }
+
+  /** Makes an object, under a key of its own where the plain one is taken. */
+  async #place(
+    info: TxInfo,
+    source: PayloadSource,
+    isTaken: boolean,
+  ): Promise<{ key: string; deadline: number }> {
+    const { objects } = this.#parts;
+    const { txId, storageHash } = info;
+    const deadline = await this.#clock.now() + this.#grace * IN_TIME;
+    const plain = plainKey(txId);
+    if (!isTaken && await objects.canCreateOnce()) {
+      if (await objects.create(plain, source, storageHash)) {
+        return { key: plain, deadline };
+      }
+    }
+    const key = versionKey(txId, storageHash);
+    if (await objects.create(key, source, storageHash)) {
+      return { key, deadline };
+    }
+    throw new PohStorageError("KEY_TAKEN", `The new key ${key} is taken`);
+  }
+
+  async #isLikelyTaken({ txId, size }: TxInfo): Promise<boolean> {
+    return size > LARGE && await this.#finds.submit(txId) !== null;
+  }
+
+  #remove(change: { remove: string; seen?: CatalogEntry }): Promise<boolean> {
+    return this.#change(change.remove, async (before) => {
+      await before;
+      const isMade = await this.#commits.submit(change) === "made";
+      if (isMade) this.#sweeper.sweep();
+      return isMade;
+    });
+  }
+
+  #requireWriter(): void {
+    if (!this.#readOnly) return;
+    throw new PohStorageError("READ_ONLY", "The store is open read-only");
+  }
+}
+
+/** Commits together; what a database refuses, it refuses of one alone. */
+async function commitAll(
+  catalog: Catalog,
+  changes: CatalogChange[],
+): Promise<(CatalogOutcome | Refused)[]> {
+  try {
+    return await catalog.commit(changes);
+  } catch (error) {
+    if (changes.length === 1 || !isRefusal(error)) throw error;
+    const alone = async (change: CatalogChange) => {
+      try {
+        return (await catalog.commit([change]))[0]!;
+      } catch (error) {
+        return new Refused(error);
+      }
+    };
+    return await Promise.all(changes.map(alone));
+  }
+}
+
+/** Whether nothing was done, as what was to be kept is what cannot be. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof InvalidTxError ||
+    error instanceof PohStorageError && error.code === "DATABASE";
+}
+
+/** What keeps a payload from being read is no damage: it is told as it is. */
+async function readable<T>(
+  txId: string,
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    const { message } = error as Error;
+    throw new PayloadUnreadableError(txId, message, { cause: error });
+  }
+}
+
+function toInfo(head: TxHead, storageHash: string, size: number): TxInfo {
+  const { txId, holderId, timestamp } = head;
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
+function toTx(info: TxInfo, payload: Uint8Array): Tx {
+  const { txId, holderId, timestamp } = info;
+  return { txId, holderId, timestamp, payload };
+}

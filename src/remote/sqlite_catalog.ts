@@ -1,0 +1,466 @@
+/**
+ * A catalog in SQLite: for payloads that are elsewhere, and metadata of one
+ * machine.
+ *
+ * `txs` is that of every store. A row's object has the plain key of its id
+ * unless `object_keys` has another.
+ *
+ * @module
+ */
+
+import { dirname } from "@std/path";
+import { makeDir } from "../durable_fs.ts";
+import { PohStorageError, StoreBusyError } from "../errors.ts";
+import { LockFile } from "../locks.ts";
+import type { DriverInfo, SqlValue } from "../sqlite_driver.ts";
+import { SqliteStore, type SqliteStoreOptions } from "../sqlite_store.ts";
+import { validateTxHead } from "../tx.ts";
+import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
+import {
+  type Catalog,
+  type CatalogChange,
+  type CatalogEntry,
+  type CatalogOutcome,
+  GRACE,
+  type HolderCounts,
+  type Lease,
+  type RetiredKey,
+} from "./contracts.ts";
+import { isSameEntry } from "./entry.ts";
+import { plainKey, txIdOfKey, versionKey } from "./object_key.ts";
+
+/** Rows fetched at a time by what goes through all of them. */
+const PAGE = 512;
+
+const TABLES = [
+  `CREATE TABLE IF NOT EXISTS object_keys (
+    tx_id TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE)`,
+  `CREATE TABLE IF NOT EXISTS retired (
+    key TEXT PRIMARY KEY, at REAL NOT NULL, deleted INTEGER NOT NULL)`,
+  "CREATE INDEX IF NOT EXISTS retired_by_time ON retired (deleted, at)",
+];
+
+/**
+ * Keeps a catalog in a SQLite database. Needs `--allow-read` and
+ * `--allow-write` for its folder.
+ */
+export class SqliteCatalog implements Catalog {
+  readonly #rows: SqliteStore;
+  readonly #lock: LockFile | null;
+  /** Settles when this process has done with the lock. */
+  #locked: Promise<unknown> = Promise.resolve();
+  #hasTables = true;
+  #closed = false;
+
+  private constructor(rows: SqliteStore, lock: LockFile | null) {
+    this.#rows = rows;
+    this.#lock = lock;
+  }
+
+  /** Opens a database, by its absolute path; before the first use call `init`. */
+  static async open(
+    path: string,
+    options: SqliteStoreOptions = {},
+  ): Promise<SqliteCatalog> {
+    if (options.readOnly) {
+      return new SqliteCatalog(await SqliteStore.open(path, options), null);
+    }
+    await makeDir(dirname(path), options.sync ?? true);
+    const lock = new LockFile(`${path}.lock`);
+    try {
+      await lock.lockExclusive();
+      const rows = await SqliteStore.open(path, options);
+      lock.unlock();
+      return new SqliteCatalog(rows, lock);
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  /** {@inheritDoc Catalog.url} */
+  get url(): string {
+    return this.#rows.path;
+  }
+
+  /** Which binding serves. */
+  get driver(): DriverInfo {
+    return this.#rows.driver;
+  }
+
+  /** {@inheritDoc Catalog.init} */
+  async init(): Promise<void> {
+    await this.#alone(() => this.#rows.init());
+    if (!this.#lock) {
+      this.#hasTables = this.#all(
+        "SELECT 1 FROM sqlite_schema WHERE name = 'object_keys'",
+      ).length > 0;
+      return;
+    }
+    await this.#alone(() =>
+      this.#rows.transaction(() => {
+        for (const sql of TABLES) this.#all(sql);
+        if (this.#rows.setting("id") === null) {
+          this.#rows.setSetting("id", crypto.randomUUID());
+        }
+        if (this.#rows.hasInline() || this.#rows.newestRedo() > 0) {
+          throw new PohStorageError(
+            "IN_USE",
+            `The database ${this.url} is that of a local store: migrate copies it`,
+          );
+        }
+      })
+    );
+  }
+
+  /** {@inheritDoc Catalog.id} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async id(): Promise<string> {
+    return this.#rows.setting("id") ?? "";
+  }
+
+  /** {@inheritDoc Catalog.commit} */
+  async commit(
+    changes: CatalogChange[],
+    token?: number,
+  ): Promise<CatalogOutcome[]> {
+    const outcomes = await this.#alone(() =>
+      this.#rows.transaction(() => {
+        if (token !== undefined) this.#requireToken(token);
+        return changes.map((change) => this.#make(change));
+      })
+    );
+    await this.#rows.flush();
+    return outcomes;
+  }
+
+  /** {@inheritDoc Catalog.save} The row goes on naming its object. */
+  async save(info: TxInfo): Promise<void> {
+    const [found] = await this.find([info.txId]);
+    const put = (key: string) =>
+      this.commit([{ put: { info, key }, deadline: Infinity }]);
+    const [outcome] = await put(found?.key ?? plainKey(info.txId));
+    if (outcome === "retired") {
+      await put(versionKey(info.txId, info.storageHash));
+    }
+  }
+
+  /** {@inheritDoc Catalog.load} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async load(txId: string): Promise<TxInfo | null> {
+    return this.#rows.get(txId);
+  }
+
+  /** {@inheritDoc Catalog.remove} */
+  async remove(txId: string): Promise<boolean> {
+    return (await this.commit([{ remove: txId }]))[0] === "made";
+  }
+
+  /** {@inheritDoc Catalog.listIds} */
+  listIds(): Promise<string[]> {
+    return this.#rows.listIds();
+  }
+
+  /** {@inheritDoc Catalog.iterate} */
+  iterate(query?: TxQuery): AsyncIterableIterator<TxInfo> {
+    return this.#rows.iterate(query);
+  }
+
+  /** {@inheritDoc Catalog.count} */
+  count(filter?: TxFilter): Promise<number> {
+    return this.#rows.count(filter);
+  }
+
+  /** {@inheritDoc Catalog.totals} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async totals(): Promise<StoreTotals> {
+    return this.#rows.totals();
+  }
+
+  /** {@inheritDoc Catalog.holders} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async holders(limit: number): Promise<HolderCounts> {
+    return this.#rows.holders(limit);
+  }
+
+  /** {@inheritDoc Catalog.iterateByHolder} */
+  iterateByHolder(): AsyncIterableIterator<TxInfo> {
+    return this.#rows.iterateByHolder();
+  }
+
+  /** {@inheritDoc Catalog.find} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async find(txIds: string[]): Promise<(CatalogEntry | null)[]> {
+    return this.#asOne(() => txIds.map((txId) => this.#entry(txId)));
+  }
+
+  /** {@inheritDoc Catalog.entries} */
+  async *entries(query: TxQuery = {}): AsyncIterableIterator<CatalogEntry> {
+    let left = query.limit ?? Infinity, next = query;
+    while (left > 0) {
+      const limit = Math.min(left, PAGE);
+      const page = this.#asOne(() =>
+        this.#rows.page({ ...next, limit }).map((info) => ({
+          info,
+          key: this.#keyOf(info.txId),
+        }))
+      );
+      yield* page;
+      if (page.length < limit) return;
+      left -= page.length;
+      next = { ...next, after: page.at(-1)!.info };
+    }
+  }
+
+  /** {@inheritDoc Catalog.named} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async named(keys: string[]): Promise<Set<string>> {
+    return this.#asOne(() => new Set(keys.filter((key) => this.#isNamed(key))));
+  }
+
+  /** {@inheritDoc Catalog.retire} */
+  async retire(keys: string[], token?: number): Promise<Set<string>> {
+    const retired = await this.#alone(() =>
+      this.#rows.transaction(() => {
+        if (token !== undefined) this.#requireToken(token);
+        const unnamed = keys.filter((key) => !this.#isNamed(key));
+        for (const key of unnamed) this.#retire(key);
+        return new Set(unnamed);
+      })
+    );
+    await this.#rows.flush();
+    return retired;
+  }
+
+  /** {@inheritDoc Catalog.retiredOf} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async retiredOf(keys: string[]): Promise<Set<string>> {
+    return this.#asOne(() =>
+      new Set(keys.filter((key) => this.#isRetired(key)))
+    );
+  }
+
+  /** {@inheritDoc Catalog.retired} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async retired(limit: number): Promise<RetiredKey[]> {
+    if (!this.#hasTables) return [];
+    return this.#all(
+      "SELECT key, deleted FROM retired ORDER BY deleted, at LIMIT ?",
+      limit,
+    ).map(([key, deleted]) => ({
+      key: key as string,
+      deleted: deleted !== 0,
+    }));
+  }
+
+  /** {@inheritDoc Catalog.noteDeleted} */
+  async noteDeleted(keys: string[]): Promise<void> {
+    await this.#alone(() =>
+      this.#rows.transaction(() => {
+        for (const key of keys) {
+          this.#all(
+            "UPDATE retired SET deleted = 1, at = ? WHERE key = ?",
+            seconds(),
+            key,
+          );
+        }
+      })
+    );
+  }
+
+  /** {@inheritDoc Catalog.forgetRetired} */
+  forgetRetired(): Promise<number> {
+    return this.#alone(() =>
+      this.#rows.transaction(() =>
+        this.#all(
+          "DELETE FROM retired WHERE deleted = 1 AND at < ? RETURNING 1",
+          seconds() - GRACE,
+        ).length
+      )
+    );
+  }
+
+  /** {@inheritDoc Catalog.now} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async now(): Promise<number> {
+    return seconds();
+  }
+
+  /** {@inheritDoc Catalog.boundaries} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async boundaries(ranges: number): Promise<string[]> {
+    return this.#all(
+      `SELECT max(tx_id) FROM (
+        SELECT tx_id, ntile(?) OVER (ORDER BY tx_id) AS part FROM txs)
+      GROUP BY part ORDER BY part`,
+      ranges,
+    ).map(([txId]) => txId as string).slice(0, -1);
+  }
+
+  /**
+   * {@inheritDoc Catalog.lease} The operating system drops it with its process,
+   * so it is never lost before.
+   */
+  async lease(): Promise<Lease> {
+    const lock = new LockFile(`${this.url}.repair`);
+    if (!lock.tryLock(true)) {
+      lock.close();
+      throw new StoreBusyError("The store is being repaired", []);
+    }
+    try {
+      const token = await this.#alone(() =>
+        this.#rows.transaction(() => {
+          const token = Number(this.#rows.setting("lease") ?? 0) + 1;
+          this.#rows.setSetting("lease", String(token));
+          return token;
+        })
+      );
+      return {
+        token,
+        signal: new AbortController().signal,
+        // deno-lint-ignore require-await -- the contract is asynchronous
+        [Symbol.asyncDispose]: async () => lock.close(),
+      };
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  /** {@inheritDoc Catalog.checkIntegrity} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async checkIntegrity(): Promise<string[]> {
+    return this.#rows.checkIntegrity();
+  }
+
+  /** {@inheritDoc Catalog.close} */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    // Closing may checkpoint SQLite's log.
+    await this.#alone(() => this.#rows.close());
+    this.#lock?.close();
+  }
+
+  #make(change: CatalogChange): CatalogOutcome {
+    const txId = "put" in change ? change.put.info.txId : change.remove;
+    const before = this.#entry(txId);
+    if (!isAsSeen(before, change.seen)) return "unchanged";
+    if ("remove" in change) {
+      if (!before) return "unchanged";
+      this.#rows.delete(txId);
+      this.#all("DELETE FROM object_keys WHERE tx_id = ?", txId);
+      this.#retire(before.key);
+      return "made";
+    }
+    const { put: { info, key }, deadline } = change;
+    validateTxHead(info);
+    if (seconds() > deadline) return "late";
+    if (this.#isRetired(key)) return "retired";
+    this.#rows.put(info);
+    this.#setKey(txId, key);
+    if (before && before.key !== key) this.#retire(before.key);
+    return "made";
+  }
+
+  #entry(txId: string): CatalogEntry | null {
+    if (!txId.isWellFormed()) return null; // a row may be near to that
+    const info = this.#rows.get(txId);
+    return info && { info, key: this.#keyOf(txId) };
+  }
+
+  #keyOf(txId: string): string {
+    if (!this.#hasTables) return plainKey(txId);
+    const [row] = this.#all(
+      "SELECT key FROM object_keys WHERE tx_id = ?",
+      txId,
+    );
+    return row ? row[0] as string : plainKey(txId);
+  }
+
+  #setKey(txId: string, key: string): void {
+    if (key === plainKey(txId)) {
+      this.#all("DELETE FROM object_keys WHERE tx_id = ?", txId);
+      return;
+    }
+    this.#all(
+      "INSERT OR REPLACE INTO object_keys (tx_id, key) VALUES (?, ?)",
+      txId,
+      key,
+    );
+  }
+
+  #isNamed(key: string): boolean {
+    const isOwn = this.#hasTables &&
+      this.#all("SELECT 1 FROM object_keys WHERE key = ?", key).length > 0;
+    if (isOwn) return true;
+    const txId = txIdOfKey(key);
+    return txId !== null && this.#entry(txId)?.key === key;
+  }
+
+  #isRetired(key: string): boolean {
+    return this.#hasTables &&
+      this.#all("SELECT 1 FROM retired WHERE key = ?", key).length > 0;
+  }
+
+  #retire(key: string): void {
+    this.#all(
+      "INSERT OR REPLACE INTO retired (key, at, deleted) VALUES (?, ?, 0)",
+      key,
+      seconds(),
+    );
+  }
+
+  #requireToken(token: number): void {
+    if (Number(this.#rows.setting("lease")) === token) return;
+    throw leaseLost();
+  }
+
+  /** Runs `work` while nobody else changes the database, here or elsewhere. */
+  #alone<T>(work: () => T | Promise<T>): Promise<T> {
+    const turn = this.#locked.then(async () => {
+      await this.#lock?.lockExclusive();
+      try {
+        return await work();
+      } finally {
+        this.#lock?.unlock();
+      }
+    });
+    this.#locked = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Statements that all see the database as it is at one moment. */
+  #asOne<T>(work: () => T): T {
+    this.#all("BEGIN");
+    try {
+      return work();
+    } finally {
+      this.#all("COMMIT");
+    }
+  }
+
+  #all(sql: string, ...params: SqlValue[]): SqlValue[][] {
+    return this.#rows.query(sql, ...params);
+  }
+}
+
+function leaseLost(): PohStorageError {
+  return new PohStorageError(
+    "LEASE_LOST",
+    "Cannot repair: the right to do so has passed to somebody else",
+  );
+}
+
+function isAsSeen(
+  entry: CatalogEntry | null,
+  seen: CatalogEntry | null | undefined,
+): boolean {
+  if (seen === undefined) return true;
+  if (entry === null || seen === null) return entry === seen;
+  return isSameEntry(entry, seen);
+}
+
+function seconds(): number {
+  return Date.now() / 1000;
+}

@@ -1,0 +1,78 @@
+/**
+ * Which stores lie elsewhere, and the way to what works on them.
+ *
+ * @module
+ */
+
+import type { StoreDescription } from "./describe.ts";
+import type { Engine } from "./engine.ts";
+import type { StorageOptions } from "./open_store.ts";
+import type { RecoverOptions, VerifyOptions } from "./recovery.ts";
+import type { StoreReport } from "./report.ts";
+
+/**
+ * Deno fetches whatever an import names when the program starts; packages for
+ * stores elsewhere are fetched when one is opened, as this is no literal.
+ * `deno compile` is told to include it.
+ */
+const REMOTE: string = "./remote/open.ts";
+
+/** What works on stores of which a part lies elsewhere. */
+export interface RemoteStores {
+  /** Opens one; see {@linkcode StorageManager.create}. */
+  openRemote(
+    base: string,
+    db: string,
+    options: StorageOptions,
+  ): Promise<Engine>;
+  /** {@linkcode performRecovery} for them. */
+  recoverRemoteStore(
+    base: string,
+    db: string,
+    options: StorageOptions & RecoverOptions,
+  ): Promise<StoreReport>;
+  /** {@linkcode verifyStore} for them. */
+  verifyRemoteStore(
+    base: string,
+    db: string,
+    options: StorageOptions & VerifyOptions,
+  ): Promise<StoreReport>;
+  /** What it takes to reach their servers: `host:port`, and variables. */
+  accessTo(
+    base: string,
+    db: string,
+  ): Promise<{ hosts: string[]; variables: string[] }>;
+  /** Ids that cut all rows into so many ranges of about the same length. */
+  boundaries(
+    base: string,
+    db: string,
+    ranges: number,
+    options: StorageOptions,
+  ): Promise<string[]>;
+  /** {@linkcode describeStore} for them. */
+  describeRemoteStore(
+    base: string,
+    db: string,
+    options: StorageOptions,
+  ): Promise<StoreDescription>;
+}
+
+/** Whether payloads are in a bucket. */
+export function isBucket(base: string): boolean {
+  return /^s3:\/\//i.test(base);
+}
+
+/** Whether metadata is on a database server. */
+export function isServer(db: string): boolean {
+  return /^postgres(ql)?:\/\//i.test(db);
+}
+
+/** Whether a store has a part that lies elsewhere. */
+export function isRemote(base: string, db: string): boolean {
+  return isBucket(base) || isServer(db);
+}
+
+/** Loads what works on such stores. */
+export async function remoteStores(): Promise<RemoteStores> {
+  return await import(REMOTE);
+}

@@ -1,0 +1,295 @@
+/**
+ * A server that goes away, and networks that lose, keep and break: what was
+ * acknowledged is so, once.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { PohStorageError } from "../../mod.ts";
+import {
+  PostgresStore,
+  type PostgresStoreOptions,
+} from "../../src/postgres/postgres_store.ts";
+import type {
+  CatalogChange,
+  CatalogEntry,
+} from "../../src/remote/contracts.ts";
+import {
+  entry,
+  put,
+  remove,
+  retiredKeys,
+  versionOf,
+} from "../contract/catalog.ts";
+import { seededRandom, TIME_LIMIT, within } from "../helpers.ts";
+import { FlakyProxy } from "./flaky_proxy.ts";
+import { NO_POSTGRES, startPostgres, storeUrl } from "./postgres.ts";
+
+if (NO_POSTGRES) console.error(`Tests of faults are skipped: ${NO_POSTGRES}`);
+
+// A server that does not wait for the disk unless it is told to.
+const server = NO_POSTGRES
+  ? null
+  : await startPostgres({ settings: ["synchronous_commit=off"] });
+
+test("backends are terminated while writers write", async () => {
+  await using store = await newStore({});
+  await using writers = new Writers(store.store, 6);
+  for (let n = 0; n < 25; n++) {
+    await pause(80);
+    await server!.sql(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'poh'",
+    );
+  }
+  await writers.endAndCheck(100);
+});
+
+test("the server is killed and started again while writers write", async () => {
+  await using store = await newStore({});
+  await using writers = new Writers(store.store, 6);
+  for (let n = 0; n < 2; n++) {
+    await pause(500);
+    await server!.kill();
+    await pause(300);
+    await server!.start();
+  }
+  await pause(500);
+  await writers.endAndCheck(100);
+});
+
+test("connections break before, in and after statements", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  await using store = await newStore({}, proxy);
+  await using writers = new Writers(store.store, 6);
+  const random = seededRandom(1);
+  // Of what the client sends: the statement is lost. Of what the server sends:
+  // it was carried out, and its answer is lost.
+  proxy.onData = () => random() > 0.02;
+  await pause(3_000);
+  proxy.onData = () => true;
+  await writers.endAndCheck(50);
+});
+
+test("answers alone are lost", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  await using store = await newStore({}, proxy);
+  await using writers = new Writers(store.store, 6);
+  const random = seededRandom(2);
+  // The letters are the outcomes of a commit that was made.
+  proxy.onData = (from, data) =>
+    from === "client" || random() > 0.3 ||
+    !/outcomes|INSERT|COMMIT/.test(new TextDecoder().decode(data));
+  await pause(3_000);
+  proxy.onData = () => true;
+  await writers.endAndCheck(20);
+});
+
+test("a black hole is noticed, and left when there is a way out", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  await using store = await newStore(HASTY, proxy);
+  await using writers = new Writers(store.store, 4);
+  await pause(300);
+  const end = proxy.swallow();
+  await pause(2_500);
+  end();
+  await pause(1_500);
+  await writers.endAndCheck(20);
+});
+
+test("nobody waits for a black hole for ever", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  await using store = await newStore({ ...HASTY, patience: 1_000 }, proxy);
+  await store.store.commit([put(entry("a"))]);
+  const end = proxy.swallow();
+  for (
+    const work of [
+      () => store.store.commit([put(entry("b"))]),
+      () => store.store.find(["a"]),
+      () => store.store.listIds(),
+    ]
+  ) {
+    const error = await within(
+      12_000,
+      assertRejects(work, PohStorageError, "Cannot reach postgres://poh@"),
+    );
+    assertEquals(error.code, "UNREACHABLE");
+    assert(!error.message.includes("secret"));
+  }
+  end();
+  assertEquals((await store.store.find(["a"]))[0], entry("a"));
+});
+
+test("a statement that arrives long after it was sent anew changes nothing", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  await using slow = await newStore(HASTY, proxy);
+  await using other = await newStore({}, undefined, slow.url);
+  const [a, b] = [entry("a", versionOf("a")), entry("a", versionOf("a"))];
+  await slow.store.commit([put(a), put(entry("x"))]);
+  const deliver = proxy.hold();
+  assertEquals(await slow.store.commit([remove("a")]), ["made"]);
+  assertEquals(await other.store.commit([put(b)]), ["made"]);
+  deliver();
+  await pause(500);
+  assertEquals(await other.store.find(["a"]), [b]);
+});
+
+test("a store is closed in a black hole too", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  const { store } = await newStore(HASTY, proxy);
+  await Promise.all([store.commit([put(entry("a"))]), store.count()]);
+  proxy.swallow();
+  await within(8_000, store.close());
+});
+
+test("what takes long is waited for while the server answers others", async () => {
+  await using store = await newStore({ ...HASTY, patience: 1_000 });
+  await store.store.commit([put(entry("a"))]);
+  const schema = new URL(store.url).searchParams.get("schema");
+  const locked = server!.sql(
+    `BEGIN; LOCK TABLE ${schema}.txs; SELECT pg_sleep(4); COMMIT`,
+  );
+  await pause(200);
+  const start = performance.now();
+  assertEquals(await store.store.listIds(), ["a"]);
+  assert(performance.now() - start > 3_000);
+  await locked;
+});
+
+test("the lease of one that is cut off ends, and with it its rights", async () => {
+  await using proxy = new FlakyProxy(server!.port);
+  const options = { ...HASTY, leaseSeconds: 2 };
+  await using cut = await newStore(options, proxy);
+  await using other = await newStore(options, undefined, cut.url);
+  await using lost = await cut.store.lease();
+  await pause(2_500);
+  assertEquals(lost.signal.aborted, false); // it was renewed
+  await assertRejects(() => other.store.lease());
+  const end = proxy.swallow();
+  await within(
+    3_000,
+    new Promise<void>((resolve) =>
+      lost.signal.addEventListener("abort", () => resolve())
+    ),
+  );
+  await pause(1_000);
+  await using lease = await other.store.lease();
+  assert(lease.token > lost.token);
+  end();
+  const error = await assertRejects(
+    () => cut.store.commit([put(entry("a"))], lost.token),
+    PohStorageError,
+  );
+  assertEquals(error.code, "LEASE_LOST");
+  assertEquals(await other.store.count(), 0);
+});
+
+test("several nodes may make the tables at the same time", async () => {
+  const url = storeUrl(server!);
+  const stores = Array.from({ length: 6 }, () => PostgresStore.open(url));
+  await Promise.all(stores.map((store) => store.init()));
+  for (const [n, store] of stores.entries()) {
+    await store.save(entry(`id-${n}`).info);
+  }
+  assertEquals(await stores[0]!.count(), stores.length);
+  for (const store of stores) await store.close();
+});
+
+/** Limits under which faults are noticed while a test waits. */
+const HASTY: PostgresStoreOptions = { statementTimeout: 500 };
+
+interface OpenedStore extends AsyncDisposable {
+  store: PostgresStore;
+  url: string;
+}
+
+async function newStore(
+  options: PostgresStoreOptions,
+  proxy?: FlakyProxy,
+  url = storeUrl(server!),
+): Promise<OpenedStore> {
+  const way = new URL(url);
+  if (proxy) way.port = `${proxy.port}`;
+  if (proxy) way.searchParams.set("connect_timeout", "1");
+  const store = PostgresStore.open(way.href, options);
+  await store.init();
+  return { store, url, [Symbol.asyncDispose]: () => store.close() };
+}
+
+/**
+ * Each changes ids of its own and knows what comes of every change: whatever
+ * happens on the way, each is made once, and told so.
+ */
+class Writers implements AsyncDisposable {
+  readonly #store: PostgresStore;
+  readonly #rows = new Map<string, CatalogEntry>();
+  readonly #retired: string[] = [];
+  readonly #work: Promise<void>[];
+  #commits = 0;
+  #ending = false;
+
+  constructor(store: PostgresStore, count: number) {
+    this.#store = store;
+    this.#work = Array.from({ length: count }, (_, n) => this.#write(n));
+    for (const work of this.#work) work.catch(() => {});
+  }
+
+  async endAndCheck(atLeast: number): Promise<void> {
+    this.#ending = true;
+    await Promise.all(this.#work);
+    assert(this.#commits >= atLeast, `${this.#commits} commits`);
+    const rows = await Array.fromAsync(this.#store.entries());
+    assertEquals(rows.length, this.#rows.size);
+    for (const row of rows) assertEquals(row, this.#rows.get(row.info.txId));
+    assertEquals(await retiredKeys(this.#store), this.#retired.toSorted());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending = true;
+    await Promise.allSettled(this.#work);
+  }
+
+  async #write(writer: number): Promise<void> {
+    const random = seededRandom(writer);
+    const below = (n: number) => Math.floor(random() * n);
+    while (!this.#ending) {
+      const changes: CatalogChange[] = [];
+      const expected: string[] = [];
+      const before: CatalogEntry[] = [];
+      for (let n = 1 + below(8); n > 0; n--) {
+        const txId = `w${writer}-${below(20)}`;
+        const row = this.#rows.get(txId);
+        const next = entry(txId, versionOf(txId), { size: below(1_000) });
+        const seen = below(3) ? undefined : row ?? next;
+        const isRemoval = below(3) === 0;
+        changes.push(
+          isRemoval ? remove(txId, seen) : put(next, seen && { seen }),
+        );
+        if (row ? false : isRemoval || seen) {
+          expected.push("unchanged");
+          continue;
+        }
+        expected.push("made");
+        if (row) before.push(row);
+        if (isRemoval) this.#rows.delete(txId);
+        else this.#rows.set(txId, next);
+      }
+      assertEquals(await this.#store.commit(changes), expected);
+      this.#retired.push(...before.map(({ key }) => key));
+      this.#commits++;
+    }
+  }
+}
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({
+    name: `PostgreSQL: ${name}`,
+    ignore: server === null,
+    timeout: TIME_LIMIT,
+    fn,
+  });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

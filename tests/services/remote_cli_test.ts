@@ -1,0 +1,185 @@
+// The program on a bucket and a database server, with no other permissions than
+// those that it says it takes.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { fileURLToPath } from "node:url";
+import { type Outcome, run, txText } from "../cli_helpers.ts";
+import { type TempDir, tempDir } from "../helpers.ts";
+import { ACCESS_KEY, SECRET_KEY } from "./ceph.ts";
+import { ceph, TestBucket } from "./ceph_store.ts";
+import { postgres, storeUrl } from "./postgres.ts";
+
+const server = await postgres();
+const gateway = server && await ceph();
+const SOURCE = fileURLToPath(new URL("../../src", import.meta.url));
+
+/** A store, and the program on it in a folder. */
+class Program implements AsyncDisposable {
+  readonly dir: TempDir;
+  readonly bucket: TestBucket;
+  /** The database, without its password. */
+  readonly db: string;
+
+  private constructor(dir: TempDir, bucket: TestBucket) {
+    this.dir = dir;
+    this.bucket = bucket;
+    const url = new URL(storeUrl(server!));
+    url.password = "";
+    this.db = url.href;
+  }
+
+  static async make(): Promise<Program> {
+    const bucket = await TestBucket.make(gateway!.endpoint);
+    return new Program(await tempDir(), bucket);
+  }
+
+  /** Runs it with the least that it takes, unless told otherwise. */
+  run(
+    args: string[],
+    more: { permissions?: string[]; stdin?: string } = {},
+  ): Promise<Outcome> {
+    const { path } = this.dir;
+    const hosts = `127.0.0.1:${gateway!.port},127.0.0.1:${server!.port}`;
+    return run(args, {
+      cwd: path,
+      permissions: [
+        `--allow-read=${path},${SOURCE}`,
+        `--allow-write=${path}`,
+        `--allow-net=${hosts}`,
+        "--allow-env=AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,PGPASSWORD,POH_BASE,POH_DB",
+      ],
+      env: {
+        AWS_ACCESS_KEY_ID: ACCESS_KEY,
+        AWS_SECRET_ACCESS_KEY: SECRET_KEY,
+        PGPASSWORD: new URL(server!.url).password,
+        POH_BASE: this.bucket.url(),
+        POH_DB: this.db,
+      },
+      ...more,
+    });
+  }
+
+  async ok(args: string[], stdin?: string): Promise<string> {
+    const { code, stdout, stderr } = await this.run(
+      args,
+      stdin === undefined ? {} : { stdin },
+    );
+    assertEquals(code, 0, `${args.join(" ")}: ${stderr}`);
+    return stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.bucket[Symbol.asyncDispose]();
+    await this.dir[Symbol.asyncDispose]();
+  }
+}
+
+function test(name: string, fn: (program: Program) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: gateway === null,
+    timeout: 120_000,
+    async fn() {
+      await using program = await Program.make();
+      await fn(program);
+    },
+  });
+}
+
+test("every command of a shared store does what it does locally", async (poh) => {
+  assertMatch(
+    await poh.ok(["init"]),
+    /^Initialized storage at s3:.* postgres:/,
+  );
+  assertEquals(await poh.ok(["save", "--tx", txText("a")]), "Saved tx a\n");
+  const lines = `${txText("b")}\n${txText("c/d")}\n`;
+  assertEquals(await poh.ok(["import"], lines), "Imported 2 txs\n");
+  assertEquals(
+    JSON.parse(await poh.ok(["load", "a"])),
+    JSON.parse(txText("a")),
+  );
+  assertEquals(await poh.ok(["list"]), "Transactions: a, b, c/d\n");
+  assertEquals(await poh.ok(["completions", "--ids", "c"]), "c/d\n");
+  assertMatch(await poh.ok(["verify"]), /: 3 of 3 txs valid/);
+  assertMatch(await poh.ok(["recover"]), /: 3 valid txs/);
+  assertMatch(await poh.ok(["info"]), /Transactions: 3\n/);
+  const ranges = await poh.ok(["verify", "--plan", "2"]);
+  assertEquals(ranges, "--until=b\n--after=b\n");
+  assertMatch(await poh.ok(["verify", "--until=b"]), /: 2 of 2 txs valid/);
+  assertEquals(await poh.ok(["delete", "b"]), "Deleted tx b\n");
+  assertEquals((await poh.run(["load", "b"])).code, 3);
+  assertMatch(
+    await poh.ok(["migrate", "--to-base", "copy"]),
+    /^Migration complete: 2 copied/,
+  );
+  const copy = ["--base", "copy", "--db", "copy/poh.db"];
+  assertEquals(await poh.ok(["export"]), await poh.ok(["export", ...copy]));
+  assertMatch(await poh.ok(["prune", "--older-than", "1d"]), /^Pruned 2 txs/);
+  assertEquals(
+    await Array.fromAsync(poh.bucket.open().list(), ({ key }) => key),
+    [".poh/id"],
+  );
+});
+
+test("no secret is printed, whatever goes wrong", async (poh) => {
+  const db = new URL(poh.db);
+  db.password = "top-secret";
+  const wrong = ["--db", db.href];
+  const runs = [
+    await poh.run(["init", ...wrong]),
+    await poh.run(["info", "--json", ...wrong]),
+    await poh.run(["load", "a", "--base", "s3://user:top-secret@bucket/x"]),
+    await poh.run(["verify"]),
+  ];
+  for (const { code, stdout, stderr } of runs) {
+    assert(code !== 0, stdout);
+    for (const secret of ["top-secret", SECRET_KEY]) {
+      assert(!`${stdout}${stderr}`.includes(secret), `${stdout}${stderr}`);
+    }
+  }
+});
+
+test("a permission that is missing is named, narrowly", async (poh) => {
+  const { code, stderr } = await poh.run(["init"], {
+    permissions: [`--allow-read=${SOURCE}`, "--allow-env=POH_BASE,POH_DB"],
+  });
+  assertEquals(code, 1);
+  assertEquals(
+    stderr,
+    `poh-storage: Missing permission; run again with --allow-net=127.0.0.1:${
+      gateway!.port
+    },127.0.0.1:${
+      server!.port
+    } --allow-env=AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY\n`,
+  );
+});
+
+test("what only a local store has says so", async (poh) => {
+  const local = [
+    ["backup", "folder"],
+    ["restore", "folder"],
+    ["quarantine"],
+    ["init", "--inline-below", "1k"],
+  ];
+  for (const args of local) {
+    const { code, stderr } = await poh.run(args);
+    assertEquals(code, 2, args.join(" "));
+    assertMatch(stderr, /^poh-storage: .* is for stores on this machine.*\n$/);
+  }
+});
+
+test("the database of another store, and an emptied bucket, are refused", async (poh) => {
+  await poh.ok(["save", "--tx", txText("a")]);
+  await using other = await Program.make();
+  await other.ok(["save", "--tx", txText("b")]);
+  const mixed = ["--base", other.bucket.url()];
+  assertMatch((await poh.run(["recover", ...mixed])).stderr, /another base/);
+  const objects = poh.bucket.open();
+  for (const key of [".poh/id", "a.bin"]) await objects.delete(key);
+  assertMatch((await poh.run(["recover"])).stderr, /has transactions, but/);
+  const fresh = new URL(poh.db);
+  fresh.searchParams.set("schema", `test_${crypto.randomUUID()}`);
+  const lost = ["--base", other.bucket.url(), "--db", fresh.href];
+  assertMatch((await poh.run(["recover", ...lost])).stderr, /--rebuild/);
+  await poh.ok(["recover", "--rebuild", ...lost]);
+});
