@@ -74,6 +74,7 @@ export type {
   DriverChoice,
   DriverInfo,
   SqliteDriverInfo,
+  SqlValue,
 } from "./src/sqlite_driver.ts";
 export {
   type RedoEntry,
