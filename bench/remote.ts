@@ -1,8 +1,8 @@
 /**
  * Stores in a bucket and on a server, against the thinnest client that could do
- * the same: a signed PUT and one INSERT, a SELECT and a signed GET, with nothing
- * checked, kept in order or repaired. Both on the same servers, in turn, with as
- * much in flight, each round in a process of its own.
+ * the same: a signed PUT and one INSERT; a SELECT, a signed GET and a look at the
+ * digest. It keeps nothing in order, and repairs nothing. Both on the same
+ * servers, in turn, with as much in flight, each round in a process of its own.
  *
  * ```sh
  * deno task bench:remote           # starts servers, if they are installed
@@ -136,11 +136,13 @@ async function measure(servers: Servers, rounds: number): Promise<void> {
       } | ${limit} |`,
     );
   }
-  const { seconds, peak } = await run(servers, "ours", STREAM);
+  const { seconds, peak, peakOfSave } = await run(servers, "ours", STREAM);
   console.log(
-    `\nA payload of 1 GiB, saved and loaded as a stream: ${
-      seconds.toFixed(1)
-    } s, peak memory ${(peak / MIB).toFixed(0)} MiB (at most ${MEMORY_LIMIT})`,
+    `\nA payload of 1 GiB as a stream: ${seconds.toFixed(1)} s; peak memory ${
+      (peakOfSave! / MIB).toFixed(0)
+    } MiB once it is saved, ${
+      (peak / MIB).toFixed(0)
+    } MiB once it is loaded as well (at most ${MEMORY_LIMIT})`,
   );
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { StorageManager } from "../mod.ts";
+import { sha256HexSync } from "../src/hash.ts";
 import { pg } from "../src/postgres/packages.ts";
 import { AwsV4Signer } from "../src/s3/packages.ts";
 import type { Servers } from "./remote.ts";
@@ -53,9 +54,13 @@ export async function thin({ endpoint, db }: Servers): Promise<RemoteClient> {
       );
     },
     async load(txId) {
-      await pool.query(`SELECT * FROM "${name}" WHERE tx_id = $1`, [txId]);
-      const response = await request(urlOf(txId), {});
-      return (await response.arrayBuffer()).byteLength;
+      const { rows: [row] } = await pool.query(
+        `SELECT * FROM "${name}" WHERE tx_id = $1`,
+        [txId],
+      );
+      const bytes = await (await request(urlOf(txId), {})).bytes();
+      if (sha256HexSync(bytes) !== row.storage_hash) throw new Error(txId);
+      return bytes.length;
     },
     async clean(txIds) {
       for (const txId of txIds) await send(urlOf(txId), { method: "DELETE" });

@@ -25,6 +25,8 @@ export interface RemoteSample {
   seconds: number;
   /** Peak memory of the process, in bytes. */
   peak: number;
+  /** That after a stream was saved, before it was loaded. */
+  peakOfSave?: number;
 }
 
 const PIECE = 256 * 1024;
@@ -57,7 +59,6 @@ function payloadOf(n: number, size: number): Uint8Array<ArrayBuffer> {
 }
 
 async function run(client: RemoteClient, job: RemoteJob): Promise<number> {
-  if (job.op === "stream") return await timed(() => stream(client, job.size));
   const few = Math.min(job.count, 64);
   const payloads = Array.from(
     { length: job.size > PIECE ? 4 : few },
@@ -77,7 +78,8 @@ async function run(client: RemoteClient, job: RemoteJob): Promise<number> {
   );
 }
 
-async function stream(client: RemoteClient, size: number): Promise<void> {
+/** Peak memory once it is saved. */
+async function stream(client: RemoteClient, size: number): Promise<number> {
   const piece = payloadOf(1, PIECE);
   await client.saveStream!(async function* () {
     for (let at = 0; at < size; at += PIECE) {
@@ -85,8 +87,10 @@ async function stream(client: RemoteClient, size: number): Promise<void> {
       await Promise.resolve();
     }
   }());
+  const peakOfSave = peakMemory();
   const bytes = await client.loadStream!();
   if (bytes !== size) throw new Error(`The stream has ${bytes} bytes`);
+  return peakOfSave;
 }
 
 function peakMemory(): number {
@@ -99,8 +103,13 @@ if (import.meta.main) {
   const job: RemoteJob = JSON.parse(text);
   const make = name === "thin" ? thin : ours;
   await using client = await make(JSON.parse(servers) as Servers);
-  const seconds = await run(client, job);
-  const sample: RemoteSample = { seconds, peak: peakMemory() };
+  const sample: RemoteSample = { seconds: 0, peak: 0 };
+  if (job.op === "stream") {
+    sample.seconds = await timed(async () => {
+      sample.peakOfSave = await stream(client, job.size);
+    });
+  } else sample.seconds = await run(client, job);
+  sample.peak = peakMemory();
   if (job.size > PIECE) {
     await client.clean(Array.from({ length: job.count }, (_, n) => `tx-${n}`));
   }

@@ -119,6 +119,20 @@ test("poh-storage migrate: there and back gives the same export", async () => {
   assert(one!.stdout.length > 0);
 });
 
+test("poh-storage migrate: Ctrl-C ends it with 130, and it goes on", async () => {
+  await using from = await tempStore();
+  await from.store.saveTx(sampleTx());
+  await from.close();
+  const args = ["migrate", "--base", from.base, "--to-base", `${from.base}/to`];
+  const stopped = await call(args, { signal: AbortSignal.abort() });
+  assertEquals(stopped.code, 130);
+  assertEquals(
+    stopped.stdout,
+    "Migration not complete: 0 copied (0 bytes), 0 there already\n",
+  );
+  assertEquals((await call(args)).code, 0);
+});
+
 test("poh-storage migrate refuses what makes no sense", async () => {
   await using from = await tempStore();
   await from.close();

@@ -12,7 +12,7 @@ import {
   PayloadUnreadableError,
   PohStorageError,
 } from "../errors.ts";
-import { digestOf } from "../hash.ts";
+import { digestInTurns } from "./digest.ts";
 import {
   type PruneFilter,
   type PruneOptions,
@@ -128,7 +128,7 @@ export class RemoteEngine implements Engine {
   /** {@inheritDoc Engine.save} */
   save(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
     return this.#change(head.txId, async (before) => {
-      const digest = await digestOf(payload);
+      const digest = await digestInTurns(payload);
       return this.#put(toInfo(head, digest, payload.length), payload, before);
     });
   }
@@ -158,7 +158,7 @@ export class RemoteEngine implements Engine {
       if (!entry) return null;
       const { info } = entry;
       const payload = await readable(txId, () => objects.read(entry.key));
-      const found = payload && await digestOf(payload);
+      const found = payload && await digestInTurns(payload);
       if (found === info.storageHash) return toTx(info, payload!);
       // Replaced meanwhile? Damage is what two readings agree on.
       if (failed && isSameEntry(failed, entry)) {

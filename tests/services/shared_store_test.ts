@@ -9,6 +9,7 @@ import { tempDir } from "../helpers.ts";
 import { Model, type NodeProcess, startNode } from "../remote_model.ts";
 import { ACCESS_KEY, SECRET_KEY } from "./ceph.ts";
 import { ceph, TestBucket } from "./ceph_store.ts";
+import { type Fault, FaultProxy, SLOW_DOWN } from "./fault_proxy.ts";
 import { postgres, type PostgresServer, storeUrl } from "./postgres.ts";
 
 const VARIABLES = {
@@ -237,6 +238,45 @@ test(
       await pause(2_000);
       await gateway!.restartOsd(1);
     }),
+  { ignore: !PLACES.bucket.isThere },
+);
+
+/** What a bad network does to a question or its answer. */
+const FAULTS: Fault[] = [
+  { kind: "reset-before" },
+  { kind: "reset-during", after: 500 },
+  { kind: "reset-after" },
+  { kind: "reset-answer", after: 300 },
+  { kind: "flip" },
+  SLOW_DOWN,
+  SLOW_DOWN,
+];
+
+test(
+  "the network to the bucket breaks, falsifies, floods and swallows under writers",
+  async () => {
+    await using proxy = new FaultProxy(gateway!.port);
+    await using lives = await Lives.make({
+      isThere: true,
+      async make() {
+        const made = await PLACES.bucket.make();
+        const base = made.base.replace(gateway!.endpoint, proxy.endpoint);
+        return { ...made, base };
+      },
+    });
+    for (const name of ["one", "two", "check"]) await lives.start(name);
+    proxy.fault = () => {
+      const dice = Math.random();
+      if (dice < 0.002) return { kind: "black-hole" };
+      return dice < 0.1
+        ? FAULTS[Math.floor(Math.random() * FAULTS.length)]!
+        : null;
+    };
+    await pause(LIFE);
+    proxy.heal();
+    await lives.end(false);
+    assert(proxy.count > 10, `${proxy.count} faults`);
+  },
   { ignore: !PLACES.bucket.isThere },
 );
 
