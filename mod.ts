@@ -73,6 +73,7 @@ export type {
 export type {
   DriverChoice,
   DriverInfo,
+  SqliteDriverInfo,
   SqlValue,
 } from "./src/sqlite_driver.ts";
 export {

@@ -21,7 +21,7 @@ const HOLDERS = ["alice", "bob", "carol", "dave", "erin", "frank"];
 const COLUMNS = 80;
 
 /** So many take a verification long enough to tell its rate. */
-const MANY_TXS = 40_000;
+const MANY_TXS = 150_000;
 
 /** What the program writes before each frame of its bar. */
 const ERASE = "\r\x1b[K";
@@ -33,7 +33,7 @@ function sample(count = 600): Tx[] {
     txId: `${i.toString(16).padStart(3, "0")}-${randomBytes(6, i).toHex()}`,
     holderId: HOLDERS[Math.floor(random() ** 2 * HOLDERS.length)]!,
     timestamp: 1_464_307_200 + Math.floor(random() ** 0.7 * DAYS * 86_400),
-    payload: randomBytes(Math.floor(random() * 4_000), i),
+    payload: randomBytes(Math.floor(2 ** (4 + random() * 10)), i),
   }));
 }
 
@@ -52,7 +52,10 @@ async function shootPage(browser: Browser): Promise<void> {
       viewport: { width: 960, height: 900 },
     });
     await page.goto(served.url);
-    await page.screenshot({ path: pathOf(`page-${colorScheme}`) });
+    await page.screenshot({
+      path: pathOf(`page-${colorScheme}`),
+      fullPage: true,
+    });
   }
   const page = await browser.newPage({ viewport: { width: 390, height: 760 } });
   await page.goto(`${served.url}?id=${sample()[0]!.txId}`);

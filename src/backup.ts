@@ -164,7 +164,7 @@ async function copyRows(
   // It is synced as a whole at its end.
   const rows = await SqliteStore.open(path, { driver, sync: false });
   try {
-    requireSoundDatabase(rows, live.rows.path);
+    await requireSoundDatabase(rows, live.rows.path);
     await rows.init();
     rows.transaction(() => rows.clearRedo());
     return rows;

@@ -17,6 +17,7 @@ import {
 } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
+import { checkIntegrity } from "./integrity.ts";
 import { fileName } from "./key.ts";
 import type { Progress } from "./recovery.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
@@ -149,6 +150,9 @@ class Walk {
   }
 
   async run(): Promise<WalkReport> {
+    if (this.#options.signal?.aborted) {
+      return { ...this.#report, interrupted: true };
+    }
     this.#total = await this.#from.count();
     for (let page = this.#page(); page.length > 0;) {
       const settled = await this.#settlePage(page);
@@ -314,9 +318,17 @@ class Walk {
 /**
  * SQLite says of a database that it is sound, or this throws: a damaged one is
  * neither backed up nor restored.
+ *
+ * @param signal Ends the check early: nothing is said then, and the walk that
+ * follows goes nowhere. Not for a file that is removed then, as Windows does
+ * not remove what is still being read.
  */
-export function requireSoundDatabase(rows: SqliteStore, path: string): void {
-  const [line] = rows.checkIntegrity();
+export async function requireSoundDatabase(
+  rows: SqliteStore,
+  path: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const [line] = await checkIntegrity(rows, signal) ?? [];
   if (line !== undefined) throw new MetadataDamagedError(path, line);
 }
 

@@ -15,9 +15,10 @@ import { isIoError } from "./sqlite_driver.ts";
 import { isSameRow, type RedoEntry, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn, Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
+import { WalCheckpoints } from "./wal_checkpoints.ts";
 
 /** At most so many changes, and payload bytes, in one transaction. */
-const BATCH_CHANGES = 256;
+const BATCH_CHANGES = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
 /** The log is trimmed when it holds so many payload bytes. */
@@ -52,6 +53,7 @@ export class CommitQueue {
   readonly #rows: SqliteStore;
   readonly #locks: StoreLocks;
   readonly #note: CommitNote;
+  readonly #wal: WalCheckpoints;
   readonly #sync: boolean;
   readonly #checkpointAfter: number;
   readonly #writer = crypto.randomUUID();
@@ -79,6 +81,7 @@ export class CommitQueue {
     this.#rows = rows;
     this.#locks = locks;
     this.#note = note;
+    this.#wal = new WalCheckpoints(rows, locks);
     this.#sync = options.sync;
     this.#checkpointAfter = options.checkpointAfter;
   }
@@ -94,6 +97,15 @@ export class CommitQueue {
     this.#waiting.push({ ...change, made: true, follows: true, settle });
     this.#draining ??= this.#drain();
     return settle.promise;
+  }
+
+  /** Makes the log empty, and lets go of what it has; takes no more changes. */
+  async close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      await this.#wal.close();
+    }
   }
 
   /** Waits for the changes in flight, then makes the log empty. */
@@ -166,8 +178,8 @@ export class CommitQueue {
 
   #takeBatch(): Waiting[] {
     let bytes = 0, count = 0;
-    for (const { entry, inline } of this.#waiting) {
-      bytes += (inline ?? entry.payload)?.length ?? 0;
+    for (const change of this.#waiting) {
+      bytes += bytesOf([change]);
       if (count === BATCH_CHANGES || (count > 0 && bytes > BATCH_BYTES)) break;
       count++;
     }
@@ -181,11 +193,14 @@ export class CommitQueue {
       if (!this.#sync && this.#logged.entries > 0 && this.#behind.size === 0) {
         this.#rows.trimRedo(this.#writer, Number.MAX_SAFE_INTEGER);
       }
-      for (const change of batch) this.#write(change);
+      const hasInline = this.#rows.hasInline() ||
+        batch.some(({ inline }) => inline);
+      for (const change of batch) this.#write(change, hasInline);
       if (!batch.some(({ follows }) => follows)) this.#rows.countCommit();
       crashPoint("rows written");
     });
     crashPoint("committed");
+    this.#wal.onCommit(batch.length, bytesOf(batch));
     if (!this.#sync && this.#behind.size === 0) {
       this.#logged = { entries: 0, bytes: 0 };
     }
@@ -209,12 +224,13 @@ export class CommitQueue {
     }
   }
 
-  #write(change: Waiting): void {
+  /** @param hasInline Whether any payload may live in the database. */
+  #write(change: Waiting, hasInline: boolean): void {
     const { info, entry, inline, seen } = change;
     const rows = this.#rows;
     if (entry.action === "put" && !seen) {
       rows.put(info!);
-      rows.dropInline(entry.txId);
+      if (hasInline) rows.dropInline(entry.txId);
       return rows.log(entry, this.#writer);
     }
     const before = rows.get(entry.txId);
@@ -226,7 +242,7 @@ export class CommitQueue {
     if (info) rows.put(info);
     else rows.delete(entry.txId);
     if (info && inline) rows.putInline(info, inline);
-    else if (info) rows.dropInline(entry.txId);
+    else if (info && hasInline) rows.dropInline(entry.txId);
     if (!change.follows) return;
     if (entry.action !== "put") entry.storageHash = before!.storageHash;
     rows.log(entry, this.#writer);
@@ -325,4 +341,13 @@ export class CommitQueue {
       }
     });
   }
+}
+
+/** Payload bytes that go into the database. */
+function bytesOf(changes: Change[]): number {
+  return changes.reduce(
+    (bytes, { entry, inline }) =>
+      bytes + ((inline ?? entry.payload)?.length ?? 0),
+    0,
+  );
 }

@@ -69,12 +69,13 @@ export async function createFileFrom(
     for await (const chunk of chunks) {
       for (let at = 0; at < chunk.length; at += CHUNK) {
         const piece = chunk.subarray(at, at + CHUNK);
-        hash.update(piece);
-        await writeAll(file, piece);
+        const written = writeAll(file, piece);
+        hash.update(piece); // meanwhile
+        await written;
         size += piece.length;
       }
     }
-    if (sync) await file.sync();
+    if (sync) await file.syncData();
   } catch (error) {
     removeFileSync(path);
     throw error;
@@ -93,7 +94,7 @@ export async function syncFile(path: string): Promise<void> {
   try {
     // Windows flushes only through a handle that may write.
     using file = await Deno.open(path, { read: true, write: IS_WINDOWS });
-    await file.sync();
+    await file.syncData();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
@@ -203,18 +204,54 @@ export function regularSize(path: string): number | null {
 
 /** All bytes of a regular file; null when there is none. */
 export async function readRegular(path: string): Promise<Uint8Array | null> {
+  return (await readWithDigest(path))?.bytes ?? null;
+}
+
+/** All bytes of a regular file and their digest; null when there is none. */
+export async function readWithDigest(
+  path: string,
+): Promise<{ bytes: Uint8Array; digest: string } | null> {
   const opened = openRegular(path);
   if (!opened) return null;
-  using file = opened.file;
-  if (opened.size <= SMALL) return readAllSync(file, opened.size);
-  const bytes = new Uint8Array(opened.size);
-  let at = 0;
-  while (at < bytes.length) {
-    const read = await file.read(bytes.subarray(at, at + CHUNK));
-    if (read === null) break; // it shrank meanwhile: its digest will tell
-    at += read;
+  const { file, size } = opened;
+  if (size <= SMALL) {
+    using open = file;
+    const bytes = readAllSync(open, size);
+    return { bytes, digest: sha256HexSync(bytes) };
   }
-  return bytes.subarray(0, at);
+  const bytes = new Uint8Array(size);
+  const { digest, size: read } = await digestOfPieces(
+    piecesOf(file, (at) => bytes.subarray(at, at + CHUNK)),
+  );
+  return { bytes: bytes.subarray(0, read), digest }; // it may have shrunk
+}
+
+/**
+ * The bytes of a small file that is known to have `size` of them, in the fewest
+ * system calls; the next call overwrites them. Null where that is not so,
+ * whatever the reason: a load that takes its time finds out.
+ */
+export function tryReadSync(path: string, size: number): Uint8Array | null {
+  if (size < 0 || size >= SMALL) return null;
+  try {
+    const info = Deno.lstatSync(path);
+    if (!info.isFile || info.size !== size) return null;
+    using file = Deno.openSync(path, { read: true });
+    const read = file.readSync(scratch.subarray(0, size + 1)) ?? 0;
+    return read === size ? scratch.subarray(0, size) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Has the system read a small file, without a word of what becomes of it. */
+export async function prefetchFile(path: string): Promise<void> {
+  try {
+    const { isFile, size } = await Deno.lstat(path);
+    if (isFile && size <= SMALL) await Deno.readFile(path);
+  } catch {
+    // Whoever reads it in earnest is told.
+  }
 }
 
 /** At most `size` bytes of an open file, without leaving the thread. */
@@ -233,32 +270,77 @@ function fillSync(file: Deno.FsFile, buffer: Uint8Array): Uint8Array {
   return buffer.subarray(0, at);
 }
 
-/** The rest of an open file, piece by piece; closes it at the end. */
-export async function* chunksOf(
-  file: Deno.FsFile,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  using open = file;
-  while (true) {
-    const buffer = new Uint8Array(CHUNK);
-    const read = await open.read(buffer);
-    if (read === null) return;
-    yield buffer.subarray(0, read);
+/** Where the piece of a file behind so many bytes is to be read to. */
+type BufferAt = (at: number) => Uint8Array<ArrayBuffer>;
+
+/**
+ * Reads the rest of an open file, each piece while the one before is looked at.
+ * The end is where the file ends, or where there is no buffer left.
+ */
+export class ReadAhead implements AsyncDisposable {
+  readonly #file: Deno.FsFile;
+  readonly #bufferAt: BufferAt;
+  #at = 0;
+  #reading: Promise<Uint8Array<ArrayBuffer> | null> | null = null;
+  #closing: Promise<void> | null = null;
+
+  /** Takes over the file; nothing is read yet. */
+  constructor(
+    file: Deno.FsFile,
+    bufferAt: BufferAt = () => new Uint8Array(CHUNK),
+  ) {
+    this.#file = file;
+    this.#bufferAt = bufferAt;
+  }
+
+  /** The next piece; null at the end. */
+  async next(): Promise<Uint8Array<ArrayBuffer> | null> {
+    this.#reading ??= this.#read();
+    const piece = await this.#reading;
+    if (piece === null || this.#closing) return null;
+    this.#at += piece.length;
+    this.#reading = this.#read();
+    this.#reading.catch(() => {}); // whoever asks for it is told
+    return piece;
+  }
+
+  /** Closes the file, once nothing reads it any more. Safe to repeat. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#reading?.catch(() => {});
+    this.#file.close();
+  }
+
+  async #read(): Promise<Uint8Array<ArrayBuffer> | null> {
+    const buffer = this.#bufferAt(this.#at);
+    if (buffer.length === 0) return null;
+    const read = await this.#file.read(buffer);
+    return read === null ? null : buffer.subarray(0, read);
   }
 }
 
-/**
- * Shows the rest of an open file piece by piece and closes it. The pieces share
- * their memory: each is gone when the next one comes.
- */
-export async function scan(
+/** The rest of an open file, piece by piece; closes it at the end. */
+export async function* piecesOf(
   file: Deno.FsFile,
-  see: (piece: Uint8Array) => void,
-): Promise<void> {
-  using open = file;
-  const buffer = new Uint8Array(CHUNK);
-  for (let read; (read = await open.read(buffer)) !== null;) {
-    see(buffer.subarray(0, read));
+  bufferAt?: BufferAt,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  await using ahead = new ReadAhead(file, bufferAt);
+  for (let piece; (piece = await ahead.next()) !== null;) yield piece;
+}
+
+async function digestOfPieces(
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<{ digest: string; size: number }> {
+  const hash = new Sha256();
+  let size = 0;
+  for await (const piece of pieces) {
+    hash.update(piece);
+    size += piece.length;
   }
+  return { digest: hash.hex(), size };
 }
 
 /** Digest and size in bytes of the rest of an open file, which is closed then. */
@@ -270,11 +352,7 @@ export async function digestOfOpen(
     const bytes = fillSync(open, scratch.subarray(0, size));
     return { digest: sha256HexSync(bytes), size: bytes.length };
   }
-  const hash = new Sha256();
-  let read = 0;
-  await scan(file, (piece) => {
-    hash.update(piece);
-    read += piece.length;
-  });
-  return { digest: hash.hex(), size: read };
+  const buffers = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)] as const;
+  let turn = 0;
+  return await digestOfPieces(piecesOf(file, () => buffers[turn++ % 2]!));
 }

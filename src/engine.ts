@@ -54,6 +54,8 @@ export interface Engine {
   info(txId: string): MaybePromise<TxInfo | null>;
   /** What a query selects, in its order. */
   iterate(query: TxQuery): AsyncIterableIterator<TxInfo>;
+  /** The ids that a query selects, in its order, page by page. */
+  iterateIds(query: TxQuery): AsyncIterableIterator<string[]>;
   /** All, by holder and time. */
   iterateByHolder(): AsyncIterableIterator<TxInfo>;
   /** How many a filter selects. */

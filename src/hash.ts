@@ -8,7 +8,13 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
+let loaded: typeof import("node:crypto") | undefined;
+
+/** An import would load it at every start, which takes as long as all the rest. */
+function builtin(): typeof import("node:crypto") {
+  // deno-lint-ignore no-process-global -- likewise
+  return loaded ??= process.getBuiltinModule("node:crypto");
+}
 
 /**
  * SHA-256 of bytes, by Web Crypto.
@@ -57,7 +63,7 @@ export async function sha256HexOfStream(
 
 /** Incremental SHA-256. */
 export class Sha256 {
-  #hash = createHash("sha256");
+  #hash = builtin().createHash("sha256");
 
   /** Takes in the next bytes. */
   update(bytes: Uint8Array): void {
@@ -79,5 +85,5 @@ export async function digestOf(bytes: Uint8Array): Promise<string> {
 
 /** SHA-256 of bytes, without leaving the thread: for many small payloads. */
 export function sha256HexSync(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  return builtin().hash("sha256", bytes, "hex");
 }

@@ -6,7 +6,7 @@
  */
 
 import { crashPoint } from "./crash_points.ts";
-import { CHUNK, SMALL } from "./durable_fs.ts";
+import { ReadAhead, SMALL } from "./durable_fs.ts";
 import type { Engine } from "./engine.ts";
 import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
@@ -119,13 +119,14 @@ export class LocalEngine implements Engine {
       const found = rows.lookup(txId);
       if (!found) return null;
       const { info, inline } = found;
-      if (inline && await digestOf(inline) === info.storageHash) {
-        return toTx(info, inline);
-      }
-      const { payload, failure } = await attemptRead(() => files.load(txId));
-      const bytes = payload ?? inline;
-      const digest = bytes && await digestOf(bytes);
-      if (digest === info.storageHash) return toTx(info, bytes!);
+      const isInline = inline && sha256HexSync(inline) === info.storageHash;
+      const soon = isInline ? inline : files.loadSoon(info);
+      if (soon) return toTx(info, soon);
+      const { found: inFile, failure } = await attemptRead(() =>
+        files.loadWithDigest(txId)
+      );
+      const digest = inFile?.digest ?? (inline && sha256HexSync(inline));
+      if (digest === info.storageHash) return toTx(info, inFile!.bytes);
       const logged = await payloadInLog(info, files, rows);
       if (logged) return toTx(info, logged);
       if (failure) throw unreadable(txId, failure);
@@ -171,6 +172,11 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.iterate} */
   iterate(query: TxQuery): AsyncIterableIterator<TxInfo> {
     return this.#store.rows.iterate(query);
+  }
+
+  /** {@inheritDoc Engine.iterateIds} */
+  iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
+    return this.#store.rows.iterateIds(query);
   }
 
   /** {@inheritDoc Engine.iterateByHolder} */
@@ -350,14 +356,14 @@ function toTx(info: TxInfo, payload: Uint8Array): Tx {
 }
 
 /** What keeps a file from being read is no damage: it is told as it is. */
-async function attemptRead(
-  read: () => Promise<Uint8Array | null>,
-): Promise<{ payload: Uint8Array | null; failure?: Error }> {
+async function attemptRead<T>(
+  read: () => Promise<T | null>,
+): Promise<{ found: T | null; failure?: Error }> {
   try {
-    return { payload: await read() };
+    return { found: await read() };
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    return { payload: null, failure: error as Error };
+    return { found: null, failure: error as Error };
   }
 }
 
@@ -378,42 +384,39 @@ function unreadable(txId: string, cause: Error): PayloadUnreadableError {
   return new PayloadUnreadableError(txId, cause.message, { cause });
 }
 
-/**
- * A stream that ends in an error unless its bytes have the row's digest. It
- * fills the reader's own buffer where the reader brings one.
- */
+/** A stream that ends in an error unless its bytes have the row's digest. */
 function verified(
   info: TxInfo,
   file: Deno.FsFile,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const hash = new Sha256();
+  const ahead = new ReadAhead(file);
+  const end = () => ahead[Symbol.asyncDispose]();
+  const next = async () => {
+    try {
+      return await ahead.next();
+    } catch (error) {
+      await end();
+      throw unreadable(info.txId, error as Error);
+    }
+  };
   return new ReadableStream({
     type: "bytes",
-    autoAllocateChunkSize: CHUNK,
     async pull(controller) {
-      const request = controller.byobRequest!;
-      const view = request.view as Uint8Array<ArrayBuffer>;
-      let read: number | null;
-      try {
-        read = await file.read(view);
-      } catch (error) {
-        file.close();
-        throw unreadable(info.txId, error as Error);
+      const piece = await next();
+      if (piece) {
+        hash.update(piece);
+        return controller.enqueue(piece);
       }
-      if (read !== null) {
-        hash.update(view.subarray(0, read));
-        return request.respond(read);
-      }
-      file.close();
+      await end();
       const found = hash.hex();
-      if (found === info.storageHash) {
-        controller.close();
-        request.respond(0);
-      } else {
+      if (found !== info.storageHash) {
         const { txId, storageHash } = info;
-        controller.error(new IntegrityError(txId, storageHash, found));
+        return controller.error(new IntegrityError(txId, storageHash, found));
       }
+      controller.close();
+      controller.byobRequest?.respond(0);
     },
-    cancel: () => file.close(),
+    cancel: end,
   });
 }

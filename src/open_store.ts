@@ -194,7 +194,7 @@ export async function closeStore(store: OpenStore): Promise<void> {
   const { rows, writer } = store;
   if (!writer) return await rows.close();
   try {
-    await writer.queue.flush();
+    await writer.queue.close();
   } finally {
     try {
       // Closing may checkpoint SQLite's log.

@@ -8,11 +8,11 @@
 
 import { basename, dirname, join } from "@std/path";
 import {
-  chunksOf,
   createFile,
   digestOfOpen,
   makeDir,
   openRegular,
+  piecesOf,
   regularSize,
   removeFileSync,
   renameFile,
@@ -169,7 +169,7 @@ export async function restoreQuarantined(
   if (!opened) throw new IntegrityError(row.txId, row.storageHash, null);
   const info = await manager.saveTxStream(
     row,
-    chunksOf(opened.file),
+    piecesOf(opened.file),
     row.storageHash,
   );
   removeCase(dir, name);

@@ -164,7 +164,7 @@ async function fromFolder(
   }
   try {
     using _ = await keepRepairsAway(path);
-    requireSoundDatabase(backup.rows, backup.rows.path);
+    await requireSoundDatabase(backup.rows, backup.rows.path, options.signal);
     const target = new PayloadFolder(files, {
       sync: durability !== "relaxed",
       link: false,
@@ -199,7 +199,7 @@ async function fromTar(
       driver,
       readOnly: true,
     });
-    requireSoundDatabase(archived, BACKUP_DB);
+    await requireSoundDatabase(archived, BACKUP_DB);
     if (archived.hasViewsOrTriggers()) {
       throw damagedArchive(`${BACKUP_DB} has more in it than tables`);
     }

@@ -30,6 +30,12 @@ export interface DriverInfo {
   fallbackReason?: string;
 }
 
+/** Which binding of SQLite serves. */
+export interface SqliteDriverInfo extends DriverInfo {
+  /** `ffi` is `@db/sqlite`, `builtin` is `node:sqlite`. */
+  name: "ffi" | "builtin";
+}
+
 /** What a column can hold here. */
 export type SqlValue = string | number | null | Uint8Array;
 
@@ -46,7 +52,7 @@ export interface Statement {
 /** An open database. */
 export interface Connection {
   /** Which binding this is. */
-  readonly driver: DriverInfo;
+  readonly driver: SqliteDriverInfo;
   /** Runs statements that take no parameters. */
   exec(sql: string): void;
   /** Prepares one statement; closing the connection ends it. */
@@ -62,7 +68,7 @@ export interface Connection {
 
 /** A binding that is at hand. */
 interface Driver {
-  info: DriverInfo;
+  info: SqliteDriverInfo;
   open(path: string, readOnly: boolean): Connection;
 }
 
@@ -108,7 +114,7 @@ async function builtinDriver(fallbackReason?: string): Promise<Driver> {
   const { version } = probe.prepare("SELECT sqlite_version() AS version")
     .get() as { version: string };
   probe.close();
-  const info: DriverInfo = {
+  const info: SqliteDriverInfo = {
     name: "builtin",
     library: "built in",
     sqliteVersion: version,
@@ -175,7 +181,7 @@ let ffiLibrary: string | undefined;
 
 async function ffiDriver(library?: string): Promise<Driver> {
   const { Database, SQLITE_VERSION } = await loadFfi(library);
-  const info: DriverInfo = {
+  const info: SqliteDriverInfo = {
     name: "ffi",
     library: ffiLibrary ?? "downloaded by the loader",
     sqliteVersion: SQLITE_VERSION,

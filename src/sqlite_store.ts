@@ -20,12 +20,12 @@ import {
 import {
   type Connection,
   type DriverChoice,
-  type DriverInfo,
   isLocked,
   isMalformed,
   needsWriting,
   openSqlite,
   reasonOf,
+  type SqliteDriverInfo,
   type SqlValue,
   type Statement,
 } from "./sqlite_driver.ts";
@@ -39,7 +39,13 @@ import {
   rowLimit,
   selectPage,
 } from "./tx_query.ts";
-import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "./types.ts";
+import type {
+  StoreTotals,
+  TxCursor,
+  TxFilter,
+  TxInfo,
+  TxQuery,
+} from "./types.ts";
 
 /** What SQLite may have beside a database file. */
 export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
@@ -47,17 +53,29 @@ export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
 /** How long SQLite waits for another process's transaction, in ms. */
 const BUSY_TIMEOUT = 5_000;
 
+/**
+ * Memory for pages: ids are in no order, so that each save needs others of
+ * their index.
+ */
+const CACHE_KIB = 16 * 1024;
+
+/** The length of SQLite's log at which it goes into the database, in pages. */
+export const LOG_PAGES = 4_096;
+
 /** A disk that is waited for without leaving the thread, in ms. */
 const FAST_DISK = 1;
 
-/** Rows fetched at a time by what goes through all of them. */
+/** Rows, or ids alone, fetched at a time by what goes through all of them. */
 const PAGE = 512;
+const ID_PAGE = 2_048;
 
 /**
  * One step of a migration; `PRAGMA user_version` counts those done.
  *
  * 1: what the Python package's table lacks, and the redo log.
  * 2: payloads that live in the database, and indexes.
+ * 3: one index less: ids are in no order that a save could follow, so that each
+ *    index of them costs it a page.
  *
  * Nothing here minds being done already: a flipped bit can make a store's
  * version a lower one.
@@ -98,6 +116,7 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
       db.exec(`CREATE INDEX ${name} ON txs (${columns})`);
     }
   },
+  (db) => db.exec("DROP INDEX IF EXISTS txs_by_holder_and_id"),
 ];
 
 /**
@@ -108,7 +127,6 @@ const INDEXES = {
   txs_by_time: "timestamp, tx_id, size",
   txs_by_size: "size, timestamp, tx_id",
   txs_by_holder: "holder_id, timestamp, tx_id, size",
-  txs_by_holder_and_id: "holder_id, tx_id, timestamp, size",
 };
 
 /**
@@ -174,7 +192,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** The database file. */
   readonly path: string;
   /** Which binding serves. */
-  readonly driver: DriverInfo;
+  readonly driver: SqliteDriverInfo;
   readonly #db: Connection;
   readonly #readOnly: boolean;
   readonly #sync: boolean;
@@ -220,12 +238,15 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
         db.exec("PRAGMA foreign_keys = ON");
         db.exec("PRAGMA trusted_schema = OFF");
+        db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
         if (!readOnly) {
           // EXTRA: else a power cut can bring back the journal of this change
           // of mode, and a read-only connection could not undo it.
           if (sync) db.exec("PRAGMA synchronous = EXTRA");
           // In the mode that stays on, SQLite answers with the mode it has.
           const mode = db.prepare("PRAGMA journal_mode = WAL").get();
+          // Pages that are written again before that go there once.
+          db.exec(`PRAGMA wal_autocheckpoint = ${LOG_PAGES}`);
           hasLog = mode?.[0] === "wal";
         }
         // Opens the log as well.
@@ -300,12 +321,42 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.iterate} */
   async *iterate(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
+    for await (
+      const page of this.#pages(query, PAGE, this.#columns.all, toInfo)
+    ) {
+      yield* page;
+    }
+  }
+
+  /**
+   * The ids that a query selects, in its order, page by page. An index tells
+   * them, where rows would have to be looked up.
+   */
+  async *iterateIds(query: TxQuery = {}): AsyncIterableIterator<string[]> {
+    const isByTime = query.sort === "time";
+    const columns = `CAST(tx_id AS TEXT), ${
+      isByTime ? "CAST(timestamp AS REAL)" : "0"
+    }`;
+    const toCursor = ([txId, timestamp]: SqlValue[]) => (
+      { txId, timestamp } as TxCursor
+    );
+    for await (const page of this.#pages(query, ID_PAGE, columns, toCursor)) {
+      yield page.map(({ txId }) => txId);
+    }
+  }
+
+  async *#pages<T extends TxCursor>(
+    query: TxQuery,
+    size: number,
+    columns: string,
+    read: (row: SqlValue[]) => T,
+  ): AsyncIterableIterator<T[]> {
     let left = rowLimit(query.limit);
     let next = this.#resolve(query);
     while (left > 0) {
-      const limit = Math.min(left, PAGE);
-      const page = this.#page({ ...next, limit });
-      yield* page;
+      const limit = Math.min(left, size);
+      const page = this.#select({ ...next, limit }, columns).map(read);
+      yield page;
       if (page.length < limit) return;
       left -= page.length;
       next = { ...next, after: page.at(-1)! };
@@ -443,6 +494,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#isDiskFast = performance.now() - start < FAST_DISK;
   }
 
+  /** How long the log is when a commit itself takes it into the database. */
+  checkpointWithinCommits(pages: number): void {
+    this.#db.exec(`PRAGMA wal_autocheckpoint = ${pages}`);
+  }
+
   // --- synchronous parts, for the transactions of the storage manager --------
 
   /** Runs `work` in a write transaction: all of it is committed, or nothing. */
@@ -476,7 +532,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** One page of what a query selects, in its order. */
   page(query: TxQuery & { limit: number }): TxInfo[] {
-    return this.#page({ ...this.#resolve(query), limit: query.limit });
+    const resolved = { ...this.#resolve(query), limit: query.limit };
+    return this.#select(resolved, this.#columns.all).map(toInfo);
   }
 
   /** The facts about an id and its payload, if that lives in the database. */
@@ -763,14 +820,16 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }
   }
 
-  #page(query: ResolvedQuery & { limit: number }): TxInfo[] {
-    const { all, names } = this.#columns;
+  #select(
+    query: ResolvedQuery & { limit: number },
+    columns: string,
+  ): SqlValue[][] {
     return selectPage(
       query,
-      all,
-      names,
+      columns,
+      this.#columns.names,
       (sql, ...params) => this.#all(sql, ...params),
-    ).map(toInfo);
+    );
   }
 
   /** An order of time goes on from a time, not from an id alone. */

@@ -270,15 +270,27 @@ export class StorageManager implements AsyncDisposable {
   /**
    * The ids that a query selects, in its order, that of their UTF-8 bytes
    * unless it asks for another. All of them at once: for a large store see
-   * {@linkcode iterateTxs}.
+   * {@linkcode iterateTxIds}.
    *
    * @throws {PohStorageError} `CURSOR_GONE` if an order of time is to go on
    * after an id that is not there.
    */
   listTxs(query: TxQuery = {}): Promise<string[]> {
-    return this.#call(() =>
-      Array.fromAsync(this.#engine.iterate(query), (info) => info.txId)
+    return this.#call(async () =>
+      (await Array.fromAsync(this.#engine.iterateIds(query))).flat()
     );
+  }
+
+  /**
+   * As {@linkcode listTxs}, read in pages as they are asked for. Changes made
+   * meanwhile may or may not show.
+   */
+  async *iterateTxIds(query: TxQuery = {}): AsyncIterableIterator<string> {
+    this.#requireOpen();
+    for await (const page of this.#engine.iterateIds(query)) {
+      yield* page;
+      this.#requireOpen();
+    }
   }
 
   /**

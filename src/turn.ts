@@ -5,8 +5,6 @@
  * @module
  */
 
-import { setImmediate } from "node:timers";
-
 /** How long work may go on before others have their turn, in ms. */
 const LONGEST_STRETCH = 4;
 

@@ -21,8 +21,8 @@ import type { TxCursor, TxFilter, TxQuery } from "./types.ts";
 const FIRST_REACH = 1_024;
 const GROWTH = 4;
 
-/** Rows that an index tells all of are sorted while one is looked up. */
-const COVERED = 16;
+/** While one row is looked up, so many are passed that an index tells all of. */
+const LOOKUP = 16;
 
 /** Part of a statement, and what is bound to it. */
 export interface Sql {
@@ -98,7 +98,7 @@ export function selectPage(
   if (others.length === 0) return walk(left, columns, missing(), run);
   for (let reach = FIRST_REACH;; reach *= GROWTH) {
     const few = others.find((by) => {
-      const most = isCovered(left, by) ? COVERED * reach : reach;
+      const most = reach * costOf(left, left.order) / costOf(left, by);
       return countUpTo(left, by, most + 1, run) <= most;
     });
     if (few) return rows.concat(gather(left, few, columns, missing(), run));
@@ -162,9 +162,14 @@ function countUpTo(
   return row![0] as number;
 }
 
-/** Whether the index of a range tells all that the conditions are about. */
-function isCovered({ holder }: Selection, by: RangeColumn): boolean {
-  return by === "timestamp" || (by === "size") === (holder.length === 0);
+/**
+ * What a row costs by the index of a column: that tells all that the conditions
+ * are about, or the row has to be looked up.
+ */
+function costOf({ holder }: Selection, by: RangeColumn): number {
+  const isTold = by === "timestamp" ||
+    (by === "size" && holder.length === 0);
+  return isTold ? 1 : LOOKUP;
 }
 
 /** Where the walk stands after so many rows; null when it has ended by then. */
@@ -174,8 +179,9 @@ function cursorAt(
   run: RunSql,
 ): TxCursor | null {
   const { order, holder, ranges } = selection;
+  const terms = [...holder, ...termsOf(ranges[order])];
   const { text, params } = clause(
-    [...holder, ...termsOf(ranges[order])],
+    terms.filter((term) => serves(order, term)),
     order,
   );
   const [row] = run(
@@ -189,9 +195,10 @@ function cursorAt(
 }
 
 /** The ranges that are limited, beside that of the order. */
-function otherRanges({ order, ranges }: Selection): RangeColumn[] {
+function otherRanges({ order, holder, ranges }: Selection): RangeColumn[] {
   return (["tx_id", "timestamp", "size"] as const).filter((column) =>
-    column !== order && termsOf(ranges[column]).length > 0
+    column !== order &&
+    [...holder, ...termsOf(ranges[column])].some((term) => serves(column, term))
   );
 }
 
@@ -357,7 +364,7 @@ export function exactQuotient(value: number): [number, number] {
 
 /** Whether the index by which a range is found serves a condition as well. */
 function serves(by: RangeColumn, { column }: Term): boolean {
-  return column === by || (column === "holder_id" && by !== "size");
+  return column === by || (column === "holder_id" && by === "timestamp");
 }
 
 /** All conditions, written so that one index serves; null: SQLite chooses. */

@@ -810,7 +810,7 @@ test("--json prints one object for each result", async () => {
   assertEquals(facts, {
     base: store.base,
     db,
-    schema_version: 2,
+    schema_version: 3,
     inline_below: 0,
     txs: 1,
     bytes: 3,
@@ -1386,6 +1386,20 @@ test("recover quarantines what is damaged, and finds nothing the second time", a
   assertEquals(second.code, 0);
   assertEquals(JSON.parse(second.stdout).findings, []);
   assertEquals(JSON.parse(await store.ok(["info", "--json"])).quarantined, 1);
+});
+
+test("recover makes a store where there is none, and says so", async () => {
+  await using store = await cliStore();
+  const made = `No database at ${store.base}/poh.db: making an empty store\n`;
+  const first = await store.call(["recover"]);
+  assertEquals([first.code, first.stdout], [
+    0,
+    "Recovery complete: 0 valid txs\n",
+  ]);
+  assert(first.stderr.startsWith(made), first.stderr);
+  const second = await store.call(["recover"]);
+  assertEquals(second.code, 0);
+  assert(!second.stderr.includes("empty store"), second.stderr);
 });
 
 test("recover --dry-run says what recover would do and does nothing", async () => {

@@ -124,24 +124,24 @@ test("a staged payload's name is durable before its row", async () => {
 test("changes of one turn share one transaction", async () => {
   await using parts = await tempParts();
   const changes = await Promise.all(
-    Array.from({ length: 256 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+    Array.from({ length: 128 }, (_, n) => put(`${n}`, bytes(`${n}`))),
   );
   using seen = observed();
   await Promise.all(changes.map((change) => parts.queue.submit(change)));
   assertEquals(seen.count("committed"), 1);
-  assertEquals(seen.count("file written"), 256);
-  assertEquals(await parts.rows.count(), 256);
+  assertEquals(seen.count("file written"), 128);
+  assertEquals(await parts.rows.count(), 128);
 });
 
-test("a transaction takes no more than 256 changes", async () => {
+test("a transaction takes no more than 128 changes", async () => {
   await using parts = await tempParts();
   const changes = await Promise.all(
-    Array.from({ length: 600 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+    Array.from({ length: 300 }, (_, n) => put(`${n}`, bytes(`${n}`))),
   );
   using seen = observed();
   await Promise.all(changes.map((change) => parts.queue.submit(change)));
   assertEquals(seen.count("committed"), 3);
-  assertEquals(await parts.rows.count(), 600);
+  assertEquals(await parts.rows.count(), 300);
 });
 
 test("a transaction takes no more than 4 MiB of payloads", async () => {

@@ -50,7 +50,7 @@ testDrivers(
       base: temp.base,
       db: temp.db,
       driver: temp.store.driver,
-      schemaVersion: 2,
+      schemaVersion: 3,
       inlineBelow: 0,
       txs: 2,
       bytes: 20,

@@ -1,19 +1,20 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
-  chunksOf,
   createFile,
   createFileFrom,
   makeDir,
   openRegular,
+  piecesOf,
   readAllSync,
   readRegular,
+  readWithDigest,
   regularSize,
   removeFileSync,
   renameFile,
-  scan,
   SMALL,
   syncDir,
   syncFile,
+  tryReadSync,
 } from "../src/durable_fs.ts";
 import { sha256Hex } from "../mod.ts";
 import {
@@ -209,51 +210,60 @@ test("readAllSync() ends where the file ends", async () => {
   assertEquals(readAllSync(file, 10), bytes("abc"));
 });
 
-test("chunksOf() gives all bytes and closes the file", async () => {
+test("piecesOf() gives all bytes and closes the file", async () => {
   await using dir = await tempDir();
   for (const size of SIZES) {
     const content = randomBytes(size, size);
     await Deno.writeFile(dir.join("a"), content);
     const { file } = openRegular(dir.join("a"))!;
-    const blob = new Blob(await Array.fromAsync(chunksOf(file)));
+    const blob = new Blob(await Array.fromAsync(piecesOf(file)));
     assertBytes(await blob.bytes(), content);
     assertThrows(() => file.statSync(), Deno.errors.BadResource);
   }
 });
 
-test("chunksOf() closes the file when its reader stops early", async () => {
+test("piecesOf() closes the file when its reader stops early", async () => {
   await using dir = await tempDir();
   await Deno.writeFile(dir.join("a"), randomBytes(600_000));
   const { file } = openRegular(dir.join("a"))!;
-  for await (const _ of chunksOf(file)) break;
+  for await (const _ of piecesOf(file)) break;
   assertThrows(() => file.statSync(), Deno.errors.BadResource);
 });
 
-test("scan() shows all bytes and closes the file", async () => {
+test("piecesOf() ends where its buffers end", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "abcdef");
+  const { file } = openRegular(dir.join("a"))!;
+  const buffer = new Uint8Array(5);
+  for await (const _ of piecesOf(file, (at) => buffer.subarray(at, at + 2)));
+  assertEquals(buffer, bytes("abcde"));
+  assertThrows(() => file.statSync(), Deno.errors.BadResource);
+});
+
+test("readWithDigest() gives all bytes and their digest", async () => {
   await using dir = await tempDir();
   for (const size of SIZES) {
     const content = randomBytes(size, size);
     await Deno.writeFile(dir.join("a"), content);
-    const { file } = openRegular(dir.join("a"))!;
-    const pieces: Uint8Array<ArrayBuffer>[] = [];
-    await scan(file, (piece) => pieces.push(new Uint8Array(piece)));
-    assertBytes(await new Blob(pieces).bytes(), content);
-    assertThrows(() => file.statSync(), Deno.errors.BadResource);
+    const found = await readWithDigest(dir.join("a"));
+    assertBytes(found!.bytes, content);
+    assertEquals(found!.digest, await sha256Hex(content));
   }
+  assertEquals(await readWithDigest(dir.join("none")), null);
 });
 
-test("scan() closes the file when what sees its bytes fails", async () => {
+test("tryReadSync() gives a file of the size it was told, and no other", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("a"), "abc");
-  const { file } = openRegular(dir.join("a"))!;
-  await assertRejects(
-    () =>
-      scan(file, () => {
-        throw new RangeError("stop");
-      }),
-    RangeError,
-  );
-  assertThrows(() => file.statSync(), Deno.errors.BadResource);
+  assertEquals(tryReadSync(dir.join("a"), 3), bytes("abc"));
+  for (const size of [-1, 0, 2, 4]) {
+    assertEquals(tryReadSync(dir.join("a"), size), null);
+  }
+  assertEquals(tryReadSync(dir.join("none"), 3), null);
+  assertEquals(tryReadSync(dir.path, 3), null);
+  if (IS_WINDOWS) return; // a link needs a right there
+  await Deno.symlink(dir.join("a"), dir.join("link"));
+  assertEquals(tryReadSync(dir.join("link"), 3), null);
 });
 
 test("syncFile() and syncDir() leave things as they are", async () => {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { FileStore, type FileStoreOptions, sha256Hex } from "../mod.ts";
+import { sampleInfo } from "./contract/metadata_store.ts";
 import { testPayloadStore } from "./contract/payload_store.ts";
 import {
   assertBytes,
@@ -45,6 +46,42 @@ test("a new FileStore touches nothing before init()", async () => {
   await store.init();
   assertEquals(namesIn(store.basePath), [".poh"]);
   assertEquals(namesIn(store.basePath, ".poh"), ["staged", "tmp"]);
+});
+
+test("what a row says is soon told from what is there", async () => {
+  await using temp = await tempFileStore();
+  const { store } = temp;
+  const row = sampleInfo({
+    storageHash: await sha256Hex(bytes("abc")),
+    size: 3,
+  });
+  assertEquals(store.loadSoon(row), null);
+  await store.save("a", bytes("abc"));
+  assertEquals(store.loadSoon(row), bytes("abc"));
+  assert(store.isSoundSoon(row));
+  for (
+    const other of [
+      { size: -1 },
+      { size: 4 },
+      { storageHash: "00".repeat(32) },
+      { txId: "b" },
+      { txId: "x".repeat(300) }, // no file can have its name
+    ]
+  ) assertEquals(store.isSoundSoon({ ...row, ...other }), false);
+  await store.save("a", bytes("abd"));
+  assertEquals(store.loadSoon(row), null);
+});
+
+test("prefetch() changes nothing and says nothing, whatever is there", async () => {
+  await using temp = await tempFileStore();
+  const { store } = temp;
+  await store.save("a", bytes("abc"));
+  await Deno.mkdir(join(store.basePath, "b.bin"));
+  const rows = ["a", "b", "none", "x".repeat(300)].map((txId) =>
+    sampleInfo({ txId })
+  );
+  await store.prefetch([...rows, sampleInfo({ size: 1e9 })]);
+  assertEquals(await store.load("a"), bytes("abc"));
 });
 
 test("a payload is one file that holds its bytes and nothing else", async () => {

@@ -32,7 +32,10 @@ test(
       const { code, stderr } = await served.end(signal);
       await Promise.all(saves);
       assertEquals(code, 0, stderr);
-      assertMatch(stderr, /^Ready\nInterrupted: [^\n]+\n$/);
+      assertMatch(
+        stderr,
+        /^No database at [^\n]+\nReady\nInterrupted: [^\n]+\n$/,
+      );
       const list = await run(["list", "--json"], { cwd: dir.path });
       const there = new Set(
         list.stdout.trim().split("\n").map((line) => JSON.parse(line).tx_id),

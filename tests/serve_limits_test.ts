@@ -339,6 +339,41 @@ testDrivers(
   },
 );
 
+test("summarise() sums up by size, without a gap between the smallest and the largest", async () => {
+  const sizes = [-1, 65, 256, 100, 257, 16_384, -1, 16_385];
+  const { signal } = new AbortController();
+  const summaryOf = (sizes: number[]) =>
+    summarise({
+      async *iterateByHolder() {
+        for (const size of sizes) {
+          yield {
+            txId: "a",
+            holderId: "h",
+            timestamp: 0,
+            storageHash: "",
+            size,
+          };
+        }
+      },
+    }, signal);
+  const summary = await summaryOf(sizes);
+  assertEquals(summary.sizes, [
+    { upTo: 256, txs: 3, bytes: 421 },
+    { upTo: 1_024, txs: 1, bytes: 257 },
+    { upTo: 4_096, txs: 0, bytes: 0 },
+    { upTo: 16_384, txs: 1, bytes: 16_384 },
+    { upTo: 65_536, txs: 1, bytes: 16_385 },
+  ]);
+  assertEquals([summary.txs, summary.unknownSizes], [8, 2]);
+  assertEquals((await summaryOf([-1])).sizes, []);
+  assertEquals((await summaryOf([0, 64])).sizes, [
+    { upTo: 64, txs: 2, bytes: 64 },
+  ]);
+  // However large a payload is said to be, there are few classes.
+  const { sizes: all } = await summaryOf([0, Number.MAX_SAFE_INTEGER]);
+  assertEquals(all.length, 25);
+});
+
 testDrivers(
   "iterateByHolder() gives every row once, over many pages",
   async (driver) => {

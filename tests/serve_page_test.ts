@@ -75,6 +75,10 @@ test("the page tells what the store holds, and what is damaged", async () => {
   const overview = await page("");
   assertMatch(overview.text, /<dt>Transactions<\/dt> <dd>8<\/dd>/);
   assertMatch(overview.text, /2016-05-29/);
+  assertMatch(
+    overview.text,
+    /<h2 id="sizes">By size<\/h2>.*<th scope="row">up to 64 bytes<\/th><td[^>]*>7<\/td>/,
+  );
   assertMatch(overview.text, /payload-corrupt: tx &quot;bad-before&quot;/);
   const sound = await page("?id=tx-sound");
   assertMatch(sound.text, /<span class="good">Sound<\/span>/);

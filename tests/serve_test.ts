@@ -90,12 +90,79 @@ test("POST /broadcast saves a payload of latin-1 text and answers OK", async () 
   await using served = await startService();
   const payload = Uint8Array.from({ length: 256 }, (_, i) => i);
   const latin1 = String.fromCharCode(...payload);
-  const tx = { tx_id: "a", holder_id: "", timestamp: 1, payload: latin1 };
-  const answer = await served.post("/broadcast", tx);
-  assertEquals([answer.status, answer.text], [200, "OK"]);
-  assertBytes((await served.service.store.loadTx("a"))?.payload, payload);
-  const wide = await served.post("/broadcast", { ...tx, payload: "\u0100" });
-  assertEquals([wide.problem, wide.json.field], ["400 INVALID_TX", "payload"]);
+  const tx = { tx_id: "取引", holder_id: "ä", timestamp: 1, payload: latin1 };
+  const plain = JSON.stringify(tx);
+  // As Python's json.dumps writes it.
+  const escaped = plain.replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  for (const body of [plain, escaped]) {
+    const answer = await served.post("/broadcast", body);
+    assertEquals([answer.status, answer.text], [200, "OK"]);
+    const saved = await served.service.store.loadTx("取引");
+    assertEquals([saved?.holderId, saved?.timestamp], ["ä", 1]);
+    assertBytes(saved?.payload, payload);
+    assertEquals(await served.service.store.deleteTx("取引"), true);
+  }
+});
+
+test("POST /broadcast takes any number for a time, and a type with its charset", async () => {
+  await using served = await startService();
+  for (
+    const [text, timestamp] of [
+      ["1464307123", 1464307123],
+      ["1464307123.25", 1464307123.25],
+      ["0", 0],
+      ["-1.5e3", -1500],
+      ["1e300", 1e300],
+    ] as const
+  ) {
+    const answer = await served.ask("/broadcast", {
+      method: "POST",
+      headers: { "content-type": "application/json; charset=utf-8" },
+      body:
+        `{"tx_id":"a","holder_id":"h","timestamp":${text},"payload":"\\u0000"}`,
+    });
+    assertEquals([answer.status, answer.text], [200, "OK"], text);
+    const saved = await served.service.store.loadTx("a");
+    assertEquals(saved?.timestamp, timestamp);
+    assertBytes(saved?.payload, Uint8Array.of(0));
+  }
+});
+
+test("POST /broadcast refuses what is no time and no latin-1 text, and names it", async () => {
+  await using served = await startService();
+  const tx = { tx_id: "a", holder_id: "h", timestamp: 1, payload: "x" };
+  for (
+    const [field, value] of [
+      ["payload", "\u0100"],
+      ["payload", "\ud83d\ude00"],
+      ["payload", "\udcff"], // what Python's surrogateescape makes of a byte
+      ["payload", 1],
+      ["payload", null],
+      ["timestamp", "1464307123"],
+      ["timestamp", "2016-05-27"],
+      ["timestamp", null],
+      ["holder_id", "a\0b"],
+      ["holder_id", 7],
+    ] as const
+  ) {
+    const answer = await served.post("/broadcast", { ...tx, [field]: value });
+    assertEquals(
+      [answer.problem, answer.json.field],
+      ["400 INVALID_TX", field],
+      JSON.stringify(value),
+    );
+  }
+  for (const time of ["NaN", "-Infinity"]) { // Python writes these
+    const answer = await served.post(
+      "/broadcast",
+      JSON.stringify(tx).replace(":1,", `:${time},`),
+    );
+    assertEquals(answer.problem, "400 NOT_JSON");
+  }
+  assertEquals(await served.service.store.countTxs(), 0);
 });
 
 test("what cannot be saved is a problem that names the field, and saves nothing", async () => {

@@ -106,7 +106,7 @@ testDrivers("the table of a new store is the contract's", async (driver) => {
       ["size", "INTEGER", 1, "-1", 0],
     ],
   );
-  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[2]]);
+  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[3]]);
 });
 
 testDrivers(

@@ -14,11 +14,11 @@ export async function run({ options, output }: Call<"list">): Promise<number> {
   }
   await using store = await openStore(options, "read");
   const { sort, reverse } = options;
-  const infos = store.iterateTxs({ ...filterOf(options), sort, reverse });
+  const query = { ...filterOf(options), sort, reverse };
   try {
-    if (options.json) await printJson(infos, output);
-    else if (options.long) await printTable(infos, output);
-    else await printIds(infos, output);
+    if (options.json) await printJson(store.iterateTxs(query), output);
+    else if (options.long) await printTable(store.iterateTxs(query), output);
+    else await printIds(store.iterateTxIds(query), output);
   } catch (error) {
     const isGone = error instanceof PohStorageError &&
       error.code === "CURSOR_GONE";
@@ -53,12 +53,12 @@ async function printTable(
 
 /** On one line, as scripts expect it; a person is shown a screenful. */
 async function printIds(
-  infos: AsyncIterable<TxInfo>,
+  txIds: AsyncIterable<string>,
   output: Output,
 ): Promise<void> {
-  const room = output.isForPeople ? screenful() : Infinity;
+  const room = output.isTerminal ? screenful() : Infinity;
   let used = 0, separator = "Transactions: ";
-  for await (const { txId } of infos) {
+  for await (const txId of txIds) {
     const text = separator + printable(txId);
     used += text.length;
     if (used > room && separator === ", ") {

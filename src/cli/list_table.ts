@@ -56,16 +56,21 @@ export class Table {
   }
 }
 
+/** How many columns a terminal takes for it; most is ASCII, where that is soon told. */
+function widthOf(text: string): number {
+  return /^[ -~]*$/.test(text) ? text.length : stringWidth(text);
+}
+
 function widest(rows: readonly Row[]): number[] {
   return HEAD.map((_, column) =>
-    Math.max(...rows.map((row) => stringWidth(row[column]!)))
+    Math.max(...rows.map((row) => widthOf(row[column]!)))
   );
 }
 
 /** Text to the left, the size to the right. */
 function line(row: Row, widths: readonly number[]): string {
   const cells = row.map((cell, column) => {
-    const gap = " ".repeat(Math.max(0, widths[column]! - stringWidth(cell)));
+    const gap = " ".repeat(Math.max(0, widths[column]! - widthOf(cell)));
     return column === row.length - 1 ? gap + cell : cell + gap;
   });
   return `${cells.join("  ")}\n`;

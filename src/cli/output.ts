@@ -64,15 +64,14 @@ export class Output {
   /** Progress in lines where there is no terminal. */
   progress = false;
 
+  /** Whether a person is looking at stdout. */
+  readonly isTerminal: boolean;
+
   /** Writes to these two. */
   constructor(stdout: DataSink, stderr: NoticeSink) {
     this.#stdout = stdout;
     this.#stderr = stderr;
-  }
-
-  /** Whether a person is looking at the data. */
-  get isForPeople(): boolean {
-    return this.#stdout.isTerminal?.() === true;
+    this.isTerminal = stdout.isTerminal?.() === true;
   }
 
   /** Adds text to stdout; a full buffer waits until it is written. */
@@ -95,11 +94,6 @@ export class Output {
     const bytes = encoder.encode(this.#text);
     this.#text = "";
     await this.#write(bytes);
-  }
-
-  /** Whether a person is looking at stdout. */
-  get isTerminal(): boolean {
-    return this.#stdout.isTerminal?.() === true;
   }
 
   /** Tells something on stderr, unless `--quiet`. */
@@ -145,7 +139,7 @@ export class Output {
   }
 
   #yieldTerminal(): void {
-    if (this.#scrolls || !this.isForPeople) return;
+    if (this.#scrolls || !this.isTerminal) return;
     this.status("");
     this.#scrolls = true;
   }

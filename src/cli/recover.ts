@@ -10,7 +10,7 @@ import {
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
-import { dbPath, requireStore, storageOptions } from "./store.ts";
+import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
 
 /** `poh-storage recover` */
 export async function run(call: Call<"recover">): Promise<number> {
@@ -29,6 +29,9 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   const { options } = call;
   const access = options["dry-run"] ? "read" : "create";
   await requireStore(options, access);
+  if (access === "create" && !options.rebuild) {
+    await tellIfNew(options, call.output);
+  }
   const { performRecovery } = await import("../recovery.ts");
   using progress = new Progress(call.output, "recover", "checked");
   return await performRecovery(options.base, dbPath(options), {

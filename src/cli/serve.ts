@@ -8,7 +8,7 @@ import { printable } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase } from "./print_report.ts";
 import { isRemote } from "../remote_url.ts";
-import { dbPath, requireStore, storageOptions } from "./store.ts";
+import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
 
 /** A token that can be guessed is none. */
 const TOKEN = /^[\x21-\x7e]{16,}$/;
@@ -32,6 +32,7 @@ export async function run(call: Call<"serve">): Promise<number> {
         : `Listening on ${server.url}\n`,
     );
     await output.flush();
+    await tellIfNew(options, output);
     if (await service.start(signal)) {
       output.notice("Ready");
       await aborted(signal);

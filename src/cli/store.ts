@@ -9,6 +9,7 @@ import type { StorageOptions } from "../open_store.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { UsageError } from "./exit_codes.ts";
+import { type Output, printable } from "./output.ts";
 import { requireAccess, requireServers } from "./permissions.ts";
 import type { CommonValues } from "./table.ts";
 
@@ -95,6 +96,19 @@ export async function requireStore(
   for (const folder of new Set(hasFile ? [...folders, dirname(db)] : folders)) {
     await requireFolder(folder);
   }
+}
+
+/**
+ * Tells where a store will be made. A command that is run at every start may
+ * make one only because a volume is not mounted.
+ */
+export async function tellIfNew(
+  options: StoreValues,
+  output: Output,
+): Promise<void> {
+  const db = dbPath(options);
+  if (isRemote(options.base, db) || await exists(db)) return;
+  output.notice(`No database at ${printable(db)}: making an empty store`);
 }
 
 /**

@@ -196,6 +196,11 @@ export class RemoteEngine implements Engine {
     return this.#parts.catalog.iterate(query);
   }
 
+  /** {@inheritDoc Engine.iterateIds} */
+  async *iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
+    for await (const { txId } of this.iterate(query)) yield [txId];
+  }
+
   /** {@inheritDoc Engine.iterateByHolder} */
   iterateByHolder(): AsyncIterableIterator<TxInfo> {
     return this.#parts.catalog.iterateByHolder();

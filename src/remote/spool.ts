@@ -5,7 +5,7 @@
  * @module
  */
 
-import { chunksOf, createFileFrom, openRegular } from "../durable_fs.ts";
+import { createFileFrom, openRegular, piecesOf } from "../durable_fs.ts";
 import { Sha256 } from "../hash.ts";
 import type { PayloadSource } from "./contracts.ts";
 
@@ -61,7 +61,7 @@ async function spoolToFile(
     const open = () => {
       const opened = openRegular(path);
       if (!opened) throw new Deno.errors.NotFound(`${path} is gone`);
-      return chunksOf(opened.file);
+      return piecesOf(opened.file);
     };
     return { source: { size, open }, digest, size, [Symbol.dispose]: remove };
   } catch (error) {

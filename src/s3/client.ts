@@ -42,6 +42,8 @@ export interface S3Request {
   body?: Body;
   /** Codes of answers that are no failure. */
   accepts?: string[];
+  /** How many attempts it is worth; by default as many as the client makes. */
+  attempts?: number;
 }
 
 /** Speaks with a bucket. */
@@ -100,8 +102,12 @@ export class S3Client {
     request: S3Request,
     read: (answer: Answer) => Promise<T>,
   ): Promise<T> {
+    const { attempts = Infinity } = request;
     return await retry(
-      this.patience,
+      {
+        ...this.patience,
+        attempts: Math.min(attempts, this.patience.attempts),
+      },
       this.#closing.signal,
       async (failed) => {
         if (failed === 1) await checkBody(request.body);

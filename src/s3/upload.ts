@@ -51,7 +51,8 @@ export async function uploadInParts(
     const code = await complete(client, key, uploadId, tags, upload.once);
     return isMade = code === null;
   } finally {
-    if (!isMade) await abort(client, key, uploadId);
+    // What cannot be removed now, recover removes.
+    if (!isMade) await abort(client, key, uploadId, 1).catch(() => {});
   }
 }
 
@@ -70,18 +71,20 @@ export async function begin(
   throw new TypeError("The object store gives an upload no name");
 }
 
-/** Removes an upload and its parts. What cannot be removed now, recover does. */
+/** Removes an upload and its parts. */
 export async function abort(
   client: S3Client,
   key: string,
   uploadId: string,
+  attempts = Infinity,
 ): Promise<void> {
   await client.ask({
     method: "DELETE",
     key,
     query: { uploadId },
     accepts: ["NoSuchUpload", "NoSuchKey"],
-  }).catch(() => {});
+    attempts,
+  });
 }
 
 /** Sends one part; its tag. */

@@ -183,6 +183,7 @@ function storePart(service: Service): Html {
     </section>
     ${holdersPart(summary)}
     ${daysPart(summary)}
+    ${sizesPart(summary)}
   `;
 }
 
@@ -216,6 +217,23 @@ ${
         amount(tally.txs),
         byteText(tally.bytes),
         meter(tally.txs, most, "of the busiest day"),
+      ]),
+    )
+  }</section>`;
+}
+
+function sizesPart({ sizes, txs, unknownSizes }: Summary): Html | string {
+  if (sizes.length === 0) return "";
+  return html`<section aria-labelledby="sizes"><h2 id="sizes">By size</h2>
+${
+    table(
+      "Payloads by size; each row has those larger than the row above",
+      ["Size", "Transactions", "Bytes", "Share"],
+      sizes.map((tally) => [
+        `up to ${byteText(tally.upTo)}`,
+        amount(tally.txs),
+        byteText(tally.bytes),
+        meter(tally.txs, txs - unknownSizes, "of those of known size"),
       ]),
     )
   }</section>`;
@@ -267,7 +285,7 @@ ${
       report.damaged
         ? html`<span class="bad">Found</span>, ${
           amount(report.repaired)
-        } findings acted on`
+        } finding${report.repaired === 1 ? "" : "s"} acted on`
         : html`<span class="good">None</span>`,
     )
   }

@@ -1,5 +1,5 @@
 /**
- * What a store holds, by holder and by day: computed in the background, a page
+ * What a store holds, by holder, day and size: computed in the background, a page
  * of rows at a time, and kept for a while.
  *
  * @module
@@ -10,6 +10,10 @@ import type { StorageManager } from "../storage_manager.ts";
 /** How many holders, and how many days, a summary names. */
 const TOP_HOLDERS = 10;
 const NEWEST_DAYS = 30;
+
+/** Where the first class of sizes ends, in bytes, and how much wider each next one is. */
+const LEAST_SIZE = 64;
+const SIZE_STEP = 4;
 
 /** A summary is good for so long, in ms, and for so many times what it took. */
 const LIFE = 30_000;
@@ -41,6 +45,11 @@ export interface Summary extends Tally {
   top: (Tally & { holderId: string })[];
   /** The newest days (UTC) that have any, newest first; `day` counts from 1970. */
   days: (Tally & { day: number })[];
+  /**
+   * Classes of sizes, smallest first: each has the payloads of up to `upTo` bytes
+   * that the one before it has not. One in the middle may be empty.
+   */
+  sizes: (Tally & { upTo: number })[];
   /** How many transactions have no known size. */
   unknownSizes: number;
 }
@@ -71,6 +80,7 @@ class Sums {
   #top: (Tally & { holderId: string })[] = [];
   #days = new Map<number, Tally & { day: number }>();
   #oldestDay = -Infinity;
+  readonly #sizes: (Tally & { upTo: number })[] = [];
 
   /** Counts a transaction; those of a holder come one after the other. */
   add(holderId: string, timestamp: number, size: number): void {
@@ -81,7 +91,13 @@ class Sums {
     }
     const bytes = Math.max(size, 0);
     if (size < 0) this.#unknownSizes++;
-    for (const tally of [this.#all, this.#holder!, this.#day(timestamp)]) {
+    const tallies = [
+      this.#all,
+      this.#holder!,
+      this.#day(timestamp),
+      this.#sizeClass(size),
+    ];
+    for (const tally of tallies) {
       if (!tally) continue;
       tally.txs++;
       tally.bytes += bytes;
@@ -97,6 +113,7 @@ class Sums {
       holders: this.#holders,
       top: this.#top,
       days: this.#newestDays(),
+      sizes: this.#sizes.slice(this.#sizes.findIndex(({ txs }) => txs > 0)),
       unknownSizes: this.#unknownSizes,
     };
   }
@@ -119,6 +136,17 @@ class Sums {
       if (this.#days.size > 2 * NEWEST_DAYS) this.#dropOldDays();
     }
     return tally;
+  }
+
+  /** The sums of a class of sizes; null when the size is not known. */
+  #sizeClass(size: number): Tally | null {
+    if (size < 0) return null;
+    let index = 0;
+    for (let upTo = LEAST_SIZE; upTo < size; upTo *= SIZE_STEP) index++;
+    for (let i = this.#sizes.length; i <= index; i++) {
+      this.#sizes.push({ upTo: LEAST_SIZE * SIZE_STEP ** i, txs: 0, bytes: 0 });
+    }
+    return this.#sizes[index]!;
   }
 
   #dropOldDays(): void {

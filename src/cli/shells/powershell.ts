@@ -8,6 +8,8 @@ export function powershellScript(): string {
 Register-ArgumentCompleter -Native -CommandName 'poh-storage', 'poh-storage.exe' -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
+    # The session's own would not let a variable among the words be asked for its text.
+    Set-StrictMode -Off
     $slots = @{
 ${
     Array.from(slots(), ([key, slot]) =>

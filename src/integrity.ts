@@ -1,0 +1,44 @@
+/**
+ * SQLite's own check of a whole database, which takes seconds from some hundred
+ * thousand rows on.
+ *
+ * @module
+ */
+
+import { COMPANIONS, type SqliteStore } from "./sqlite_store.ts";
+import { SqliteThread } from "./sqlite_thread.ts";
+
+/** Up to this size a check is done before another thread is up, in bytes. */
+const SMALL = 4 * 1024 * 1024;
+
+/**
+ * What SQLite finds wrong with a database; empty when it is sound, null when
+ * the signal came first. Where there can be no other thread for it, this one
+ * does nothing else until the check is done.
+ */
+export async function checkIntegrity(
+  rows: SqliteStore,
+  signal?: AbortSignal,
+): Promise<string[] | null> {
+  if (signal?.aborted) return null;
+  if (sizeOf(rows.path) > SMALL) {
+    using thread = await SqliteThread.start(rows);
+    const lines = await thread?.ask("check", signal);
+    if (lines) return lines;
+    if (signal?.aborted) return null;
+  }
+  return rows.checkIntegrity();
+}
+
+/** Bytes of a database and of what SQLite has beside it. */
+function sizeOf(path: string): number {
+  let bytes = 0;
+  for (const suffix of ["", ...COMPANIONS]) {
+    try {
+      bytes += Deno.statSync(path + suffix).size;
+    } catch {
+      // It has none of that kind.
+    }
+  }
+  return bytes;
+}
