@@ -6,7 +6,7 @@
  *
  * ```sh
  * deno task bench:remote           # starts servers, if they are installed
- * deno task bench:remote --rounds 5
+ * deno task bench:remote --rounds 5 "load 16 MiB"   # a part
  * ```
  *
  * @module
@@ -112,11 +112,16 @@ function median(values: number[]): number {
     : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-async function measure(servers: Servers, rounds: number): Promise<void> {
+async function measure(
+  servers: Servers,
+  rounds: number,
+  only: string[],
+): Promise<void> {
   console.log(
     "| what | thin | poh-storage | ratio of the medians | at most |\n| --- | --- | --- | --- | --- |",
   );
   for (const { title, job, limit } of WORKLOADS) {
+    if (only.length > 0 && !only.some((part) => title.includes(part))) continue;
     const seconds = { thin: [] as number[], ours: [] as number[] };
     for (let round = 0; round < rounds; round++) {
       for (const client of ["thin", "ours"] as const) {
@@ -147,7 +152,10 @@ async function measure(servers: Servers, rounds: number): Promise<void> {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { rounds: { type: "string" } } });
+  const { values, positionals } = parseArgs({
+    options: { rounds: { type: "string" } },
+    allowPositionals: true,
+  });
   const missing = await noCeph() ?? NO_POSTGRES;
   if (missing !== null) {
     console.error(`It takes Ceph and PostgreSQL: ${missing}`);
@@ -157,5 +165,5 @@ if (import.meta.main) {
   await using ceph = await Ceph.start(`${dir}/ceph`);
   await using postgres = await startPostgres();
   const servers = { endpoint: ceph.endpoint, db: postgres.url };
-  await measure(servers, Number(values.rounds ?? 5));
+  await measure(servers, Number(values.rounds ?? 5), positionals);
 }
