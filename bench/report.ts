@@ -79,7 +79,9 @@ function heading(
     }; Python ${version(machine.python)}; SQLite shell ${
       version(machine.sqlite3)
     }; ${version(machine.restic)}; ${version(machine.peers)}`,
-    `- ${rounds} round${rounds === 1 ? "" : "s"}, counts × ${scale}`,
+    `- ${rounds} round${
+      rounds === 1 ? "" : "s"
+    } (w4, w5: at most 3; w6: 1), counts × ${scale}`,
     "- Ratios are rates of ours over theirs in the same round: median (least–most). Above 1, ours is faster.",
   ].join("\n");
 }

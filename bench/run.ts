@@ -61,7 +61,12 @@ class Bench {
     this.results.set(workload.key, results);
     const job = this.#scaled(workload.job);
     const skipped = await this.#makeInput(workload, job);
-    for (let round = 0; round < this.#settings.rounds; round++) {
+    const { rounds = Infinity } = workload;
+    for (
+      let round = 0;
+      round < Math.min(rounds, this.#settings.rounds);
+      round++
+    ) {
       for (const [key, samples] of results) {
         if (samples[0]?.skipped !== undefined) continue;
         samples.push(

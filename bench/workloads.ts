@@ -26,6 +26,8 @@ export interface Workload {
   stores?: string;
   /** Empties the system's caches before every run. */
   cold?: boolean;
+  /** At most so many rounds, where one takes minutes. */
+  rounds?: number;
   /** So many transactions are damaged before every run. */
   damaged?: number;
   /** A file that is made beforehand, once. */
@@ -199,6 +201,7 @@ export const workloads: Workload[] = [
   {
     key: "w4",
     title: "recovery of # transactions of 1 KiB, 10 damaged",
+    rounds: 3,
     job: recover,
     entrants: verifiers,
     stores: "recoveries",
@@ -207,6 +210,7 @@ export const workloads: Workload[] = [
   {
     key: "w4-cold",
     title: "recovery of # transactions of 1 KiB, 10 damaged",
+    rounds: 3,
     job: recover,
     entrants: [
       ...inFiles,
@@ -224,6 +228,7 @@ export const workloads: Workload[] = [
   {
     key: "w5-save",
     title: "# saves of 16 MiB, each awaited",
+    rounds: 3,
     job: large,
     entrants: largeSavers,
     removed: true,
@@ -231,6 +236,7 @@ export const workloads: Workload[] = [
   {
     key: "w5-save-4",
     title: "# saves of 16 MiB, 4 in flight",
+    rounds: 3,
     job: { ...large, inFlight: 4 },
     entrants: largeSavers,
     removed: true,
@@ -238,6 +244,7 @@ export const workloads: Workload[] = [
   {
     key: "w5-load",
     title: "# verified loads of 16 MiB, each awaited",
+    rounds: 3,
     job: loadLarge,
     entrants: largeLoaders,
     stores: "large",
@@ -245,6 +252,7 @@ export const workloads: Workload[] = [
   {
     key: "w5-load-4",
     title: "# verified loads of 16 MiB, 4 in flight",
+    rounds: 3,
     job: { ...loadLarge, inFlight: 4 },
     entrants: largeLoaders,
     stores: "large",
@@ -252,6 +260,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-import-10k",
     title: "import of # transactions of 1 KiB",
+    rounds: 1,
     job: { ...few, op: "save" },
     entrants: ["cliImport"],
     input: "ndjson",
@@ -261,6 +270,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-import",
     title: "import of # transactions of 1 KiB",
+    rounds: 1,
     job: { ...many, op: "save" },
     entrants: ["cliImport"],
     input: "ndjson",
@@ -270,6 +280,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-list",
     title: "list of # transactions, the whole process",
+    rounds: 1,
     job: many,
     entrants: ["cliList", "python", "betterSqlite3", "sqliteShell"],
     stores: "million",
@@ -285,6 +296,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-iterate-10k",
     title: "iteration over # transactions",
+    rounds: 1,
     job: few,
     entrants: ["ours"],
     stores: "ten-thousand",
@@ -292,6 +304,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-iterate",
     title: "iteration over # transactions",
+    rounds: 1,
     job: many,
     entrants: ["ours"],
     stores: "million",
@@ -299,6 +312,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-verify-10k",
     title: "verify of # transactions",
+    rounds: 1,
     job: { ...few, op: "verify" },
     entrants: ["ours"],
     stores: "ten-thousand",
@@ -306,6 +320,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-verify",
     title: "verify of # transactions",
+    rounds: 1,
     job: { ...many, op: "verify" },
     entrants: ["ours"],
     stores: "million",
@@ -313,6 +328,7 @@ export const workloads: Workload[] = [
   {
     key: "w6-commands",
     title: "verify, export and recover of # transactions, the whole process",
+    rounds: 1,
     job: many,
     entrants: ["cliVerify", "cliExport", "cliRecover"],
     stores: "million",
