@@ -55,14 +55,13 @@ export {
   type QuarantineNote,
   restoreQuarantined,
 } from "./src/quarantine.ts";
-export {
-  type CheckOptions,
-  performRecovery,
-  type Progress,
-  type RecoverOptions,
-  type VerifyOptions,
-  verifyStore,
-} from "./src/recovery.ts";
+export type {
+  CheckOptions,
+  Progress,
+  RecoverOptions,
+  VerifyOptions,
+} from "./src/check.ts";
+export { performRecovery, verifyStore } from "./src/recovery.ts";
 export type {
   Finding,
   FindingAction,

@@ -10,6 +10,7 @@
  */
 
 import { join } from "@std/path";
+import type { Progress } from "./check.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
@@ -19,7 +20,6 @@ import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { fileName } from "./key.ts";
-import type { Progress } from "./recovery.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
 import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";

@@ -5,12 +5,8 @@
  * @module
  */
 
+import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
-import type {
-  CheckOptions,
-  RecoverOptions,
-  VerifyOptions,
-} from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import type {
@@ -77,4 +73,21 @@ export interface Engine {
   ): Promise<number>;
   /** Lets go of the store. Nothing is under way any more. */
   close(): Promise<void>;
+}
+
+/** The row of a payload. */
+export function infoOf(
+  { txId, holderId, timestamp }: TxHead,
+  storageHash: string,
+  size: number,
+): TxInfo {
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
+/** The transaction of a row. */
+export function txOf(
+  { txId, holderId, timestamp }: TxInfo,
+  payload: Uint8Array,
+): Tx {
+  return { txId, holderId, timestamp, payload };
 }

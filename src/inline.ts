@@ -9,11 +9,11 @@
  * @module
  */
 
+import type { CheckOptions } from "./check.ts";
 import type { Change } from "./commit_queue.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { type OpenStore, removal, type StoreWriter } from "./open_store.ts";
-import type { CheckOptions } from "./recovery.ts";
 import { payloadInLog } from "./redo.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";

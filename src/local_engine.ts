@@ -5,9 +5,10 @@
  * @module
  */
 
+import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
-import type { Engine } from "./engine.ts";
+import { type Engine, infoOf, txOf } from "./engine.ts";
 import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
@@ -28,13 +29,7 @@ import {
   type PruneResult,
   pruneRows,
 } from "./prune.ts";
-import {
-  type CheckOptions,
-  type RecoverOptions,
-  recoverStore,
-  type VerifyOptions,
-  verifyRows,
-} from "./recovery.ts";
+import { recoverStore, verifyRows } from "./recovery.ts";
 import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
@@ -121,14 +116,14 @@ export class LocalEngine implements Engine {
       const { info, inline } = found;
       const isInline = inline && sha256HexSync(inline) === info.storageHash;
       const soon = isInline ? inline : files.loadSoon(info);
-      if (soon) return toTx(info, soon);
+      if (soon) return txOf(info, soon);
       const { found: inFile, failure } = await attemptRead(() =>
         files.loadWithDigest(txId)
       );
       const digest = inFile?.digest ?? (inline && sha256HexSync(inline));
-      if (digest === info.storageHash) return toTx(info, inFile!.bytes);
+      if (digest === info.storageHash) return txOf(info, inFile!.bytes);
       const logged = await payloadInLog(info, files, rows);
-      if (logged) return toTx(info, logged);
+      if (logged) return txOf(info, logged);
       if (failure) throw unreadable(txId, failure);
       if (attempt === READ_ATTEMPTS) {
         throw new IntegrityError(txId, info.storageHash, digest);
@@ -294,7 +289,7 @@ export class LocalEngine implements Engine {
     head: TxHead,
     payload: Uint8Array,
   ): Promise<TxInfo> {
-    const info = toInfo(head, sha256HexSync(payload), payload.length);
+    const info = infoOf(head, sha256HexSync(payload), payload.length);
     await this.#staging.get(head.txId);
     await writer.queue.submit(placement(writer, info, payload));
     return info;
@@ -319,7 +314,7 @@ export class LocalEngine implements Engine {
         throw new IntegrityError(txId, expected, digest);
       }
       await earlier;
-      const info = toInfo(head, digest, size);
+      const info = infoOf(head, digest, size);
       const change = isForDatabase(size, writer)
         ? placement(writer, info, await files.takeStaged(name))
         : {
@@ -343,16 +338,6 @@ export class LocalEngine implements Engine {
       }
     }
   }
-}
-
-function toInfo(head: TxHead, storageHash: string, size: number): TxInfo {
-  const { txId, holderId, timestamp } = head;
-  return { txId, holderId, timestamp, storageHash, size };
-}
-
-function toTx(info: TxInfo, payload: Uint8Array): Tx {
-  const { txId, holderId, timestamp } = info;
-  return { txId, holderId, timestamp, payload };
 }
 
 /** What keeps a file from being read is no damage: it is told as it is. */

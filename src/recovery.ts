@@ -7,6 +7,12 @@
  */
 
 import { join, relative, resolve } from "@std/path";
+import {
+  type RecoverOptions,
+  runSteps,
+  type Step,
+  type VerifyOptions,
+} from "./check.ts";
 import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeFileSync } from "./durable_fs.ts";
@@ -45,7 +51,7 @@ import {
 import type { RedoEntry } from "./sqlite_store.ts";
 import { compareText } from "./text_order.ts";
 import { Pacer } from "./turn.ts";
-import type { TxFilter, TxInfo } from "./types.ts";
+import type { TxInfo } from "./types.ts";
 
 /** Rows or files looked at between two cursors. */
 const PAGE = 256;
@@ -55,63 +61,6 @@ const SLOW_READ = 0.1;
 
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
-
-/** How far a check has got. */
-export interface Progress {
-  /** The step under way. */
-  step: string;
-  /** Things looked at in this step. */
-  done: number;
-  /** Things there are, or null when that is not known. */
-  total: number | null;
-  /** Bytes read in this step. */
-  bytes: number;
-}
-
-/** What both `verify` and `recover` take. */
-export interface CheckOptions {
-  /** Stops the check between two transactions; what was done stays done. */
-  signal?: AbortSignal;
-  /** Told of every finding. */
-  onFinding?: (finding: Finding) => void;
-  /** Told now and then how far the check has got. */
-  onProgress?: (progress: Progress) => void;
-  /** Told of every transaction that is sound. */
-  onSound?: (txId: string) => void;
-}
-
-/** How to verify. Any but `workers` limits the check to payloads of rows. */
-export interface VerifyOptions extends CheckOptions {
-  /** Only these transactions. */
-  filter?: TxFilter;
-  /** Only a random share of them, above 0 and up to 1. */
-  sample?: number;
-  /** Only ids after this: a {@linkcode StoreReport.cursor}. */
-  after?: string;
-  /** At most so many transactions. */
-  limit?: number;
-  /** Only ids up to this one, in the order of their UTF-8 bytes. */
-  until?: string;
-  /** So many payloads are read at the same time where that is of use. */
-  workers?: number;
-}
-
-/** How to recover. */
-export interface RecoverOptions extends CheckOptions {
-  /** Only tell what would be done; needs no lock. */
-  dryRun?: boolean;
-  /** Delete what is damaged instead of keeping it in quarantine. */
-  purge?: boolean;
-  /** What to do with payload files without a row; default `"keep"`. */
-  orphans?: "keep" | "adopt" | "quarantine";
-  /**
-   * Make a new database from the payload files, and from what can still be
-   * read of the old one, when it is lost or damaged.
-   */
-  rebuild?: boolean;
-  /** So many payloads are read at the same time where that is of use. */
-  workers?: number;
-}
 
 /**
  * Opens a store, verifies it, repairs what is proven to be damaged, closes it:
@@ -311,41 +260,19 @@ class Check {
   }
 
   async run(): Promise<StoreReport> {
-    const { filter, sample, after, limit } = this.#options;
-    const { until } = this.#options;
-    const isPartial = [
-      sample,
-      after,
-      until,
-      limit,
-      ...Object.values(filter ?? {}),
-    ]
-      .some((limit) => limit !== undefined);
-    const steps: [string, (step: Step) => Promise<void>][] = isPartial
-      ? [["payloads", (step) => this.#payloads(step)]]
-      : [
+    const isWhole = await runSteps(
+      [
         ["database", (step) => this.#database(step)],
         ["redo log", (step) => this.#redoLog(step)],
         ["payloads", (step) => this.#payloads(step)],
         ["files", (step) => this.#files(step)],
         ["leftovers", (step) => this.#leftovers(step)],
-      ];
-    for (const [name, work] of steps) {
-      const step = new Step(name, this.#options.onProgress);
-      try {
-        await work(step);
-      } catch (error) {
-        if (!(error instanceof MetadataDamagedError)) throw error;
-        if (this.#report.counts["metadata-damaged"] === 0) {
-          this.#metadataDamage(error.message);
-        }
-      }
-      this.#report.steps.push(step.result());
-      // What a damaged database says proves nothing about the payloads.
-      const isUseless = this.#report.counts["metadata-damaged"] > 0;
-      if (isUseless || this.#report.interrupted) return this.#report;
-    }
-    if (this.#acts) {
+      ],
+      this.#report,
+      this.#options,
+      (detail) => this.#metadataDamage(detail),
+    );
+    if (isWhole && this.#acts) {
       acceptLostCommits(this.#store.rows);
       await this.#store.rows.flush();
     }
@@ -833,45 +760,6 @@ function describe(
       return `its payload is sound and has ${verdict.size} bytes, its row says ${info.size}`;
     case "unreadable":
       return `its payload cannot be read: ${verdict.reason}`;
-  }
-}
-
-/** The time of a step and what it went through. */
-export class Step {
-  /** Things there are, or null when that is not known. */
-  total: number | null = null;
-  readonly #name: string;
-  readonly #onProgress: ((progress: Progress) => void) | undefined;
-  readonly #start = performance.now();
-  #count = 0;
-  #bytes = 0;
-
-  /** Begins a step. */
-  constructor(name: string, onProgress?: (progress: Progress) => void) {
-    this.#name = name;
-    this.#onProgress = onProgress;
-  }
-
-  /** Counts what was looked at, and tells of it. */
-  add(count: number, bytes: number): void {
-    this.#count += count;
-    this.#bytes += bytes;
-    this.#onProgress?.({
-      step: this.#name,
-      done: this.#count,
-      total: this.total,
-      bytes: this.#bytes,
-    });
-  }
-
-  /** The step as it ends. */
-  result(): StoreReport["steps"][number] {
-    return {
-      name: this.#name,
-      count: this.#count,
-      bytes: this.#bytes,
-      ms: Math.round(performance.now() - this.#start),
-    };
   }
 }
 

@@ -4,10 +4,10 @@
  * @module
  */
 
+import type { RecoverOptions, VerifyOptions } from "./check.ts";
 import type { StoreDescription } from "./describe.ts";
 import type { Engine } from "./engine.ts";
 import type { StorageOptions } from "./open_store.ts";
-import type { RecoverOptions, VerifyOptions } from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 
 /**

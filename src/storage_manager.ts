@@ -6,6 +6,7 @@
  */
 
 import { resolve } from "@std/path";
+import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
 import type { Engine, MaybePromise } from "./engine.ts";
 import { StoreClosedError } from "./errors.ts";
@@ -14,11 +15,6 @@ import { LocalEngine } from "./local_engine.ts";
 import type { StorageOptions } from "./open_store.ts";
 import { requireNoBackup } from "./poh_dir.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
-import type {
-  CheckOptions,
-  RecoverOptions,
-  VerifyOptions,
-} from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CheckOptions } from "../recovery.ts";
+import type { CheckOptions } from "../check.ts";
 import type { Finding, FindingKind, StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";

@@ -6,11 +6,11 @@
  */
 
 import { resolve } from "@std/path";
+import type { RecoverOptions, VerifyOptions } from "../check.ts";
 import type { StoreDescription } from "../describe.ts";
 import { StoreNotFoundError } from "../errors.ts";
 import type { StorageOptions } from "../open_store.ts";
 import { requireNoBackup } from "../poh_dir.ts";
-import type { RecoverOptions, VerifyOptions } from "../recovery.ts";
 import { isBucket, isServer } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverInfo } from "../sqlite_driver.ts";

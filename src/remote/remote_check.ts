@@ -7,11 +7,16 @@
  * @module
  */
 
-import { MetadataDamagedError, StoreBusyError } from "../errors.ts";
+import {
+  type RecoverOptions,
+  runSteps,
+  type Step,
+  type VerifyOptions,
+} from "../check.ts";
+import { StoreBusyError } from "../errors.ts";
 import { Sha256, sha256HexSync } from "../hash.ts";
 import { Pool } from "../pool.ts";
 import { caseName, type QuarantineNote } from "../quarantine.ts";
-import { type RecoverOptions, Step, type VerifyOptions } from "../recovery.ts";
 import {
   addFinding,
   emptyReport,
@@ -104,37 +109,18 @@ class RemoteCheck {
   }
 
   async run(): Promise<StoreReport> {
-    const { filter, sample, after, until, limit } = this.#options;
-    const bounds = [
-      sample,
-      after,
-      until,
-      limit,
-      ...Object.values(filter ?? {}),
-    ];
-    const isPartial = bounds.some((bound) => bound !== undefined);
-    const steps: [string, (step: Step) => Promise<void>][] = isPartial
-      ? [["payloads", (step) => this.#payloads(step)]]
-      : [
+    await runSteps(
+      [
         ["database", (step) => this.#database(step)],
         ["payloads", (step) => this.#payloads(step)],
         ["retired", (step) => this.#retired(step)],
         ["objects", (step) => this.#objects(step)],
         ["uploads", (step) => this.#uploads(step)],
-      ];
-    for (const [name, work] of steps) {
-      const step = new Step(name, this.#options.onProgress);
-      try {
-        await work(step);
-      } catch (error) {
-        if (!(error instanceof MetadataDamagedError)) throw error;
-        this.#metadataDamage(error.message);
-      }
-      this.#report.steps.push(step.result());
-      // What a damaged database says proves nothing about the payloads.
-      const isUseless = this.#report.counts["metadata-damaged"] > 0;
-      if (isUseless || this.#report.interrupted) break;
-    }
+      ],
+      this.#report,
+      this.#options,
+      (detail) => this.#metadataDamage(detail),
+    );
     return this.#report;
   }
 

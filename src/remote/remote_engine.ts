@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { Engine } from "../engine.ts";
+import type { RecoverOptions, VerifyOptions } from "../check.ts";
+import { type Engine, infoOf, txOf } from "../engine.ts";
 import {
   IntegrityError,
   InvalidTxError,
@@ -19,7 +20,6 @@ import {
   type PruneResult,
   pruneRows,
 } from "../prune.ts";
-import type { RecoverOptions, VerifyOptions } from "../recovery.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverInfo } from "../sqlite_driver.ts";
 import type {
@@ -129,7 +129,7 @@ export class RemoteEngine implements Engine {
   save(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
     return this.#change(head.txId, async (before) => {
       const digest = await digestInTurns(payload);
-      return this.#put(toInfo(head, digest, payload.length), payload, before);
+      return this.#put(infoOf(head, digest, payload.length), payload, before);
     });
   }
 
@@ -145,7 +145,7 @@ export class RemoteEngine implements Engine {
       if (expected !== undefined && digest !== expected) {
         throw new IntegrityError(head.txId, expected, digest);
       }
-      return await this.#put(toInfo(head, digest, size), source, before);
+      return await this.#put(infoOf(head, digest, size), source, before);
     });
   }
 
@@ -159,7 +159,7 @@ export class RemoteEngine implements Engine {
       const { info } = entry;
       const payload = await readable(txId, () => objects.read(entry.key));
       const found = payload && await digestInTurns(payload);
-      if (found === info.storageHash) return toTx(info, payload!);
+      if (found === info.storageHash) return txOf(info, payload!);
       // Replaced meanwhile? Damage is what two readings agree on.
       if (failed && isSameEntry(failed, entry)) {
         throw new IntegrityError(txId, info.storageHash, found);
@@ -411,14 +411,4 @@ async function readable<T>(
     const { message } = error as Error;
     throw new PayloadUnreadableError(txId, message, { cause: error });
   }
-}
-
-function toInfo(head: TxHead, storageHash: string, size: number): TxInfo {
-  const { txId, holderId, timestamp } = head;
-  return { txId, holderId, timestamp, storageHash, size };
-}
-
-function toTx(info: TxInfo, payload: Uint8Array): Tx {
-  const { txId, holderId, timestamp } = info;
-  return { txId, holderId, timestamp, payload };
 }

@@ -4,9 +4,10 @@
  * @module
  */
 
+import type { Progress } from "../check.ts";
 import { IntegrityError, StoreBusyError } from "../errors.ts";
 import type { StorageOptions } from "../open_store.ts";
-import { performRecovery, type Progress } from "../recovery.ts";
+import { performRecovery } from "../recovery.ts";
 import type { StoreReport } from "../report.ts";
 import { StorageManager } from "../storage_manager.ts";
 import { Budget, type Limits } from "./limits.ts";

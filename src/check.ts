@@ -1,0 +1,143 @@
+/**
+ * What every check of a store shares: how it is asked for, how far it has got,
+ * and the course of its steps.
+ *
+ * @module
+ */
+
+import { MetadataDamagedError } from "./errors.ts";
+import type { Finding, ReportStep, StoreReport } from "./report.ts";
+import type { TxFilter } from "./types.ts";
+
+/** How far a check has got. */
+export interface Progress {
+  /** The step under way. */
+  step: string;
+  /** Things looked at in this step. */
+  done: number;
+  /** Things there are, or null when that is not known. */
+  total: number | null;
+  /** Bytes read in this step. */
+  bytes: number;
+}
+
+/** What both `verify` and `recover` take. */
+export interface CheckOptions {
+  /** Stops the check between two transactions; what was done stays done. */
+  signal?: AbortSignal;
+  /** Told of every finding. */
+  onFinding?: (finding: Finding) => void;
+  /** Told now and then how far the check has got. */
+  onProgress?: (progress: Progress) => void;
+  /** Told of every transaction that is sound. */
+  onSound?: (txId: string) => void;
+}
+
+/** How to verify. Any but `workers` limits the check to payloads of rows. */
+export interface VerifyOptions extends CheckOptions {
+  /** Only these transactions. */
+  filter?: TxFilter;
+  /** Only a random share of them, above 0 and up to 1. */
+  sample?: number;
+  /** Only ids after this: a {@linkcode StoreReport.cursor}. */
+  after?: string;
+  /** At most so many transactions. */
+  limit?: number;
+  /** Only ids up to this one, in the order of their UTF-8 bytes. */
+  until?: string;
+  /** So many payloads are read at the same time where that is of use. */
+  workers?: number;
+}
+
+/** How to recover. */
+export interface RecoverOptions extends CheckOptions {
+  /** Only tell what would be done; needs no lock. */
+  dryRun?: boolean;
+  /** Delete what is damaged instead of keeping it in quarantine. */
+  purge?: boolean;
+  /** What to do with payload files without a row; default `"keep"`. */
+  orphans?: "keep" | "adopt" | "quarantine";
+  /**
+   * Make a new database from the payload files, and from what can still be
+   * read of the old one, when it is lost or damaged.
+   */
+  rebuild?: boolean;
+  /** So many payloads are read at the same time where that is of use. */
+  workers?: number;
+}
+
+/** The time of a step and what it went through. */
+export class Step {
+  /** Things there are, or null when that is not known. */
+  total: number | null = null;
+  readonly #name: string;
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
+  readonly #start = performance.now();
+  #count = 0;
+  #bytes = 0;
+
+  /** Begins a step. */
+  constructor(name: string, onProgress?: (progress: Progress) => void) {
+    this.#name = name;
+    this.#onProgress = onProgress;
+  }
+
+  /** Counts what was looked at, and tells of it. */
+  add(count: number, bytes: number): void {
+    this.#count += count;
+    this.#bytes += bytes;
+    this.#onProgress?.({
+      step: this.#name,
+      done: this.#count,
+      total: this.total,
+      bytes: this.#bytes,
+    });
+  }
+
+  /** The step as it ends. */
+  result(): ReportStep {
+    return {
+      name: this.#name,
+      count: this.#count,
+      bytes: this.#bytes,
+      ms: Math.round(performance.now() - this.#start),
+    };
+  }
+}
+
+/**
+ * Runs the steps of a check, or the one for payloads where only a part of these
+ * is asked for, until it is interrupted or the database is found to be damaged.
+ *
+ * @param onDamage Told why, when a step could not go on for that.
+ * @returns Whether it came to its end.
+ */
+export async function runSteps(
+  steps: [name: string, work: (step: Step) => Promise<void>][],
+  report: StoreReport,
+  options: VerifyOptions,
+  onDamage: (detail: string) => void,
+): Promise<boolean> {
+  const isPartial = isLimited(options);
+  for (const [name, work] of steps) {
+    if (isPartial && name !== "payloads") continue;
+    const step = new Step(name, options.onProgress);
+    try {
+      await work(step);
+    } catch (error) {
+      if (!(error instanceof MetadataDamagedError)) throw error;
+      if (report.counts["metadata-damaged"] === 0) onDamage(error.message);
+    }
+    report.steps.push(step.result());
+    // What a damaged database says proves nothing about the payloads.
+    const isUseless = report.counts["metadata-damaged"] > 0;
+    if (isUseless || report.interrupted) return false;
+  }
+  return true;
+}
+
+function isLimited(options: VerifyOptions): boolean {
+  const { filter = {}, sample, after, until, limit } = options;
+  return [sample, after, until, limit, ...Object.values(filter)]
+    .some((bound) => bound !== undefined);
+}
