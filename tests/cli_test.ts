@@ -1390,7 +1390,8 @@ test("recover quarantines what is damaged, and finds nothing the second time", a
 
 test("recover makes a store where there is none, and says so", async () => {
   await using store = await cliStore();
-  const made = `No database at ${store.base}/poh.db: making an empty store\n`;
+  const db = join(store.base, "poh.db");
+  const made = `No database at ${db}: making an empty store\n`;
   const first = await store.call(["recover"]);
   assertEquals([first.code, first.stdout], [
     0,
