@@ -75,12 +75,7 @@ export type {
   SqliteDriverInfo,
   SqlValue,
 } from "./src/sqlite_driver.ts";
-export {
-  type RedoEntry,
-  SqliteStore,
-  type SqliteStoreOptions,
-  type StoredRedoEntry,
-} from "./src/sqlite_store.ts";
+export { SqliteStore, type SqliteStoreOptions } from "./src/sqlite_store.ts";
 export {
   type RestoreOptions,
   type RestoreReport,

@@ -166,7 +166,7 @@ async function copyRows(
   try {
     await requireSoundDatabase(rows, live.rows.path);
     await rows.init();
-    rows.transaction(() => rows.clearRedo());
+    rows.transaction(() => rows.redo.clear());
     return rows;
   } catch (error) {
     await rows.close();
@@ -350,7 +350,7 @@ class FolderBackup {
       return false;
     }
     await using rows = await this.#openRows(true);
-    return rows.lastRedo() === 0;
+    return rows.redo.isEmpty();
   }
 
   async #openRows(readOnly: boolean): Promise<SqliteStore> {

@@ -21,7 +21,8 @@ import {
 import { MetadataDamagedError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { fileName } from "./key.ts";
-import type { RedoEntry, SqliteStore } from "./sqlite_store.ts";
+import type { RedoEntry } from "./redo_log.ts";
+import type { SqliteStore } from "./sqlite_store.ts";
 import type { TxInfo } from "./types.ts";
 
 /** Who logs what a backup puts in place once its database is there. */
@@ -99,7 +100,7 @@ export class PayloadFolder implements PayloadTarget {
   }
 
   commit(rows: SqliteStore): void {
-    for (const entry of this.#entries) rows.log(entry, WRITER);
+    rows.redo.append(this.#entries, WRITER);
     this.#entries = [];
   }
 

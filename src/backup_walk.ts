@@ -348,7 +348,7 @@ function inFile({ txId }: TxInfo, { files }: PayloadOrigin): string | null {
 /** What a crash, or a writer that is at it, has not put in its place yet. */
 function inLog(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
   const { files, rows } = origin;
-  const entry = rows.redoOf(info.txId);
+  const entry = rows.redo.of(info.txId);
   if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
     return null;
   }

@@ -67,7 +67,7 @@ export function markLostCommits(basePath: string, rows: SqliteStore): void {
 /** How many changes the database has lost; 0 for a sound one. */
 export function lostCommits(basePath: string, rows: SqliteStore): number {
   const noted = readNote(basePath); // before the database, which is ahead of it
-  return remembered(rows) + Math.max(0, noted - rows.newestRedo());
+  return remembered(rows) + Math.max(0, noted - rows.redo.newest());
 }
 
 /** From now on the state that the database went back to is the one that counts. */

@@ -9,10 +9,13 @@ import type { CommitNote } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { PohStorageError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
+import { FileThread } from "./file_thread.ts";
+import { hasPlainName } from "./key.ts";
 import type { StoreLocks } from "./locks.ts";
 import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
-import { isSameRow, type RedoEntry, type SqliteStore } from "./sqlite_store.ts";
+import type { RedoEntry } from "./redo_log.ts";
+import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn, Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 import { WalCheckpoints } from "./wal_checkpoints.ts";
@@ -20,6 +23,16 @@ import { WalCheckpoints } from "./wal_checkpoints.ts";
 /** At most so many changes, and payload bytes, in one transaction. */
 const BATCH_CHANGES = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
+
+/** At most so many transactions before others may commit. */
+const BATCHES_IN_A_ROW = 8;
+
+/**
+ * Another thread makes the files of a batch that has so many, once there were so
+ * many in such batches: it takes a while to start.
+ */
+const MANY_FILES = 32;
+const THREAD_AFTER = 512;
 
 /** The log is trimmed when it holds so many payload bytes. */
 const LOG_BYTES = 32 * 1024 * 1024;
@@ -68,6 +81,10 @@ export class CommitQueue {
   #hasEntries = false;
   /** Ids of committed changes whose file has not followed: the disk may be full. */
   readonly #behind = new Set<string>();
+  /** Files of large batches so far, and the thread that makes them. */
+  #manyFiles = 0;
+  #thread: FileThread | null = null;
+  #starting: Promise<unknown> | null = null;
 
   /** A queue that commits to these stores under these locks. */
   constructor(
@@ -105,6 +122,8 @@ export class CommitQueue {
       await this.flush();
     } finally {
       await this.#wal.close();
+      await this.#starting;
+      this.#thread?.[Symbol.dispose]();
     }
   }
 
@@ -119,7 +138,11 @@ export class CommitQueue {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       await nextTurn(); // what is submitted in this turn goes together
-      await this.#make(this.#takeBatch());
+      try {
+        await this.#locks.whileCommitting(() => this.#makeSome());
+      } catch (error) {
+        this.#refuse(this.#waiting.splice(0), error);
+      }
       if (!this.#isLogFull()) continue;
       await this.#checkpointing; // not more than two logs' worth at a time
       this.#checkpointing = this.#checkpointQuietly();
@@ -127,23 +150,54 @@ export class CommitQueue {
     this.#draining = null;
   }
 
-  async #make(batch: Waiting[]): Promise<void> {
+  /**
+   * Makes some of the changes that wait. While another thread makes the files
+   * of one batch, this one commits the next.
+   */
+  async #makeSome(): Promise<void> {
+    let following: Promise<void> | null = null;
+    for (let n = 0; n < BATCHES_IN_A_ROW; n++) {
+      if (this.#waiting.length === 0 || this.#isLogFull()) break;
+      const batch = this.#takeBatch();
+      const thread = this.#threadFor(batch);
+      if (!thread) await following;
+      if (!await this.#commitDurably(batch)) continue;
+      const before = following;
+      following = this.#apply(batch, thread);
+      if (!thread) await following;
+      await before;
+      await nextTurn();
+    }
+    await following;
+  }
+
+  /** Commits a batch; false where that cannot be done, and everyone is told. */
+  async #commitDurably(batch: Waiting[]): Promise<boolean> {
     let isCommitted = false;
     try {
       if (this.#sync && batch.some((change) => change.entry.staged)) {
         await this.#files.syncStaged();
         crashPoint("staged names synced");
       }
-      await this.#locks.whileCommitting(async () => {
-        this.#commit(batch);
-        isCommitted = true;
-        await this.#flush();
-        await this.#apply(batch);
-      });
+      this.#commit(batch);
+      isCommitted = true;
+      await this.#flush();
+      return true;
     } catch (error) {
       // After an I/O error a crash may yet find it committed: recover will tell.
-      if (!isCommitted && !isIoError(error)) this.#unstage(batch);
-      for (const { settle } of batch) settle.reject(error);
+      if (isCommitted || isIoError(error)) {
+        for (const { settle } of batch) settle.reject(error);
+      } else this.#refuse(batch, error);
+      return false;
+    }
+  }
+
+  #refuse(batch: Waiting[], error: unknown): void {
+    for (const { entry, settle } of batch) {
+      if (entry.action === "put" && entry.staged) {
+        this.#files.unstage(entry.staged);
+      }
+      settle.reject(error);
     }
   }
 
@@ -164,16 +218,8 @@ export class CommitQueue {
       );
       throw this.#failure;
     }
-    this.#note.write(this.#rows.newestRedo());
+    this.#note.write(this.#rows.redo.newest());
     crashPoint("commit flushed");
-  }
-
-  #unstage(batch: Waiting[]): void {
-    for (const { entry } of batch) {
-      if (entry.action === "put" && entry.staged) {
-        this.#files.unstage(entry.staged);
-      }
-    }
   }
 
   #takeBatch(): Waiting[] {
@@ -190,20 +236,18 @@ export class CommitQueue {
     if (this.#failure) throw this.#failure;
     this.#rows.transaction(() => {
       // Without syncs a file is as good as it gets once it is written.
-      if (!this.#sync && this.#logged.entries > 0 && this.#behind.size === 0) {
-        this.#rows.trimRedo(this.#writer, Number.MAX_SAFE_INTEGER);
-      }
+      if (!this.#sync && this.#hasEntries) this.#trim(Number.MAX_SAFE_INTEGER);
       const hasInline = this.#rows.hasInline() ||
         batch.some(({ inline }) => inline);
       for (const change of batch) this.#write(change, hasInline);
-      if (!batch.some(({ follows }) => follows)) this.#rows.countCommit();
+      const entries = lastEntries(batch);
+      if (entries.size > 0) {
+        this.#rows.redo.append(entries.values(), this.#writer);
+      } else this.#rows.redo.advance(1);
       crashPoint("rows written");
     });
     crashPoint("committed");
     this.#wal.onCommit(batch.length, bytesOf(batch));
-    if (!this.#sync && this.#behind.size === 0) {
-      this.#logged = { entries: 0, bytes: 0 };
-    }
     for (const { entry, follows } of batch) {
       if (!follows) continue;
       this.#behind.add(entry.txId);
@@ -213,9 +257,9 @@ export class CommitQueue {
     }
   }
 
-  /** Makes the files follow, and tells everyone. */
-  async #apply(batch: Waiting[]): Promise<void> {
-    const failures = await this.#follow(batch);
+  /** Makes the files follow, and tells everyone; never rejects. */
+  async #apply(batch: Waiting[], thread: FileThread | null): Promise<void> {
+    const failures = await this.#follow(batch, thread);
     crashPoint("batch applied");
     for (const { entry, made, settle } of batch) {
       const failure = failures.get(entry.txId);
@@ -231,7 +275,7 @@ export class CommitQueue {
     if (entry.action === "put" && !seen) {
       rows.put(info!);
       if (hasInline) rows.dropInline(entry.txId);
-      return rows.log(entry, this.#writer);
+      return;
     }
     const before = rows.get(entry.txId);
     change.made = (before !== null || info !== null) &&
@@ -243,25 +287,50 @@ export class CommitQueue {
     else rows.delete(entry.txId);
     if (info && inline) rows.putInline(info, inline);
     else if (info && hasInline) rows.dropInline(entry.txId);
-    if (!change.follows) return;
-    if (entry.action !== "put") entry.storageHash = before!.storageHash;
-    rows.log(entry, this.#writer);
+    const isOfOld = change.follows && entry.action !== "put";
+    if (isOfOld) entry.storageHash = before!.storageHash;
+  }
+
+  /**
+   * The thread that can make a batch's files: where they are many, new for all
+   * that is known, and of nothing that it is still at work on.
+   */
+  #threadFor(batch: Waiting[]): FileThread | null {
+    const isPlain = batch.length >= MANY_FILES &&
+      batch.every(({ entry, seen }) =>
+        entry.payload && !seen && !this.#behind.has(entry.txId) &&
+        hasPlainName(entry.txId)
+      );
+    if (!isPlain) return null;
+    this.#manyFiles += batch.length;
+    if (this.#manyFiles > THREAD_AFTER) {
+      this.#starting ??= FileThread.start().then((thread) =>
+        this.#thread = thread
+      );
+    }
+    return this.#liveThread();
+  }
+
+  #liveThread(): FileThread | null {
+    return this.#thread?.hasDied === false ? this.#thread : null;
   }
 
   /** The errors of the files that could not follow. */
-  async #follow(batch: Waiting[]): Promise<Map<string, unknown>> {
-    const last = new Map<string, RedoEntry>();
+  async #follow(
+    batch: Waiting[],
+    thread: FileThread | null,
+  ): Promise<Map<string, unknown>> {
+    const entries = lastEntries(batch);
     for (const { entry, follows } of batch) {
-      if (!follows) continue;
-      const older = last.get(entry.txId);
-      if (older?.action === "put" && older.staged) {
-        this.#files.unstage(older.staged);
+      const isOvertaken = follows && entries.get(entry.txId) !== entry;
+      if (isOvertaken && entry.action === "put" && entry.staged) {
+        this.#files.unstage(entry.staged);
       }
-      last.set(entry.txId, entry);
     }
+    if (thread) await this.#createFiles(entries, thread);
     const failures = new Map<string, unknown>();
     const pacer = new Pacer();
-    for (const [txId, entry] of last) {
+    for (const [txId, entry] of entries) {
       await pacer.giveWay();
       try {
         await this.#carryOut(entry);
@@ -273,8 +342,32 @@ export class CommitQueue {
     return failures;
   }
 
+  /** Has the thread make files, and forgets those that it has made. */
+  async #createFiles(
+    entries: Map<string, RedoEntry>,
+    thread: FileThread,
+  ): Promise<void> {
+    const files = [...entries.values()].map((entry) => ({
+      txId: entry.txId,
+      path: this.#files.pathOf(entry.txId),
+      payload: entry.payload!,
+    }));
+    const left = new Set(await thread.create(files));
+    for (const { txId, path } of files) {
+      if (left.has(path)) continue;
+      crashPoint("file written");
+      this.#behind.delete(txId);
+      entries.delete(txId);
+    }
+  }
+
   #carryOut(entry: RedoEntry): Promise<void> {
     return carryOut(entry, this.#files, (txId) => this.#rows.isInFile(txId));
+  }
+
+  /** Drops entries up to `seq`, but for those whose file has not followed. */
+  #trim(seq: number, behind = this.#behind): void {
+    this.#rows.redo.trim(this.#writer, seq, [...behind]);
   }
 
   #isLogFull(): boolean {
@@ -299,15 +392,16 @@ export class CommitQueue {
     // What the disk may have lost is replayed when the store is opened again.
     if (!this.#hasEntries || this.#failure) return;
     this.#logged = { entries: 0, bytes: 0 };
-    const until = this.#rows.lastRedo();
+    const until = this.#rows.redo.newest();
     await this.#catchUp();
     const behind = new Set(this.#behind);
     for (let seq = 0; seq < until;) {
-      const page = this.#rows.redoIds(seq, SYNC_PAGE, this.#writer);
+      const page = this.#rows.redo.idsAfter(seq, SYNC_PAGE, this.#writer);
       if (page.length === 0) break;
       const ids = page.map(({ txId }) => txId);
       const failed = await this.#files.sync(
         ids.filter((txId) => !behind.has(txId)),
+        this.#liveThread(),
       );
       // What the disk refused once is written anew, from the log.
       for (const txId of failed) {
@@ -317,9 +411,7 @@ export class CommitQueue {
       crashPoint("files synced");
       seq = Math.min(until, page.at(-1)!.seq);
       await this.#locks.whileCommitting(() =>
-        this.#rows.transaction(() =>
-          this.#rows.trimRedo(this.#writer, seq, [...behind])
-        )
+        this.#rows.transaction(() => this.#trim(seq, behind))
       );
       crashPoint("redo trimmed");
     }
@@ -331,7 +423,7 @@ export class CommitQueue {
     if (this.#behind.size === 0) return;
     await this.#locks.whileCommitting(async () => {
       for (const txId of this.#behind) {
-        const entry = this.#rows.redoOf(txId);
+        const entry = this.#rows.redo.of(txId);
         try {
           if (entry && !isVoid(entry, this.#rows)) await this.#carryOut(entry);
           this.#behind.delete(txId);
@@ -341,6 +433,15 @@ export class CommitQueue {
       }
     });
   }
+}
+
+/** What follows from a batch: of each id what came last. */
+function lastEntries(batch: Waiting[]): Map<string, RedoEntry> {
+  const entries = new Map<string, RedoEntry>();
+  for (const { entry, follows } of batch) {
+    if (follows) entries.set(entry.txId, entry);
+  }
+  return entries;
 }
 
 /** Payload bytes that go into the database. */

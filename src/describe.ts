@@ -91,7 +91,7 @@ export async function describeStore(
       ...rows.totals(),
       holders: rows.holders(TOP),
       writers: listHolders(base),
-      pending: rows.countRedo(),
+      pending: rows.redo.count(),
       quarantined: await countQuarantine(base),
     };
     return { ...facts, hints: await hintsOf(facts, rows) };

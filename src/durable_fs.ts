@@ -21,6 +21,9 @@ export const SMALL = 64 * 1024;
 /** Size of the pieces in which large payloads are read, written and hashed. */
 export const CHUNK = 256 * 1024;
 
+/** Files synced at once: more is not faster, fewer is slower. */
+const SYNCS_IN_FLIGHT = 32;
+
 /** For small files that are looked at and forgotten in one go. */
 const scratch = new Uint8Array(SMALL);
 
@@ -38,7 +41,8 @@ export async function createFile(
   await createFileFrom(path, [bytes], sync);
 }
 
-function createFileSync(path: string, bytes: Uint8Array): void {
+/** As `createFile`, without leaving the thread or waiting for the disk. */
+export function createFileSync(path: string, bytes: Uint8Array): void {
   using file = Deno.openSync(path, { write: true, createNew: true });
   try {
     for (let at = 0; at < bytes.length;) {
@@ -98,6 +102,29 @@ export async function syncFile(path: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+}
+
+/**
+ * Waits until the bytes of many files are on the disk.
+ *
+ * @returns The paths of those that the disk refused. To ask it again proves
+ * nothing: systems tell of a lost write once.
+ */
+export async function syncFiles(paths: string[]): Promise<string[]> {
+  const failed: string[] = [];
+  const pending = paths.values();
+  const work = async () => {
+    for (const path of pending) {
+      try {
+        await syncFile(path);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        failed.push(path);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));
+  return failed;
 }
 
 /**

@@ -24,17 +24,23 @@ import {
   renameFile,
   SMALL,
   syncDir,
-  syncFile,
+  syncFiles,
   tryReadSync,
 } from "./durable_fs.ts";
+import type { FileThread } from "./file_thread.ts";
 import { sha256HexSync } from "./hash.ts";
-import { fileName, fileNames, txIdOfFile, txIdsOfFile } from "./key.ts";
+import {
+  fileName,
+  fileNames,
+  hasPlainName,
+  txIdOfFile,
+  txIdsOfFile,
+} from "./key.ts";
 import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";
 
-/** Files synced, or read, at once: more is not faster, fewer is slower. */
-const SYNCS_IN_FLIGHT = 32;
+/** Files read at once. */
 const READS_IN_FLIGHT = 64;
 
 /** Whether an id has a row whose payload is in a file. */
@@ -91,7 +97,7 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.save} */
   async save(txId: string, payload: Uint8Array): Promise<void> {
-    const to = join(this.basePath, fileName(txId));
+    const to = this.pathOf(txId);
     const tmp = this.#tmpName();
     await createFile(tmp, payload, this.#sync);
     await this.#replace(to, tmp);
@@ -205,10 +211,9 @@ export class FileStore implements PayloadStore {
   /** The ids of `txIdsOfFile` that find their payload in this file. */
   usersOf(name: string): string[] {
     const txIds = txIdsOfFile(name);
-    const [txId] = txIds;
-    // Most ids have one name only: then there is nothing to look for.
-    const isPlain = txIds.length === 1 && fileNames(txId!).length === 1;
-    return isPlain ? txIds : txIds.filter((txId) => this.find(txId) === name);
+    return txIds.every(hasPlainName)
+      ? txIds
+      : txIds.filter((txId) => this.find(txId) === name);
   }
 
   /** The open payload file and its size in bytes; null when there is none. */
@@ -234,13 +239,18 @@ export class FileStore implements PayloadStore {
     return opened && await digestOfOpen(opened);
   }
 
+  /** Where an id's payload is put. */
+  pathOf(txId: string): string {
+    return join(this.basePath, fileName(txId));
+  }
+
   /** Puts a payload in its place, atomically for whoever reads an older one. */
   async place(
     txId: string,
     payload: Uint8Array,
     hasRow: HasRow = noRow,
   ): Promise<void> {
-    const to = join(this.basePath, fileName(txId));
+    const to = this.pathOf(txId);
     this.#makeRoom(txId, hasRow);
     try {
       // A new name needs no rename: nobody trusts it before it has all bytes.
@@ -276,7 +286,7 @@ export class FileStore implements PayloadStore {
   ): Promise<boolean> {
     const from = join(this.stagedPath, name);
     if (regularSize(from) === null) return false;
-    const to = join(this.basePath, fileName(txId));
+    const to = this.pathOf(txId);
     this.#makeRoom(txId, hasRow);
     await makeWay(to);
     await renameFile(from, to);
@@ -350,26 +360,23 @@ export class FileStore implements PayloadStore {
   /**
    * Waits until these payloads, or their absence, are on the disk.
    *
+   * @param thread Another thread that is to wait.
    * @returns The ids of those that the disk refused.
    */
-  async sync(txIds: string[]): Promise<string[]> {
+  async sync(
+    txIds: string[],
+    thread?: FileThread | null,
+  ): Promise<string[]> {
     if (!this.#sync) return [];
-    const failed: string[] = [];
-    const pending = txIds.values();
-    const work = async () => {
-      for (const txId of pending) {
-        try {
-          const [name] = fileNames(txId);
-          if (name) await syncFile(join(this.basePath, name));
-        } catch (error) {
-          if (error instanceof Deno.errors.NotCapable) throw error;
-          failed.push(txId);
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));
+    const ids = new Map<string, string>();
+    for (const txId of txIds) {
+      const [name] = fileNames(txId);
+      if (name !== undefined) ids.set(join(this.basePath, name), txId);
+    }
+    const paths = [...ids.keys()];
+    const failed = await (thread ? thread.sync(paths) : syncFiles(paths));
     await syncDir(this.basePath);
-    return failed;
+    return failed.map((path) => ids.get(path)!);
   }
 
   #readSoon({ txId, size, storageHash }: TxInfo): Uint8Array | null {

@@ -43,7 +43,7 @@ const NOT_ON_WINDOWS = /[\u0000-\u001f\\:*?"<>|]/;
  * than 255 bytes.
  */
 export function fileName(txId: string, foldsCase = FOLDS_CASE): string {
-  if (isPlain(txId)) return txId + PAYLOAD_SUFFIX;
+  if (hasPlainName(txId)) return txId + PAYLOAD_SUFFIX;
   validateTxId(txId);
   const name = encode(txId, foldsCase) + PAYLOAD_SUFFIX;
   if (byteLength(name) > MAX_NAME_BYTES) {
@@ -63,7 +63,7 @@ export function fileName(txId: string, foldsCase = FOLDS_CASE): string {
  * for an id that no file can stand for, as a row edited by hand may have.
  */
 export function fileNames(txId: string, foldsCase = FOLDS_CASE): string[] {
-  if (isPlain(txId)) return [txId + PAYLOAD_SUFFIX];
+  if (hasPlainName(txId)) return [txId + PAYLOAD_SUFFIX];
   const names = [encode(txId, foldsCase), encode(txId, !foldsCase)]
     .map((stem) => stem + PAYLOAD_SUFFIX)
     .filter((name) => byteLength(name) <= MAX_NAME_BYTES);
@@ -80,7 +80,7 @@ export function fileNames(txId: string, foldsCase = FOLDS_CASE): string[] {
 export function txIdOfFile(name: string): string | null {
   if (!name.endsWith(PAYLOAD_SUFFIX)) return null;
   const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
-  if (isPlain(stem)) return stem;
+  if (hasPlainName(stem)) return stem;
   if (stem === "" || !stem.isWellFormed()) return null;
   const decoded = decode(stem);
   if (decoded) {
@@ -102,7 +102,8 @@ export function txIdsOfFile(name: string): string[] {
   return [...new Set([txId, name.slice(0, -PAYLOAD_SUFFIX.length)])];
 }
 
-function isPlain(txId: string): boolean {
+/** Whether an id has one file name only, which no other id has. */
+export function hasPlainName(txId: string): boolean {
   return PLAIN.test(txId) && !DEVICE.test(txId);
 }
 

@@ -138,15 +138,12 @@ export class LocalEngine implements Engine {
       const row = rows.lookup(txId);
       if (!row) return null;
       const { info, inline } = row;
-      if (inline && await digestOf(inline) === info.storageHash) {
-        return { info, payload: new Blob([inline as BlobPart]).stream() };
+      const isInline = inline && await digestOf(inline) === info.storageHash;
+      const whole = isInline ? inline : await this.#loadSmall(info);
+      if (whole) {
+        return { info, payload: new Blob([whole as BlobPart]).stream() };
       }
-      const entry = rows.redoOf(txId);
-      const logged = entry?.payload && await payloadInLog(info, files, rows);
-      if (logged) {
-        return { info, payload: new Blob([logged as BlobPart]).stream() };
-      }
-      const opened = openPayload(txId, entry?.staged ?? null, files);
+      const opened = openPayload(txId, rows.redo.stagedOf(txId), files);
       // The same row before and after: then this is the file it refers to.
       if (opened && rows.get(txId)?.storageHash === info.storageHash) {
         return { info, payload: verified(info, opened.file) };
@@ -157,6 +154,13 @@ export class LocalEngine implements Engine {
         throw new IntegrityError(txId, info.storageHash, found);
       }
     }
+  }
+
+  /** A sound payload that is read whole in one go, if it is one. */
+  async #loadSmall(info: TxInfo): Promise<Uint8Array | null> {
+    if (info.size > SMALL) return null;
+    const { files, rows } = this.#store;
+    return files.loadSoon(info) ?? await payloadInLog(info, files, rows);
   }
 
   /** {@inheritDoc Engine.info} */

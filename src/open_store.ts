@@ -14,7 +14,8 @@ import { StoreLocks } from "./locks.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
-import { type RedoEntry, SqliteStore } from "./sqlite_store.ts";
+import type { RedoEntry } from "./redo_log.ts";
+import { SqliteStore } from "./sqlite_store.ts";
 import { matchStoreId } from "./store_id.ts";
 
 /** The setting that says which payloads live in the database. */
@@ -120,7 +121,7 @@ export async function openStore(
     checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
   });
   // What a crash left half-done. Other writers' entries are theirs.
-  if (finish && rows.lastRedo() > 0) {
+  if (finish && !rows.redo.isEmpty()) {
     await locks.whileAlone(() => replay(files, rows));
   }
   opened.move(); // it stays open

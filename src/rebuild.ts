@@ -16,7 +16,7 @@ import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
 import { copyInlineBelow, type StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
-import { isInLog, keepNewer } from "./redo.ts";
+import { isInLog, keepNewer, pendingRecords } from "./redo.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
@@ -214,18 +214,20 @@ async function salvageLog(
 ): Promise<Set<string>> {
   const deleted = new Set<string>();
   await attempt(async () => {
-    for (const { txId } of old.redoIds(0, Number.MAX_SAFE_INTEGER)) {
-      const entry = old.redoOf(txId);
-      const row = rows.get(txId);
-      if (entry && entry.action !== "put" && !row) deleted.add(txId);
-      if (entry?.action !== "put") continue;
-      if (row?.storageHash !== entry.storageHash) continue;
-      if ((await files.digest(txId))?.digest === row.storageHash) continue;
-      if (!await isInLog(row, files, old)) continue;
-      const hasRow = (id: string) => rows.isInFile(id);
-      await keepNewer(txId, files, hasRow);
-      if (entry.payload) await files.save(txId, entry.payload);
-      else await files.placeStaged(txId, entry.staged!, hasRow);
+    for (const { entries } of pendingRecords(old.redo)) {
+      for (const entry of entries) {
+        const { txId } = entry;
+        const row = rows.get(txId);
+        if (entry.action !== "put" && !row) deleted.add(txId);
+        if (entry.action !== "put") continue;
+        if (row?.storageHash !== entry.storageHash) continue;
+        if ((await files.digest(txId))?.digest === row.storageHash) continue;
+        if (!await isInLog(row, files, old)) continue;
+        const hasRow = (id: string) => rows.isInFile(id);
+        await keepNewer(txId, files, hasRow);
+        if (entry.payload) await files.save(txId, entry.payload);
+        else await files.placeStaged(txId, entry.staged!, hasRow);
+      }
     }
   });
   return deleted;

@@ -32,7 +32,14 @@ import {
   writeNote,
 } from "./quarantine.ts";
 import { rebuildDatabase } from "./rebuild.ts";
-import { hasFollowed, isInLog, isVoid, replay, type Replayed } from "./redo.ts";
+import {
+  hasFollowed,
+  isInLog,
+  isVoid,
+  pendingRecords,
+  replay,
+  type Replayed,
+} from "./redo.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
@@ -48,7 +55,7 @@ import {
   type StorageOptions,
   writerOf,
 } from "./open_store.ts";
-import type { RedoEntry } from "./sqlite_store.ts";
+import type { RedoEntry } from "./redo_log.ts";
 import { compareText } from "./text_order.ts";
 import { Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
@@ -327,19 +334,15 @@ class Check {
     }
     // Beside a live writer its entries are the normal course of things.
     if (listHolders(files.basePath).length > 0) return;
-    for (let seq = 0;;) {
-      const page = rows.redoIds(seq, PAGE);
-      for (const { txId } of page) {
-        const entry = rows.redoOf(txId);
-        if (!entry) continue;
+    for (const { entries } of pendingRecords(rows.redo)) {
+      for (const entry of entries) {
+        const { txId, action } = entry;
         step.add(1, 0);
         if (isVoid(entry, rows)) {
-          this.#unfinished({ txId, action: entry.action, outcome: "void" });
+          this.#unfinished({ txId, action, outcome: "void" });
         } else await this.#tellUnlessFollowed(entry);
         await this.#pacer.giveWay();
       }
-      if (page.length < PAGE) return;
-      seq = page.at(-1)!.seq;
     }
   }
 
@@ -603,7 +606,7 @@ class Check {
       step.add(1, 0);
       try {
         const isUsed = files.usersOf(name).some((user) => known.has(user));
-        if (isUsed || rows.redoOf(txId)) continue;
+        if (isUsed || rows.redo.of(txId)) continue;
         const size = regularSize(join(files.basePath, name));
         const hasRow = rows.get(txId) !== null;
         if (size !== null) await this.#orphan(name, txId, hasRow);
@@ -680,7 +683,7 @@ class Check {
     // Beside a live writer they are files that it is writing.
     const isAlone = this.#acts || listHolders(files.basePath).length === 0;
     if (!isAlone) return;
-    const staged = rows.stagedNames();
+    const staged = rows.redo.stagedNames();
     for (const dir of [files.tmpPath, files.stagedPath]) {
       for (const name of await namesIn(dir)) {
         step.add(1, 0);

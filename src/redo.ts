@@ -25,14 +25,11 @@ import type { FileStore, HasRow } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { quarantinePath } from "./poh_dir.ts";
 import { quarantineFile } from "./quarantine.ts";
-import type {
-  RedoEntry,
-  SqliteStore,
-  StoredRedoEntry,
-} from "./sqlite_store.ts";
+import type { RedoEntry, RedoLog, RedoRecord } from "./redo_log.ts";
+import type { SqliteStore } from "./sqlite_store.ts";
 import type { TxInfo } from "./types.ts";
 
-/** Entries replayed between two syncs. */
+/** Entries replayed, or at least so many, between two syncs. */
 const PAGE = 64;
 
 /** Makes a file follow its row. The disk may still lag behind. */
@@ -97,6 +94,19 @@ export interface Replayed {
   reason?: string;
 }
 
+/** The records of a log, oldest first, without what newer ones have overtaken. */
+export function* pendingRecords(log: RedoLog): Generator<RedoRecord> {
+  const newest = new Map<string, number>();
+  for (const { seq, txId } of log.idsAfter(0, Infinity)) newest.set(txId, seq);
+  for (let at = 0, record; (record = log.next(at)) !== null; at = record.seq) {
+    const { seq, entries } = record;
+    yield {
+      seq,
+      entries: entries.filter(({ txId }) => newest.get(txId) === seq),
+    };
+  }
+}
+
 /**
  * Carries out every entry that is left in the log, and empties it but for what
  * cannot be carried out: one file in the way is not to keep the rest of the
@@ -109,27 +119,34 @@ export async function replay(
   onEntry: (replayed: Replayed) => void = () => {},
 ): Promise<void> {
   const isOutdated = lostCommits(files.basePath, rows) > 0;
-  for (let seq = 0;;) {
-    const page = rows.redoIds(seq, PAGE);
-    if (page.length === 0) return;
-    const settled: typeof page = [];
-    for (const place of page) {
-      const entry = rows.redoOf(place.txId);
-      if (!entry) continue;
+  let done: { seq: number; txIds: string[] }[] = [], count = 0;
+  const drop = async () => {
+    const txIds = done.flatMap(({ txIds }) => txIds);
+    const failed = new Set(await files.sync(txIds));
+    const safe = done.filter(({ txIds }) =>
+      !txIds.some((id) => failed.has(id))
+    );
+    rows.transaction(() => safe.forEach(({ seq }) => rows.redo.drop(seq)));
+    done = [];
+    count = 0;
+  };
+  for (const { seq, entries } of pendingRecords(rows.redo)) {
+    let isSettled = true;
+    for (const entry of entries) {
       const replayed = await replayOne(entry, files, rows, isOutdated);
-      if (replayed.outcome !== "stuck") settled.push(place);
+      if (replayed.outcome === "stuck") isSettled = false;
       onEntry(replayed);
       crashPoint("entry replayed");
     }
-    const failed = new Set(await files.sync(settled.map(({ txId }) => txId)));
-    const safe = settled.filter(({ txId }) => !failed.has(txId));
-    rows.transaction(() => safe.forEach(({ seq }) => rows.dropRedo(seq)));
-    seq = page.at(-1)!.seq;
+    count += entries.length;
+    if (isSettled) done.push({ seq, txIds: entries.map(({ txId }) => txId) });
+    if (count >= PAGE) await drop();
   }
+  await drop();
 }
 
 async function replayOne(
-  entry: StoredRedoEntry,
+  entry: RedoEntry,
   files: FileStore,
   rows: SqliteStore,
   isOutdated: boolean,
@@ -174,7 +191,7 @@ export function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
   if (isEmpty && entry.action !== "remove") return true;
   const row = rows.get(entry.txId);
   return entry.action === "put"
-    ? row?.storageHash !== entry.storageHash
+    ? row?.storageHash !== entry.storageHash || rows.isInline(row)
     : row !== null && !rows.isInline(row);
 }
 
@@ -198,7 +215,7 @@ export async function isInLog(
   files: FileStore,
   rows: SqliteStore,
 ): Promise<boolean> {
-  const entry = rows.redoOf(info.txId);
+  const entry = rows.redo.of(info.txId);
   if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
     return false;
   }
@@ -218,7 +235,7 @@ export async function payloadInLog(
   files: FileStore,
   rows: SqliteStore,
 ): Promise<Uint8Array | null> {
-  const entry = rows.redoOf(info.txId);
+  const entry = rows.redo.of(info.txId);
   if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
     return null;
   }

@@ -1,5 +1,5 @@
 /**
- * Metadata in SQLite: schema, migrations, queries, and the redo log.
+ * Metadata in SQLite: schema, migrations and queries.
  *
  * The schema of version 0 is the older Python package's: `txs` with its first
  * three columns. Opening a store for writing brings it to the newest version
@@ -17,6 +17,12 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import {
+  createRedo,
+  createRedoBatches,
+  createRedoNumber,
+  RedoLog,
+} from "./redo_log.ts";
 import {
   type Connection,
   type DriverChoice,
@@ -91,16 +97,7 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     if (!columns.has("size")) {
       db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
     }
-    // AUTOINCREMENT: a number is never given twice, so that "all up to here"
-    // cannot come to mean a younger entry.
-    db.exec(`CREATE TABLE IF NOT EXISTS redo (
-      seq INTEGER PRIMARY KEY AUTOINCREMENT,
-      tx_id TEXT NOT NULL UNIQUE,
-      writer TEXT NOT NULL,
-      action TEXT NOT NULL CHECK (action IN ('put', 'remove', 'quarantine')),
-      storage_hash TEXT NOT NULL,
-      payload BLOB,
-      staged TEXT)`);
+    createRedo(db);
     db.exec(
       "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     );
@@ -108,15 +105,14 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
   (db) => {
     db.exec(`CREATE TABLE IF NOT EXISTS inline_payloads (
       tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, payload BLOB NOT NULL)`);
-    // SQLite makes it with the first redo entry; commits without one count too.
-    db.exec(`INSERT INTO sqlite_sequence (name, seq) SELECT 'redo', 0
-      WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'redo')`);
+    createRedoNumber(db);
     for (const [name, columns] of Object.entries(INDEXES)) {
       db.exec(`DROP INDEX IF EXISTS ${name}`);
       db.exec(`CREATE INDEX ${name} ON txs (${columns})`);
     }
   },
   (db) => db.exec("DROP INDEX IF EXISTS txs_by_holder_and_id"),
+  createRedoBatches,
 ];
 
 /**
@@ -128,30 +124,6 @@ const INDEXES = {
   txs_by_size: "size, timestamp, tx_id",
   txs_by_holder: "holder_id, timestamp, tx_id, size",
 };
-
-/**
- * A change to a payload file that follows from a committed row but may not be
- * on the disk yet. The entry is committed with the row and goes once the file
- * is durable; until then it can be carried out again.
- */
-export interface RedoEntry {
-  /** Which file follows. */
-  txId: string;
-  /** Place the payload, remove the file, or move it into quarantine. */
-  action: "put" | "remove" | "quarantine";
-  /** The digest that the row has, or had. */
-  storageHash: string;
-  /** `put` of a small payload: its bytes. */
-  payload: Uint8Array | null;
-  /** `put`: a staged file's name; `quarantine`: the name the file is to get. */
-  staged: string | null;
-}
-
-/** A redo entry as found. */
-export interface StoredRedoEntry extends RedoEntry {
-  /** Position in the log. */
-  seq: number;
-}
 
 /** Options of {@linkcode SqliteStore.open}. */
 export interface SqliteStoreOptions {
@@ -193,6 +165,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly path: string;
   /** Which binding serves. */
   readonly driver: SqliteDriverInfo;
+  /** @internal The redo log. */
+  readonly redo: RedoLog;
   readonly #db: Connection;
   readonly #readOnly: boolean;
   readonly #sync: boolean;
@@ -215,6 +189,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#readOnly = options.readOnly;
     this.#sync = options.sync;
     this.#log = options.log;
+    this.redo = new RedoLog({
+      has: (table) => this.#hasTable(table),
+      all: (sql, ...params) => this.#all(sql, ...params),
+    });
   }
 
   /**
@@ -458,12 +436,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return MIGRATIONS.length;
   }
 
-  /** How many redo entries there are. */
-  countRedo(): number {
-    if (!this.#hasTable("redo")) return 0;
-    return this.#get("SELECT count(*) FROM redo")![0] as number;
-  }
-
   /** {@inheritDoc MetadataStore.close} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async close(): Promise<void> {
@@ -705,101 +677,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     );
   }
 
-  /** Counts a commit that logs nothing as a redo entry. */
-  countCommit(): void {
-    this.#run("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'redo'");
-  }
-
-  /** Logs what follows from a row. An older entry of that id is void. */
-  log(entry: RedoEntry, writer: string): void {
-    this.#run(
-      `INSERT OR REPLACE INTO redo (tx_id, writer, action, storage_hash, payload, staged)
-      VALUES (?, ?, ?, ?, ?, ?)`,
-      entry.txId,
-      writer,
-      entry.action,
-      entry.storageHash,
-      entry.payload,
-      entry.staged,
-    );
-  }
-
-  /** The redo entry of an id, if it has one. */
-  redoOf(txId: string): StoredRedoEntry | null {
-    if (!this.#hasTable("redo")) return null;
-    const [row] = this.#all(`${SELECT_REDO} WHERE tx_id = ?`, txId);
-    return row ? toRedoEntry(row) : null;
-  }
-
-  /** The ids of redo entries after `seq`, in order; of one writer, if given. */
-  redoIds(
-    seq: number,
-    limit: number,
-    writer?: string,
-  ): { seq: number; txId: string }[] {
-    if (!this.#hasTable("redo")) return [];
-    const rows = writer === undefined
-      ? this.#all(
-        "SELECT seq, tx_id FROM redo WHERE seq > ? ORDER BY seq LIMIT ?",
-        seq,
-        limit,
-      )
-      : this.#all(
-        "SELECT seq, tx_id FROM redo WHERE seq > ? AND writer = ? ORDER BY seq LIMIT ?",
-        seq,
-        writer,
-        limit,
-      );
-    return rows.map(([seq, txId]) => ({
-      seq: seq as number,
-      txId: txId as string,
-    }));
-  }
-
-  /** The number of the newest redo entry; 0 when there is none. */
-  lastRedo(): number {
-    return this.#get("SELECT max(seq) FROM redo")?.[0] as number | null ?? 0;
-  }
-
-  /** The number of the newest redo entry that there ever was. */
-  newestRedo(): number {
-    if (!this.#hasTable("redo")) return 0;
-    const row = this.#get(
-      "SELECT seq FROM sqlite_sequence WHERE name = 'redo'",
-    );
-    return row ? row[0] as number : 0;
-  }
-
-  /** The names of all staged files that redo entries refer to. */
-  stagedNames(): Set<string> {
-    if (!this.#hasTable("redo")) return new Set();
-    const rows = this.#all(
-      "SELECT staged FROM redo WHERE action = 'put' AND staged IS NOT NULL",
-    );
-    return new Set(rows.map(([name]) => name as string));
-  }
-
-  /** Drops a writer's entries up to `seq`, but for those of some ids. */
-  trimRedo(writer: string, seq: number, except: string[] = []): void {
-    this.#run(
-      `DELETE FROM redo WHERE seq <= ? AND writer = ?
-        AND tx_id NOT IN (SELECT value FROM json_each(?))`,
-      seq,
-      writer,
-      JSON.stringify(except),
-    );
-  }
-
-  /** Drops one entry, carried out or void. */
-  dropRedo(seq: number): void {
-    this.#run("DELETE FROM redo WHERE seq = ?", seq);
-  }
-
-  /** Drops all entries. Within a transaction. */
-  clearRedo(): void {
-    this.#run("DELETE FROM redo");
-  }
-
   /**
    * Copies the database as it is now to a new file, without keeping writers
    * waiting. This thread does nothing else meanwhile.
@@ -924,9 +801,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 const NOT_INLINE = `AND NOT EXISTS (SELECT 1 FROM inline_payloads i
   WHERE i.tx_id = txs.tx_id AND i.storage_hash = txs.storage_hash)`;
 
-const SELECT_REDO =
-  "SELECT seq, tx_id, action, storage_hash, payload, staged FROM redo";
-
 /**
  * The columns of a row. The casts give a row that was edited by hand the types
  * that the rest of the program relies on.
@@ -965,26 +839,6 @@ function toInfo(row: SqlValue[]): TxInfo {
     number,
   ];
   return { txId, holderId, timestamp, storageHash, size };
-}
-
-function toRedoEntry(row: SqlValue[]): StoredRedoEntry {
-  const [seq, txId, action, storageHash, payload, staged] = row as [
-    number,
-    string,
-    RedoEntry["action"],
-    string,
-    Uint8Array | null,
-    string | null,
-  ];
-  return {
-    seq,
-    txId,
-    action,
-    storageHash,
-    payload,
-    // A database edited by hand is not to name files elsewhere.
-    staged: staged !== null && /[/\\]/.test(staged) ? null : staged,
-  };
 }
 
 function columnsOf(db: Connection, table: string): Set<string> {

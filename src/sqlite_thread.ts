@@ -5,66 +5,49 @@
  * @module
  */
 
-import { type Job, WORKER_NAME } from "./sqlite_thread_worker.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
+import { SQLITE_THREAD, type SqliteJob } from "./sqlite_worker.ts";
+import { Thread } from "./thread.ts";
 
-const MODULE = new URL("./sqlite_thread_worker.ts", import.meta.url);
-
-/**
- * A thread with connections of its own to an open database, the permissions of
- * this one, and its binding: two copies of SQLite in one process would drop each
- * other's locks.
- */
+/** A thread with connections of its own to an open database. */
 export class SqliteThread implements Disposable {
-  readonly #database: Omit<Job, "task">;
-  readonly #worker: Worker;
+  readonly #rows: SqliteStore;
+  readonly #thread: Thread<SqliteJob, string[] | null>;
 
-  private constructor({ path, driver }: SqliteStore) {
-    this.#database = { path, driver: driver.name };
-    this.#worker = new Worker(MODULE, { type: "module", name: WORKER_NAME });
+  private constructor(
+    rows: SqliteStore,
+    thread: Thread<SqliteJob, string[] | null>,
+  ) {
+    this.#rows = rows;
+    this.#thread = thread;
   }
 
   /** Starts one; null where there can be none. */
   static async start(rows: SqliteStore): Promise<SqliteThread | null> {
-    return await mayStart() ? new SqliteThread(rows) : null;
+    const module = new URL("./sqlite_worker.ts", import.meta.url);
+    const thread = await Thread.start<SqliteJob, string[] | null>(
+      module,
+      SQLITE_THREAD,
+    );
+    return thread && new SqliteThread(rows, thread);
   }
 
   /**
-   * Has it do something; one thing at a time.
+   * Has it do something.
    *
    * @returns What it found; null where it could not do it, or the signal came
    * first.
    */
-  async ask(
-    task: Job["task"],
+  ask(
+    task: SqliteJob["task"],
     signal?: AbortSignal,
   ): Promise<string[] | null> {
-    const { promise, resolve } = Promise.withResolvers<string[] | null>();
-    const stop = () => resolve(null);
-    signal?.addEventListener("abort", stop);
-    this.#worker.onmessage = ({ data }) => resolve(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      stop();
-    };
-    this.#worker.postMessage({ ...this.#database, task });
-    try {
-      return await promise;
-    } finally {
-      signal?.removeEventListener("abort", stop);
-    }
+    const { path, driver } = this.#rows;
+    return this.#thread.ask({ task, path, driver: driver.name }, { signal });
   }
 
   /** Ends it, whatever it does. */
   [Symbol.dispose](): void {
-    this.#worker.terminate();
+    this.#thread[Symbol.dispose]();
   }
-}
-
-/** Whether the thread's module may be loaded: asked first, as Deno tells a refusal on stderr. */
-async function mayStart(): Promise<boolean> {
-  const permission: Deno.PermissionDescriptor = MODULE.protocol === "file:"
-    ? { name: "read", path: MODULE }
-    : { name: "import", host: MODULE.host };
-  return (await Deno.permissions.query(permission)).state === "granted";
 }

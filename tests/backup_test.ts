@@ -114,7 +114,7 @@ testDrivers("a backup is a sound store of its own, at rest", async (driver) => {
     readOnly: true,
   });
   await rows.init();
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
   assertEquals(rows.get("a/b"), await temp.store.infoTx("a/b"));
 });
 
@@ -276,13 +276,13 @@ testDrivers("what only the redo log has is backed up", async (driver) => {
       const isLarge = payload === large;
       rows.transaction(() => {
         rows.put({ ...sampleTx({ txId }), storageHash, size: payload.length });
-        rows.log({
+        rows.redo.append([{
           txId,
           action: "put",
           storageHash,
           payload: isLarge ? null : payload,
           staged: isLarge ? "name" : null,
-        }, "a process that is dead");
+        }], "a process that is dead");
       });
     }
   }

@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { PohStorageError, sha256Hex } from "../mod.ts";
 import type { Change, CommitQueue } from "../src/commit_queue.ts";
 import { type CrashPoint, observeCrashPoints } from "../src/crash_points.ts";
+import { FileThread } from "../src/file_thread.ts";
 import {
   closeStore,
   type OpenStore,
@@ -193,11 +194,11 @@ test("flush() empties the log after the files are synced", async () => {
   await using parts = await tempParts();
   const { rows, queue } = parts;
   for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
-  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["a", "b"]);
+  assertEquals(rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["a", "b"]);
   using seen = observed();
   await queue.flush();
   assertEquals(seen.steps, ["files synced", "redo trimmed"]);
-  assertEquals(rows.redoIds(0, 10), []);
+  assertEquals(rows.redo.idsAfter(0, 10), []);
   await queue.flush(); // nothing to do
   assertEquals(seen.steps.length, 2);
 });
@@ -210,7 +211,7 @@ test("flush() waits for what is in flight", async () => {
   const done = changes.map((change) => parts.queue.submit(change));
   await parts.queue.flush();
   assertEquals(await parts.rows.count(), 300);
-  assertEquals(parts.rows.lastRedo(), 0);
+  assertEquals(parts.rows.redo.count(), 0);
   await Promise.all(done);
 });
 
@@ -220,9 +221,9 @@ test("flush() leaves the log of another writer alone", async () => {
   await other.writer!.queue.submit(await put("a", bytes("1")));
   await parts.queue.submit(await put("b", bytes("2")));
   await parts.queue.flush();
-  assertEquals(parts.rows.redoIds(0, 10).map(({ txId }) => txId), ["a"]);
+  assertEquals(parts.rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["a"]);
   await closeStore(other);
-  assertEquals(parts.rows.lastRedo(), 0);
+  assertEquals(parts.rows.redo.count(), 0);
 });
 
 test("relaxed, the log holds no more than the last batch", async () => {
@@ -230,7 +231,7 @@ test("relaxed, the log holds no more than the last batch", async () => {
   for (const id of ["a", "b", "c"]) {
     await parts.queue.submit(await put(id, bytes(id)));
   }
-  assertEquals(parts.rows.redoIds(0, 10).map(({ txId }) => txId), ["c"]);
+  assertEquals(parts.rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["c"]);
 });
 
 test("the log is trimmed when it has grown long", async () => {
@@ -243,9 +244,9 @@ test("the log is trimmed when it has grown long", async () => {
     await full.queue.submit(await put(`${n}`, payload));
   }
   assert(seen.count("redo trimmed") >= 1); // a second checkpoint waits for the first
-  assert(full.rows.redoIds(0, 100).length < 17);
+  assert(full.rows.redo.idsAfter(0, 100).length < 17);
   assertEquals(await full.rows.count(), 17);
-  assertEquals(parts.rows.lastRedo(), 0);
+  assertEquals(parts.rows.redo.count(), 0);
 });
 
 test("changes go on while a checkpoint is under way", async () => {
@@ -263,13 +264,13 @@ test("changes go on while a checkpoint is under way", async () => {
   for (const id of ["a", "b", "c"]) {
     await queue.submit(await put(id, bytes(id)));
   }
-  while (rows.redoIds(0, 10).some(({ seq }) => seq <= 3)) {
+  while (rows.redo.idsAfter(0, 10).some(({ seq }) => seq <= 3)) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["a", "d"]);
+  assertEquals(rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["a", "d"]);
   assertEquals(text(await files.load("a")), "newer");
   await queue.flush();
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
 });
 
 test("a change whose file cannot follow is told so, the others go on", async () => {
@@ -293,13 +294,13 @@ test("a change whose file cannot follow is told so, the others go on", async () 
   assertEquals(namesIn(base, "b.bin"), ["within"]);
 
   // The log keeps its payload, and it follows when the way is free.
-  assertEquals(rows.redoOf("b")?.payload, bytes("of b"));
+  assertEquals(rows.redo.of("b")?.payload, bytes("of b"));
   await queue.flush();
-  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["b"]);
+  assertEquals(rows.redo.of("b")?.payload, bytes("of b"));
   await Deno.remove(join(base, "b.bin"), { recursive: true });
   await queue.flush();
   assertEquals(text(await files.load("b")), "of b");
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
 });
 
 test("what could not follow is forgotten once it is replaced", async () => {
@@ -311,7 +312,7 @@ test("what could not follow is forgotten once it is replaced", async () => {
   await queue.submit(await put("a", bytes("2")));
   await queue.flush();
   assertEquals(text(await files.load("a")), "2");
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
 });
 
 test("a batch that cannot be committed is refused as a whole", async () => {
@@ -325,7 +326,7 @@ test("a batch that cannot be committed is refused as a whole", async () => {
     queue.submit(bad),
   ]);
   assertEquals(results.map(({ status }) => status), ["rejected", "rejected"]);
-  assertEquals([await rows.count(), rows.lastRedo()], [0, 0]);
+  assertEquals([await rows.count(), rows.redo.count()], [0, 0]);
   assertEquals(await files.listKeys(), []);
   assertEquals(namesIn(files.stagedPath), []);
   await queue.submit(await put("a", bytes("3"))); // and the queue goes on
@@ -342,7 +343,7 @@ test("changes that come during a flush are not held up for good", async () => {
   await within(TIME_LIMIT / 3, flushed);
   assertEquals(await rows.count(), 2);
   await queue.flush();
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
 });
 
 test("a deletion of a row as it was seen spares the one that came since", async () => {
@@ -406,8 +407,104 @@ test("a file that the disk refuses keeps its entry, the others lose theirs", asy
     await queue.submit(await put(id, bytes(id)));
   }
   await queue.flush();
-  assertEquals(rows.redoIds(0, 10).map(({ txId }) => txId), ["b"]);
+  assertEquals(rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["b"]);
   isBad = false;
   await queue.flush();
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
+});
+
+/** Counts the files that another thread makes, until it is disposed. */
+function countingThread():
+  & { files: number; thread: FileThread | null }
+  & Disposable {
+  const { create } = FileThread.prototype;
+  const counter = {
+    files: 0,
+    thread: null as FileThread | null,
+    [Symbol.dispose]: () => void (FileThread.prototype.create = create),
+  };
+  FileThread.prototype.create = function (files) {
+    counter.files += files.length;
+    counter.thread = this;
+    return create.call(this, files);
+  };
+  return counter;
+}
+
+/** Submits puts of ids until another thread makes their files. */
+async function putUntilThread(
+  { queue }: Parts,
+  counter: { files: number },
+): Promise<number> {
+  for (let at = 0;; at += 128) {
+    const changes = await Promise.all(
+      Array.from({ length: 128 }, (_, n) => put(`first-${at + n}`, bytes("1"))),
+    );
+    await Promise.all(changes.map((change) => queue.submit(change)));
+    if (counter.files > 0) return at + 128;
+  }
+}
+
+for (const durability of ["full", "relaxed"] as const) {
+  test(`many new files are made by another thread, ${durability}`, async () => {
+    await using parts = await tempParts({ durability });
+    using counter = countingThread();
+    const { base, files, rows, queue } = parts;
+    const before = await putUntilThread(parts, counter);
+    counter.files = 0;
+
+    // What the thread does not do itself: replace, and tell why it cannot.
+    await Deno.writeTextFile(join(base, "id-3.bin"), "what was there before");
+    await Deno.mkdir(join(base, "id-4.bin", "within"), { recursive: true });
+    const ids = Array.from({ length: 1_000 }, (_, n) => `id-${n}`);
+    ids.push("id-5", "id-700", "id-999"); // saved twice, soon one after another
+    const changes = await Promise.all(
+      ids.map((id, n) => put(id, bytes(`${n} of ${id}`))),
+    );
+    const ends = await Promise.allSettled(
+      changes.map((change) => queue.submit(change)),
+    );
+    const failed = ids.filter((_, n) => ends[n]!.status === "rejected");
+    assertEquals(failed, ["id-4"]);
+    assert(counter.files > 500, `${counter.files} by the thread`);
+    assertEquals(text(await files.load("id-3")), "3 of id-3");
+    assertEquals(text(await files.load("id-5")), "1000 of id-5");
+    assertEquals(text(await files.load("id-700")), "1001 of id-700");
+    assertEquals(text(await files.load("id-999")), "1002 of id-999");
+    assertEquals(await rows.count(), before + 1_000);
+    for (const id of ids) {
+      if (id === "id-4") continue;
+      const found = await files.loadWithDigest(id);
+      assertEquals(found?.digest, rows.get(id)?.storageHash, id);
+    }
+    await Deno.remove(join(base, "id-4.bin"), { recursive: true });
+    await queue.flush();
+    assertEquals(text(await files.load("id-4")), "4 of id-4");
+    assertEquals(rows.redo.count(), 0);
+  });
+}
+
+test("where another thread dies its files are made all the same", async () => {
+  await using parts = await tempParts();
+  using counter = countingThread();
+  const { files, queue, rows } = parts;
+  const saveAll = async (ids: string[]) => {
+    const changes = await Promise.all(ids.map((id) => put(id, bytes(id))));
+    await Promise.all(changes.map((change) => queue.submit(change)));
+    for (const id of ids) assertEquals(text(await files.load(id)), id);
+  };
+  await putUntilThread(parts, counter);
+  const made = counter.files;
+  const thread = counter.thread!;
+  thread.create = async (files) => {
+    await thread.sync(null as never); // it dies of that
+    return files.map(({ path }) => path);
+  };
+  const ids = Array.from({ length: 300 }, (_, n) => `id-${n}`);
+  await saveAll(ids);
+  assertEquals(thread.hasDied, true);
+  await saveAll(ids.map((id) => `next-${id}`));
+  assertEquals(counter.files, made);
+  await queue.flush();
+  assertEquals(rows.redo.count(), 0);
 });

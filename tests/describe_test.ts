@@ -50,7 +50,7 @@ testDrivers(
       base: temp.base,
       db: temp.db,
       driver: temp.store.driver,
-      schemaVersion: 3,
+      schemaVersion: 4,
       inlineBelow: 0,
       txs: 2,
       bytes: 20,

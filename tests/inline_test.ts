@@ -237,13 +237,13 @@ testDrivers(
     const info = rows.get("small")!;
     rows.transaction(() => {
       rows.putInline(info, small.payload);
-      rows.log({
+      rows.redo.append([{
         txId: "small",
         action: "remove",
         storageHash: info.storageHash,
         payload: null,
         staged: null,
-      }, "another writer");
+      }], "another writer");
     });
     assert(files.find("small") !== null);
     await rows.close();

@@ -16,7 +16,7 @@ import {
   replay,
   type Replayed,
 } from "../src/redo.ts";
-import type { RedoEntry } from "../src/sqlite_store.ts";
+import type { RedoEntry } from "../src/redo_log.ts";
 import { sampleInfo } from "./contract/metadata_store.ts";
 import {
   assertBytes,
@@ -70,7 +70,7 @@ function commit({ rows }: Parts, entry: RedoEntry): void {
   rows.transaction(() => {
     const { txId, storageHash } = entry;
     if (entry.action === "put") rows.put(sampleInfo({ txId, storageHash }));
-    rows.log(entry, "dead writer");
+    rows.redo.append([entry], "dead writer");
   });
 }
 
@@ -162,7 +162,7 @@ test("replay() finishes, keeps or drops, and empties the log", async () => {
       "remove resaved: void",
     ],
   );
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
   const found = await Promise.all(
     (await files.listKeys()).sort().map(async (id) =>
       `${id}=${text(await files.load(id))}`
@@ -184,7 +184,7 @@ test("replay() goes through a long log", async () => {
   for (const id of ids) commit(parts, await putEntry(id, bytes(id)));
   assertEquals((await outcomesOf(parts)).length, 200);
   assertEquals((await parts.files.listKeys()).sort(), ids);
-  assertEquals(parts.rows.lastRedo(), 0);
+  assertEquals(parts.rows.redo.count(), 0);
 });
 
 test("payloadInLog() gives the payload of the row, or none", async () => {
@@ -288,7 +288,7 @@ testDrivers(
 async function unplace(crash: TempStore, driver: Driver, txId: string) {
   await using rows = await SqliteStore.open(crash.db, { driver });
   await rows.init();
-  const { staged } = rows.redoOf(txId)!;
+  const { staged } = rows.redo.of(txId)!;
   await Deno.rename(
     crash.file(txId),
     join(crash.base, ".poh", "staged", staged!),

@@ -368,7 +368,7 @@ test("an archive's database brings nothing but rows", async () => {
   await restoreStore(streamOf(await archiveOf([A], db)), base, path);
   await using rows = await SqliteStore.open(path, { readOnly: true });
   assertEquals(rows.setting("foreign"), null);
-  assertEquals(rows.lastRedo(), 0);
+  assertEquals(rows.redo.count(), 0);
 });
 
 /** One header of an archive, with whatever is to be wrong in it. */

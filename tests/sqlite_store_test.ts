@@ -15,7 +15,7 @@ import {
   StoreNotFoundError,
 } from "../mod.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
-import type { RedoEntry } from "../src/sqlite_store.ts";
+import type { RedoEntry } from "../src/redo_log.ts";
 import { sampleInfo, testMetadataStore } from "./contract/metadata_store.ts";
 import {
   assertBytes,
@@ -106,7 +106,7 @@ testDrivers("the table of a new store is the contract's", async (driver) => {
       ["size", "INTEGER", 1, "-1", 0],
     ],
   );
-  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[3]]);
+  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[4]]);
 });
 
 testDrivers(
@@ -178,12 +178,12 @@ testDrivers(
     {
       await using store = await openStore(dir, { driver });
       await store.save(sampleInfo());
-      store.transaction(() => store.log(entry(), "w"));
+      store.transaction(() => store.redo.append([entry()], "w"));
     }
     await sql(dir, driver, "PRAGMA user_version = 0");
     await using store = await openStore(dir, { driver });
     assertEquals(await store.load("a"), sampleInfo());
-    assertEquals(store.redoOf("a")?.payload, entry().payload);
+    assertEquals(store.redo.of("a")?.payload, entry().payload);
   },
 );
 
@@ -223,9 +223,9 @@ testDrivers(
       assertEquals(await store.load("old1"), OLD_ROW);
       assertEquals(await store.listIds(), ["old1", "old2"]);
       assertEquals(await store.count({ since: 0 }), 1);
-      assertEquals(store.redoOf("old1"), null);
-      assertEquals(store.redoIds(0, 10), []);
-      assertEquals(store.stagedNames(), new Set());
+      assertEquals(store.redo.of("old1"), null);
+      assertEquals(store.redo.idsAfter(0, 10), []);
+      assertEquals(store.redo.stagedNames(), new Set());
       assertEquals(store.totals(), {
         bytes: 0,
         unknownSizes: 2,
@@ -485,7 +485,7 @@ testDrivers("holders() counts all and names the largest", async (driver) => {
     count: 1,
     top: [{ holderId: "", txs: 2 }],
   });
-  assertEquals([store.schemaVersion, store.countRedo()], [0, 0]);
+  assertEquals([store.schemaVersion, store.redo.count()], [0, 0]);
 });
 
 testDrivers("settings are kept, and replaced", async (driver) => {
@@ -510,78 +510,6 @@ function entry(of: Partial<RedoEntry> = {}): RedoEntry {
     ...of,
   };
 }
-
-testDrivers("a redo entry comes back as it was logged", async (driver) => {
-  await using dir = await tempDir();
-  await using store = await openStore(dir, { driver });
-  const entries = [
-    entry({ txId: "small" }),
-    entry({ txId: "empty", payload: new Uint8Array() }),
-    entry({ txId: "zeros", payload: new Uint8Array(1_000) }),
-    entry({ txId: "staged", payload: null, staged: "name" }),
-    entry({ txId: "gone", action: "remove", payload: null }),
-    entry({ txId: "bad", action: "quarantine", payload: null, staged: "n" }),
-  ];
-  store.transaction(() => entries.forEach((e) => store.log(e, "writer")));
-  for (const [n, logged] of entries.entries()) {
-    assertEquals(store.redoOf(logged.txId), { seq: n + 1, ...logged });
-  }
-  assertEquals(store.redoOf("unknown"), null);
-  assertEquals(store.lastRedo(), entries.length);
-  // What is to be moved to quarantine is no staged payload.
-  assertEquals(store.stagedNames(), new Set(["name"]));
-});
-
-testDrivers(
-  "a younger redo entry of an id replaces the older one",
-  async (driver) => {
-    await using dir = await tempDir();
-    await using store = await openStore(dir, { driver });
-    store.transaction(() => {
-      store.log(entry({ payload: bytes("1") }), "w1");
-      store.log(entry({ txId: "b" }), "w1");
-      store.log(entry({ payload: bytes("2") }), "w2");
-    });
-    assertEquals(store.redoOf("a")?.payload, bytes("2"));
-    assertEquals(store.redoIds(0, 10), [
-      { seq: 2, txId: "b" },
-      { seq: 3, txId: "a" },
-    ]);
-    assertEquals(store.redoIds(0, 10, "w1"), [{ seq: 2, txId: "b" }]);
-    assertEquals(store.redoIds(2, 10), [{ seq: 3, txId: "a" }]);
-    assertEquals(store.redoIds(0, 1), [{ seq: 2, txId: "b" }]);
-  },
-);
-
-testDrivers(
-  "trimRedo() drops a writer's own entries up to a number",
-  async (driver) => {
-    await using dir = await tempDir();
-    await using store = await openStore(dir, { driver });
-    store.transaction(() => {
-      for (const txId of ["a", "b", "c"]) store.log(entry({ txId }), "w1");
-      store.log(entry({ txId: "d" }), "w2");
-      store.trimRedo("w1", 2);
-    });
-    assertEquals(store.redoIds(0, 10).map(({ txId }) => txId), ["c", "d"]);
-    store.transaction(() => store.dropRedo(4));
-    assertEquals(store.redoIds(0, 10).map(({ txId }) => txId), ["c"]);
-  },
-);
-
-testDrivers(
-  "the number of a redo entry is never given twice",
-  async (driver) => {
-    await using dir = await tempDir();
-    for (const seq of [1, 2, 3]) {
-      await using store = await openStore(dir, { driver });
-      store.transaction(() => store.log(entry(), "w"));
-      assertEquals(store.lastRedo(), seq);
-      store.transaction(() => store.dropRedo(seq));
-      assertEquals(store.lastRedo(), 0);
-    }
-  },
-);
 
 testDrivers(
   "rows that were edited by hand come back with the right types",
@@ -664,12 +592,12 @@ for (const one of drivers()) {
         await using store = await openStore(dir, { driver: one });
         for (const info of infos) await store.save(info);
         store.transaction(() =>
-          store.log(entry({ payload: new Uint8Array() }), "w")
+          store.redo.append([entry({ payload: new Uint8Array() })], "w")
         );
       }
       await using store = await openStore(dir, { driver: other });
       assertEquals(await Array.fromAsync(store.iterate()), infos);
-      assertEquals(store.redoOf("a")?.payload, new Uint8Array());
+      assertEquals(store.redo.of("a")?.payload, new Uint8Array());
     });
   }
 }

@@ -70,6 +70,7 @@ export async function cutPower(
       prefix: "tx-",
       ids: 80,
       largest: 150_000,
+      bulk: random.next() < 0.5,
       ms: 400 + 250 * cuts,
     },
   });

@@ -53,6 +53,7 @@ export async function killOneWriter(
     const durability = random.pick(["full", "full", "relaxed"] as const);
     for (let life = 0; life < LIVES && round < rounds; life++, round++) {
       const options = { durability, ...anyWay(random) };
+      const bulk = random.next() < 0.4;
       const writer = startWriter({
         ...place,
         options,
@@ -60,9 +61,10 @@ export async function killOneWriter(
           ...mixed,
           seed: random.between(0, 2 ** 32),
           from: 1 + round * 1_000_000,
+          bulk,
         },
       });
-      await killAfter(writer, place.journal, random);
+      await killAfter(writer, place.journal, random, bulk ? 1_000 : 400);
       const lines = readJournal(place.journal);
       toll.kills++;
       // Now and then the next writer finds the store as it was left.
@@ -110,6 +112,7 @@ export async function killTwoWriters(
           from: 1 + (round * 2 + index) * 1_000_000,
           prefix: `writer-${index}-`,
           ids: 60,
+          bulk: index === 0,
           shared,
           ms: isSpared && index === 1 ? 700 : mixed.ms,
         },
@@ -146,17 +149,18 @@ async function checkBoth(
   await contentsOf(store, allowed);
 }
 
-/** Kills a writer at a random moment after it has begun with its work. */
+/** Kills a writer at a random moment, in ms, after it has begun with its work. */
 async function killAfter(
   writer: Deno.ChildProcess,
   journal: string,
   random: Random,
+  longest = 400,
 ): Promise<void> {
   const deadline = Date.now() + 20_000;
   const before = sizeOf(journal);
   while (sizeOf(journal) === before && Date.now() < deadline) await delay(5);
   // Often early, when the first batches are under way, sometimes late.
-  await delay(400 * random.next() ** 2);
+  await delay(longest * random.next() ** 2);
   writer.kill("SIGKILL");
   const { killed } = await endOf(writer);
   assert(killed, "the writer came to its end before it was killed");

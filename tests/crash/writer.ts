@@ -55,6 +55,8 @@ export interface Mix {
   ids: number;
   /** Ids that other writers change as well. */
   shared?: string[];
+  /** Whether some are saved many at once. */
+  bulk?: boolean;
   /** Size of large payloads, at most. */
   largest: number;
   /** How long, in ms. */
@@ -63,6 +65,10 @@ export interface Mix {
 
 /** Changes in flight at once. */
 const LANES = 32;
+
+/** Small transactions saved by one call, and the ids they have in turn. */
+const BULK = 300;
+const BULK_IDS = 2_000;
 
 /** Beyond this a payload is staged. */
 const LARGE = 64 * 1024 + 1;
@@ -233,7 +239,23 @@ async function mix(changes: Changes, work: Mix): Promise<void> {
     else if (n % 8 === 0) await changes.stream(id, n++, state);
     else await changes.save(id, n++, state);
   };
-  await Promise.all(Array.from({ length: LANES }, lane));
+  // Many at once, half of which are new: on the way another thread makes their
+  // files, and this one replaces those that are there.
+  const bulkLane = async () => {
+    let at = random.between(0, BULK_IDS);
+    while (performance.now() < end) {
+      await changes.saveMany(
+        Array.from({ length: BULK }, (_, i) => ({
+          id: `${work.prefix}bulk-${(at + i) % BULK_IDS}`,
+          n: n++,
+          size: random.between(0, 600),
+        })),
+      );
+      at += BULK / 2;
+    }
+  };
+  const lanes = Array.from({ length: LANES }, lane);
+  await Promise.all(work.bulk ? [...lanes, bulkLane()] : lanes);
 }
 
 /** Mostly small; null: a deletion. */

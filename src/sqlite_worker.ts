@@ -1,30 +1,33 @@
 /**
- * The other thread of `sqlite_thread.ts`.
- *
- * That one imports it as well, for no more than its name and so that it is in
- * every cache and every compiled program: it acts only where it was started.
+ * The thread of `sqlite_thread.ts`.
  *
  * @module
  */
 
 import { type DriverChoice, openSqlite } from "./sqlite_driver.ts";
 import { SqliteStore } from "./sqlite_store.ts";
+import { answerAs } from "./thread.ts";
 
 /** What the thread is called. */
-export const WORKER_NAME = "poh-storage SQLite thread";
+export const SQLITE_THREAD = "poh-storage SQLite";
 
 /** What it is asked for. */
-export interface Job {
+export interface SqliteJob {
   /** `check`: what is wrong with the database; `checkpoint`: its log into it. */
   task: "check" | "checkpoint";
   /** The database. */
   path: string;
-  /** The binding that the asking thread has it open with. */
+  /**
+   * The binding that the asking thread has it open with: two copies of SQLite
+   * in one process would drop each other's locks.
+   */
   driver: DriverChoice;
 }
 
 /** Lines of what it found; null where it could not do it. */
-async function answer({ task, path, driver }: Job): Promise<string[] | null> {
+async function answer(
+  { task, path, driver }: SqliteJob,
+): Promise<string[] | null> {
   try {
     if (task === "check") {
       const options = { driver, readOnly: true };
@@ -43,7 +46,4 @@ async function answer({ task, path, driver }: Job): Promise<string[] | null> {
   }
 }
 
-if ((globalThis as { name?: string }).name === WORKER_NAME) {
-  const asker = globalThis as unknown as Worker;
-  asker.onmessage = async ({ data }) => asker.postMessage(await answer(data));
-}
+answerAs(SQLITE_THREAD, answer);
