@@ -48,13 +48,7 @@ export {
 } from "./src/migrate.ts";
 export type { StorageOptions } from "./src/open_store.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
-export {
-  emptyQuarantine,
-  listQuarantine,
-  type QuarantineEntry,
-  type QuarantineNote,
-  restoreQuarantined,
-} from "./src/quarantine.ts";
+export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";
 export type {
   CheckOptions,
   Progress,

@@ -48,8 +48,11 @@ export interface Change {
   entry: RedoEntry;
   /** The payload, where it is to live in the database; its file is removed. */
   inline?: Uint8Array;
-  /** Only of the row as it was seen, not of one that came since. */
-  seen?: TxInfo;
+  /**
+   * Only of the row as it was seen, not of one that came since; null: only where
+   * there is none.
+   */
+  seen?: TxInfo | null;
 }
 
 interface Waiting extends Change {
@@ -272,16 +275,15 @@ export class CommitQueue {
   #write(change: Waiting, hasInline: boolean): void {
     const { info, entry, inline, seen } = change;
     const rows = this.#rows;
-    if (entry.action === "put" && !seen) {
+    if (entry.action === "put" && seen === undefined) {
       rows.put(info!);
       if (hasInline) rows.dropInline(entry.txId);
       return;
     }
     const before = rows.get(entry.txId);
-    change.made = (before !== null || info !== null) &&
-      (!seen || before !== null && isSameRow(before, seen));
-    change.follows = change.made && before !== null &&
-      (entry.action === "put" || !rows.isInline(before));
+    change.made = (before !== null || info !== null) && isAsSeen(before, seen);
+    change.follows = change.made &&
+      (entry.action === "put" || before !== null && !rows.isInline(before));
     if (!change.made) return;
     if (info) rows.put(info);
     else rows.delete(entry.txId);
@@ -298,7 +300,7 @@ export class CommitQueue {
   #threadFor(batch: Waiting[]): FileThread | null {
     const isPlain = batch.length >= MANY_FILES &&
       batch.every(({ entry, seen }) =>
-        entry.payload && !seen && !this.#behind.has(entry.txId) &&
+        entry.payload && seen === undefined && !this.#behind.has(entry.txId) &&
         hasPlainName(entry.txId)
       );
     if (!isPlain) return null;
@@ -442,6 +444,14 @@ function lastEntries(batch: Waiting[]): Map<string, RedoEntry> {
     if (follows) entries.set(entry.txId, entry);
   }
   return entries;
+}
+
+function isAsSeen(
+  before: TxInfo | null,
+  seen: TxInfo | null | undefined,
+): boolean {
+  if (seen === undefined) return true;
+  return before && seen ? isSameRow(before, seen) : before === seen;
 }
 
 /** Payload bytes that go into the database. */

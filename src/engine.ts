@@ -6,7 +6,9 @@
  */
 
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
+import { PohStorageError } from "./errors.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
+import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import type {
@@ -21,6 +23,14 @@ import type {
 
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
+
+/** What has to be so for a stream to be saved. */
+export interface StreamDemands {
+  /** SHA-256 that the payload is to have, in hex. */
+  expected?: string;
+  /** Whether there must be no transaction of that id yet. */
+  isNew?: boolean;
+}
 
 /**
  * An open store. Ids and transactions have been checked by its caller; what
@@ -40,7 +50,7 @@ export interface Engine {
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
-    expected?: string,
+    demands?: StreamDemands,
   ): Promise<TxInfo>;
   /** Loads and verifies. */
   load(txId: string): Promise<Tx | null>;
@@ -66,6 +76,12 @@ export interface Engine {
   verify(options: VerifyOptions): Promise<StoreReport>;
   /** Checks and repairs. */
   recover(options: RecoverOptions): Promise<StoreReport>;
+  /** What recover took out of service, in no order. */
+  quarantined(): AsyncIterableIterator<QuarantineEntry>;
+  /** Puts a case of it back into service. */
+  restoreQuarantined(name: string): Promise<TxInfo>;
+  /** Deletes all of it. */
+  emptyQuarantine(): Promise<number>;
   /** Moves small payloads into the database, or out of it. */
   moveInline(
     bytes: number,
@@ -90,4 +106,12 @@ export function txOf(
   payload: Uint8Array,
 ): Tx {
   return { txId, holderId, timestamp, payload };
+}
+
+/** Why what must be new is not saved. */
+export function existsAlready(txId: string): PohStorageError {
+  return new PohStorageError(
+    "EXISTS",
+    `Cannot restore tx ${JSON.stringify(txId)}: it was saved since`,
+  );
 }

@@ -8,7 +8,13 @@
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
-import { type Engine, infoOf, txOf } from "./engine.ts";
+import {
+  type Engine,
+  existsAlready,
+  infoOf,
+  type StreamDemands,
+  txOf,
+} from "./engine.ts";
 import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
@@ -29,6 +35,13 @@ import {
   type PruneResult,
   pruneRows,
 } from "./prune.ts";
+import {
+  casesIn,
+  emptyQuarantine,
+  listQuarantine,
+  type QuarantineEntry,
+  restoreCase,
+} from "./quarantine.ts";
 import { recoverStore, verifyRows } from "./recovery.ts";
 import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
@@ -100,10 +113,10 @@ export class LocalEngine implements Engine {
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
-    expected?: string,
+    demands?: StreamDemands,
   ): Promise<TxInfo> {
     return this.#change((writer) =>
-      this.#saveStaged(writer, head, chunks, expected)
+      this.#saveStaged(writer, head, chunks, demands)
     );
   }
 
@@ -226,6 +239,21 @@ export class LocalEngine implements Engine {
     return this.#withoutChanges(() => recoverStore(this.#store, options));
   }
 
+  /** {@inheritDoc Engine.quarantined} */
+  quarantined(): AsyncIterableIterator<QuarantineEntry> {
+    return listQuarantine(this.base);
+  }
+
+  /** {@inheritDoc Engine.restoreQuarantined} */
+  restoreQuarantined(name: string): Promise<TxInfo> {
+    return restoreCase(casesIn(this.base), name, this);
+  }
+
+  /** {@inheritDoc Engine.emptyQuarantine} */
+  emptyQuarantine(): Promise<number> {
+    return this.#change(() => emptyQuarantine(this.base));
+  }
+
   /** {@inheritDoc Engine.moveInline} */
   moveInline(
     bytes: number,
@@ -303,10 +331,11 @@ export class LocalEngine implements Engine {
     writer: StoreWriter,
     head: TxHead,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    expected?: string,
+    { expected, isNew = false }: StreamDemands = {},
   ): Promise<TxInfo> {
-    const { files } = this.#store;
+    const { files, rows } = this.#store;
     const { txId } = head;
+    if (isNew && rows.get(txId)) throw existsAlready(txId);
     const earlier = this.#staging.get(txId);
     const submitted = Promise.withResolvers<void>();
     this.#staging.set(txId, submitted.promise);
@@ -331,10 +360,13 @@ export class LocalEngine implements Engine {
             staged: name,
           },
         };
-      const committed = writer.queue.submit(change);
+      const committed = writer.queue.submit(
+        isNew ? { ...change, seen: null } : change,
+      );
       submitted.resolve();
-      await committed;
-      return info;
+      if (await committed) return info;
+      files.unstage(name);
+      throw existsAlready(txId);
     } finally {
       submitted.resolve();
       if (this.#staging.get(txId) === submitted.promise) {

@@ -1,7 +1,8 @@
 /**
  * What recover took out of service: `<base>/.poh/quarantine/` holds for each
  * case a note, `<name>.json`, and beside it the bytes, `<name>.bin`, if there
- * were any. Nothing here is ever read as part of the store.
+ * were any. Nothing here is ever read as part of the store. What stores on one
+ * machine do with it stands here; see `remote/remote_quarantine.ts` for others.
  *
  * @module
  */
@@ -20,9 +21,10 @@ import {
 } from "./durable_fs.ts";
 import { IntegrityError, PohStorageError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
+import { fileName } from "./key.ts";
 import { quarantinePath, requirePohDir } from "./poh_dir.ts";
 import type { FindingKind } from "./report.ts";
-import type { StorageManager } from "./storage_manager.ts";
+import { validateTxHead } from "./tx.ts";
 import type { TxInfo } from "./types.ts";
 
 /** What a note says. */
@@ -63,8 +65,7 @@ export async function writeNote(
   const dir = quarantinePath(basePath);
   await makeDir(dir, true);
   const name = caseName(file, note);
-  const text = JSON.stringify(note, null, 2) + "\n";
-  await writeFile(dir, `${name}.json`, textBytes(text));
+  await writeFile(dir, `${name}.json`, noteText(note));
   return name;
 }
 
@@ -110,112 +111,162 @@ export async function quarantineFile(
   await syncDir(dirname(path));
 }
 
-/** The cases in quarantine, in no order. Needs `--allow-read` for the base. */
+/** The cases in quarantine, in no order. */
 export async function* listQuarantine(
   basePath: string,
 ): AsyncIterableIterator<QuarantineEntry> {
-  requirePohDir(basePath);
   const dir = quarantinePath(basePath);
-  try {
-    for await (const { name } of Deno.readDir(dir)) {
-      if (name.endsWith(".json")) yield readCase(dir, name.slice(0, -5));
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  for await (const name of caseNames(basePath)) {
+    const size = regularSize(join(dir, `${name}.bin`));
+    yield { name, size, ...readNote(dir, name) };
   }
 }
 
-/** How many cases there are; none of their notes is read. */
+/** How many cases there are. */
 export async function countQuarantine(basePath: string): Promise<number> {
-  requirePohDir(basePath);
   let count = 0;
-  try {
-    for await (const { name } of Deno.readDir(quarantinePath(basePath))) {
-      if (name.endsWith(".json")) count++;
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  for await (const _ of caseNames(basePath)) count++;
   return count;
+}
+
+/** Where cases are, to be restored from. */
+export interface Cases {
+  /** The note of a case; null when there is none of that name. */
+  note(name: string): Promise<QuarantineNote | null>;
+  /** Its bytes; null when it has none. */
+  bytes(name: string): Promise<AsyncIterable<Uint8Array> | null>;
+  /** Deletes a case. */
+  remove(name: string): Promise<void>;
+}
+
+/** What takes back a case that was restored. */
+interface Restored {
+  /** Saves a payload that is as demanded. */
+  saveStream(
+    row: TxInfo,
+    payload: AsyncIterable<Uint8Array>,
+    demands: { expected: string; isNew: boolean },
+  ): Promise<TxInfo>;
+}
+
+/** The cases of a store on this machine. */
+export function casesIn(basePath: string): Cases {
+  requirePohDir(basePath);
+  const dir = quarantinePath(basePath);
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  const note = async (name: string) =>
+    regularSize(join(dir, `${name}.json`)) === null
+      ? null
+      : readNote(dir, name);
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  const bytes = async (name: string) => {
+    const opened = openRegular(join(dir, `${name}.bin`));
+    return opened && piecesOf(opened.file);
+  };
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  const remove = async (name: string) => removeCase(dir, name);
+  return { note, bytes, remove };
 }
 
 /**
  * Puts a case back into service when its bytes have the digest that its row
  * promised, as they have when a disk gave wrong bytes for a while.
  *
- * @param name {@linkcode QuarantineEntry.name}
+ * @param store Where it is put.
  * @throws {IntegrityError} If they do not; the case stays where it is.
  */
-export async function restoreQuarantined(
-  manager: StorageManager,
+export async function restoreCase(
+  cases: Cases,
   name: string,
+  store: Restored,
 ): Promise<TxInfo> {
-  const dir = quarantinePath(manager.basePath);
-  const entry = requireCase(dir, name);
-  const { row } = entry;
+  const isName = !/[/\\\0]/.test(name) && name !== "" && name !== "..";
+  const note = isName ? await cases.note(name) : null;
+  if (!note) {
+    throw new PohStorageError(
+      "NOT_IN_QUARANTINE",
+      `There is no ${JSON.stringify(name)} in quarantine`,
+    );
+  }
+  const { row } = note;
   if (!row) {
     throw new PohStorageError(
       "NO_ROW",
       `Cannot restore ${name}: it has no row; save its bytes as a new tx`,
     );
   }
-  if (await manager.hasTx(row.txId)) {
-    throw new PohStorageError(
-      "EXISTS",
-      `Cannot restore ${name}: tx ${JSON.stringify(row.txId)} was saved since`,
-    );
-  }
-  const opened = openRegular(join(dir, `${name}.bin`));
-  if (!opened) throw new IntegrityError(row.txId, row.storageHash, null);
-  const info = await manager.saveTxStream(
-    row,
-    piecesOf(opened.file),
-    row.storageHash,
-  );
-  removeCase(dir, name);
+  validateTxHead(row); // somebody may have written in the note
+  fileName(row.txId);
+  const payload = async function* () {
+    const bytes = await cases.bytes(name);
+    if (!bytes) throw new IntegrityError(row.txId, row.storageHash, null);
+    yield* bytes;
+  };
+  const demands = { expected: row.storageHash, isNew: true };
+  const info = await store.saveStream(row, payload(), demands);
+  await cases.remove(name);
   return info;
 }
 
 /**
- * Deletes every case for good.
+ * Deletes every case for good; none of their notes is read.
  *
  * @returns How many.
  */
 export async function emptyQuarantine(basePath: string): Promise<number> {
   const dir = quarantinePath(basePath);
   let count = 0;
-  for await (const { name } of listQuarantine(basePath)) {
+  for await (const name of caseNames(basePath)) {
     removeCase(dir, name);
     count++;
   }
   return count;
 }
 
-/** Names a case: the same damage found again has the same name. */
+/** Names a case: the same one found again has the same name, others have others. */
 export function caseName(file: string | null, note: QuarantineNote): string {
   let stem = (file ?? "").replace(/\.bin$/, "");
   // Names of up to 255 bytes are to stay within that with what follows.
   const fits = textBytes(stem).length <= 200;
   if (!fits || stem === "") stem = sha256HexSync(textBytes(note.txId ?? stem));
-  return `${stem}.${(note.found ?? note.expected ?? "").slice(0, 16)}`;
+  const { txId, reason, expected, found, row } = note;
+  const facts = [txId, reason, expected, found, row?.holderId, row?.timestamp];
+  const digest = sha256HexSync(textBytes(JSON.stringify(facts)));
+  return `${stem}.${digest.slice(0, 16)}`;
 }
 
-function requireCase(dir: string, name: string): QuarantineEntry {
-  const isName = !/[/\\]/.test(name) && name !== "" && name !== "..";
-  if (!isName || regularSize(join(dir, `${name}.json`)) === null) {
+/** A note by its JSON text. */
+export function parseNote(name: string, text: string): QuarantineNote {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
     throw new PohStorageError(
-      "NOT_IN_QUARANTINE",
-      `There is no ${JSON.stringify(name)} in quarantine`,
+      "NOTE_DAMAGED",
+      `The note of ${name} in quarantine is damaged`,
+      { cause: error },
     );
   }
-  return readCase(dir, name);
 }
 
-function readCase(dir: string, name: string): QuarantineEntry {
-  const note: QuarantineNote = JSON.parse(
-    Deno.readTextFileSync(join(dir, `${name}.json`)),
-  );
-  return { name, size: regularSize(join(dir, `${name}.bin`)), ...note };
+/** The text of a note. */
+export function noteText(note: QuarantineNote): Uint8Array {
+  return textBytes(`${JSON.stringify(note, null, 2)}\n`);
+}
+
+/** The names of all cases. */
+async function* caseNames(basePath: string): AsyncGenerator<string> {
+  requirePohDir(basePath);
+  try {
+    for await (const { name } of Deno.readDir(quarantinePath(basePath))) {
+      if (name.endsWith(".json")) yield name.slice(0, -".json".length);
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function readNote(dir: string, name: string): QuarantineNote {
+  return parseNote(name, Deno.readTextFileSync(join(dir, `${name}.json`)));
 }
 
 /** The note goes last: it is what names the case. */

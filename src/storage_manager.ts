@@ -15,6 +15,7 @@ import { LocalEngine } from "./local_engine.ts";
 import type { StorageOptions } from "./open_store.ts";
 import { requireNoBackup } from "./poh_dir.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
+import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
@@ -175,7 +176,11 @@ export class StorageManager implements AsyncDisposable {
     return this.#call(() => {
       validateTxHead(head);
       fileName(head.txId);
-      return this.#engine.saveStream(head, payload, expected);
+      return this.#engine.saveStream(
+        head,
+        payload,
+        expected === undefined ? {} : { expected },
+      );
     });
   }
 
@@ -413,6 +418,57 @@ export class StorageManager implements AsyncDisposable {
       await this.#engine.recover({ ...options, onSound });
       return sound;
     });
+  }
+
+  /**
+   * What {@linkcode recover} took out of service, in no order; none of it is
+   * part of the store any more.
+   *
+   * @example What is there, and why
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   for await (const { name, txId, reason } of store.listQuarantine()) {
+   *     console.log(name, txId, reason);
+   *   }
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
+   *
+   * @throws {PohStorageError} `NOTE_DAMAGED` if a note is not what was written.
+   */
+  async *listQuarantine(): AsyncIterableIterator<QuarantineEntry> {
+    this.#requireOpen();
+    for await (const entry of this.#engine.quarantined()) {
+      yield entry;
+      this.#requireOpen();
+    }
+  }
+
+  /**
+   * Puts a case back into service when its bytes have the digest that its row
+   * promised, as they have when a disk gave wrong bytes for a while.
+   *
+   * @param name {@linkcode QuarantineEntry.name}
+   * @throws {IntegrityError} If they do not; the case stays where it is.
+   * @throws {PohStorageError} `NOT_IN_QUARANTINE`; `NO_ROW` if it is an orphan's;
+   * `EXISTS` if the transaction was saved since; `NOTE_DAMAGED`.
+   */
+  restoreQuarantined(name: string): Promise<TxInfo> {
+    return this.#call(() => this.#engine.restoreQuarantined(name));
+  }
+
+  /**
+   * Deletes every case for good.
+   *
+   * @returns How many.
+   * @throws {StoreBusyError} If a store that machines share is being repaired.
+   */
+  emptyQuarantine(): Promise<number> {
+    return this.#call(() => this.#engine.emptyQuarantine());
   }
 
   /**

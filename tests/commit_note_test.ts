@@ -1,13 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import {
-  listQuarantine,
-  performRecovery,
-  StorageManager,
-  verifyStore,
-} from "../mod.ts";
+import { performRecovery, StorageManager, verifyStore } from "../mod.ts";
 import { CommitNote } from "../src/commit_note.ts";
 import { quarantinePath } from "../src/poh_dir.ts";
+import { listQuarantine } from "../src/quarantine.ts";
 import {
   bytes,
   outline,

@@ -6,12 +6,8 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import {
-  listQuarantine,
-  performRecovery,
-  StorageManager,
-  verifyStore,
-} from "../mod.ts";
+import { performRecovery, StorageManager, verifyStore } from "../mod.ts";
+import { listQuarantine } from "../src/quarantine.ts";
 import { allowedStates, type Line, versionOf } from "./crash/journal.ts";
 import { assertClean, contentsOf, type Place } from "./crash/check.ts";
 import { command } from "./crash/disk.ts";

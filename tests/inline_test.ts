@@ -3,9 +3,7 @@ import { join } from "@std/path";
 import {
   backupStore,
   IntegrityError,
-  listQuarantine,
   performRecovery,
-  restoreQuarantined,
   restoreStore,
   StorageManager,
   StoreMismatchError,
@@ -13,6 +11,7 @@ import {
 } from "../mod.ts";
 import { openStore } from "../src/open_store.ts";
 import { quarantinePath } from "../src/poh_dir.ts";
+import { listQuarantine } from "../src/quarantine.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
 import {
   assertBytes,
@@ -180,7 +179,7 @@ testDrivers(
     await using store = await StorageManager.create(temp.base, temp.db, {
       driver,
     });
-    await restoreQuarantined(store, found!.name);
+    await store.restoreQuarantined(found!.name);
     await assertHasAll(store);
   },
 );

@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { listQuarantine, performRecovery, verifyStore } from "../mod.ts";
+import { performRecovery, verifyStore } from "../mod.ts";
 import { requirePohDir } from "../src/poh_dir.ts";
+import { listQuarantine } from "../src/quarantine.ts";
 import {
   flipBit,
   IS_WINDOWS,

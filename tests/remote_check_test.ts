@@ -181,6 +181,21 @@ test("one repairs at a time, beside those who use the store", async () => {
   assertEquals((await two.engine.recover({})).sound, 2);
 });
 
+test("quarantine is not emptied while somebody repairs", async () => {
+  await using store = await SharedStore.make();
+  const [one, two] = [await store.node(), await store.node()];
+  await save(one, "a");
+  await flipBit(store.path("a.bin"));
+  await one.engine.recover({});
+  {
+    await using _lease = await one.catalog.lease();
+    await assertRejects(() => two.engine.emptyQuarantine(), StoreBusyError);
+    assertEquals((await keysOf(one)).length, 2);
+  }
+  assertEquals(await two.engine.emptyQuarantine(), 1);
+  assertEquals(await keysOf(one), []);
+});
+
 test("a payload that is replaced while it is looked at is no damage", async () => {
   await using store = await SharedStore.make();
   const [one, two] = [await store.node(), await store.node()];

@@ -151,12 +151,12 @@ test("a payload that is not the expected one is not saved", async () => {
   const { payload, ...head } = sampleTx();
   const pieces = () => ReadableStream.from([payload]);
   await assertRejects(
-    () => node.engine.saveStream(head, pieces(), "0".repeat(64)),
+    () => node.engine.saveStream(head, pieces(), { expected: "0".repeat(64) }),
     IntegrityError,
   );
   assertEquals(await keysOf(node), []);
   const digest = await sha256Hex(payload);
-  await node.engine.saveStream(head, pieces(), digest);
+  await node.engine.saveStream(head, pieces(), { expected: digest });
   assertEquals(await loaded(node), "payload of a");
 });
 

@@ -4,7 +4,7 @@ import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { byteText } from "./progress.ts";
-import { openStore, requireLocal } from "./store.ts";
+import { openStore } from "./store.ts";
 import { infoJson } from "./tx_json.ts";
 
 /** `poh-storage quarantine` */
@@ -17,15 +17,13 @@ export async function run(call: Call<"quarantine">): Promise<number> {
       }`,
     );
   }
-  requireLocal("quarantine", call.options);
   if (action === "restore") return await restore(call, name);
   return action === "empty" ? await empty(call) : await list(call);
 }
 
 async function list({ options, output }: Call<"quarantine">): Promise<number> {
-  const { listQuarantine } = await import("../quarantine.ts");
   await using store = await openStore(options, "read");
-  const entries = await Array.fromAsync(listQuarantine(store.basePath));
+  const entries = await Array.fromAsync(store.listQuarantine());
   entries.sort((a, b) => a.at < b.at ? -1 : a.at > b.at ? 1 : 0);
   for (const entry of entries) {
     await output.print(options.json ? entryJson(entry) : entryText(entry));
@@ -43,10 +41,9 @@ async function restore(
   if (name === undefined) {
     throw new UsageError("quarantine restore needs the name of an entry");
   }
-  const { restoreQuarantined } = await import("../quarantine.ts");
   await using store = await openStore(options, "write");
   try {
-    const info = await restoreQuarantined(store, name);
+    const info = await store.restoreQuarantined(name);
     await output.print(
       options.json
         ? `${infoJson(info)}\n`
@@ -67,9 +64,8 @@ async function empty({ options, output }: Call<"quarantine">): Promise<number> {
       "quarantine empty deletes every entry for good; confirm it with --yes",
     );
   }
-  const { emptyQuarantine } = await import("../quarantine.ts");
   await using store = await openStore(options, "write");
-  const deleted = await emptyQuarantine(store.basePath);
+  const deleted = await store.emptyQuarantine();
   await output.print(
     options.json
       ? `${JSON.stringify({ deleted })}\n`

@@ -563,7 +563,6 @@ export const commands = {
       { line: "quarantine", note: "What is there, and why" },
       { line: "quarantine empty --yes", note: "Delete it all" },
     ],
-    local: true,
     writes: true,
     interruptible: false,
     exitCodes: [3, 4, 5],

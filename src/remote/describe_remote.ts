@@ -7,6 +7,7 @@
 import type { StoreDescription } from "../describe.ts";
 import type { Hint } from "../hints.ts";
 import type { RemoteParts } from "./remote_engine.ts";
+import { countCases } from "./remote_quarantine.ts";
 
 /** So many holders are named. */
 const TOP = 10;
@@ -27,7 +28,7 @@ export async function describeRemote(
       catalog.totals(),
       catalog.holders(TOP),
       catalog.retired(MOST_PENDING),
-      countQuarantine(objects),
+      countCases(objects),
       objects.canCreateOnce(),
     ]);
   const latest = await catalog.now() + USUAL_SKEW;
@@ -63,14 +64,4 @@ export async function describeRemote(
     quarantined,
     hints,
   };
-}
-
-async function countQuarantine(
-  objects: RemoteParts["objects"],
-): Promise<number> {
-  let count = 0;
-  for await (const { key } of objects.list(".poh/quarantine/")) {
-    if (key.endsWith(".json")) count++;
-  }
-  return count;
 }

@@ -14,9 +14,9 @@ import {
   type VerifyOptions,
 } from "../check.ts";
 import { StoreBusyError } from "../errors.ts";
-import { Sha256, sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../hash.ts";
 import { Pool } from "../pool.ts";
-import { caseName, type QuarantineNote } from "../quarantine.ts";
+import type { QuarantineNote } from "../quarantine.ts";
 import {
   addFinding,
   emptyReport,
@@ -34,6 +34,7 @@ import type {
 import { isSameEntry } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
 import type { RemoteParts } from "./remote_engine.ts";
+import { digestOf, keepCase } from "./remote_quarantine.ts";
 import { sweepRetired } from "./sweeper.ts";
 
 /** Payloads read at the same time unless told otherwise, and their bytes. */
@@ -279,19 +280,7 @@ class RemoteCheck {
       const bytes = await objects.read(key);
       return bytes && { digest: sha256HexSync(bytes), size: bytes.length };
     }
-    return await this.#digestOf(key);
-  }
-
-  async #digestOf(key: string): Promise<Digest | null> {
-    const stream = await this.#parts.objects.stream(key);
-    if (!stream) return null;
-    const hash = new Sha256();
-    let size = 0;
-    for await (const piece of stream) {
-      hash.update(piece);
-      size += piece.length;
-    }
-    return { digest: hash.hex(), size };
+    return await digestOf(objects, key);
   }
 
   async #correctSize(entry: CatalogEntry, { size, found }: Verdict) {
@@ -327,7 +316,7 @@ class RemoteCheck {
     if (this.#lease) {
       if (!purge) {
         const note = noteOf(entry, verdict);
-        if (!await this.#copyAside(entry.key, note)) {
+        if (!await this.#keep(entry.key, note)) {
           return this.#tellChanging(finding);
         }
       }
@@ -343,31 +332,6 @@ class RemoteCheck {
     const detail =
       "its payload cannot be read: it does not read the same twice";
     this.#tell({ ...finding, kind: "unreadable", detail });
-  }
-
-  /**
-   * Keeps bytes and note in quarantine, before what they tell of goes; false
-   * when the bytes are not those of the note any more.
-   */
-  async #copyAside(key: string, note: QuarantineNote): Promise<boolean> {
-    const { objects } = this.#parts;
-    const name = `.poh/quarantine/${
-      caseName(plainKey(note.txId ?? txIdOfKey(key)!), note)
-    }`;
-    const text = new TextEncoder().encode(`${JSON.stringify(note, null, 2)}\n`);
-    // Where a name is taken, it is by the same case: a crash came after it.
-    await objects.create(`${name}.json`, text, sha256HexSync(text));
-    if (note.found === null) return true;
-    const found = await this.#digestOf(key);
-    if (found?.digest !== note.found) return false;
-    const open = async function* () {
-      yield* (await objects.stream(key))!;
-    };
-    const source = found.size <= WHOLE
-      ? (await objects.read(key))!
-      : { size: found.size, open };
-    await objects.create(`${name}.bin`, source, found.digest);
-    return true;
   }
 
   // --- orphans ----------------------------------------------------------------
@@ -403,7 +367,7 @@ class RemoteCheck {
     if (choice === "keep" || choice === "adopt" && row) {
       return this.#tell(finding);
     }
-    const found = await this.#digestOf(key);
+    const found = await digestOf(this.#parts.objects, key);
     if (!found) return; // deleted meanwhile
     const { digest } = found;
     if (choice === "adopt") {
@@ -413,7 +377,7 @@ class RemoteCheck {
     if (this.#lease) {
       const note = { txId, reason: finding.kind, at: now(), found: digest };
       const whole = { ...note, expected: null, row: null };
-      if (!await this.#copyAside(key, whole)) {
+      if (!await this.#keep(key, whole)) {
         return this.#tellChanging(finding);
       }
       const { token } = this.#requireLease();
@@ -437,6 +401,12 @@ class RemoteCheck {
     this.#report.sound++;
     this.#options.onSound?.(txId);
     return true;
+  }
+
+  /** Before what it tells of goes; false when that is not so any more. */
+  #keep(key: string, note: QuarantineNote): Promise<boolean> {
+    const file = plainKey(note.txId!);
+    return keepCase(this.#parts.objects, key, file, note);
   }
 
   // --- help -------------------------------------------------------------------

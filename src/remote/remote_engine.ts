@@ -6,7 +6,13 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
-import { type Engine, infoOf, txOf } from "../engine.ts";
+import {
+  type Engine,
+  existsAlready,
+  infoOf,
+  type StreamDemands,
+  txOf,
+} from "../engine.ts";
 import {
   IntegrityError,
   InvalidTxError,
@@ -20,6 +26,7 @@ import {
   type PruneResult,
   pruneRows,
 } from "../prune.ts";
+import { type QuarantineEntry, restoreCase } from "../quarantine.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverInfo } from "../sqlite_driver.ts";
 import type {
@@ -45,6 +52,7 @@ import {
 import { isSameEntry } from "./entry.ts";
 import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
 import { recoverRemote, verifyRemote } from "./remote_check.ts";
+import { casesOf, emptyCases, listCases } from "./remote_quarantine.ts";
 import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
 import { verified } from "./verified.ts";
@@ -137,15 +145,18 @@ export class RemoteEngine implements Engine {
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
-    expected?: string,
+    { expected, isNew = false }: StreamDemands = {},
   ): Promise<TxInfo> {
-    return this.#change(head.txId, async (before) => {
+    const { txId } = head;
+    return this.#change(txId, async (before) => {
+      if (isNew && await this.info(txId)) throw existsAlready(txId);
       using whole = await spool(chunks);
       const { digest, size, source } = whole;
       if (expected !== undefined && digest !== expected) {
-        throw new IntegrityError(head.txId, expected, digest);
+        throw new IntegrityError(txId, expected, digest);
       }
-      return await this.#put(infoOf(head, digest, size), source, before);
+      const info = infoOf(head, digest, size);
+      return await this.#put(info, source, before, isNew);
     });
   }
 
@@ -255,6 +266,23 @@ export class RemoteEngine implements Engine {
     return await recoverRemote(this.#parts, options, this.#grace);
   }
 
+  /** {@inheritDoc Engine.quarantined} */
+  quarantined(): AsyncIterableIterator<QuarantineEntry> {
+    return listCases(this.#parts.objects);
+  }
+
+  /** {@inheritDoc Engine.restoreQuarantined} */
+  restoreQuarantined(name: string): Promise<TxInfo> {
+    return restoreCase(casesOf(this.#parts.objects), name, this);
+  }
+
+  /** {@inheritDoc Engine.emptyQuarantine} */
+  async emptyQuarantine(): Promise<number> {
+    this.#requireWriter();
+    const { objects, catalog } = this.#parts;
+    return await emptyCases(objects, catalog);
+  }
+
   /** {@inheritDoc Engine.moveInline} */
   // deno-lint-ignore require-await -- what it throws, it rejects with
   async moveInline(): Promise<number> {
@@ -302,6 +330,7 @@ export class RemoteEngine implements Engine {
     info: TxInfo,
     source: PayloadSource,
     before: Promise<unknown>,
+    isNew = false,
   ): Promise<TxInfo> {
     let placed = await this.#place(
       info,
@@ -311,8 +340,11 @@ export class RemoteEngine implements Engine {
     await before;
     for (let attempt = 1;; attempt++) {
       const { key, deadline } = placed;
-      const put = { info, key };
-      const outcome = await this.#commits.submit({ put, deadline });
+      const outcome = await this.#commits.submit({
+        put: { info, key },
+        deadline,
+        ...isNew && { seen: null },
+      });
       if (outcome === "made") {
         // Under a key of its own it has replaced another.
         if (isPlainKey(key)) this.#sweeper.sweepLater();
@@ -320,6 +352,7 @@ export class RemoteEngine implements Engine {
         return info;
       }
       await this.#sweeper.discard(key);
+      if (outcome === "unchanged") throw existsAlready(info.txId);
       if (attempt === ATTEMPTS) {
         throw new PohStorageError(
           "TOO_SLOW",

@@ -6,7 +6,6 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
-  listQuarantine,
   performRecovery,
   StorageManager,
   type StorageOptions,
@@ -16,6 +15,7 @@ import {
   verifyStore,
 } from "../../mod.ts";
 import { sha256HexSync } from "../../src/hash.ts";
+import { listQuarantine } from "../../src/quarantine.ts";
 import { type State, versionOf } from "./journal.ts";
 
 /** Where a store is. */

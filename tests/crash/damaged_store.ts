@@ -8,13 +8,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import {
-  listQuarantine,
   type QuarantineEntry,
   type RecoverOptions,
   StorageManager,
   type Tx,
 } from "../../mod.ts";
 import { sha256HexSync } from "../../src/hash.ts";
+import { listQuarantine } from "../../src/quarantine.ts";
 import { openSqlite } from "../../src/sqlite_driver.ts";
 import { bytes, flipBit, namesIn } from "../helpers.ts";
 import { assertSameTx, type Place } from "./check.ts";

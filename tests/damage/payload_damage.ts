@@ -9,7 +9,6 @@ import { join } from "@std/path";
 import {
   type Finding,
   type FindingKind,
-  listQuarantine,
   performRecovery,
   SqliteStore,
   StorageManager,
@@ -20,6 +19,7 @@ import {
 } from "../../mod.ts";
 import { sha256HexSync } from "../../src/hash.ts";
 import { fileName } from "../../src/key.ts";
+import { listQuarantine } from "../../src/quarantine.ts";
 import { assertClean, type Place } from "../crash/check.ts";
 import { bytesOf, digestOf, editRows } from "../crash/damaged_store.ts";
 import { versionOf } from "../crash/journal.ts";

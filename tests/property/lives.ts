@@ -8,7 +8,6 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import fc from "../fast_check.ts";
 import {
-  listQuarantine,
   performRecovery,
   StorageManager,
   type StoreReport,
@@ -16,6 +15,7 @@ import {
 } from "../../mod.ts";
 import { observeCrashPoints } from "../../src/crash_points.ts";
 import { fileName } from "../../src/key.ts";
+import { listQuarantine } from "../../src/quarantine.ts";
 import { assertClean, assertSameTx, type Place } from "../crash/check.ts";
 import { type State, versionOf } from "../crash/journal.ts";
 import { outline, tempDir } from "../helpers.ts";

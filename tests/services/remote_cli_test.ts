@@ -3,8 +3,9 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
+import { sha256Hex } from "../../mod.ts";
 import { type Outcome, run, txText } from "../cli_helpers.ts";
-import { type TempDir, tempDir } from "../helpers.ts";
+import { bytes, type TempDir, tempDir } from "../helpers.ts";
 import { ACCESS_KEY, SECRET_KEY } from "./ceph.ts";
 import { ceph, TestBucket } from "./ceph_store.ts";
 import { postgres, storeUrl } from "./postgres.ts";
@@ -121,6 +122,47 @@ test("every command of a shared store does what it does locally", async (poh) =>
   );
 });
 
+test("quarantine lists, restores what is sound again, and is emptied", async (poh) => {
+  for (const id of ["a", "b"]) await poh.ok(["save", "--tx", txText(id)]);
+  const objects = poh.bucket.open();
+  const replace = async (key: string, content: Uint8Array) => {
+    await objects.delete(key);
+    await objects.create(key, content, await sha256Hex(content));
+  };
+  const sound = (await objects.read("a.bin"))!;
+  for (const id of ["a", "b"]) await replace(`${id}.bin`, bytes("damage"));
+  assertEquals((await poh.run(["verify"])).code, 4);
+  await poh.ok(["recover"]);
+  const entries = (await poh.ok(["quarantine", "--json"])).trimEnd().split("\n")
+    .map((line) => JSON.parse(line));
+  assertEquals(
+    entries.map(({ tx_id, reason, size }) => [tx_id, reason, size]).sort(),
+    [["a", "payload-corrupt", 6], ["b", "payload-corrupt", 6]],
+  );
+  assertEquals(JSON.parse(await poh.ok(["info", "--json"])).quarantined, 2);
+  assertMatch(
+    await poh.ok(["quarantine", "list"]),
+    /payload-corrupt tx "b", 6 bytes\n/,
+  );
+  const { name } = entries.find(({ tx_id }) => tx_id === "a");
+  const restore = ["quarantine", "restore", name];
+  assertMatch((await poh.run(restore)).stderr, /Cannot load tx "a"/);
+  assertEquals((await poh.run(restore)).code, 4);
+  await replace(`.poh/quarantine/${name}.bin`, sound);
+  assertEquals(await poh.ok(restore), "Restored tx a\n");
+  assertEquals(await poh.ok(["load", "a"]), `${txText("a")}\n`);
+  for (const gone of [name, "../../id"]) {
+    const { code, stderr } = await poh.run(["quarantine", "restore", gone]);
+    assertEquals(code, 3);
+    assertMatch(stderr, /in quarantine\n$/);
+  }
+  assertEquals(
+    await poh.ok(["quarantine", "empty", "--yes"]),
+    "Deleted 1 from quarantine\n",
+  );
+  assertEquals(await poh.ok(["quarantine"]), "Quarantine is empty\n");
+});
+
 test("no secret is printed, whatever goes wrong", async (poh) => {
   const db = new URL(poh.db);
   db.password = "top-secret";
@@ -158,7 +200,6 @@ test("what only a local store has says so", async (poh) => {
   const local = [
     ["backup", "folder"],
     ["restore", "folder"],
-    ["quarantine"],
     ["init", "--inline-below", "1k"],
   ];
   for (const args of local) {
