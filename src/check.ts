@@ -62,6 +62,13 @@ export interface RecoverOptions extends CheckOptions {
    * read of the old one, when it is lost or damaged.
    */
   rebuild?: boolean;
+  /**
+   * Only the payloads of these ids: what `verify` or a load has found, maybe on
+   * other machines. Of a store on one machine it is refused: `REMOTE_ONLY`.
+   */
+  only?: ReadonlySet<string>;
+  /** Do all but read the payloads of transactions. */
+  skipPayloads?: boolean;
   /** So many payloads are read at the same time where that is of use. */
   workers?: number;
 }
@@ -107,7 +114,8 @@ export class Step {
 
 /**
  * Runs the steps of a check, or the one for payloads where only a part of these
- * is asked for, until it is interrupted or the database is found to be damaged.
+ * is asked for, or all but that one, until it is interrupted or the database is
+ * found to be damaged.
  *
  * @param onDamage Told why, when a step could not go on for that.
  * @returns Whether it came to its end.
@@ -115,12 +123,12 @@ export class Step {
 export async function runSteps(
   steps: [name: string, work: (step: Step) => Promise<void>][],
   report: StoreReport,
-  options: VerifyOptions,
+  options: VerifyOptions & RecoverOptions,
   onDamage: (detail: string) => void,
 ): Promise<boolean> {
   const isPartial = isLimited(options);
   for (const [name, work] of steps) {
-    if (isPartial && name !== "payloads") continue;
+    if (name === "payloads" ? options.skipPayloads : isPartial) continue;
     const step = new Step(name, options.onProgress);
     try {
       await work(step);
@@ -136,8 +144,8 @@ export async function runSteps(
   return true;
 }
 
-function isLimited(options: VerifyOptions): boolean {
-  const { filter = {}, sample, after, until, limit } = options;
-  return [sample, after, until, limit, ...Object.values(filter)]
+function isLimited(options: VerifyOptions & RecoverOptions): boolean {
+  const { filter = {}, sample, after, until, limit, only } = options;
+  return [sample, after, until, limit, only, ...Object.values(filter)]
     .some((bound) => bound !== undefined);
 }

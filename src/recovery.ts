@@ -19,6 +19,7 @@ import { regularSize, removeFileSync } from "./durable_fs.ts";
 import {
   InvalidTxIdError,
   MetadataDamagedError,
+  PohStorageError,
   StoreBusyError,
 } from "./errors.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
@@ -101,6 +102,7 @@ export async function performRecovery(
     const { recoverRemoteStore } = await remoteStores();
     return await recoverRemoteStore(basePath, sqlitePath, options);
   }
+  requireAll(options);
   const base = resolve(basePath), db = resolve(sqlitePath);
   const first = await recoverOnce(base, db, options);
   const isDamaged = first.counts["metadata-damaged"] > 0;
@@ -218,6 +220,7 @@ export async function recoverStore(
   store: OpenStore,
   options: RecoverOptions,
 ): Promise<StoreReport> {
+  requireAll(options);
   if (options.dryRun) return await new Check(store, options, options).run();
   const { locks, queue } = writerOf(store);
   await queue.flush();
@@ -231,6 +234,15 @@ export async function recoverStore(
     );
   }
   return done.value;
+}
+
+/** What a crash left half-done has to be finished before anything is judged. */
+function requireAll({ only }: RecoverOptions): void {
+  if (only === undefined) return;
+  throw new PohStorageError(
+    "REMOTE_ONLY",
+    "A store on this machine is recovered as a whole",
+  );
 }
 
 /** One walk over a store. */
@@ -266,6 +278,11 @@ class Check {
     return this.#repair !== null && !this.#repair.dryRun;
   }
 
+  /** Whether an outdated database is taken as it is: what it has lost is known. */
+  get #accepts(): boolean {
+    return this.#repair !== null && !this.#repair.skipPayloads;
+  }
+
   async run(): Promise<StoreReport> {
     const isWhole = await runSteps(
       [
@@ -280,7 +297,7 @@ class Check {
       (detail) => this.#metadataDamage(detail),
     );
     if (isWhole && this.#acts) {
-      acceptLostCommits(this.#store.rows);
+      if (this.#accepts) acceptLostCommits(this.#store.rows);
       await this.#store.rows.flush();
     }
     return this.#report;
@@ -308,7 +325,7 @@ class Check {
         file: this.#dbFile,
         detail:
           `the database is as it was before its last ${this.#lost} changes; payloads may be newer than their rows`,
-        action: this.#repair ? "accepted" : "none",
+        action: this.#accepts ? "accepted" : "none",
       });
     }
     step.add(1, 0);

@@ -378,6 +378,14 @@ test("wrong usage is one line on stderr, exit 2, and nothing is written", async 
       /^--orphans must be keep, adopt or quarantine/,
     ],
     [
+      ["recover", "--only", "ids"],
+      "--only is for stores in a bucket or on a server",
+    ],
+    [
+      ["verify", "--findings", "--json"],
+      "--findings is JSON already: leave out --json",
+    ],
+    [
       ["quarantine", "burn"],
       'quarantine "burn" is not known: list, restore or empty',
     ],
@@ -1386,6 +1394,38 @@ test("recover quarantines what is damaged, and finds nothing the second time", a
   assertEquals(second.code, 0);
   assertEquals(JSON.parse(second.stdout).findings, []);
   assertEquals(JSON.parse(await store.ok(["info", "--json"])).quarantined, 1);
+});
+
+test("verify --findings prints what it finds, a line each", async () => {
+  await using store = await cliStore();
+  await save(store, txText("a"), txText("b"), txText("c"));
+  for (const txId of ["a", "c"]) {
+    await Deno.remove(join(store.base, `${txId}.bin`));
+  }
+  const { code, stdout, stderr } = await store.call(["verify", "--findings"]);
+  assertEquals(code, 4);
+  const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(
+    lines.map(({ kind, tx_id, action }) => [kind, tx_id, action]),
+    [["payload-missing", "a", "none"], ["payload-missing", "c", "none"]],
+  );
+  assertMatch(stderr, /^Verification complete: 1 of 3 txs valid$/m);
+  assert(!stderr.includes("payload-missing:"), stderr);
+});
+
+test("recover --skip-payloads does all the rest", async () => {
+  await using store = await cliStore();
+  await save(store, txText("a"), txText("b"));
+  await flipBit(join(store.base, fileName("b")));
+  await Deno.writeTextFile(join(store.base, "c.bin"), "orphan");
+  const args = ["recover", "--skip-payloads", "--orphans=adopt"];
+  const { code, stdout } = await store.call(args);
+  assertEquals({ code, stdout }, {
+    code: 0,
+    stdout: "Recovery complete, but for the payloads\n",
+  });
+  assertEquals(await store.ok(["list"]), "Transactions: a, b, c\n");
+  assertEquals((await store.call(["verify"])).code, 4);
 });
 
 test("recover makes a store where there is none, and says so", async () => {

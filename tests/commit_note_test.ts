@@ -65,6 +65,24 @@ testDrivers(
 );
 
 testDrivers(
+  "it is not accepted by a recovery that reads no payload",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTx(one);
+    await goBack(temp, async () => void await temp.store.saveTx(two));
+    const recover = async (skipPayloads: boolean) =>
+      outline(
+        await performRecovery(temp.base, temp.db, { driver, skipPayloads }),
+      );
+    const [outdated] = await recover(true);
+    assertEquals(outdated, "metadata-outdated null: none");
+    assertEquals(await recover(true), [outdated]);
+    assertEquals(await recover(false), ["metadata-outdated null: accepted"]);
+    assertEquals(await recover(false), []);
+  },
+);
+
+testDrivers(
   "who opens such a store loses nothing either, and recover is told",
   async (driver) => {
     await using temp = await tempStore({ driver });

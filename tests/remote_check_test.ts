@@ -245,6 +245,99 @@ test("parts of a verification come to the whole", async () => {
   assertEquals([rest.checked, rest.cursor], [5, null]);
 });
 
+test("machines verify parts beside writers, one recovers what they have found", async () => {
+  await using store = await SharedStore.make();
+  const nodes = [];
+  for (let n = 0; n < 4; n++) nodes.push(await store.node());
+  const [writer, repairer] = nodes as [Node, Node];
+  const ids = Array.from({ length: 200 }, (_, n) => `t${1000 + n}`);
+  for (const txId of ids) await save(writer, txId);
+  const damaged = ids.filter((_, n) => n % 20 === 7);
+  for (const txId of damaged) await flipBit(store.path(`${txId}.bin`));
+  let isEnded = false;
+  const writing = (async () => {
+    for (let n = 0; !isEnded; n++) {
+      const txId = ids[n % ids.length]!;
+      if (n % 20 === 3) await save(writer, txId, bytes(`${n}`));
+      if (n % 20 === 4) await writer.engine.remove(txId);
+      if (n % 20 === 7 && n % 40 === 7) await save(writer, txId);
+    }
+  })();
+  const ends = await writer.catalog.boundaries(nodes.length);
+  const reports = await Promise.all(nodes.map(({ engine }, n) =>
+    engine.verify({
+      ...(n > 0 && { after: ends[n - 1]! }),
+      ...(n < ends.length && { until: ends[n]! }),
+    })
+  ));
+  isEnded = true;
+  await writing;
+  const findings = reports.flatMap(({ findings }) => findings);
+  const only = new Set([...findings.map(({ txId }) => txId!), "unknown"]);
+  assert(findings.every(({ txId }) => damaged.includes(txId!)), "too many");
+  const untouched = damaged.filter((_, n) => n % 2 === 1);
+  assert(untouched.every((txId) => only.has(txId)), "too few");
+  // What was saved anew since it was found is sound.
+  const anew = damaged.slice(0, 2);
+  for (const txId of anew) await save(writer, txId);
+  const still: string[] = [];
+  for (const txId of only) {
+    await writer.engine.load(txId).catch(() => still.push(txId));
+  }
+  const dry = await repairer.engine.recover({ only, dryRun: true });
+  const report = await repairer.engine.recover({ only });
+  assertEquals(outline(report), outline(dry));
+  assertEquals(report.steps.map(({ name }) => name), ["payloads"]);
+  assertEquals(
+    report.findings.map(({ txId }) => txId).sort(),
+    still.sort(),
+  );
+  for (const txId of anew) {
+    assertEquals(text((await writer.engine.load(txId))!.payload), txId);
+  }
+  const rest = await repairer.engine.recover({ skipPayloads: true });
+  assertEquals([rest.checked, rest.findings], [0, []]);
+  assertEquals((await recovered(repairer)).findings, []);
+});
+
+test("recover can leave out the payloads", async () => {
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  await save(node, "a");
+  await flipBit(store.path("a.bin"));
+  await save(node, "b");
+  await node.catalog.commit([{ remove: "b" }]); // and then it died
+  await put(node, "c.bin", "orphan");
+  await age(store, "c.bin");
+  const options = { skipPayloads: true, orphans: "adopt" } as const;
+  assertEquals(outline(await node.engine.recover(options)), [
+    "orphan-payload c: adopted",
+  ]);
+  assertEquals(await keysOf(node), ["a.bin", "c.bin"]);
+  assertEquals(outline(await recovered(node)), [
+    "payload-corrupt a: quarantined",
+  ]);
+});
+
+test("what was read too long ago is not acted on", async () => {
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  await save(node, "a");
+  await flipBit(store.path("a.bin"));
+  const late = await store.node({ grace: -1 }); // before it began
+  const only = new Set(["a"]);
+  for (const purge of [false, true]) {
+    assertEquals(outline(await late.engine.recover({ only, purge })), [
+      "payload-corrupt a: none",
+    ]);
+  }
+  assertEquals(await node.catalog.count(), 1);
+  assertEquals(outline(await node.engine.recover({ only, purge: true })), [
+    "payload-corrupt a: purged",
+  ]);
+  assert(!(await keysOf(node)).includes("a.bin"));
+});
+
 test("an interrupted check tells where to go on", async () => {
   await using store = await SharedStore.make();
   const node = await store.node();

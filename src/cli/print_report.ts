@@ -117,12 +117,14 @@ export function reportJson(report: StoreReport): string {
     interrupted: rest.interrupted,
     cursor: rest.cursor,
     counts: rest.counts,
-    findings: findings.map(({ txId, ...finding }) => ({
-      ...finding,
-      tx_id: txId,
-    })),
+    findings: findings.map(findingJson),
     steps: rest.steps,
   });
+}
+
+/** A finding as JSON. */
+export function findingJson({ txId, ...finding }: Finding) {
+  return { ...finding, tx_id: txId };
 }
 
 /** A driver as JSON. */

@@ -1,6 +1,6 @@
 import type { StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit } from "./exit_codes.ts";
+import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import {
   checkOptions,
   isDatabaseDamaged,
@@ -10,39 +10,65 @@ import {
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
+import { isRemote } from "../remote_url.ts";
 import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
+import { readTxIds } from "./tx_ids.ts";
 
 /** `poh-storage recover` */
 export async function run(call: Call<"recover">): Promise<number> {
   const { options, output } = call;
+  requireOneScope(options);
   const report = await recover(call);
   const isComplete = !report.interrupted && !isDatabaseDamaged(report);
   if (!options.json) tellSteps(output, report);
   if (options.json) await output.print(`${reportJson(report)}\n`);
   else if (isComplete) {
-    await output.print(`Recovery complete: ${report.sound} valid txs\n`);
+    await output.print(
+      options["skip-payloads"]
+        ? "Recovery complete, but for the payloads\n"
+        : `Recovery complete: ${report.sound} valid txs\n`,
+    );
   }
   return ending(call, report);
 }
 
+/** @throws {UsageError} If options ask for two things at once. */
+function requireOneScope(options: Call<"recover">["options"]): void {
+  if (options.only === undefined) return;
+  if (!isRemote(options.base, dbPath(options))) {
+    throw new UsageError("--only is for stores in a bucket or on a server");
+  }
+  for (const other of ["rebuild", "skip-payloads"] as const) {
+    if (options[other]) throw new UsageError(`--only excludes --${other}`);
+  }
+}
+
 async function recover(call: Call<"recover">): Promise<StoreReport> {
-  const { options } = call;
+  const { options, output } = call;
   const access = options["dry-run"] ? "read" : "create";
   await requireStore(options, access);
   if (access === "create" && !options.rebuild) {
-    await tellIfNew(options, call.output);
+    await tellIfNew(options, output);
   }
+  const only = options.only === undefined
+    ? undefined
+    : await readTxIds(call, options.only);
   const { performRecovery } = await import("../recovery.ts");
-  using progress = new Progress(call.output, "recover", "checked");
-  return await performRecovery(options.base, dbPath(options), {
+  using progress = new Progress(output, "recover", "checked");
+  const report = await performRecovery(options.base, dbPath(options), {
     ...storageOptions(options, access),
     ...checkOptions(call, progress),
     dryRun: options["dry-run"],
     purge: options.purge,
     orphans: options.orphans,
     rebuild: options.rebuild,
+    skipPayloads: options["skip-payloads"],
+    ...(only && { only }),
     ...(options.workers !== undefined && { workers: options.workers }),
   });
+  const unknown = report.interrupted || !only ? 0 : only.size - report.checked;
+  if (unknown > 0) output.notice(`${unknown} of ${only!.size} have no row`);
+  return report;
 }
 
 function ending({ options }: Call<"recover">, report: StoreReport): number {

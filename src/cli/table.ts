@@ -481,6 +481,11 @@ export const commands = {
         help:
           "Check nothing; print the --after and --until of n runs that together check every payload, one a line.",
       },
+      findings: {
+        type: "flag",
+        help:
+          "Print each finding as a line of JSON, for recover --only; the summary goes to stderr.",
+      },
       workers,
       progress,
     },
@@ -500,7 +505,7 @@ export const commands = {
     summary: "Verify, then repair what is proven to be damaged",
     description: [
       "A damaged transaction is taken out of service: its bytes and its row go to quarantine. Half-finished work is finished or dropped. What cannot be read is reported and left alone.",
-      "Repairs need the store for themselves: while another process has it open for writing, recover says which one, repairs nothing and ends with 5. Damage that was repaired ends with 0, or with 4 under --strict; a damaged database ends with 4 unless --rebuild mends it. With --dry-run the exit code is the one a real run would have.",
+      "Repairs need the store for themselves: while another process has it open for writing, recover says which one, repairs nothing and ends with 5. A store in a bucket or on a server is repaired beside those who use it; there a second recover ends with 5. Damage that was repaired ends with 0, or with 4 under --strict; a damaged database ends with 4 unless --rebuild mends it. With --dry-run the exit code is the one a real run would have.",
     ],
     usage: [""],
     positionals: [],
@@ -521,6 +526,16 @@ export const commands = {
         help:
           "When the database is lost or malformed, move it aside and make a new one from the payload files.",
       },
+      only: {
+        type: "path",
+        metavar: "file",
+        help:
+          "Of a store in a bucket or on a server, look at no other transactions than a file names, or - for stdin: lines of verify --findings or list --json.",
+      },
+      "skip-payloads": {
+        type: "flag",
+        help: "Do all but read the payloads of transactions.",
+      },
       strict: {
         type: "flag",
         help: "End with 4 when anything had to be repaired.",
@@ -533,6 +548,10 @@ export const commands = {
       { line: "recover", note: "At the start of a service" },
       { line: "recover --dry-run --json", note: "What would be done" },
       { line: "recover --orphans adopt", note: "Give orphans a row again" },
+      {
+        line: "poh-storage verify --findings | poh-storage recover --only -",
+        note: "What a run has found, in a bucket",
+      },
     ],
     writes: true,
     interruptible: true,

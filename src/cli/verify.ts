@@ -1,10 +1,11 @@
-import type { StoreReport } from "../report.ts";
+import type { Finding, StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
 import {
   checkOptions,
   countsText,
+  findingJson,
   reportJson,
   requireAllRead,
   tellSteps,
@@ -17,15 +18,18 @@ import { dbPath, requireStore, storageOptions } from "./store.ts";
 export async function run(call: Call<"verify">): Promise<number> {
   const { options, output } = call;
   if (options.plan !== undefined) return await plan(call, options.plan);
+  if (options.findings && options.json) {
+    throw new UsageError("--findings is JSON already: leave out --json");
+  }
   const report = await verify(call);
   if (options.json) await output.print(`${reportJson(report)}\n`);
   else {
     tellSteps(output, report);
-    await output.print(
-      `Verification ${
-        report.interrupted ? "interrupted" : "complete"
-      }: ${report.sound} of ${report.checked} txs valid\n`,
-    );
+    const summary = `Verification ${
+      report.interrupted ? "interrupted" : "complete"
+    }: ${report.sound} of ${report.checked} txs valid`;
+    if (options.findings) output.notice(summary);
+    else await output.print(`${summary}\n`);
   }
   const next = report.cursor === null
     ? ""
@@ -89,9 +93,16 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
   const { verifyStore } = await import("../recovery.ts");
   const { after, limit, ...filter } = filterOf(options);
   using progress = new Progress(call.output, "verify", "checked");
-  return await verifyStore(options.base, dbPath(options), {
+  let printed = Promise.resolve();
+  const onFinding = (finding: Finding) => {
+    const line = `${JSON.stringify(findingJson(finding))}\n`;
+    printed = printed.then(() => call.output.print(line));
+    printed.catch(() => {}); // who waits for it is told
+  };
+  const report = await verifyStore(options.base, dbPath(options), {
     ...storageOptions(options, "read"),
     ...checkOptions(call, progress),
+    ...(options.findings && { onFinding }),
     // Any filter, even one that selects all, limits the check to rows' payloads.
     ...(Object.keys(filter).length > 0 && { filter }),
     ...(options.sample !== undefined && { sample: options.sample }),
@@ -100,4 +111,6 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
     ...(options.until !== undefined && { until: options.until }),
     ...(options.workers !== undefined && { workers: options.workers }),
   });
+  await printed;
+  return report;
 }

@@ -295,7 +295,7 @@ function parameters(
       info.holderId,
       info.size,
       key,
-      "put" in change ? change.deadline : null,
+      change.deadline ?? null,
       ...seenColumns(txId, change.seen),
     ];
     for (const [column, value] of values.entries()) {

@@ -7,6 +7,12 @@
 /** After so long, in seconds, the clock is asked again. */
 const TRUSTED = 60;
 
+/**
+ * Within this share of its object's grace a row has to be committed. The rest
+ * is more than a commit can take once its deadline has been looked at.
+ */
+const IN_TIME = 5 / 6;
+
 /** Tells a time at which the catalog's clock has been, or just is. */
 export class CatalogClock {
   readonly #ask: () => Promise<number>;
@@ -30,6 +36,14 @@ export class CatalogClock {
     }
     const { time, at } = await this.#known;
     return time + elapsed() - at;
+  }
+
+  /**
+   * Until when a commit may rely on what is made or read from now on: until then
+   * no key that is retired meanwhile is used again.
+   */
+  async deadline(grace: number): Promise<number> {
+    return await this.now() + grace * IN_TIME;
   }
 
   /** The answer is older than its arrival. */

@@ -108,6 +108,8 @@ export type CatalogChange =
   | {
     /** The row of this id is to go. */
     remove: string;
+    /** Not after this; any time unless given. */
+    deadline?: number;
     /** Only where the row is still as it was seen. */
     seen?: CatalogEntry;
   };

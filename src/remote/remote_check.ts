@@ -24,6 +24,7 @@ import {
   type StoreReport,
 } from "../report.ts";
 import { compareText } from "../text_order.ts";
+import { CatalogClock } from "./clock.ts";
 import type {
   CatalogChange,
   CatalogEntry,
@@ -44,14 +45,11 @@ const BYTES_IN_FLIGHT = 64 * 1024 * 1024;
 /** Larger payloads, and those of unknown size, are never held whole. */
 const WHOLE = 1024 * 1024;
 
-/** Objects looked up together. */
+/** Objects or ids looked up together. */
 const PAGE = 512;
 
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
-
-/** So long, in seconds, the commit of a repair may take. */
-const PATIENCE = 300;
 
 /** Verifies a store. */
 export function verifyRemote(
@@ -89,6 +87,7 @@ class RemoteCheck {
   readonly #repair: RecoverOptions | null;
   /** The right to carry it out; null: only tell it. */
   readonly #lease: Lease | null;
+  readonly #clock: CatalogClock;
   readonly #report: StoreReport;
 
   constructor(
@@ -101,6 +100,7 @@ class RemoteCheck {
     this.#grace = how.grace;
     this.#repair = how.repair ?? null;
     this.#lease = how.lease ?? null;
+    this.#clock = new CatalogClock(() => parts.catalog.now());
     this.#report = emptyReport(
       parts.objects.url,
       parts.catalog.url,
@@ -140,6 +140,7 @@ class RemoteCheck {
   async #payloads(step: Step): Promise<void> {
     const { catalog } = this.#parts;
     const { filter = {}, sample = 1, until } = this.#options;
+    const only = this.#repair?.only;
     const tasks = this.#options.workers ?? WORKERS;
     const pool = new Pool({ tasks, bytes: BYTES_IN_FLIGHT });
     const limit = this.#options.limit ?? filter.limit;
@@ -149,12 +150,14 @@ class RemoteCheck {
       ...(after !== undefined && { after }),
       ...(limit !== undefined && { limit }),
     };
-    if (this.#options.onProgress && sample === 1 && until === undefined) {
+    if (only) step.total = only.size;
+    else if (this.#options.onProgress && sample === 1 && until === undefined) {
       step.total = await catalog.count(scope);
     }
+    const entries = only ? this.#named(only) : catalog.entries(scope);
     let seen = 0, last = after ?? null;
     try {
-      for await (const entry of catalog.entries(scope)) {
+      for await (const entry of entries) {
         const { txId, size } = entry.info;
         if (until !== undefined && compareText(txId, until) > 0) break;
         if (this.#isInterrupted()) {
@@ -172,6 +175,17 @@ class RemoteCheck {
       await pool.end();
     }
     if (seen === limit) this.#report.cursor = last;
+    // No later step does it.
+    if (only && this.#lease) await sweepRetired(this.#parts.objects, catalog);
+  }
+
+  /** The rows of these ids, in pages. */
+  async *#named(txIds: Iterable<string>): AsyncGenerator<CatalogEntry> {
+    const all = [...txIds];
+    for (let at = 0; at < all.length; at += PAGE) {
+      const page = await this.#parts.catalog.find(all.slice(at, at + PAGE));
+      for (const entry of page) if (entry) yield entry;
+    }
   }
 
   /** Finishes deletions that were left half-done, or are under way. */
@@ -221,6 +235,7 @@ class RemoteCheck {
   // --- payloads ---------------------------------------------------------------
 
   async #transaction(seen: CatalogEntry, step: Step): Promise<void> {
+    const deadline = await this.#clock.deadline(this.#grace);
     const judged = await this.#judge(seen);
     if (judged === null) return; // deleted meanwhile
     const { entry, verdict } = judged;
@@ -231,8 +246,8 @@ class RemoteCheck {
       this.#report.sound++;
       this.#options.onSound?.(entry.info.txId);
     } else if (verdict.kind === "size-mismatch") {
-      await this.#correctSize(entry, verdict);
-    } else await this.#onDamage(entry, verdict);
+      await this.#correctSize(entry, verdict, deadline);
+    } else await this.#onDamage(entry, verdict, deadline);
   }
 
   /** Holds a row against its object; null when the row is gone by now. */
@@ -283,7 +298,11 @@ class RemoteCheck {
     return await digestOf(objects, key);
   }
 
-  async #correctSize(entry: CatalogEntry, { size, found }: Verdict) {
+  async #correctSize(
+    entry: CatalogEntry,
+    { size, found }: Verdict,
+    deadline: number,
+  ): Promise<void> {
     const { info, key } = entry;
     const finding = {
       ...about(entry, found),
@@ -294,7 +313,6 @@ class RemoteCheck {
     if (!this.#repair) return this.#tell(finding);
     if (this.#lease) {
       const put = { info: { ...info, size }, key };
-      const deadline = await this.#deadline();
       const outcome = await this.#commit({ put, deadline, seen: entry });
       if (outcome !== "made") return; // replaced meanwhile
       this.#report.sound++;
@@ -303,7 +321,11 @@ class RemoteCheck {
     this.#tell({ ...finding, action: "corrected" });
   }
 
-  async #onDamage(entry: CatalogEntry, verdict: Verdict): Promise<void> {
+  async #onDamage(
+    entry: CatalogEntry,
+    verdict: Verdict,
+    deadline: number,
+  ): Promise<void> {
     const finding = {
       ...about(entry, verdict.found),
       kind: verdict.kind as Finding["kind"],
@@ -322,7 +344,9 @@ class RemoteCheck {
       }
       const { txId } = entry.info;
       // Its object is retired with it, and goes in a later step.
-      const outcome = await this.#commit({ remove: txId, seen: entry });
+      const change = { remove: txId, seen: entry, deadline };
+      const outcome = await this.#commit(change);
+      if (outcome === "late") return this.#tell(finding); // the next one's
       if (outcome !== "made") return; // replaced meanwhile
     }
     this.#tell({ ...finding, action: purge ? "purged" : "quarantined" });
@@ -367,11 +391,14 @@ class RemoteCheck {
     if (choice === "keep" || choice === "adopt" && row) {
       return this.#tell(finding);
     }
+    const deadline = await this.#clock.deadline(this.#grace);
     const found = await digestOf(this.#parts.objects, key);
     if (!found) return; // deleted meanwhile
     const { digest } = found;
     if (choice === "adopt") {
-      if (this.#lease && !await this.#adopt(object, txId, found)) return;
+      const isMade = !this.#lease ||
+        await this.#adopt(object, txId, found, deadline);
+      if (!isMade) return;
       return this.#tell({ ...finding, found: digest, action: "adopted" });
     }
     if (this.#lease) {
@@ -392,10 +419,10 @@ class RemoteCheck {
     { key, modified }: StoredObject,
     txId: string,
     { digest, size }: Digest,
+    deadline: number,
   ): Promise<boolean> {
     const info = { txId, holderId: "", timestamp: modified };
     const put = { info: { ...info, storageHash: digest, size }, key };
-    const deadline = await this.#deadline();
     const outcome = await this.#commit({ put, deadline, seen: null });
     if (outcome !== "made") return false;
     this.#report.sound++;
@@ -420,10 +447,6 @@ class RemoteCheck {
   #requireLease(): Lease {
     if (!this.#lease!.signal.aborted) return this.#lease!;
     throw new StoreBusyError("Another process repairs the store by now", []);
-  }
-
-  async #deadline(): Promise<number> {
-    return await this.#parts.catalog.now() + PATIENCE;
   }
 
   #isInterrupted(): boolean {

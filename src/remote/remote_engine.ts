@@ -57,12 +57,6 @@ import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
 import { verified } from "./verified.ts";
 
-/**
- * Within this share of its object's grace a row has to be committed. The rest
- * is more than a commit can take once its deadline has been looked at.
- */
-const IN_TIME = 5 / 6;
-
 /** Larger payloads are not sent under a key that is likely to be taken. */
 const LARGE = 1024 * 1024;
 
@@ -373,7 +367,7 @@ export class RemoteEngine implements Engine {
   ): Promise<{ key: string; deadline: number }> {
     const { objects } = this.#parts;
     const { txId, storageHash } = info;
-    const deadline = await this.#clock.now() + this.#grace * IN_TIME;
+    const deadline = await this.#clock.deadline(this.#grace);
     const plain = plainKey(txId);
     if (!isTaken && await objects.canCreateOnce()) {
       if (await objects.create(plain, source, storageHash)) {

@@ -348,6 +348,7 @@ export class SqliteCatalog implements Catalog {
     if (!isAsSeen(before, change.seen)) return "unchanged";
     if ("remove" in change) {
       if (!before) return "unchanged";
+      if (seconds() > (change.deadline ?? Infinity)) return "late";
       this.#rows.delete(txId);
       this.#all("DELETE FROM object_keys WHERE tx_id = ?", txId);
       this.#retire(before.key);

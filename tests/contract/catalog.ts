@@ -262,6 +262,16 @@ export function testCatalog(
     );
   });
 
+  test("nor is a removal past its deadline", async ({ catalog }) => {
+    await commit(catalog, put(entry("a")));
+    const now = await catalog.now();
+    const removeBy = (deadline: number) => ({ remove: "a", deadline });
+    assertEquals(await commit(catalog, removeBy(now - 1)), "late");
+    assertEquals(await catalog.count(), 1);
+    assertEquals(await commit(catalog, removeBy(now + 60)), "made");
+    assertEquals(await commit(catalog, removeBy(now - 1)), "unchanged");
+  });
+
   test("changes of one id in one batch are made in turn", async ({ catalog }) => {
     const [k1, k2, k3] = [plainKey("a"), versionOf("a"), versionOf("a")];
     const [a1, a2, a3] = [entry("a", k1), entry("a", k2), entry("a", k3)];

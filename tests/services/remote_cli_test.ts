@@ -163,6 +163,35 @@ test("quarantine lists, restores what is sound again, and is emptied", async (po
   assertEquals(await poh.ok(["quarantine"]), "Quarantine is empty\n");
 });
 
+test("ranges are verified apart, and what they found is recovered", async (poh) => {
+  const ids = Array.from({ length: 9 }, (_, n) => `t${n}`);
+  await poh.ok(["import"], ids.map((id) => `${txText(id)}\n`).join(""));
+  const objects = poh.bucket.open();
+  for (const id of ["t1", "t7"]) await objects.delete(`${id}.bin`);
+  const plan = (await poh.ok(["verify", "--plan", "3"])).trimEnd().split("\n");
+  const runs = await Promise.all(
+    plan.map((range) => poh.run(["verify", "--findings", ...range.split(" ")])),
+  );
+  assertEquals(runs.map(({ code }) => code), [4, 0, 4]);
+  const found = runs.map(({ stdout }) => stdout).join("");
+  const file = poh.dir.join("found");
+  await Deno.writeTextFile(file, `${found}{"tx_id":null}\n{"tx_id":"gone"}\n`);
+  const only = ["recover", "--only"];
+  assertEquals((await poh.run([...only, file, "--rebuild"])).code, 2);
+  const bad = await poh.run([...only, "-"], { stdin: `${found}{}\n` });
+  assertEquals(bad.code, 2);
+  assertMatch(bad.stderr, /^poh-storage: -, line 3: not a line of verify/);
+  const recovered = await poh.run([...only, file]);
+  assertEquals(recovered.code, 0);
+  assertEquals(recovered.stdout, "Recovery complete: 0 valid txs\n");
+  assertMatch(recovered.stderr, /^1 of 3 have no row$/m);
+  assertMatch(
+    await poh.ok(["recover", "--skip-payloads"]),
+    /^Recovery complete, but for the payloads\n/,
+  );
+  assertMatch(await poh.ok(["verify"]), /: 7 of 7 txs valid/);
+});
+
 test("no secret is printed, whatever goes wrong", async (poh) => {
   const db = new URL(poh.db);
   db.password = "top-secret";
