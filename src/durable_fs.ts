@@ -66,23 +66,36 @@ export async function createFileFrom(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   sync: boolean,
 ): Promise<{ digest: string; size: number }> {
-  const hash = new Sha256();
-  let size = 0;
   using file = await Deno.open(path, { write: true, createNew: true });
   try {
-    for await (const chunk of chunks) {
-      for (let at = 0; at < chunk.length; at += CHUNK) {
-        const piece = chunk.subarray(at, at + CHUNK);
-        const written = writeAll(file, piece);
-        hash.update(piece); // meanwhile
-        await written;
-        size += piece.length;
-      }
-    }
+    const written = await writeFrom(file, chunks);
     if (sync) await file.syncData();
+    return written;
   } catch (error) {
     removeFileSync(path);
     throw error;
+  }
+}
+
+/**
+ * Writes bytes that come in pieces to an open file.
+ *
+ * @returns The digest and the size of what was written.
+ */
+export async function writeFrom(
+  file: Deno.FsFile,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<{ digest: string; size: number }> {
+  const hash = new Sha256();
+  let size = 0;
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; at += CHUNK) {
+      const piece = chunk.subarray(at, at + CHUNK);
+      const written = writeAll(file, piece);
+      hash.update(piece); // meanwhile
+      await written;
+      size += piece.length;
+    }
   }
   return { digest: hash.hex(), size };
 }
@@ -297,6 +310,9 @@ function fillSync(file: Deno.FsFile, buffer: Uint8Array): Uint8Array {
   return buffer.subarray(0, at);
 }
 
+/** What is read piece by piece, and then closed. */
+export type Readable = Pick<Deno.FsFile, "read" | "close">;
+
 /** Where the piece of a file behind so many bytes is to be read to. */
 type BufferAt = (at: number) => Uint8Array<ArrayBuffer>;
 
@@ -305,7 +321,7 @@ type BufferAt = (at: number) => Uint8Array<ArrayBuffer>;
  * The end is where the file ends, or where there is no buffer left.
  */
 export class ReadAhead implements AsyncDisposable {
-  readonly #file: Deno.FsFile;
+  readonly #file: Readable;
   readonly #bufferAt: BufferAt;
   #at = 0;
   #reading: Promise<Uint8Array<ArrayBuffer> | null> | null = null;
@@ -313,7 +329,7 @@ export class ReadAhead implements AsyncDisposable {
 
   /** Takes over the file; nothing is read yet. */
   constructor(
-    file: Deno.FsFile,
+    file: Readable,
     bufferAt: BufferAt = () => new Uint8Array(CHUNK),
   ) {
     this.#file = file;
@@ -351,7 +367,7 @@ export class ReadAhead implements AsyncDisposable {
 
 /** The rest of an open file, piece by piece; closes it at the end. */
 export async function* piecesOf(
-  file: Deno.FsFile,
+  file: Readable,
   bufferAt?: BufferAt,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   await using ahead = new ReadAhead(file, bufferAt);

@@ -144,7 +144,7 @@ export class RemoteEngine implements Engine {
     const { txId } = head;
     return this.#change(txId, async (before) => {
       if (isNew && await this.info(txId)) throw existsAlready(txId);
-      using whole = await spool(chunks);
+      await using whole = await spool(chunks);
       const { digest, size, source } = whole;
       if (expected !== undefined && digest !== expected) {
         throw new IntegrityError(txId, expected, digest);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { createFileFrom, openRegular, piecesOf } from "../durable_fs.ts";
+import { piecesOf, type Readable, writeFrom } from "../durable_fs.ts";
 import { Sha256 } from "../hash.ts";
 import type { PayloadSource } from "./contracts.ts";
 
@@ -13,7 +13,7 @@ import type { PayloadSource } from "./contracts.ts";
 const IN_MEMORY = 4 * 1024 * 1024;
 
 /** A payload that is whole. */
-export interface Spooled extends Disposable {
+export interface Spooled extends AsyncDisposable {
   /** To be sent from. */
   source: PayloadSource;
   /** SHA-256 in hex. */
@@ -37,7 +37,8 @@ export async function spool(
     const { done, value } = await iterator.next();
     if (done) {
       const source = joined(held, size);
-      return { source, digest: hash.hex(), size, [Symbol.dispose]() {} };
+      const digest = hash.hex();
+      return { source, digest, size, async [Symbol.asyncDispose]() {} };
     }
     // A copy: the producer's buffer is the producer's again.
     held.push(new Uint8Array(value));
@@ -53,20 +54,77 @@ export async function spool(
 async function spoolToFile(
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<Spooled> {
-  const folder = await Deno.makeTempDir({ prefix: "poh-" });
-  const remove = () => Deno.removeSync(folder, { recursive: true });
-  const path = `${folder}/payload`;
+  const file = await NamelessFile.make();
   try {
-    const { digest, size } = await createFileFrom(path, chunks, false);
-    const open = () => {
-      const opened = openRegular(path);
-      if (!opened) throw new Deno.errors.NotFound(`${path} is gone`);
-      return piecesOf(opened.file);
-    };
-    return { source: { size, open }, digest, size, [Symbol.dispose]: remove };
+    const { digest, size } = await writeFrom(file.file, chunks);
+    const source = { size, open: () => piecesOf(file.reader()) };
+    const end = () => file[Symbol.asyncDispose]();
+    return { source, digest, size, [Symbol.asyncDispose]: end };
   } catch (error) {
-    remove();
+    await file[Symbol.asyncDispose]();
     throw error;
+  }
+}
+
+/**
+ * A file that has lost its name as soon as it was open, so that nothing is left
+ * of it when the process is killed; where the system refuses that, it keeps its
+ * name until it is closed.
+ */
+class NamelessFile implements AsyncDisposable {
+  readonly file: Deno.FsFile;
+  readonly #path: string;
+  #hasName: boolean;
+  /** Settles when nobody reads: readers share one position. */
+  #read: Promise<unknown> = Promise.resolve();
+
+  private constructor(file: Deno.FsFile, path: string) {
+    this.file = file;
+    this.#path = path;
+    this.#hasName = !tryRemove(path);
+  }
+
+  static async make(): Promise<NamelessFile> {
+    const path = await Deno.makeTempFile({ prefix: "poh-" });
+    try {
+      const file = await Deno.open(path, { read: true, write: true });
+      return new NamelessFile(file, path);
+    } catch (error) {
+      tryRemove(path);
+      throw error;
+    }
+  }
+
+  /** Reads all of it, from its beginning, whoever else does so as well. */
+  reader(): Readable {
+    let at = 0;
+    const next = async (buffer: Uint8Array) => {
+      this.file.seekSync(at, Deno.SeekMode.Start);
+      const read = await this.file.read(buffer);
+      at += read ?? 0;
+      return read;
+    };
+    const read = (buffer: Uint8Array) => {
+      const reading = this.#read.then(() => next(buffer));
+      this.#read = reading.catch(() => {});
+      return reading;
+    };
+    return { read, close() {} };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#read;
+    this.file.close();
+    if (this.#hasName) tryRemove(this.#path);
+  }
+}
+
+function tryRemove(path: string): boolean {
+  try {
+    Deno.removeSync(path);
+    return true;
+  } catch {
+    return false;
   }
 }
 
