@@ -17,7 +17,7 @@ import {
 } from "./engine.ts";
 import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
-import { digestOf, Sha256, sha256HexSync } from "./hash.ts";
+import { digestOf, sha256HexSync } from "./hash.ts";
 import { isForDatabase, movePayloads, placement } from "./inline.ts";
 import {
   closeStore,
@@ -55,6 +55,7 @@ import type {
   TxQuery,
   TxStream,
 } from "./types.ts";
+import { type Pieces, verified } from "./verified.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -159,7 +160,7 @@ export class LocalEngine implements Engine {
       const opened = openPayload(txId, rows.redo.stagedOf(txId), files);
       // The same row before and after: then this is the file it refers to.
       if (opened && rows.get(txId)?.storageHash === info.storageHash) {
-        return { info, payload: verified(info, opened.file) };
+        return { info, payload: verified(info, piecesOf(opened.file)) };
       }
       opened?.file.close();
       if (attempt === READ_ATTEMPTS) {
@@ -405,39 +406,7 @@ function unreadable(txId: string, cause: Error): PayloadUnreadableError {
   return new PayloadUnreadableError(txId, cause.message, { cause });
 }
 
-/** A stream that ends in an error unless its bytes have the row's digest. */
-function verified(
-  info: TxInfo,
-  file: Deno.FsFile,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const hash = new Sha256();
+function piecesOf(file: Deno.FsFile): Pieces {
   const ahead = new ReadAhead(file);
-  const end = () => ahead[Symbol.asyncDispose]();
-  const next = async () => {
-    try {
-      return await ahead.next();
-    } catch (error) {
-      await end();
-      throw unreadable(info.txId, error as Error);
-    }
-  };
-  return new ReadableStream({
-    type: "bytes",
-    async pull(controller) {
-      const piece = await next();
-      if (piece) {
-        hash.update(piece);
-        return controller.enqueue(piece);
-      }
-      await end();
-      const found = hash.hex();
-      if (found !== info.storageHash) {
-        const { txId, storageHash } = info;
-        return controller.error(new IntegrityError(txId, storageHash, found));
-      }
-      controller.close();
-      controller.byobRequest?.respond(0);
-    },
-    cancel: end,
-  });
+  return { next: () => ahead.next(), end: () => ahead[Symbol.asyncDispose]() };
 }

@@ -44,9 +44,10 @@ import {
 import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
+  type BriefFinding,
   emptyReport,
-  type Finding,
   type StoreReport,
+  tellFinding,
 } from "./report.ts";
 import {
   closeStore,
@@ -60,6 +61,12 @@ import type { RedoEntry } from "./redo_log.ts";
 import { compareText } from "./text_order.ts";
 import { Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
+import {
+  type BadVerdict,
+  describe,
+  unreadable,
+  type Verdict,
+} from "./verdict.ts";
 
 /** Rows or files looked at between two cursors. */
 const PAGE = 256;
@@ -165,17 +172,10 @@ function damagedDatabase(
   options: RecoverOptions,
 ): StoreReport {
   const report = emptyReport(base, db, null, options.dryRun ?? false);
-  const finding: Finding = {
-    kind: "metadata-damaged",
-    txId: null,
-    file: relative(base, db),
-    expected: null,
-    found: null,
-    detail,
-    action: options.rebuild && options.dryRun ? "rebuilt" : "none",
-  };
-  addFinding(report, finding);
-  options.onFinding?.(finding);
+  const action = options.rebuild && options.dryRun ? "rebuilt" : "none";
+  const file = relative(base, db);
+  const finding = { kind: "metadata-damaged", file, detail, action } as const;
+  tellFinding(report, finding, options.onFinding);
   return report;
 }
 
@@ -491,7 +491,9 @@ class Check {
         }
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
-        if (!(error instanceof InvalidTxIdError)) return unreadable(error);
+        if (!(error instanceof InvalidTxIdError)) {
+          return unreadable((error as Error).message);
+        }
         found = null; // no file can have this id's name
       }
       const size = found?.size ?? 0;
@@ -514,7 +516,7 @@ class Check {
           : { kind: "payload-corrupt", size, found: digest };
       }
       if (attempt === ATTEMPTS) {
-        return unreadable(new Error("it does not read the same twice"));
+        return unreadable("it does not read the same twice");
       }
       before = isSame ? digest : undefined;
       info = now;
@@ -524,7 +526,7 @@ class Check {
 
   async #onDamage(
     info: TxInfo,
-    verdict: Exclude<Verdict, { kind: "sound" }>,
+    verdict: BadVerdict,
   ): Promise<void> {
     const file = this.#fileOf(info.txId);
     const base = {
@@ -730,17 +732,8 @@ class Check {
 
   // --- help -------------------------------------------------------------------
 
-  #tell(finding: Partial<Finding> & Pick<Finding, "kind" | "detail">): void {
-    const whole: Finding = {
-      txId: null,
-      file: null,
-      expected: null,
-      found: null,
-      action: "none",
-      ...finding,
-    };
-    addFinding(this.#report, whole);
-    this.#options.onFinding?.(whole);
+  #tell(finding: BriefFinding): void {
+    tellFinding(this.#report, finding, this.#options.onFinding);
   }
 
   #fileOf(txId: string): string | null {
@@ -750,36 +743,6 @@ class Check {
       if (error instanceof InvalidTxIdError) return null;
       return fileName(txId);
     }
-  }
-}
-
-type Verdict =
-  | { kind: "sound"; size: number }
-  | {
-    kind: "size-mismatch" | "payload-missing" | "payload-corrupt";
-    size: number;
-    found: string | null;
-  }
-  | { kind: "unreadable"; size: number; found: null; reason: string };
-
-function unreadable(error: unknown): Verdict {
-  const reason = (error as Error).message;
-  return { kind: "unreadable", size: 0, found: null, reason };
-}
-
-function describe(
-  verdict: Exclude<Verdict, { kind: "sound" }>,
-  info: TxInfo,
-): string {
-  switch (verdict.kind) {
-    case "payload-missing":
-      return "its payload file is missing";
-    case "payload-corrupt":
-      return "its payload does not have the digest that its row promises";
-    case "size-mismatch":
-      return `its payload is sound and has ${verdict.size} bytes, its row says ${info.size}`;
-    case "unreadable":
-      return `its payload cannot be read: ${verdict.reason}`;
   }
 }
 

@@ -158,6 +158,27 @@ export function emptyReport(
   };
 }
 
+/** A finding, without what it has nothing to say of. */
+export type BriefFinding = Partial<Finding> & Pick<Finding, "kind" | "detail">;
+
+/** Puts a finding into a report, and tells it. */
+export function tellFinding(
+  report: StoreReport,
+  brief: BriefFinding,
+  onFinding: (finding: Finding) => void = () => {},
+): void {
+  const finding: Finding = {
+    txId: null,
+    file: null,
+    expected: null,
+    found: null,
+    action: "none",
+    ...brief,
+  };
+  addFinding(report, finding);
+  onFinding(finding);
+}
+
 /** Puts a finding into a report. */
 export function addFinding(report: StoreReport, finding: Finding): void {
   report.counts[finding.kind]++;

@@ -17,11 +17,12 @@
  * @module
  */
 
-import { InvalidTxError, PohStorageError } from "../errors.ts";
-import type {
-  CatalogChange,
-  CatalogEntry,
-  CatalogOutcome,
+import { InvalidTxError } from "../errors.ts";
+import {
+  type CatalogChange,
+  type CatalogEntry,
+  type CatalogOutcome,
+  leaseLost,
 } from "../remote/contracts.ts";
 import { validateTxHead } from "../tx.ts";
 import { isUnstorable } from "../tx_query.ts";
@@ -159,14 +160,6 @@ export class Committer {
     );
     return null;
   }
-}
-
-/** Why a repair may not go on. */
-export function leaseLost(): PohStorageError {
-  return new PohStorageError(
-    "LEASE_LOST",
-    "Cannot repair: the right to do so has passed to somebody else",
-  );
 }
 
 /** Changes that one statement makes. */

@@ -6,8 +6,8 @@
  */
 
 import { StoreBusyError } from "../errors.ts";
-import type { Lease } from "../remote/contracts.ts";
-import { leaseLost, NOW, REPAIR } from "./commit.ts";
+import { type Lease, leaseLost } from "../remote/contracts.ts";
+import { NOW, REPAIR } from "./commit.ts";
 import type { Connections } from "./connections.ts";
 import type { Tables } from "./schema.ts";
 

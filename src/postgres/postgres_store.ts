@@ -16,9 +16,11 @@ import {
   GRACE,
   type HolderCounts,
   type Lease,
+  leaseLost,
   type RetiredKey,
 } from "../remote/contracts.ts";
-import { plainKey, txIdOfKey, versionKey } from "../remote/object_key.ts";
+import { saveRow } from "../remote/entry.ts";
+import { plainKey, txIdOfKey } from "../remote/object_key.ts";
 import {
   cursorGone,
   isUnstorable,
@@ -26,7 +28,7 @@ import {
   rowLimit,
 } from "../tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
-import { Committer, leaseLost, NOW, REPAIR } from "./commit.ts";
+import { Committer, NOW, REPAIR } from "./commit.ts";
 import {
   type ConnectionLimits,
   Connections,
@@ -134,14 +136,8 @@ export class PostgresStore implements Catalog, AsyncDisposable {
   // --- MetadataStore --------------------------------------------------------
 
   /** {@inheritDoc MetadataStore.save} The row goes on naming its object. */
-  async save(info: TxInfo): Promise<void> {
-    const [found] = await this.find([info.txId]);
-    const put = (key: string) =>
-      this.commit([{ put: { info, key }, deadline: Infinity }]);
-    const [outcome] = await put(found?.key ?? plainKey(info.txId));
-    if (outcome === "retired") {
-      await put(versionKey(info.txId, info.storageHash));
-    }
+  save(info: TxInfo): Promise<void> {
+    return saveRow(this, info);
   }
 
   /** {@inheritDoc MetadataStore.load} */

@@ -24,8 +24,9 @@
  * @module
  */
 
-import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
+import { PohStorageError } from "../errors.ts";
 import type { MetadataStore } from "../store.ts";
+import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
 
 /**
  * For so long, in seconds, an object may wait for its row, and a deletion for
@@ -204,4 +205,12 @@ export interface Catalog extends MetadataStore {
    * @throws {StoreBusyError} If somebody else has it.
    */
   lease(): Promise<Lease>;
+}
+
+/** Why a repair may not go on: its lease is not the newest any more. */
+export function leaseLost(): PohStorageError {
+  return new PohStorageError(
+    "LEASE_LOST",
+    "Cannot repair: the right to do so has passed to somebody else",
+  );
 }

@@ -18,12 +18,19 @@ import { sha256HexSync } from "../hash.ts";
 import { Pool } from "../pool.ts";
 import type { QuarantineNote } from "../quarantine.ts";
 import {
-  addFinding,
+  type BriefFinding,
   emptyReport,
-  type Finding,
+  type FindingKind,
   type StoreReport,
+  tellFinding,
 } from "../report.ts";
 import { compareText } from "../text_order.ts";
+import {
+  type BadVerdict,
+  describe,
+  unreadable,
+  type Verdict,
+} from "../verdict.ts";
 import { CatalogClock } from "./clock.ts";
 import type {
   CatalogChange,
@@ -242,12 +249,8 @@ class RemoteCheck {
     this.#report.checked++;
     this.#report.bytes += verdict.size;
     step.add(1, verdict.size);
-    if (verdict.kind === "sound") {
-      this.#report.sound++;
-      this.#options.onSound?.(entry.info.txId);
-    } else if (verdict.kind === "size-mismatch") {
-      await this.#correctSize(entry, verdict, deadline);
-    } else await this.#onDamage(entry, verdict, deadline);
+    if (verdict.kind === "sound") this.#sound(entry.info.txId);
+    else await this.#onDamage(entry, verdict, deadline);
   }
 
   /** Holds a row against its object; null when the row is gone by now. */
@@ -267,10 +270,11 @@ class RemoteCheck {
       }
       const size = found?.size ?? 0, digest = found?.digest ?? null;
       if (digest === info.storageHash) {
-        const kind = info.size === -1 || info.size === size
-          ? "sound"
-          : "size-mismatch";
-        return { entry, verdict: { kind, size, found: digest } };
+        const isSound = info.size === -1 || info.size === size;
+        const verdict: Verdict = isSound
+          ? { kind: "sound", size }
+          : { kind: "size-mismatch", size, found: digest };
+        return { entry, verdict };
       }
       const [now] = await this.#parts.catalog.find([info.txId]);
       if (!now) return null;
@@ -298,61 +302,51 @@ class RemoteCheck {
     return await digestOf(objects, key);
   }
 
-  async #correctSize(
+  async #onDamage(
     entry: CatalogEntry,
-    { size, found }: Verdict,
+    verdict: BadVerdict,
     deadline: number,
   ): Promise<void> {
     const { info, key } = entry;
+    const { txId, storageHash } = info;
+    const { kind, size, found } = verdict;
+    const detail = describe(verdict, info);
     const finding = {
-      ...about(entry, found),
-      kind: "size-mismatch" as const,
-      detail:
-        `its payload is sound and has ${size} bytes, its row says ${info.size}`,
+      kind,
+      txId,
+      file: key,
+      expected: storageHash,
+      found,
+      detail,
     };
-    if (!this.#repair) return this.#tell(finding);
+    if (!this.#repair || kind === "unreadable") return this.#tell(finding);
+    const action = kind === "size-mismatch"
+      ? "corrected"
+      : this.#repair.purge
+      ? "purged"
+      : "quarantined";
     if (this.#lease) {
-      const put = { info: { ...info, size }, key };
-      const outcome = await this.#commit({ put, deadline, seen: entry });
-      if (outcome !== "made") return; // replaced meanwhile
-      this.#report.sound++;
-      this.#options.onSound?.(info.txId);
-    }
-    this.#tell({ ...finding, action: "corrected" });
-  }
-
-  async #onDamage(
-    entry: CatalogEntry,
-    verdict: Verdict,
-    deadline: number,
-  ): Promise<void> {
-    const finding = {
-      ...about(entry, verdict.found),
-      kind: verdict.kind as Finding["kind"],
-      detail: describe(verdict),
-    };
-    if (!this.#repair || verdict.kind === "unreadable") {
-      return this.#tell(finding);
-    }
-    const { purge } = this.#repair;
-    if (this.#lease) {
-      if (!purge) {
-        const note = noteOf(entry, verdict);
-        if (!await this.#keep(entry.key, note)) {
-          return this.#tellChanging(finding);
-        }
+      if (action === "quarantined") {
+        const note = {
+          ...caseOf(txId, kind, found),
+          expected: storageHash,
+          row: info,
+        };
+        if (!await this.#keep(key, note)) return this.#tellChanging(finding);
       }
-      const { txId } = entry.info;
-      // Its object is retired with it, and goes in a later step.
-      const change = { remove: txId, seen: entry, deadline };
-      const outcome = await this.#commit(change);
+      // The object of a row that goes is retired with it, and goes later.
+      const change = action === "corrected"
+        ? { put: { info: { ...info, size }, key } }
+        : { remove: txId };
+      const outcome = await this.#commit({ ...change, deadline, seen: entry });
       if (outcome === "late") return this.#tell(finding); // the next one's
       if (outcome !== "made") return; // replaced meanwhile
+      if (action === "corrected") this.#sound(txId);
     }
-    this.#tell({ ...finding, action: purge ? "purged" : "quarantined" });
+    this.#tell({ ...finding, action });
   }
 
-  #tellChanging(finding: Partial<Finding>): void {
+  #tellChanging(finding: BriefFinding): void {
     const detail =
       "its payload cannot be read: it does not read the same twice";
     this.#tell({ ...finding, kind: "unreadable", detail });
@@ -402,11 +396,8 @@ class RemoteCheck {
       return this.#tell({ ...finding, found: digest, action: "adopted" });
     }
     if (this.#lease) {
-      const note = { txId, reason: finding.kind, at: now(), found: digest };
-      const whole = { ...note, expected: null, row: null };
-      if (!await this.#keep(key, whole)) {
-        return this.#tellChanging(finding);
-      }
+      const note = caseOf(txId, finding.kind, digest);
+      if (!await this.#keep(key, note)) return this.#tellChanging(finding);
       const { token } = this.#requireLease();
       const retired = await this.#parts.catalog.retire([key], token);
       if (!retired.has(key)) return; // it has got a row
@@ -424,10 +415,8 @@ class RemoteCheck {
     const info = { txId, holderId: "", timestamp: modified };
     const put = { info: { ...info, storageHash: digest, size }, key };
     const outcome = await this.#commit({ put, deadline, seen: null });
-    if (outcome !== "made") return false;
-    this.#report.sound++;
-    this.#options.onSound?.(txId);
-    return true;
+    if (outcome === "made") this.#sound(txId);
+    return outcome === "made";
   }
 
   /** Before what it tells of goes; false when that is not so any more. */
@@ -437,6 +426,11 @@ class RemoteCheck {
   }
 
   // --- help -------------------------------------------------------------------
+
+  #sound(txId: string): void {
+    this.#report.sound++;
+    this.#options.onSound?.(txId);
+  }
 
   async #commit(change: CatalogChange): Promise<CatalogOutcome> {
     const { token } = this.#requireLease();
@@ -454,17 +448,8 @@ class RemoteCheck {
     return this.#report.interrupted;
   }
 
-  #tell(finding: Partial<Finding> & Pick<Finding, "kind" | "detail">): void {
-    const whole: Finding = {
-      txId: null,
-      file: null,
-      expected: null,
-      found: null,
-      action: "none",
-      ...finding,
-    };
-    addFinding(this.#report, whole);
-    this.#options.onFinding?.(whole);
+  #tell(finding: BriefFinding): void {
+    tellFinding(this.#report, finding, this.#options.onFinding);
   }
 }
 
@@ -473,48 +458,12 @@ interface Digest {
   size: number;
 }
 
-interface Verdict {
-  kind:
-    | "sound"
-    | "size-mismatch"
-    | "payload-missing"
-    | "payload-corrupt"
-    | "unreadable";
-  size: number;
-  found: string | null;
-  reason?: string;
-}
-
-function unreadable(reason: string): Verdict {
-  return { kind: "unreadable", size: 0, found: null, reason };
-}
-
-function describe({ kind, reason }: Verdict): string {
-  if (kind === "payload-missing") return "its payload is missing";
-  return kind === "unreadable"
-    ? `its payload cannot be read: ${reason}`
-    : "its payload does not have the digest that its row promises";
-}
-
-function about({ info, key }: CatalogEntry, found: string | null) {
-  const { txId, storageHash } = info;
-  return { txId, file: key, expected: storageHash, found };
-}
-
-function noteOf(
-  { info }: CatalogEntry,
-  { kind, found }: Verdict,
+/** A note about what no row is known to be about. */
+function caseOf(
+  txId: string,
+  reason: FindingKind,
+  found: string | null,
 ): QuarantineNote {
-  return {
-    txId: info.txId,
-    reason: kind as Finding["kind"],
-    at: now(),
-    expected: info.storageHash,
-    found,
-    row: info,
-  };
-}
-
-function now(): string {
-  return new Date().toISOString();
+  const at = new Date().toISOString();
+  return { txId, reason, at, expected: null, found, row: null };
 }

@@ -38,6 +38,7 @@ import type {
   TxQuery,
   TxStream,
 } from "../types.ts";
+import { type Pieces, verified } from "../verified.ts";
 import { Batcher, Refused } from "./batcher.ts";
 import { CatalogClock } from "./clock.ts";
 import {
@@ -55,7 +56,6 @@ import { recoverRemote, verifyRemote } from "./remote_check.ts";
 import { casesOf, emptyCases, listCases } from "./remote_quarantine.ts";
 import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
-import { verified } from "./verified.ts";
 
 /** Larger payloads are not sent under a key that is likely to be taken. */
 const LARGE = 1024 * 1024;
@@ -182,7 +182,10 @@ export class RemoteEngine implements Engine {
       if (!entry) return null;
       const bytes = await readable(txId, () => objects.stream(entry.key));
       if (bytes) {
-        return { info: entry.info, payload: verified(entry.info, bytes) };
+        return {
+          info: entry.info,
+          payload: verified(entry.info, piecesOf(bytes)),
+        };
       }
       if (failed && isSameEntry(failed, entry)) {
         throw new IntegrityError(txId, entry.info.storageHash, null);
@@ -424,6 +427,26 @@ async function commitAll(
 function isRefusal(error: unknown): boolean {
   return error instanceof InvalidTxError ||
     error instanceof PohStorageError && error.code === "DATABASE";
+}
+
+/** The pieces of a stream. */
+function piecesOf(stream: ReadableStream<Uint8Array>): Pieces {
+  const reader = stream.getReader();
+  return {
+    async next() {
+      while (true) {
+        const { done, value } = await reader.read();
+        if (done) return null;
+        if (value.length === 0) continue;
+        // The verified stream takes all the memory of what it is given.
+        const isWhole = value.length === value.buffer.byteLength;
+        return isWhole
+          ? value as Uint8Array<ArrayBuffer>
+          : new Uint8Array(value);
+      }
+    },
+    end: () => reader.cancel().catch(() => {}), // it has told
+  };
 }
 
 /** What keeps a payload from being read is no damage: it is told as it is. */

@@ -24,10 +24,11 @@ import {
   GRACE,
   type HolderCounts,
   type Lease,
+  leaseLost,
   type RetiredKey,
 } from "./contracts.ts";
-import { isSameEntry } from "./entry.ts";
-import { plainKey, txIdOfKey, versionKey } from "./object_key.ts";
+import { isSameEntry, saveRow } from "./entry.ts";
+import { plainKey, txIdOfKey } from "./object_key.ts";
 
 /** Rows fetched at a time by what goes through all of them. */
 const PAGE = 512;
@@ -135,14 +136,8 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** {@inheritDoc Catalog.save} The row goes on naming its object. */
-  async save(info: TxInfo): Promise<void> {
-    const [found] = await this.find([info.txId]);
-    const put = (key: string) =>
-      this.commit([{ put: { info, key }, deadline: Infinity }]);
-    const [outcome] = await put(found?.key ?? plainKey(info.txId));
-    if (outcome === "retired") {
-      await put(versionKey(info.txId, info.storageHash));
-    }
+  save(info: TxInfo): Promise<void> {
+    return saveRow(this, info);
   }
 
   /** {@inheritDoc Catalog.load} */
@@ -446,20 +441,12 @@ export class SqliteCatalog implements Catalog {
   }
 }
 
-function leaseLost(): PohStorageError {
-  return new PohStorageError(
-    "LEASE_LOST",
-    "Cannot repair: the right to do so has passed to somebody else",
-  );
-}
-
 function isAsSeen(
   entry: CatalogEntry | null,
   seen: CatalogEntry | null | undefined,
 ): boolean {
   if (seen === undefined) return true;
-  if (entry === null || seen === null) return entry === seen;
-  return isSameEntry(entry, seen);
+  return entry && seen ? isSameEntry(entry, seen) : entry === seen;
 }
 
 function seconds(): number {

@@ -1,0 +1,40 @@
+/**
+ * What a row and its payload, held against each other, come to.
+ *
+ * @module
+ */
+
+import type { TxInfo } from "./types.ts";
+
+/** What a payload is found to be, and how many bytes were read of it. */
+export type Verdict =
+  | { kind: "sound"; size: number }
+  | {
+    kind: "size-mismatch" | "payload-missing" | "payload-corrupt";
+    size: number;
+    /** SHA-256 of what is there, in hex; null when nothing is. */
+    found: string | null;
+  }
+  | { kind: "unreadable"; size: number; found: null; reason: string };
+
+/** Any but that it is sound. */
+export type BadVerdict = Exclude<Verdict, { kind: "sound" }>;
+
+/** What cannot be read is neither sound nor damaged. */
+export function unreadable(reason: string): BadVerdict {
+  return { kind: "unreadable", size: 0, found: null, reason };
+}
+
+/** A verdict in words. */
+export function describe(verdict: BadVerdict, info: TxInfo): string {
+  switch (verdict.kind) {
+    case "payload-missing":
+      return "its payload is missing";
+    case "payload-corrupt":
+      return "its payload does not have the digest that its row promises";
+    case "size-mismatch":
+      return `its payload is sound and has ${verdict.size} bytes, its row says ${info.size}`;
+    case "unreadable":
+      return `its payload cannot be read: ${verdict.reason}`;
+  }
+}
