@@ -28,7 +28,6 @@ export interface Hint {
    * - `permissions`: modes or owners of files that do not go together
    * - `clock`: timestamps that lie in the future
    * - `unfinished`: a crash left changes half-done
-   * - `keys`: payloads cannot have the names that files would have
    */
   code:
     | "ffi"
@@ -36,8 +35,7 @@ export interface Hint {
     | "schema"
     | "permissions"
     | "clock"
-    | "unfinished"
-    | "keys";
+    | "unfinished";
   /** One sentence: what is seen, and what to do. */
   message: string;
 }

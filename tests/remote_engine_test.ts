@@ -4,10 +4,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { IntegrityError, sha256Hex } from "../mod.ts";
 import type { CatalogEntry } from "../src/remote/contracts.ts";
+import { describeRemote } from "../src/remote/describe_remote.ts";
 import { plainKey, versionKey } from "../src/remote/object_key.ts";
 import {
   assertBytes,
   bytes,
+  filesBelow,
   flipBit,
   randomBytes,
   sampleTx,
@@ -261,6 +263,32 @@ test("a store that is open read-only is not changed", async () => {
     ]
   ) await assertRejects(change as () => Promise<unknown>, Error, "read-only");
   assertEquals((await engine.recover({ dryRun: true })).damaged, false);
+});
+
+test("to describe a store changes nothing", async () => {
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  await save(node);
+  await Deno.remove(store.path(".poh/tmp"));
+  const before = await filesBelow(store.base);
+  const { driver } = node.catalog;
+  const { txs, hints } = await describeRemote({ ...node, driver });
+  assertEquals([txs, hints], [1, []]);
+  assertEquals(await filesBelow(store.base), before);
+  await Deno.mkdir(store.path(".poh/tmp"));
+});
+
+test("a machine that slept saves at once", async () => {
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  const { catalog } = node;
+  const now = catalog.now.bind(catalog);
+  let asked = 0;
+  // The clock that it goes by has stood still for two hours.
+  catalog.now = async () => await now() - (asked++ === 0 ? 7_200 : 0);
+  await save(node, { payload: bytes("late") });
+  assertEquals(await loaded(node), "late");
+  assertEquals(asked, 2);
 });
 
 test("a key that no row names is retired by whoever gives it up", async () => {

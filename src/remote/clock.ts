@@ -38,6 +38,11 @@ export class CatalogClock {
     return time + elapsed() - at;
   }
 
+  /** Has the clock asked anew: a machine that slept is behind it. */
+  askAgain(): void {
+    this.#known = null;
+  }
+
   /**
    * Until when a commit may rely on what is made or read from now on: until then
    * no key that is retired meanwhile is used again.

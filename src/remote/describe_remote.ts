@@ -22,15 +22,13 @@ const USUAL_SKEW = 300;
 export async function describeRemote(
   { objects, catalog, driver }: RemoteParts,
 ): Promise<StoreDescription> {
-  const [txs, totals, holders, retired, quarantined, canCreateOnce] =
-    await Promise.all([
-      catalog.count(),
-      catalog.totals(),
-      catalog.holders(TOP),
-      catalog.retired(MOST_PENDING),
-      countCases(objects),
-      objects.canCreateOnce(),
-    ]);
+  const [txs, totals, holders, retired, quarantined] = await Promise.all([
+    catalog.count(),
+    catalog.totals(),
+    catalog.holders(TOP),
+    catalog.retired(MOST_PENDING),
+    countCases(objects),
+  ]);
   const latest = await catalog.now() + USUAL_SKEW;
   const early = totals.newest !== null && totals.newest > latest
     ? await catalog.count({ since: latest })
@@ -41,13 +39,6 @@ export async function describeRemote(
       code: "clock",
       message:
         `${early} timestamps are in the future: a clock was wrong, here or where they came from`,
-    });
-  }
-  if (!canCreateOnce) {
-    hints.push({
-      code: "keys",
-      message:
-        `${objects.url} does not refuse to overwrite an object, so every payload gets a key of its own`,
     });
   }
   return {

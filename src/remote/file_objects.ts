@@ -75,12 +75,13 @@ export class FileObjects implements ObjectStore {
         );
       }
       await makeDir(dirname(path), this.#sync);
-      if (!await this.#name(tmp, path)) return false;
+      const isMade = await this.#name(tmp, path);
+      // Where it is taken, whoever took it may have died before this.
+      if (this.#sync) await syncDir(dirname(path));
+      return isMade;
     } finally {
       removeFileSync(tmp);
     }
-    if (this.#sync) await syncDir(dirname(path));
-    return true;
   }
 
   /** {@inheritDoc ObjectStore.canCreateOnce} */

@@ -15,10 +15,11 @@ import { isBucket, isServer } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverInfo } from "../sqlite_driver.ts";
 import { matchParts } from "./binding.ts";
-import type { ObjectStore } from "./contracts.ts";
+import { GRACE, type ObjectStore } from "./contracts.ts";
 import { describeRemote } from "./describe_remote.ts";
 import { FileObjects } from "./file_objects.ts";
-import { RemoteEngine, type RemoteParts } from "./remote_engine.ts";
+import { recoverRemote, verifyRemote } from "./remote_check.ts";
+import { closeParts, RemoteEngine, type RemoteParts } from "./remote_engine.ts";
 import { SqliteCatalog } from "./sqlite_catalog.ts";
 
 /** Not fetched before they are needed, as these are no literals. */
@@ -36,47 +37,56 @@ export async function openRemote(
 }
 
 /** {@inheritDoc RemoteStores.recoverRemoteStore} */
-export async function recoverRemoteStore(
+export function recoverRemoteStore(
   base: string,
   db: string,
   options: StorageOptions & RecoverOptions,
 ): Promise<StoreReport> {
   const readOnly = options.dryRun ?? false;
-  const parts = await openParts(base, db, { ...options, readOnly });
-  const engine = new RemoteEngine(parts, { readOnly });
-  try {
-    return await engine.recover(options);
-  } finally {
-    await engine.close();
-  }
+  return withParts(
+    base,
+    db,
+    { ...options, readOnly },
+    (parts) => recoverRemote(parts, options, GRACE),
+  );
 }
 
 /** {@inheritDoc RemoteStores.verifyRemoteStore} */
-export async function verifyRemoteStore(
+export function verifyRemoteStore(
   base: string,
   db: string,
   options: StorageOptions & VerifyOptions,
 ): Promise<StoreReport> {
-  const engine = await openRemote(base, db, { ...options, readOnly: true });
-  try {
-    return await engine.verify(options);
-  } finally {
-    await engine.close();
-  }
+  return withParts(
+    base,
+    db,
+    { ...options, readOnly: true },
+    (parts) => verifyRemote(parts, options, GRACE),
+  );
 }
 
 /** {@inheritDoc RemoteStores.describeRemoteStore} */
-export async function describeRemoteStore(
+export function describeRemoteStore(
   base: string,
   db: string,
   options: StorageOptions,
 ): Promise<StoreDescription> {
-  const parts = await openParts(base, db, { ...options, readOnly: true });
-  try {
-    return await describeRemote(parts);
-  } finally {
-    await closeParts(parts);
-  }
+  return withParts(base, db, { ...options, readOnly: true }, describeRemote);
+}
+
+/** {@inheritDoc RemoteStores.boundaries} */
+export function boundaries(
+  base: string,
+  db: string,
+  ranges: number,
+  options: StorageOptions,
+): Promise<string[]> {
+  return withParts(
+    base,
+    db,
+    { ...options, readOnly: true },
+    ({ catalog }) => catalog.boundaries(ranges),
+  );
 }
 
 /** {@inheritDoc RemoteStores.accessTo} */
@@ -97,21 +107,6 @@ export async function accessTo(
     if (!host!.startsWith("/")) hosts.push(addressOf(host!, port!));
   }
   return { hosts, variables };
-}
-
-/** {@inheritDoc RemoteStores.boundaries} */
-export async function boundaries(
-  base: string,
-  db: string,
-  ranges: number,
-  options: StorageOptions,
-): Promise<string[]> {
-  const parts = await openParts(base, db, { ...options, readOnly: true });
-  try {
-    return await parts.catalog.boundaries(ranges);
-  } finally {
-    await closeParts(parts);
-  }
 }
 
 function addressOf(host: string, port: number): string {
@@ -202,10 +197,17 @@ async function requireThere(path: string): Promise<void> {
   }
 }
 
-async function closeParts({ objects, catalog }: RemoteParts): Promise<void> {
+/** Opens the parts of a store for some work on them. */
+async function withParts<T>(
+  base: string,
+  db: string,
+  options: StorageOptions & Pick<RecoverOptions, "rebuild">,
+  work: (parts: RemoteParts) => Promise<T>,
+): Promise<T> {
+  const parts = await openParts(base, db, options);
   try {
-    await objects.close();
+    return await work(parts);
   } finally {
-    await catalog.close();
+    await closeParts(parts);
   }
 }

@@ -292,11 +292,7 @@ export class RemoteEngine implements Engine {
   /** {@inheritDoc Engine.close} */
   async close(): Promise<void> {
     await this.#sweeper.idle();
-    try {
-      await this.#parts.objects.close();
-    } finally {
-      await this.#parts.catalog.close();
-    }
+    await closeParts(this.#parts);
   }
 
   /**
@@ -349,6 +345,7 @@ export class RemoteEngine implements Engine {
         return info;
       }
       await this.#sweeper.discard(key);
+      if (outcome === "late") this.#clock.askAgain();
       if (outcome === "unchanged") throw existsAlready(info.txId);
       if (attempt === ATTEMPTS) {
         throw new PohStorageError(
@@ -400,6 +397,17 @@ export class RemoteEngine implements Engine {
   #requireWriter(): void {
     if (!this.#readOnly) return;
     throw new PohStorageError("READ_ONLY", "The store is open read-only");
+  }
+}
+
+/** Lets go of the parts of a store. */
+export async function closeParts(
+  { objects, catalog }: Pick<RemoteParts, "objects" | "catalog">,
+): Promise<void> {
+  try {
+    await objects.close();
+  } finally {
+    await catalog.close();
   }
 }
 
