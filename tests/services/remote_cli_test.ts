@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { sha256Hex } from "../../mod.ts";
+import { PostgresStore } from "../../src/postgres/postgres_store.ts";
 import { type Outcome, run, txText } from "../cli_helpers.ts";
 import { bytes, type TempDir, tempDir } from "../helpers.ts";
 import { ACCESS_KEY, SECRET_KEY } from "./ceph.ts";
@@ -190,6 +191,28 @@ test("ranges are verified apart, and what they found is recovered", async (poh) 
     /^Recovery complete, but for the payloads\n/,
   );
   assertMatch(await poh.ok(["verify"]), /: 7 of 7 txs valid/);
+});
+
+test("while one repairs, others are told that the store is busy", async (poh) => {
+  await poh.ok(["save", "--tx", txText("a")]);
+  const url = new URL(poh.db);
+  url.password = new URL(server!.url).password;
+  await using catalog = PostgresStore.open(url.href);
+  await using _lease = await catalog.lease();
+  const repairs = [
+    ["recover"],
+    ["recover", "--skip-payloads"],
+    ["recover", "--only", "-"],
+    ["quarantine", "empty", "--yes"],
+  ];
+  for (const args of repairs) {
+    const stdin = '{"tx_id":"a"}\n';
+    const { code, stderr } = await poh.run(args, { stdin });
+    assertEquals(code, 5, args.join(" "));
+    assertMatch(stderr, /^poh-storage: .* is being repaired.*\n$/);
+  }
+  await poh.ok(["save", "--tx", txText("b")]);
+  await poh.ok(["recover", "--dry-run"]);
 });
 
 test("no secret is printed, whatever goes wrong", async (poh) => {
