@@ -1,8 +1,10 @@
 import { assertEquals } from "@std/assert";
+import { sha256Hex } from "../mod.ts";
 import { LocalEngine } from "../src/local_engine.ts";
 import { listQuarantine, writeNote } from "../src/quarantine.ts";
+import { keepCase, listCases } from "../src/remote/remote_quarantine.ts";
 import { testQuarantine } from "./contract/quarantine.ts";
-import { namesIn, tempDir, test } from "./helpers.ts";
+import { bytes, namesIn, tempDir, test } from "./helpers.ts";
 import { SharedStore } from "./remote_helpers.ts";
 
 testQuarantine("a store on one machine", async () => {
@@ -30,6 +32,33 @@ testQuarantine("a store that machines share", async () => {
     again: async () => (await store.node()).engine,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
+});
+
+test("a case is kept when its bytes are those of its note, and stay so", async () => {
+  await using store = await SharedStore.make();
+  const { objects } = await store.node();
+  const [one, two] = [
+    await sha256Hex(bytes("one")),
+    await sha256Hex(bytes("two")),
+  ];
+  await objects.create("a.bin", bytes("one"), one);
+  const about = { txId: "a", reason: "orphan-payload" as const, at: "" };
+  const keep = (found: string | null) =>
+    keepCase(objects, "a.bin", "a.bin", {
+      ...about,
+      expected: null,
+      found,
+      row: null,
+    });
+  assertEquals(await keep(two), false);
+  assertEquals(await keep(null), true);
+  for (let n = 0; n < 2; n++) assertEquals(await keep(one), true);
+  const entries = await Array.fromAsync(listCases(objects));
+  const kept = entries.filter(({ size }) => size !== null);
+  assertEquals(kept.map(({ found, size }) => [found, size]), [[one, 3]]);
+  const path = store.path(`.poh/quarantine/${kept[0]!.name}.bin`);
+  await Deno.writeTextFile(path, "two");
+  assertEquals(await keep(one), false);
 });
 
 test("where there is no store there is no quarantine", async () => {

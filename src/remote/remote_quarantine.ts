@@ -57,8 +57,10 @@ export async function keepCase(
     );
     return isMade || await isStill(`${name}${BYTES}`);
   } catch (error) {
-    if (await isStill(key)) throw error;
-    return false;
+    const isOther = error instanceof Deno.errors.InvalidData ||
+      !await isStill(key);
+    if (isOther) return false;
+    throw error;
   }
 }
 
