@@ -14,12 +14,7 @@
 
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import {
-  ACCESS_KEY,
-  Ceph,
-  noCeph,
-  SECRET_KEY,
-} from "../tests/services/ceph.ts";
+import { Ceph, CREDENTIALS, noCeph } from "../tests/services/ceph.ts";
 import { NO_POSTGRES, startPostgres } from "../tests/services/postgres.ts";
 import type { RemoteJob, RemoteSample } from "./remote_job.ts";
 
@@ -84,8 +79,8 @@ async function run(
       JSON.stringify(servers),
     ],
     env: {
-      AWS_ACCESS_KEY_ID: ACCESS_KEY,
-      AWS_SECRET_ACCESS_KEY: SECRET_KEY,
+      AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
       AWS_REGION: "us-east-1",
       AWS_ENDPOINT_URL_S3: servers.endpoint,
     },

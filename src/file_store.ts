@@ -360,6 +360,7 @@ export class FileStore implements PayloadStore {
   /**
    * Waits until these payloads, or their absence, are on the disk.
    *
+   * @internal
    * @param thread Another thread that is to wait.
    * @returns The ids of those that the disk refused.
    */

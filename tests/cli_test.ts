@@ -818,7 +818,7 @@ test("--json prints one object for each result", async () => {
   assertEquals(facts, {
     base: store.base,
     db,
-    schema_version: 3,
+    schema_version: 4,
     inline_below: 0,
     txs: 1,
     bytes: 3,

@@ -101,7 +101,8 @@ export class S3Store implements ObjectStore, PayloadStore {
     digest: string,
   ): Promise<boolean> {
     // Any other key is nobody else's, and the same bytes may be put there twice.
-    const once = isPlainKey(key);
+    // A server that cannot do it is not asked to: some refuse the whole request.
+    const once = isPlainKey(key) && await this.canCreateOnce();
     const size = sizeOf(payload);
     if (size > LARGE) {
       // Not after gigabytes have been sent.

@@ -14,7 +14,9 @@ import { elements, escape, textOf } from "./xml.ts";
 
 /** Size of a part in bytes, unless that would be too many; S3 takes 5 MiB up. */
 export const PART = 8 * 1024 * 1024;
-const MAX_PARTS = 10_000;
+
+/** As many as every server takes; Amazon's takes ten times as many. */
+const MAX_PARTS = 1_000;
 
 /** Parts on their way at once. */
 const IN_FLIGHT = 2;

@@ -35,13 +35,13 @@ const CLOCKS = 2;
 export function testObjectStore(
   name: string,
   make: () => Promise<ObjectStoreCase>,
-  options: { ignore?: boolean } = {},
+  options: { ignore?: boolean; timeout?: number } = {},
 ): void {
   const test = (what: string, fn: (made: ObjectStoreCase) => Promise<void>) =>
     Deno.test({
+      timeout: TIME_LIMIT,
       ...options,
       name: `${name}: ${what}`,
-      timeout: TIME_LIMIT,
       async fn() {
         await using made = await make();
         await fn(made);

@@ -84,13 +84,13 @@ export const INVALID_IDS: Record<string, string> = {
 export function testPayloadStore(
   name: string,
   make: () => Promise<PayloadStoreCase>,
-  options: { ignore?: boolean } = {},
+  options: { ignore?: boolean; timeout?: number } = {},
 ): void {
   const test = (what: string, fn: (made: PayloadStoreCase) => Promise<void>) =>
     Deno.test({
+      timeout: TIME_LIMIT,
       ...options,
       name: `${name}: ${what}`,
-      timeout: TIME_LIMIT,
       async fn() {
         await using made = await make();
         await fn(made);

@@ -13,17 +13,19 @@
  */
 
 import { cephConfig } from "./ceph_config.ts";
-import { freePort, isProgram, run, waitFor } from "./ceph_processes.ts";
+import { freePort, isProgram, kill, run, waitFor } from "./processes.ts";
+import { type S3Server, startForTests } from "./s3_server.ts";
 
 /** What it takes; `ceph` comes with them. */
 const PROGRAMS = ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph"];
 
 const OSDS = [0, 1, 2];
 
-/** Credentials of the one user, known to the tests alone. */
-export const ACCESS_KEY = "pohtestkey";
-/** See {@linkcode ACCESS_KEY}. */
-export const SECRET_KEY = "pohtestsecret";
+/** Of the one user, known to the tests alone. */
+export const CREDENTIALS = {
+  accessKeyId: "pohtestkey",
+  secretAccessKey: "pohtestsecret",
+};
 
 /** Why no Ceph can be started here; null when one can. */
 export async function noCeph(): Promise<string | null> {
@@ -34,8 +36,29 @@ export async function noCeph(): Promise<string | null> {
   return null;
 }
 
+/**
+ * A Ceph for the tests of one file: the one that those who run the tests have
+ * started and named by `POH_TEST_S3`, or one that ends with them. Null where
+ * there is none to be had, with the reason on stderr.
+ *
+ * @param isOwn Whether the tests do it harm, so that it must not be another's.
+ */
+export async function ceph(isOwn = false): Promise<Ceph | null> {
+  const named = isOwn ? undefined : namedCeph();
+  if (named) return await Ceph.at(named);
+  return await startForTests("Ceph", await noCeph(), Ceph.start);
+}
+
+function namedCeph(): string | undefined {
+  const query = { name: "env", variable: "POH_TEST_S3" } as const;
+  return Deno.permissions.querySync(query).state === "granted"
+    ? Deno.env.get(query.variable) || undefined
+    : undefined;
+}
+
 /** A running Ceph. */
-export class Ceph {
+export class Ceph implements S3Server {
+  readonly credentials = CREDENTIALS;
   readonly #conf: string;
 
   private constructor(
@@ -90,12 +113,12 @@ export class Ceph {
 
   /** Ends radosgw, as the out-of-memory killer does. */
   async killGateway(): Promise<void> {
-    await this.#kill("client.rgw", "KILL");
+    await this.#kill("client.rgw");
   }
 
   /** Ends one of the OSDs in the same way. What it had in memory is lost. */
   async killOsd(n: number): Promise<void> {
-    await this.#kill(`osd.${n}`, "KILL");
+    await this.#kill(`osd.${n}`);
   }
 
   /** Starts an OSD again, empty; the others fill it. */
@@ -113,7 +136,7 @@ export class Ceph {
   /** Ends all of it; the folder stays. */
   async stop(): Promise<void> {
     const names = ["client.rgw", ...OSDS.map((n) => `osd.${n}`), "mon.a"];
-    for (const name of names) await this.#kill(name, "KILL");
+    for (const name of names) await this.#kill(name);
   }
 
   /** Stops, and removes the folder. */
@@ -181,8 +204,8 @@ export class Ceph {
       "create",
       "--uid=poh",
       "--display-name=poh",
-      `--access-key=${ACCESS_KEY}`,
-      `--secret-key=${SECRET_KEY}`,
+      `--access-key=${this.credentials.accessKeyId}`,
+      `--secret-key=${this.credentials.secretAccessKey}`,
     );
   }
 
@@ -194,20 +217,9 @@ export class Ceph {
     return run(program, ["-c", this.#conf, ...args]);
   }
 
-  async #kill(name: string, signal: string): Promise<void> {
-    await kill(`${this.dir}/run/${name}.pid`, signal);
+  async #kill(name: string): Promise<void> {
+    await kill(`${this.dir}/run/${name}.pid`);
   }
-}
-
-/** By the shell: Deno itself kills only with permission to run anything. */
-async function kill(pidFile: string, signal: string): Promise<void> {
-  const pid = (await Deno.readTextFile(pidFile).catch(() => "")).trim();
-  if (!/^\d+$/.test(pid)) return;
-  const isAlive = `grep -sq "^State:.[^Z]" /proc/${pid}/status`;
-  const command =
-    `kill -${signal} ${pid}; for n in {1..600}; do ${isAlive} || exit 0; sleep 0.05; done; exit 1`;
-  await run("bash", ["-c", command]);
-  await Deno.remove(pidFile);
 }
 
 if (import.meta.main) {

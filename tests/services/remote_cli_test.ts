@@ -7,9 +7,9 @@ import { sha256Hex } from "../../mod.ts";
 import { PostgresStore } from "../../src/postgres/postgres_store.ts";
 import { type Outcome, run, txText } from "../cli_helpers.ts";
 import { bytes, type TempDir, tempDir } from "../helpers.ts";
-import { ACCESS_KEY, SECRET_KEY } from "./ceph.ts";
-import { ceph, TestBucket } from "./ceph_store.ts";
+import { ceph } from "./ceph.ts";
 import { postgres, storeUrl } from "./postgres.ts";
+import { TestBucket, variablesOf } from "./s3_server.ts";
 
 const server = await postgres();
 const gateway = server && await ceph();
@@ -31,7 +31,7 @@ class Program implements AsyncDisposable {
   }
 
   static async make(): Promise<Program> {
-    const bucket = await TestBucket.make(gateway!.endpoint);
+    const bucket = await TestBucket.make(gateway!);
     return new Program(await tempDir(), bucket);
   }
 
@@ -51,8 +51,7 @@ class Program implements AsyncDisposable {
         "--allow-env=AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,PGPASSWORD,POH_BASE,POH_DB",
       ],
       env: {
-        AWS_ACCESS_KEY_ID: ACCESS_KEY,
-        AWS_SECRET_ACCESS_KEY: SECRET_KEY,
+        ...variablesOf(gateway!),
         PGPASSWORD: new URL(server!.url).password,
         POH_BASE: this.bucket.url(),
         POH_DB: this.db,
@@ -227,7 +226,7 @@ test("no secret is printed, whatever goes wrong", async (poh) => {
   ];
   for (const { code, stdout, stderr } of runs) {
     assert(code !== 0, stdout);
-    for (const secret of ["top-secret", SECRET_KEY]) {
+    for (const secret of ["top-secret", gateway!.credentials.secretAccessKey]) {
       assert(!`${stdout}${stderr}`.includes(secret), `${stdout}${stderr}`);
     }
   }

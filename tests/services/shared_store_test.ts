@@ -7,15 +7,11 @@ import { openParts } from "../../src/remote/open.ts";
 import { RemoteEngine } from "../../src/remote/remote_engine.ts";
 import { tempDir } from "../helpers.ts";
 import { Model, type NodeProcess, startNode } from "../remote_model.ts";
-import { ACCESS_KEY, SECRET_KEY } from "./ceph.ts";
-import { ceph, TestBucket } from "./ceph_store.ts";
+import { ceph } from "./ceph.ts";
 import { type Fault, FaultProxy, SLOW_DOWN } from "./fault_proxy.ts";
 import { postgres, type PostgresServer, storeUrl } from "./postgres.ts";
-
-const VARIABLES = {
-  AWS_ACCESS_KEY_ID: ACCESS_KEY,
-  AWS_SECRET_ACCESS_KEY: SECRET_KEY,
-};
+import { type S3Server, TestBucket, variablesOf } from "./s3_server.ts";
+import { swift } from "./swift.ts";
 
 /** How long the nodes of a test live, in ms. */
 const LIFE = Number(envOf("POH_TEST_SECONDS") ?? 6) * 1000;
@@ -24,7 +20,8 @@ const LIFE = Number(envOf("POH_TEST_SECONDS") ?? 6) * 1000;
 const GRACE = 3;
 
 const server = await postgres();
-const gateway = server && await ceph(true);
+const cluster = server && await ceph(true);
+const small = server && await swift();
 const isLocal = server !== null && envOf("POH_TEST_POSTGRES") === undefined;
 
 function test(
@@ -35,62 +32,84 @@ function test(
   Deno.test({ ...options, name, timeout: 2 * LIFE + 90_000, fn });
 }
 
+/** A new store. */
+interface Made extends AsyncDisposable {
+  base: string;
+  db: string;
+  /** With what its nodes sign. */
+  env: Record<string, string>;
+}
+
 /** Where a store may be. */
 interface Place {
   isThere: boolean;
-  make(): Promise<AsyncDisposable & { base: string; db: string }>;
+  make(): Promise<Made>;
 }
 
-const PLACES = {
-  folder: {
-    isThere: server !== null,
-    async make() {
-      const dir = await tempDir();
-      return {
-        base: dir.path,
-        db: storeUrl(server!),
-        [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
-      };
-    },
+const FOLDER: Place = {
+  isThere: server !== null,
+  async make() {
+    const dir = await tempDir();
+    return {
+      base: dir.path,
+      db: storeUrl(server!),
+      env: {},
+      [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+    };
   },
-  bucket: {
+};
+
+function bucketOf(gateway: S3Server | null): Place {
+  return {
     isThere: gateway !== null,
     async make() {
-      const bucket = await TestBucket.make(gateway!.endpoint);
+      const bucket = await TestBucket.make(gateway!);
       return {
         base: bucket.url(),
         db: storeUrl(server!),
+        env: variablesOf(gateway!),
         [Symbol.asyncDispose]: () => bucket[Symbol.asyncDispose](),
       };
     },
-  },
-  "bucket with SQLite": {
-    isThere: gateway !== null,
+  };
+}
+
+/** The same with metadata in SQLite. */
+function withSqlite({ isThere, make }: Place): Place {
+  return {
+    isThere,
     async make() {
       const dir = await tempDir();
-      const bucket = await TestBucket.make(gateway!.endpoint);
+      const made = await make();
       return {
-        base: bucket.url(),
+        ...made,
         db: dir.join("catalog.db"),
         async [Symbol.asyncDispose]() {
-          await bucket[Symbol.asyncDispose]();
+          await made[Symbol.asyncDispose]();
           await dir[Symbol.asyncDispose]();
         },
       };
     },
-  },
-} satisfies Record<string, Place>;
+  };
+}
+
+const CEPH = bucketOf(cluster);
+
+const PLACES: Record<string, Place> = {
+  folder: FOLDER,
+  bucket: CEPH,
+  "bucket with SQLite": withSqlite(CEPH),
+  ...small && { "bucket of Swift": bucketOf(small) },
+};
 
 /** Nodes on one store, until they are ended or killed. */
 class Lives implements AsyncDisposable {
   readonly model = new Model();
-  readonly #store: { base: string; db: string; grace: number };
+  readonly #store: Made;
   readonly #nodes = new Map<string, NodeProcess>();
-  readonly #made: Awaited<ReturnType<Place["make"]>>;
 
-  private constructor(made: Awaited<ReturnType<Place["make"]>>) {
-    this.#made = made;
-    this.#store = { base: made.base, db: made.db, grace: GRACE };
+  private constructor(store: Made) {
+    this.#store = store;
   }
 
   /** A new store, with no node yet. */
@@ -102,8 +121,8 @@ class Lives implements AsyncDisposable {
 
   /** Opens the store from here. */
   async open(): Promise<RemoteEngine> {
-    const { base, db } = this.#store;
-    const parts = await withCredentials(() => openParts(base, db, {}));
+    const { base, db, env } = this.#store;
+    const parts = await withVariables(env, () => openParts(base, db, {}));
     return new RemoteEngine(parts, { grace: GRACE });
   }
 
@@ -111,10 +130,10 @@ class Lives implements AsyncDisposable {
     const role = name === "check" || name === "prune" ? name : "write";
     const node = await startNode(
       this.model,
-      this.#store,
+      { ...this.#store, grace: GRACE },
       role,
       name,
-      VARIABLES,
+      this.#store.env,
     );
     this.#nodes.set(name, node);
   }
@@ -127,10 +146,10 @@ class Lives implements AsyncDisposable {
 
   /** Lets all come to their end, and holds the store against the model. */
   async end(isPruned: boolean): Promise<void> {
-    for (const [name, node] of this.#nodes) {
+    await Promise.all(Array.from(this.#nodes, async ([name, node]) => {
       await node.end();
       this.#nodes.delete(name);
-    }
+    }));
     const engine = await this.open();
     try {
       await this.model.check(engine, isPruned);
@@ -145,7 +164,7 @@ class Lives implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const node of this.#nodes.values()) await node.kill();
-    await this.#made[Symbol.asyncDispose]();
+    await this.#store[Symbol.asyncDispose]();
   }
 }
 
@@ -201,7 +220,7 @@ async function faults(
 
 test(
   "the connections of writers are ended by PostgreSQL",
-  () => faults(PLACES.folder, 300, () => terminateAll(server!)),
+  () => faults(FOLDER, 300, () => terminateAll(server!)),
   {
     ignore: !isLocal,
   },
@@ -210,7 +229,7 @@ test(
 test(
   "PostgreSQL is killed and started again under writers",
   () =>
-    faults(PLACES.folder, 1_500, async () => {
+    faults(FOLDER, 1_500, async () => {
       await server!.kill();
       await pause(300);
       await server!.start();
@@ -218,27 +237,32 @@ test(
   { ignore: !isLocal },
 );
 
-test(
-  "radosgw is killed and started again under writers",
-  () =>
-    faults(PLACES.bucket, 1_500, async () => {
-      await gateway!.killGateway();
-      await pause(300);
-      await gateway!.startGateway();
-    }),
-  { ignore: !PLACES.bucket.isThere },
-);
+function testGateway(name: string, server: S3Server | null): void {
+  test(
+    `${name} is killed and started again under writers`,
+    () =>
+      faults(bucketOf(server), 1_500, async () => {
+        await server!.killGateway();
+        await pause(300);
+        await server!.startGateway();
+      }),
+    { ignore: server === null },
+  );
+}
+
+testGateway("radosgw", cluster);
+if (small) testGateway("the proxy of Swift", small);
 
 test(
   "one of three OSDs is killed and brought back under writers",
   () =>
-    faults(PLACES.bucket, 1_000, async () => {
+    faults(CEPH, 1_000, async () => {
       // Always the same: the two others have all that was acknowledged.
-      await gateway!.killOsd(1);
+      await cluster!.killOsd(1);
       await pause(2_000);
-      await gateway!.restartOsd(1);
+      await cluster!.restartOsd(1);
     }),
-  { ignore: !PLACES.bucket.isThere },
+  { ignore: !CEPH.isThere },
 );
 
 /** What a bad network does to a question or its answer. */
@@ -255,12 +279,12 @@ const FAULTS: Fault[] = [
 test(
   "the network to the bucket breaks, falsifies, floods and swallows under writers",
   async () => {
-    await using proxy = new FaultProxy(gateway!.port);
+    await using proxy = new FaultProxy(cluster!.port);
     await using lives = await Lives.make({
       isThere: true,
       async make() {
-        const made = await PLACES.bucket.make();
-        const base = made.base.replace(gateway!.endpoint, proxy.endpoint);
+        const made = await CEPH.make();
+        const base = made.base.replace(cluster!.endpoint, proxy.endpoint);
         return { ...made, base };
       },
     });
@@ -277,7 +301,7 @@ test(
     await lives.end(false);
     assert(proxy.count > 10, `${proxy.count} faults`);
   },
-  { ignore: !PLACES.bucket.isThere },
+  { ignore: !CEPH.isThere },
 );
 
 function terminateAll(server: PostgresServer): Promise<unknown> {
@@ -288,14 +312,15 @@ function terminateAll(server: PostgresServer): Promise<unknown> {
 }
 
 /** The environment belongs to other tests as well. */
-async function withCredentials<T>(work: () => Promise<T>): Promise<T> {
-  for (const [name, value] of Object.entries(VARIABLES)) {
-    Deno.env.set(name, value);
-  }
+async function withVariables<T>(
+  env: Record<string, string>,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
   try {
     return await work();
   } finally {
-    for (const name of Object.keys(VARIABLES)) Deno.env.delete(name);
+    for (const name of Object.keys(env)) Deno.env.delete(name);
   }
 }
 

@@ -51,6 +51,31 @@ export async function run(program: string, args: string[]): Promise<string> {
   }
 }
 
+/** Starts a program that stays in the foreground, and leaves it running. */
+export async function runInBackground(
+  files: { pid: string; log: string },
+  program: string,
+  args: string[],
+): Promise<void> {
+  const command = '"${@:2}" >"$0" 2>&1 & echo $! >"$1"';
+  const { log, pid } = files;
+  await run("bash", ["-c", command, log, pid, program, ...args]);
+}
+
+/**
+ * Ends what a file of its id names, at once, and waits until it has ended. By
+ * the shell: Deno itself kills only with permission to run anything.
+ */
+export async function kill(pidFile: string): Promise<void> {
+  const pid = (await Deno.readTextFile(pidFile).catch(() => "")).trim();
+  if (!/^\d+$/.test(pid)) return;
+  const isAlive = `grep -sq "^State:.[^Z]" /proc/${pid}/status`;
+  const command =
+    `kill -KILL ${pid}; for n in {1..600}; do ${isAlive} || exit 0; sleep 0.05; done; exit 1`;
+  await run("bash", ["-c", command]);
+  await Deno.remove(pidFile);
+}
+
 /** Asks again and again until the answer is yes; errors are taken for no. */
 export async function waitFor(
   what: string,
