@@ -6,12 +6,12 @@
  */
 
 import { StoreClosedError } from "../errors.ts";
+import { Slots } from "../slots.ts";
 import { Answer, Sending, Watch } from "./attempt.ts";
 import { type Body, requireDigest } from "./body.ts";
 import { Failure, failureOf, failureOfNetwork } from "./failures.ts";
 import { AwsV4Signer } from "./packages.ts";
 import { type Patience, retry } from "./retry.ts";
-import { Slots } from "./slots.ts";
 import type { Credentials, Target } from "./target.ts";
 import { textOf } from "./xml.ts";
 
