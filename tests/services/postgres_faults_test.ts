@@ -184,6 +184,46 @@ test("the lease of one that is cut off ends, and with it its rights", async () =
   assertEquals(await other.store.count(), 0);
 });
 
+test("a lease is not mistaken for one that the server has forgotten", async () => {
+  await using one = await newStore({ leaseSeconds: 20 });
+  await using other = await newStore({}, undefined, one.url);
+  const schema = new URL(one.url).searchParams.get("schema");
+  await using forgotten = await one.store.lease();
+  // A standby that was behind takes over.
+  await server!.sql(
+    `UPDATE ${schema}.leases SET token = token - 1, expires = 0, owner = ''`,
+  );
+  await using lease = await other.store.lease();
+  const changes = [put(entry("a"))];
+  await assertRejects(() => one.store.commit(changes, forgotten.token));
+  assertEquals(await other.store.commit(changes, lease.token), ["made"]);
+});
+
+test("what a standby is to have is acknowledged once it has it", async () => {
+  await using own = await startPostgres();
+  const set = async (setting: string) => {
+    await own.sql(`ALTER SYSTEM ${setting}`);
+    await own.sql("SELECT pg_reload_conf()");
+  };
+  await using store = PostgresStore.open(storeUrl(own));
+  await store.init();
+  await store.commit([put(entry("a"))]);
+  await set("SET synchronous_standby_names = 'standby'");
+  let isMade = false;
+  const commit = store.commit([put(entry("b"))]).finally(() => isMade = true);
+  for (let n = 0; n < 3; n++) {
+    await pause(500);
+    await own.sql(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE wait_event = 'SyncRep'`,
+    );
+  }
+  await pause(500);
+  assertEquals(isMade, false);
+  await set("RESET synchronous_standby_names");
+  assertEquals(await commit, ["made"]);
+});
+
 test("several nodes may make the tables at the same time", async () => {
   const url = storeUrl(server!);
   const stores = Array.from({ length: 6 }, () => PostgresStore.open(url));
