@@ -6,6 +6,7 @@
  */
 
 import { StoreBusyError } from "../errors.ts";
+import { hostname } from "../hostname.ts";
 import type { Lease } from "../remote/contracts.ts";
 import { leaseLost, NOW, REPAIR } from "./commit.ts";
 import type { Connections } from "./connections.ts";
@@ -141,12 +142,4 @@ class HeldLease implements Lease {
   #lose(): void {
     this.#lost.abort(leaseLost());
   }
-}
-
-function hostname(): string {
-  const { state } = Deno.permissions.querySync({
-    name: "sys",
-    kind: "hostname",
-  });
-  return state === "granted" ? Deno.hostname() : "";
 }
