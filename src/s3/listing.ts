@@ -80,9 +80,16 @@ export async function* listUploads(
 
 /** Keys are encoded as asked, or the server does not know how. */
 function decoderOf(page: string): (key: string) => string {
-  return textOf(page, "EncodingType") === "url"
-    ? (key) => decodeURIComponent(key.replaceAll("+", " "))
-    : (key) => key;
+  return textOf(page, "EncodingType") === "url" ? decode : (key) => key;
+}
+
+/** What is no text is none of ours, and stays as it is. */
+function decode(key: string): string {
+  try {
+    return decodeURIComponent(key.replaceAll("+", " "));
+  } catch {
+    return key;
+  }
 }
 
 function isCut(page: string): boolean {

@@ -18,7 +18,7 @@ import { type Body, bodyOf, bodyOfPayload } from "./body.ts";
 import { S3Client, type S3Request } from "./client.ts";
 import { chunksOf } from "./download.ts";
 import { listObjects, listUploads } from "./listing.ts";
-import { completesOnce, createsOnce } from "./probe.ts";
+import { completesOnce, createsOnce, PROBES } from "./probe.ts";
 import { PATIENCE, type Patience } from "./retry.ts";
 import { type Credentials, credentialsOf, targetOf } from "./target.ts";
 import { abort, uploadInParts } from "./upload.ts";
@@ -160,9 +160,10 @@ export class S3Store implements ObjectStore, PayloadStore {
         if (done) controller.close();
         else controller.enqueue(value);
       },
-      async cancel() {
-        answer.end(); // does not wait for what is on its way
-        await chunks.return(undefined);
+      cancel() {
+        answer.end();
+        // What is on its way by now is let go of when it comes, or fails.
+        chunks.return(undefined).catch(() => {});
       },
     }, { highWaterMark: 0 });
   }
@@ -191,9 +192,13 @@ export class S3Store implements ObjectStore, PayloadStore {
     for await (const upload of listUploads(this.#client)) {
       const { key, uploadId, initiated } = upload;
       // A bucket without a prefix may be others' as well.
-      if (initiated >= before || txIdOfKey(key) === null) continue;
+      const isOurs = key.startsWith(".poh/") || txIdOfKey(key) !== null;
+      if (initiated >= before || !isOurs) continue;
       await abort(this.#client, key, uploadId);
       count++;
+    }
+    for await (const { key, modified } of this.list(PROBES)) {
+      if (modified < before) await this.delete(key);
     }
     return count;
   }

@@ -1,7 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { PohStorageError, sha256Hex, StoreClosedError } from "../../mod.ts";
 import { versionKey } from "../../src/remote/object_key.ts";
+import { S3Client } from "../../src/s3/client.ts";
+import { PATIENCE } from "../../src/s3/retry.ts";
 import type { S3Store } from "../../src/s3/s3_store.ts";
+import { targetOf } from "../../src/s3/target.ts";
+import { begin } from "../../src/s3/upload.ts";
 import {
   drain,
   inPieces,
@@ -18,7 +22,7 @@ import {
   text,
   within,
 } from "../helpers.ts";
-import { ceph, TestBucket } from "./ceph_store.ts";
+import { ceph, CREDENTIALS, TestBucket } from "./ceph_store.ts";
 import { type Fault, FaultProxy, SLOW_DOWN } from "./fault_proxy.ts";
 
 const server = await ceph(true);
@@ -269,6 +273,21 @@ test("deleteAbandoned() removes what an upload left that was cut off", async (ma
   assertEquals(await other.open().deleteAbandoned(later), 0);
   assertEquals(await direct.deleteAbandoned(later - 3_600), 0);
   assertEquals(await direct.deleteAbandoned(later), 1);
+  assertEquals(await direct.deleteAbandoned(later), 0);
+});
+
+test("deleteAbandoned() removes what a probe left that was cut off", async (made) => {
+  const { direct, bucket } = made;
+  const key = ".poh/probes/x";
+  const client = new S3Client(targetOf(bucket.url()), CREDENTIALS, PATIENCE);
+  await begin(client, key);
+  client.close();
+  await put(direct, key, bytes("0"));
+  const later = await direct.now() + 60;
+  assertEquals(await direct.deleteAbandoned(later - 3_600), 0);
+  assertEquals(await keysOf(direct), [key]);
+  assertEquals(await direct.deleteAbandoned(later), 1);
+  assertEquals(await keysOf(direct), []);
   assertEquals(await direct.deleteAbandoned(later), 0);
 });
 
