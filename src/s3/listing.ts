@@ -59,19 +59,19 @@ export async function* listUploads(
   while (after !== null) {
     const page: string = await client.call({
       method: "GET",
-      query: { uploads: "", "encoding-type": "url", prefix, ...after },
+      // Not encoded: Ceph would encode some of it, and not say so.
+      query: { uploads: "", prefix, ...after },
     }, text);
-    const decode = decoderOf(page);
     for (const item of elements(page, "Upload")) {
       yield {
-        key: decode(required(item, "Key")).slice(prefix.length),
+        key: required(item, "Key").slice(prefix.length),
         uploadId: required(item, "UploadId"),
         initiated: secondsOf(required(item, "Initiated")),
       };
     }
     after = isCut(page)
       ? {
-        "key-marker": decode(required(page, "NextKeyMarker")),
+        "key-marker": required(page, "NextKeyMarker"),
         "upload-id-marker": required(page, "NextUploadIdMarker"),
       }
       : null;
