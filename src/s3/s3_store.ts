@@ -55,8 +55,8 @@ export interface S3StoreOptions {
  */
 export class S3Store implements ObjectStore, PayloadStore {
   readonly #client: S3Client;
-  #createsOnce: Promise<boolean> | undefined;
-  #completesOnce: Promise<boolean> | undefined;
+  readonly #createsOnce = remembered(() => createsOnce(this.#client));
+  readonly #completesOnce = remembered(() => completesOnce(this.#client));
 
   private constructor(client: S3Client) {
     this.#client = client;
@@ -106,7 +106,7 @@ export class S3Store implements ObjectStore, PayloadStore {
     if (size > LARGE) {
       // Not after gigabytes have been sent.
       if (await this.#isThere(key)) return false;
-      if (!once || await this.#canCompleteOnce()) {
+      if (!once || await this.#completesOnce()) {
         return await this.#upload(key, payload, digest, once);
       }
       if (size > MAX_WHOLE) return false; // nothing makes that key its own
@@ -115,14 +115,8 @@ export class S3Store implements ObjectStore, PayloadStore {
   }
 
   /** {@inheritDoc ObjectStore.canCreateOnce} */
-  async canCreateOnce(): Promise<boolean> {
-    this.#createsOnce ??= createsOnce(this.#client);
-    try {
-      return await this.#createsOnce;
-    } catch (error) {
-      this.#createsOnce = undefined; // not known yet
-      throw error;
-    }
+  canCreateOnce(): Promise<boolean> {
+    return this.#createsOnce();
   }
 
   /** {@inheritDoc ObjectStore.read} */
@@ -302,16 +296,20 @@ export class S3Store implements ObjectStore, PayloadStore {
     });
     return found.code !== "NoSuchKey";
   }
+}
 
-  async #canCompleteOnce(): Promise<boolean> {
-    this.#completesOnce ??= completesOnce(this.#client);
+/** Finds something out once; anew where that has failed. */
+function remembered<T>(ask: () => Promise<T>): () => Promise<T> {
+  let known: Promise<T> | undefined;
+  return async () => {
+    known ??= ask();
     try {
-      return await this.#completesOnce;
+      return await known;
     } catch (error) {
-      this.#completesOnce = undefined; // not known yet
+      known = undefined;
       throw error;
     }
-  }
+  };
 }
 
 function get(key: string): S3Request {
