@@ -32,6 +32,10 @@ import type { Tables } from "./schema.ts";
 /** The server's clock, UNIX seconds. */
 export const NOW = "extract(epoch FROM clock_timestamp())::float8";
 
+/** Whether a statement fails where another has changed what it changes. */
+const ISOLATED =
+  "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')";
+
 /** The lease under which is repaired. */
 export const REPAIR = "repair";
 
@@ -144,7 +148,8 @@ export class Committer {
   ): Promise<string | null> {
     const { commits, leases } = this.#tables;
     const [row] = await this.#db.query(
-      `SELECT s.seq::float8, l.token::float8 FROM (SELECT 1) AS one
+      `SELECT s.seq::float8, l.token::float8, ${ISOLATED} AS isolated
+      FROM (SELECT 1) AS one
       LEFT JOIN ${commits} s ON s.slot = $1
       LEFT JOIN ${leases} l ON l.name = $2`,
       [slot.id, REPAIR],
@@ -152,6 +157,7 @@ export class Committer {
     const seq = row!.seq as number | null;
     if (seq === slot.seq) return await this.#settle(slot);
     if (token !== undefined && row!.token !== token) throw leaseLost();
+    if (!row!.isolated) throw notIsolated();
     // A server that has forgotten commits, such as a standby that was behind:
     // what is numbered as this one was may be on its way.
     if (seq !== null && seq !== before) slot.id = crypto.randomUUID();
@@ -183,6 +189,13 @@ export function leaseLost(): PohStorageError {
   return new PohStorageError(
     "LEASE_LOST",
     "Cannot repair: the right to do so has passed to somebody else",
+  );
+}
+
+function notIsolated(): PohStorageError {
+  return new PohStorageError(
+    "DATABASE",
+    "Cannot commit: what is set for a connection does not stay; a pooler must keep one for each session, as PgBouncer does with pool_mode=session",
   );
 }
 
@@ -225,7 +238,8 @@ function statement(
   // changes meanwhile makes this one fail, and be done again.
   return `
   WITH gate AS MATERIALIZED (
-    SELECT seq FROM ${commits} WHERE slot = $1 AND seq = $2 FOR UPDATE
+    SELECT seq FROM ${commits} WHERE slot = $1 AND seq = $2 AND ${ISOLATED}
+    FOR UPDATE
   ), lease AS MATERIALIZED (
     ${
     hasToken

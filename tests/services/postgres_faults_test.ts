@@ -231,6 +231,23 @@ test("what a standby is to have is acknowledged once it has it", async () => {
   assertEquals(await commit, ["made"]);
 });
 
+test("nothing is committed where the settings of a connection do not stay", async () => {
+  await using proxy = new FaultProxy(server!.port);
+  await using sound = await newStore({});
+  proxy.fault = (question) => {
+    replace(question, "= 'repeatable read'", "= 'read committed' ");
+    return null;
+  };
+  await using pooled = await newStore({}, proxy, sound.url);
+  const error = await assertRejects(
+    () => pooled.store.commit([put(entry("a"))]),
+    PohStorageError,
+    "pool_mode=session",
+  );
+  assertEquals(error.code, "DATABASE");
+  assertEquals(await sound.store.count(), 0);
+});
+
 test("several nodes may make the tables at the same time", async () => {
   const url = storeUrl(server!);
   const stores = Array.from({ length: 6 }, () => PostgresStore.open(url));
@@ -335,6 +352,12 @@ function test(name: string, fn: () => Promise<void>): void {
     timeout: TIME_LIMIT,
     fn,
   });
+}
+
+/** Replaces a text by one of the same length, where it stands. */
+function replace(data: Uint8Array, text: string, by: string): void {
+  const at = new TextDecoder("latin1").decode(data).indexOf(text);
+  if (at >= 0) data.set(new TextEncoder().encode(by), at);
 }
 
 function pause(ms: number): Promise<void> {
