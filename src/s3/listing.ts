@@ -55,27 +55,29 @@ export async function* listUploads(
   client: S3Client,
 ): AsyncGenerator<OpenUpload> {
   const { prefix } = client.target;
-  let after: Record<string, string> | null = {};
-  while (after !== null) {
-    const page: string = await client.call({
+  let last: OpenUpload | undefined;
+  let page: string;
+  do {
+    page = await client.call({
       method: "GET",
       // Not encoded: Ceph would encode some of it, and not say so.
-      query: { uploads: "", prefix, ...after },
+      query: {
+        uploads: "",
+        prefix,
+        ...last && {
+          "key-marker": prefix + last.key,
+          "upload-id-marker": last.uploadId,
+        },
+      },
     }, text);
-    for (const item of elements(page, "Upload")) {
-      yield {
-        key: required(item, "Key").slice(prefix.length),
-        uploadId: required(item, "UploadId"),
-        initiated: secondsOf(required(item, "Initiated")),
-      };
-    }
-    after = isCut(page)
-      ? {
-        "key-marker": required(page, "NextKeyMarker"),
-        "upload-id-marker": required(page, "NextUploadIdMarker"),
-      }
-      : null;
-  }
+    const uploads = elements(page, "Upload").map((item) => ({
+      key: required(item, "Key").slice(prefix.length),
+      uploadId: required(item, "UploadId"),
+      initiated: secondsOf(required(item, "Initiated")),
+    }));
+    yield* uploads;
+    last = uploads.at(-1);
+  } while (last && isCut(page));
 }
 
 /** Keys are encoded as asked, or the server does not know how. */
