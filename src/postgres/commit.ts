@@ -373,9 +373,9 @@ function requireStorable(change: CatalogChange): void {
   if (byteLength(info.holderId) > LONGEST_HOLDER) {
     throw new InvalidTxError(
       "holder_id",
-      `holder_id is longer than the ${
-        LONGEST_HOLDER.toLocaleString("en")
-      } bytes that the database can index`,
+      `holder_id of tx ${
+        JSON.stringify(info.txId)
+      } is longer than the ${LONGEST_HOLDER} bytes that the database can index`,
     );
   }
   if (Number.isNaN(change.deadline)) {

@@ -144,7 +144,7 @@ test("a holder's id that no index takes is refused as such", async () => {
   const error = await assertRejects(
     () => store.commit([put(entry("a", undefined, { holderId: longer }))]),
     InvalidTxError,
-    "2,048",
+    'of tx "a" is longer than the 2048 bytes',
   );
   assertEquals(error.field, "holder_id");
   assertEquals(await store.count(), 1);
