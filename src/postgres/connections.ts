@@ -55,10 +55,8 @@ const GOODBYE = 1_000;
 /** How long a connection may be idle before probes find out, in ms. */
 const KEEP_ALIVE = 10_000;
 
-/** Limits of time and number; what is not given is as documented above. */
+/** Limits of time; what is not given is as documented above. */
 export interface ConnectionLimits {
-  /** Connections for short statements; 8. */
-  connections?: number;
   /** How long a short statement may take, in ms; 10,000. */
   statementTimeout?: number;
   /** How long to try again, in ms; 30,000. */
@@ -99,8 +97,10 @@ export class Connections {
     this.#patience = limits.patience ?? PATIENCE;
     const timeout = limits.statementTimeout ?? STATEMENT_TIMEOUT;
     this.#firstScan = FIRST_SCAN * timeout;
-    const max = limits.connections ?? CONNECTIONS;
-    this.#short = new Pool(target.config, max, { timeout, scans: false });
+    this.#short = new Pool(target.config, CONNECTIONS, {
+      timeout,
+      scans: false,
+    });
     this.#scans = new Pool(target.config, SCAN_CONNECTIONS, {
       timeout: SCAN_TIMEOUT,
       scans: true,

@@ -88,7 +88,7 @@ const MIGRATIONS: ((tables: Tables, collate: string) => string)[] = [
 const ATTEMPTS = 10;
 
 /** The version to which {@linkcode migrate} brings a schema. */
-export const NEWEST_VERSION = MIGRATIONS.length;
+const NEWEST_VERSION = MIGRATIONS.length;
 
 /**
  * Makes the tables, or brings them to the newest version; harmless when they

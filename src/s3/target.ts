@@ -9,7 +9,7 @@ import { PohStorageError } from "../errors.ts";
 import { decodePart, parametersOf, readVariable } from "../url_parts.ts";
 
 /** The variables that are looked at, and no others. */
-export const VARIABLES = [
+const VARIABLES = [
   "AWS_ACCESS_KEY_ID",
   "AWS_SECRET_ACCESS_KEY",
   "AWS_SESSION_TOKEN",

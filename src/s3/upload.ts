@@ -13,7 +13,7 @@ import { failureOf } from "./failures.ts";
 import { elements, escape, textOf } from "./xml.ts";
 
 /** Size of a part in bytes, unless that would be too many; S3 takes 5 MiB up. */
-export const PART = 8 * 1024 * 1024;
+const PART = 8 * 1024 * 1024;
 const MAX_PARTS = 10_000;
 
 /** Parts on their way at once. */
