@@ -16,6 +16,7 @@
 import { join } from "@std/path";
 import { makeDir, removeFileSync } from "./durable_fs.ts";
 import { StoreBusyError, type StoreHolder } from "./errors.ts";
+import { hostname } from "./hostname.ts";
 
 /** How long a writer waits for a running repair before it gives up, in ms. */
 const PATIENCE = 5_000;
@@ -247,12 +248,4 @@ function readHolder(path: string, sweep: boolean): StoreHolder | null {
   } catch {
     return null; // just made, or just gone
   }
-}
-
-function hostname(): string {
-  const { state } = Deno.permissions.querySync({
-    name: "sys",
-    kind: "hostname",
-  });
-  return state === "granted" ? Deno.hostname() : "";
 }

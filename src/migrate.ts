@@ -17,6 +17,9 @@ const IN_FLIGHT = { tasks: 128, bytes: 64 * 1024 * 1024 };
 /** Larger payloads, and those of unknown size, are never held whole. */
 const WHOLE = 1024 * 1024;
 
+/** What the largest take on their way: parts of an upload, and buffers. */
+const IN_PIECES = 16 * 1024 * 1024;
+
 /** How far a migration has got. */
 export interface MigrateProgress {
   /** Transactions of the source that are settled. */
@@ -64,7 +67,7 @@ export interface MigrateReport {
  * again, it goes on.
  *
  * @throws {IntegrityError} If the target gives back other bytes than it was
- * given.
+ * given, or none.
  *
  * @example Usage
  * ```ts
@@ -127,8 +130,7 @@ class Migration {
           break;
         }
         const isThere = isSame(info, await there.find(info.txId));
-        const held = info.size < 0 || info.size > WHOLE ? WHOLE : info.size;
-        await pool.start(held, () => this.#settle(info, isThere));
+        await pool.start(heldBy(info), () => this.#settle(info, isThere));
       }
     } finally {
       await there.end();
@@ -139,10 +141,9 @@ class Migration {
 
   async #settle(info: TxInfo, isThere: boolean): Promise<void> {
     const report = this.#report;
-    if (isThere) {
-      if (this.#options.verify) await this.#readBack(info);
-      report.present++;
-    } else await this.#copy(info);
+    const { verify } = this.#options;
+    if (isThere && (!verify || await this.#readBack(info))) report.present++;
+    else await this.#copy(info);
     this.#done++;
     this.#options.onProgress?.({
       done: this.#done,
@@ -154,9 +155,9 @@ class Migration {
   async #copy({ txId, size }: TxInfo): Promise<void> {
     let copied: TxInfo | null;
     try {
-      copied = size < 0 || size > WHOLE
-        ? await this.#copyLarge(txId)
-        : await this.#copySmall(txId);
+      copied = isWhole(size)
+        ? await this.#copySmall(txId)
+        : await this.#copyLarge(txId);
     } catch (error) {
       if (!(error instanceof LeftOut)) throw error;
       const { reason } = error;
@@ -166,7 +167,9 @@ class Migration {
       return;
     }
     if (!copied) return; // deleted meanwhile
-    await this.#readBack(copied);
+    if (!await this.#readBack(copied)) {
+      throw new IntegrityError(txId, copied.storageHash, null);
+    }
     this.#report.copied++;
     this.#report.bytes += copied.size;
   }
@@ -180,30 +183,37 @@ class Migration {
     const from = await leavingOut(() => this.#from.loadTxStream(txId));
     if (!from) return null;
     const { info, payload } = from;
+    const reader = payload.getReader();
     const pieces = async function* () {
-      const reader = payload.getReader();
-      try {
-        while (true) {
-          const { done, value } = await leavingOut(() => reader.read());
-          if (done) return;
-          yield value;
-        }
-      } finally {
-        await reader.cancel().catch(() => {}); // its error is on its way
+      while (true) {
+        const { done, value } = await leavingOut(() => reader.read());
+        if (done) return;
+        yield value;
       }
     };
-    return await this.#to.saveTxStream(info, pieces(), info.storageHash);
+    try {
+      return await this.#to.saveTxStream(info, pieces(), info.storageHash);
+    } finally {
+      await reader.cancel().catch(() => {}); // its error is on its way
+    }
   }
 
-  /** The target verifies what it gives. */
-  async #readBack({ txId, size }: TxInfo): Promise<void> {
-    if (size >= 0 && size <= WHOLE) {
-      await this.#to.loadTx(txId);
-      return;
-    }
+  /** Whether the target has it; it verifies what it gives. */
+  async #readBack({ txId, size }: TxInfo): Promise<boolean> {
+    if (isWhole(size)) return await this.#to.loadTx(txId) !== null;
     const back = await this.#to.loadTxStream(txId);
     for await (const _ of back?.payload ?? []);
+    return back !== null;
   }
+}
+
+function isWhole(size: number): boolean {
+  return size >= 0 && size <= WHOLE;
+}
+
+/** The bytes that a transaction holds as it is copied. */
+function heldBy({ size }: TxInfo): number {
+  return size < 0 ? IN_PIECES : Math.min(size, IN_PIECES);
 }
 
 /** What keeps one transaction from being copied, and no other. */

@@ -48,9 +48,9 @@ export function drivers(): Driver[] {
 export function test(
   name: string,
   fn: () => Promise<void>,
-  options: { ignore?: boolean } = {},
+  options: { ignore?: boolean; timeout?: number } = {},
 ): void {
-  Deno.test({ ...options, name, timeout: TIME_LIMIT, fn });
+  Deno.test({ timeout: TIME_LIMIT, ...options, name, fn });
 }
 
 /** Declares such a test for every binding that can be had here. */

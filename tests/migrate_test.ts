@@ -1,7 +1,7 @@
 // Copies of stores, of whatever kinds.
 
-import { assert, assertEquals } from "@std/assert";
-import { migrateStore, type Tx } from "../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { IntegrityError, migrateStore, type Tx } from "../mod.ts";
 import { call } from "./cli_helpers.ts";
 import {
   bytes,
@@ -70,6 +70,43 @@ test("what is damaged is left out and told, the rest is copied", async () => {
     "d",
   ]]);
   assertEquals(await to.store.listTxs(), ["c"]);
+});
+
+test("what the target does not give back is not copied", async () => {
+  for (const size of [10, 1_500_000]) {
+    await using from = await tempStore();
+    await using to = await tempStore();
+    const payload = randomBytes(size);
+    await from.store.saveTx(sampleTx({ txId: "a", payload }));
+    // A target that takes everything, and keeps nothing.
+    const info = await to.store.saveTx(sampleTx({ txId: "a", payload }));
+    await to.store.deleteTx("a");
+    const keep = () => Promise.resolve(info);
+    Object.assign(to.store, { saveTx: keep, saveTxStream: keep });
+    const error = await assertRejects(
+      () => migrateStore(from.store, to.store),
+      IntegrityError,
+    );
+    assertEquals(error.txId, "a");
+  }
+});
+
+test("verify copies what the target lists and does not have any more", async () => {
+  await using from = await tempStore();
+  await using to = await tempStore();
+  await from.store.saveTx(sampleTx({ txId: "a" }));
+  await migrateStore(from.store, to.store);
+  const { loadTx } = to.store;
+  Object.assign(to.store, {
+    async loadTx(txId: string) {
+      Object.assign(to.store, { loadTx });
+      await to.store.deleteTx(txId); // another is faster
+      return await to.store.loadTx(txId);
+    },
+  });
+  const report = await migrateStore(from.store, to.store, { verify: true });
+  assertEquals([report.copied, report.present], [1, 0]);
+  assertEquals(await to.store.listTxs(), ["a"]);
 });
 
 test("a migration that was stopped goes on where it was", async () => {

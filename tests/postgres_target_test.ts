@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { PohStorageError } from "../mod.ts";
 import { passwordIn } from "../src/postgres/password.ts";
-import { isPostgresUrl, targetOf } from "../src/postgres/target.ts";
+import { targetOf } from "../src/postgres/target.ts";
+import { isServer } from "../src/remote_url.ts";
 import { tempDir } from "./helpers.ts";
 
 Deno.test("a URL tells host, port, user, database and schema", () => {
@@ -31,14 +32,14 @@ Deno.test("what a URL leaves out is as usual", () => {
 Deno.test("a URL is shown without its password", () => {
   for (
     const text of [
-      "postgres://u:hush%40@h/d?schema=s",
-      "postgres://u@h/d?password=hush%40&schema=s&sslmode=require",
+      "postgres://u:hush+%40@h/d?schema=s",
+      "postgres://u@h/d?password=hush+%40&schema=s&sslmode=require",
     ]
   ) {
     const target = targetOf(text);
     assertEquals(target.url, "postgres://u@h/d?schema=s");
     assert(!Deno.inspect(target, { depth: 9 }).includes("hush"));
-    assertEquals((target.config.password as () => string)(), "hush@");
+    assertEquals((target.config.password as () => string)(), "hush+@");
   }
 });
 
@@ -56,6 +57,9 @@ Deno.test("a URL that leads nowhere is refused in one line without it", () => {
     "postgres://u:hush@h/a/b": "no database name",
     "postgres://u:hush@h/d?schema=": "schema",
     "postgres://u:hush@h/d?schema=a%22b": "schema",
+    [`postgres://u:hush@h/d?schema=${"é".repeat(32)}`]: "63 bytes",
+    "postgres://u:hush@h/d?port=5432.5": "port",
+    "postgres://u:hush@h/d?schema=a&schema=b": "twice",
     "postgres://u:hush@h/d?port=x": "port",
     "postgres://u:hush@h/d?sslmode=on": "sslmode",
     "postgres://u:hush@h/d?sslmode=verify-ca": "sslrootcert",
@@ -114,7 +118,7 @@ h:5432:d:u:later`;
   assertEquals(passwordIn("", login), undefined);
 });
 
-Deno.test("a database is PostgreSQL's by its scheme", () => {
-  assert(isPostgresUrl("postgres://u@h/d") && isPostgresUrl("PostgreSQL://h"));
-  assert(!isPostgresUrl("postgres") && !isPostgresUrl("/data/postgres://x"));
+Deno.test("a database is a server's by its scheme", () => {
+  assert(isServer("postgres://u@h/d") && isServer("PostgreSQL://h"));
+  assert(!isServer("postgres") && !isServer("/data/postgres://x"));
 });

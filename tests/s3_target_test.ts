@@ -96,6 +96,7 @@ Deno.test("an S3 URL that cannot be meant is refused in one line, without secret
     "s3://poh?endpoint=https://c?s3cr3t": "more than a path",
     "s3://poh?path-style=yes": "neither true nor false",
     "s3://poh?region=": "region",
+    "s3://poh?region=a&region=b": "twice",
     "s3://poh?region=a/b": "region",
   };
   for (const [url, why] of Object.entries(urls)) {

@@ -1,6 +1,7 @@
 import type { BackupReport } from "../backup.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { UsageError } from "./exit_codes.ts";
+import { endingOf } from "./left_out.ts";
 import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
@@ -22,7 +23,10 @@ export async function run(call: Call<"backup">): Promise<number> {
   if (folder === null) output.notice(text);
   else if (options.json) await output.print(`${json(report, folder)}\n`);
   else await output.print(`${text}\n`);
-  return ending(report);
+  return endingOf(
+    report,
+    report.interrupted ? "Interrupted; run it again to go on" : null,
+  );
 }
 
 /** Where to; null: to stdout. */
@@ -101,22 +105,4 @@ function json(report: BackupReport, folder: string): string {
       tx_id: txId,
     })),
   });
-}
-
-function ending({ damaged, unreadable, interrupted }: BackupReport): number {
-  const left = [
-    ...(damaged > 0 ? [`${damaged} damaged`] : []),
-    ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
-  ];
-  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
-  if (interrupted) {
-    throw new CliError(
-      Exit.interrupted,
-      `Interrupted; run it again to go on${leftOut && `; ${leftOut}`}`,
-    );
-  }
-  if (leftOut) {
-    throw new CliError(damaged > 0 ? Exit.damage : Exit.failed, leftOut);
-  }
-  return Exit.done;
 }

@@ -4,6 +4,7 @@ import type { Tx, TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
+import { endingOf } from "./left_out.ts";
 import { printTx, SMALL_BYTES } from "./print_tx.ts";
 import { Progress } from "./progress.ts";
 import { openStore } from "./store.ts";
@@ -19,29 +20,16 @@ export async function run(call: Call<"export">): Promise<number> {
   const job = new Export(call, store);
   await job.run();
   call.output.notice(`Exported ${job.exported} txs`);
-  return ending(call, job);
+  return endingOf(job, interruptionOf(call, job));
 }
 
-function ending(
-  call: Call<"export">,
-  { damaged, unreadable, last, ended }: Export,
-): number {
-  const left = [
-    ...(damaged > 0 ? [`${damaged} damaged`] : []),
-    ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
-  ];
-  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
-  if (call.signal.aborted && !ended) {
-    const where = last === null ? "" : ` after ${JSON.stringify(last)}`;
-    throw new CliError(
-      Exit.interrupted,
-      `Interrupted${where}${leftOut && `; ${leftOut}`}`,
-    );
-  }
-  if (leftOut) {
-    throw new CliError(damaged > 0 ? Exit.damage : Exit.failed, leftOut);
-  }
-  return Exit.done;
+/** Where an interruption came; null when there was none. */
+function interruptionOf(
+  { signal }: Call<"export">,
+  { last, ended }: Export,
+): string | null {
+  if (!signal.aborted || ended) return null;
+  return `Interrupted${last === null ? "" : ` after ${JSON.stringify(last)}`}`;
 }
 
 /** A transaction on its way out; a large one is loaded when it is its turn. */

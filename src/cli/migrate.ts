@@ -1,6 +1,7 @@
 import type { MigrateReport } from "../migrate.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { UsageError } from "./exit_codes.ts";
+import { endingOf } from "./left_out.ts";
 import { byteText, Progress } from "./progress.ts";
 import { dbPath, openStore, type StoreValues } from "./store.ts";
 
@@ -15,7 +16,10 @@ export async function run(call: Call<"migrate">): Promise<number> {
         interrupted ? "not complete" : "complete"
       }: ${copied} copied (${byteText(bytes)}), ${present} there already\n`,
   );
-  return ending(report);
+  return endingOf(
+    report,
+    interrupted ? "Interrupted; run it again to go on" : null,
+  );
 }
 
 async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
@@ -55,22 +59,4 @@ function storesOf(
     throw new UsageError("migrate needs two different stores");
   }
   return { from, to };
-}
-
-function ending({ damaged, unreadable, interrupted }: MigrateReport): number {
-  const left = [
-    ...(damaged > 0 ? [`${damaged} damaged`] : []),
-    ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
-  ];
-  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
-  if (interrupted) {
-    throw new CliError(
-      Exit.interrupted,
-      `Interrupted; run it again to go on${leftOut && `; ${leftOut}`}`,
-    );
-  }
-  if (leftOut) {
-    throw new CliError(damaged > 0 ? Exit.damage : Exit.failed, leftOut);
-  }
-  return Exit.done;
 }

@@ -17,7 +17,7 @@
  * @module
  */
 
-import { InvalidTxError } from "../errors.ts";
+import { InvalidTxError, PohStorageError } from "../errors.ts";
 import {
   type CatalogChange,
   type CatalogEntry,
@@ -33,8 +33,15 @@ import type { Tables } from "./schema.ts";
 /** The server's clock, UNIX seconds. */
 export const NOW = "extract(epoch FROM clock_timestamp())::float8";
 
+/** Whether a statement fails where another has changed what it changes. */
+const ISOLATED =
+  "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')";
+
 /** The lease under which is repaired. */
 export const REPAIR = "repair";
+
+/** Holders' ids stand in an index with those of transactions; in bytes. */
+const LONGEST_HOLDER = 2_048;
 
 /** Where the commits of one after the other are numbered. */
 interface Slot {
@@ -142,14 +149,16 @@ export class Committer {
   ): Promise<string | null> {
     const { commits, leases } = this.#tables;
     const [row] = await this.#db.query(
-      `SELECT s.seq::float8, s.outcomes, l.token::float8 FROM (SELECT 1) AS one
+      `SELECT s.seq::float8, l.token::float8, ${ISOLATED} AS isolated
+      FROM (SELECT 1) AS one
       LEFT JOIN ${commits} s ON s.slot = $1
       LEFT JOIN ${leases} l ON l.name = $2`,
       [slot.id, REPAIR],
     );
     const seq = row!.seq as number | null;
-    if (seq === slot.seq) return row!.outcomes as string;
+    if (seq === slot.seq) return await this.#settle(slot);
     if (token !== undefined && row!.token !== token) throw leaseLost();
+    if (!row!.isolated) throw notIsolated();
     // A server that has forgotten commits, such as a standby that was behind:
     // what is numbered as this one was may be on its way.
     if (seq !== null && seq !== before) slot.id = crypto.randomUUID();
@@ -160,6 +169,27 @@ export class Committer {
     );
     return null;
   }
+
+  /**
+   * The outcomes of a commit that was found made. Whoever died meanwhile need
+   * not have waited for the standby that is to have it: this is a commit behind
+   * it, and waits.
+   */
+  async #settle(slot: Slot): Promise<string | null> {
+    const [row] = await this.#db.query(
+      `UPDATE ${this.#tables.commits} SET at = ${NOW}
+      WHERE slot = $1 AND seq = $2 RETURNING outcomes`,
+      [slot.id, slot.seq],
+    );
+    return row ? row.outcomes as string : null;
+  }
+}
+
+function notIsolated(): PohStorageError {
+  return new PohStorageError(
+    "DATABASE",
+    "Cannot commit: what is set for a connection does not stay; a pooler must keep one for each session, as PgBouncer does with pool_mode=session",
+  );
 }
 
 /** Changes that one statement makes. */
@@ -201,7 +231,8 @@ function statement(
   // changes meanwhile makes this one fail, and be done again.
   return `
   WITH gate AS MATERIALIZED (
-    SELECT seq FROM ${commits} WHERE slot = $1 AND seq = $2 FOR UPDATE
+    SELECT seq FROM ${commits} WHERE slot = $1 AND seq = $2 AND ${ISOLATED}
+    FOR UPDATE
   ), lease AS MATERIALIZED (
     ${
     hasToken
@@ -320,6 +351,10 @@ function idOf(change: CatalogChange): string {
   return "put" in change ? change.put.info.txId : change.remove;
 }
 
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
 /** @throws {InvalidTxError} If a row cannot say what it is to say. */
 function requireStorable(change: CatalogChange): void {
   if (!("put" in change)) return;
@@ -327,6 +362,14 @@ function requireStorable(change: CatalogChange): void {
   validateTxHead(info);
   if (!Number.isSafeInteger(info.size) || info.size < -1) {
     throw new RangeError(`A size must be a whole number, got ${info.size}`);
+  }
+  if (byteLength(info.holderId) > LONGEST_HOLDER) {
+    throw new InvalidTxError(
+      "holder_id",
+      `holder_id of tx ${
+        JSON.stringify(info.txId)
+      } is longer than the ${LONGEST_HOLDER} bytes that the database can index`,
+    );
   }
   if (Number.isNaN(change.deadline)) {
     throw new RangeError("A deadline must be a number of seconds");

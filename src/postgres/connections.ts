@@ -5,6 +5,7 @@
  */
 
 import { StoreClosedError } from "../errors.ts";
+import { Slots } from "../slots.ts";
 import { abandonIfEnding, Client, prepare, type Purpose } from "./client.ts";
 import {
   isAnswer,
@@ -54,10 +55,8 @@ const GOODBYE = 1_000;
 /** How long a connection may be idle before probes find out, in ms. */
 const KEEP_ALIVE = 10_000;
 
-/** Limits of time and number; what is not given is as documented above. */
+/** Limits of time; what is not given is as documented above. */
 export interface ConnectionLimits {
-  /** Connections for short statements; 8. */
-  connections?: number;
   /** How long a short statement may take, in ms; 10,000. */
   statementTimeout?: number;
   /** How long to try again, in ms; 30,000. */
@@ -98,8 +97,10 @@ export class Connections {
     this.#patience = limits.patience ?? PATIENCE;
     const timeout = limits.statementTimeout ?? STATEMENT_TIMEOUT;
     this.#firstScan = FIRST_SCAN * timeout;
-    const max = limits.connections ?? CONNECTIONS;
-    this.#short = new Pool(target.config, max, { timeout, scans: false });
+    this.#short = new Pool(target.config, CONNECTIONS, {
+      timeout,
+      scans: false,
+    });
     this.#scans = new Pool(target.config, SCAN_CONNECTIONS, {
       timeout: SCAN_TIMEOUT,
       scans: true,
@@ -154,10 +155,10 @@ export class Connections {
           continue;
         }
         const waited = performance.now() - start;
-        const limit = patience ?? this.#patience;
-        const left =
-          (this.#hasAnswered ? limit : Math.min(limit, FIRST_PATIENCE)) -
-          waited;
+        const limit = this.#hasAnswered
+          ? patience
+          : Math.min(patience, FIRST_PATIENCE);
+        const left = limit - waited;
         if (!isPassing(error) || left <= 0) {
           throw translate(this.#target, error);
         }
@@ -186,14 +187,13 @@ export class Connections {
 /** One pool of the driver's, entered by no more than it has connections for. */
 class Pool {
   readonly #pool: InstanceType<typeof pg.Pool>;
-  readonly #max: number;
   readonly #timeout: number;
   readonly #clients = new Set<ClientBase>();
-  #users = 0;
-  readonly #waiting: (() => void)[] = [];
+  /** The driver's own queue would count waiting as time to connect. */
+  readonly #slots: Slots;
 
   constructor(config: PoolConfig, max: number, purpose: Purpose) {
-    this.#max = max;
+    this.#slots = new Slots(max);
     this.#timeout = purpose.timeout;
     this.#pool = new pg.Pool({
       ...config,
@@ -217,21 +217,12 @@ class Pool {
   }
 
   /** Does work, waiting so long for each answer; as long as the server does. */
-  async use<T>(
+  use<T>(
     work: (run: Run) => Promise<T>,
     timeout = this.#timeout,
   ): Promise<T> {
-    // The driver's own queue would count this as time to connect.
-    while (this.#users >= this.#max) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    this.#users++;
-    try {
-      return await this.#use(work, timeout + Math.min(timeout, TRAVEL_TIME));
-    } finally {
-      this.#users--;
-      this.#waiting.shift()?.();
-    }
+    const limit = timeout + Math.min(timeout, TRAVEL_TIME);
+    return this.#slots.run(() => this.#use(work, limit));
   }
 
   dropTls(): void {
@@ -239,6 +230,8 @@ class Pool {
   }
 
   async end(): Promise<void> {
+    // The driver forgets whoever waits for a connection when it ends.
+    await this.#slots.idle();
     // A server that has vanished does not say goodbye.
     const timer = setInterval(() => {
       for (const client of this.#clients) abandonIfEnding(client);

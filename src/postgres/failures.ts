@@ -42,7 +42,7 @@ const OF_DRIVER =
   /Connection terminated|timeout expired|Query read timeout|timeout exceeded when trying to connect|not queryable|secure TLS connection|error establishing an SSL connection/;
 
 /** A SQLSTATE, or the network's code. */
-export function codeOf(error: unknown): string {
+function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : "";
 }
 

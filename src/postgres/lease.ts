@@ -6,6 +6,7 @@
  */
 
 import { StoreBusyError } from "../errors.ts";
+import { hostname } from "../hostname.ts";
 import { type Lease, leaseLost } from "../remote/contracts.ts";
 import { NOW, REPAIR } from "./commit.ts";
 import type { Connections } from "./connections.ts";
@@ -13,6 +14,12 @@ import type { Tables } from "./schema.ts";
 
 /** How many times a lease is renewed while it lasts. */
 const RENEWALS = 3;
+
+/**
+ * Tokens are times, in ms: the next one is none that a server has forgotten,
+ * such as a standby that was behind.
+ */
+const TIME = `floor(1000 * ${NOW})::int8`;
 
 /** Takes the right, for `seconds` at a time, if nobody has it. */
 export async function takeLease(
@@ -26,8 +33,8 @@ export async function takeLease(
   // Asked again after a lost answer, the owner gets it once more.
   const [row] = await db.query(
     `INSERT INTO ${leases} AS l (name, token, owner, pid, host, since, expires)
-    VALUES ($1, 1, $2, $3, $4, ${NOW}, ${NOW} + $5::float8)
-    ON CONFLICT (name) DO UPDATE SET token = l.token + 1, owner = excluded.owner,
+    VALUES ($1, ${TIME}, $2, $3, $4, ${NOW}, ${NOW} + $5::float8)
+    ON CONFLICT (name) DO UPDATE SET token = greatest(l.token + 1, ${TIME}), owner = excluded.owner,
       pid = excluded.pid, host = excluded.host, since = excluded.since,
       expires = excluded.expires
     WHERE l.expires < ${NOW} OR l.owner = excluded.owner
@@ -135,12 +142,4 @@ class HeldLease implements Lease {
   #lose(): void {
     this.#lost.abort(leaseLost());
   }
-}
-
-function hostname(): string {
-  const { state } = Deno.permissions.querySync({
-    name: "sys",
-    kind: "hostname",
-  });
-  return state === "granted" ? Deno.hostname() : "";
 }

@@ -6,6 +6,7 @@
  */
 
 import { PohStorageError } from "../errors.ts";
+import { readVariable } from "../url_parts.ts";
 
 /** Who wants in, and where. */
 export interface Login {
@@ -21,7 +22,7 @@ export interface Login {
 
 /** @throws {PohStorageError} `DENIED` if there is none. */
 export async function passwordFor(login: Login): Promise<string> {
-  const found = readEnv("PGPASSWORD") ?? await passwordInFile(login);
+  const found = readVariable("PGPASSWORD") ?? await passwordInFile(login);
   if (found !== undefined) return found;
   throw new PohStorageError(
     "DENIED",
@@ -30,8 +31,8 @@ export async function passwordFor(login: Login): Promise<string> {
 }
 
 async function passwordInFile(login: Login): Promise<string | undefined> {
-  const home = readEnv("HOME");
-  const path = readEnv("PGPASSFILE") ?? (home && `${home}/.pgpass`);
+  const home = readVariable("HOME");
+  const path = readVariable("PGPASSFILE") ?? (home && `${home}/.pgpass`);
   if (path === undefined) return undefined;
   const { state } = await Deno.permissions.query({ name: "read", path });
   if (state !== "granted") return undefined;
@@ -69,9 +70,4 @@ const LINE = new RegExp(`^${String.raw`((?:\\.|[^\\:])*):`.repeat(4)}(.*)$`);
 
 function unescaped(field: string): string {
   return field.replace(/\\(.)/g, "$1");
-}
-
-function readEnv(variable: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  return state === "granted" ? Deno.env.get(variable) || undefined : undefined;
 }

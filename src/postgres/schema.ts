@@ -84,8 +84,11 @@ const MIGRATIONS: ((tables: Tables, collate: string) => string)[] = [
   `,
 ];
 
+/** Nodes that make the tables at once are in each other's way less often. */
+const ATTEMPTS = 10;
+
 /** The version to which {@linkcode migrate} brings a schema. */
-export const NEWEST_VERSION = MIGRATIONS.length;
+const NEWEST_VERSION = MIGRATIONS.length;
 
 /**
  * Makes the tables, or brings them to the newest version; harmless when they
@@ -95,7 +98,7 @@ export const NEWEST_VERSION = MIGRATIONS.length;
  * cannot hold all text.
  */
 export async function migrate(db: Connections, target: Target): Promise<void> {
-  for (;;) {
+  for (let attempt = 1;; attempt++) {
     try {
       if (await schemaVersion(db, target) === NEWEST_VERSION) return;
       await requireUtf8(db, target);
@@ -103,7 +106,7 @@ export async function migrate(db: Connections, target: Target): Promise<void> {
       await db.transaction((run) => step(run, tablesOf(target.schema)));
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined;
-      if (!isMadeByAnother(cause)) throw error;
+      if (!isMadeByAnother(cause) || attempt === ATTEMPTS) throw error;
     }
   }
 }

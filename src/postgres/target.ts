@@ -5,6 +5,8 @@
  */
 
 import { PohStorageError } from "../errors.ts";
+import { isServer } from "../remote_url.ts";
+import { decodePart, parametersOf } from "../url_parts.ts";
 import type { PoolConfig } from "./packages.ts";
 import { passwordFor } from "./password.ts";
 
@@ -12,6 +14,9 @@ import { passwordFor } from "./password.ts";
 const SCHEMA = "poh";
 
 const PORT = 5432;
+
+/** Servers cut what is longer, so that two names may be one. */
+const LONGEST_NAME = 63;
 
 /** How long a server may take to answer, in seconds, unless the URL says. */
 const CONNECT_TIMEOUT = 5;
@@ -46,11 +51,6 @@ export interface Target {
   config: PoolConfig;
 }
 
-/** Whether a database is named by a URL of PostgreSQL's. */
-export function isPostgresUrl(db: string): boolean {
-  return /^postgres(ql)?:\/\//i.test(db);
-}
-
 /**
  * Where a URL leads: `postgres://user@host:port/database?schema=…`.
  *
@@ -62,25 +62,31 @@ export function isPostgresUrl(db: string): boolean {
  */
 export function targetOf(text: string): Target {
   const url = URL.parse(text);
-  if (!url || !isPostgresUrl(text)) {
+  if (!url || !isServer(text)) {
     throw invalid("it is not of the form postgres://user@host:port/database");
   }
   if (url.hash !== "") throw invalid("# stands for itself only as %23");
-  const params = parametersOf(url);
-  const host = params.get("host") ?? decode(unbracketed(url.hostname));
+  const params = parametersOf(url.search, PARAMETERS, invalid);
+  const host = params.get("host") ??
+    decodePart(unbracketed(url.hostname), invalid);
   const port = Number(params.get("port") ?? (url.port || PORT));
-  const user = params.get("user") ?? decode(url.username);
-  const database = decode(url.pathname.slice(1));
+  const user = params.get("user") ?? decodePart(url.username, invalid);
+  const database = decodePart(url.pathname.slice(1), invalid);
   const schema = params.get("schema") ?? SCHEMA;
   if (host === "") throw invalid("it names no host");
-  if (!(port >= 1 && port <= 65_535)) throw invalid("its port is no port");
+  if (!(Number.isInteger(port) && port >= 1 && port <= 65_535)) {
+    throw invalid("its port is no port");
+  }
   if (user === "") throw invalid("it names no user");
   if (database === "") throw invalid("it names no database");
   if (/[\0/]/.test(database)) throw invalid("its path is no database name");
   if (schema === "" || /["\0]/.test(schema)) {
     throw invalid("its schema is no name");
   }
-  const password = params.get("password") ?? decode(url.password);
+  if (new TextEncoder().encode(schema).length > LONGEST_NAME) {
+    throw invalid(`its schema is longer than ${LONGEST_NAME} bytes`);
+  }
+  const password = params.get("password") ?? decodePart(url.password, invalid);
   const mode = params.get("sslmode") ??
     (host.startsWith("/") ? "disable" : "prefer");
   return {
@@ -100,19 +106,6 @@ export function targetOf(text: string): Target {
       ...params.has("options") && { options: params.get("options")! },
     },
   };
-}
-
-function parametersOf({ searchParams }: URL): Map<string, string> {
-  for (const name of searchParams.keys()) {
-    if (!PARAMETERS.includes(name)) {
-      throw invalid(
-        `it has the parameter ${JSON.stringify(name)}; there are ${
-          PARAMETERS.join(", ")
-        }`,
-      );
-    }
-  }
-  return new Map(searchParams);
 }
 
 function publicUrl(
@@ -170,14 +163,6 @@ function timeoutOf(params: Map<string, string>): number {
 
 function unbracketed(host: string): string {
   return host.replace(/^\[(.*)\]$/, "$1");
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalid("% stands for itself only as %25");
-  }
 }
 
 function invalid(why: string, options?: ErrorOptions): PohStorageError {

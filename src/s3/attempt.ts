@@ -166,9 +166,14 @@ export class Answer {
     return this;
   }
 
-  /** Its body as text, which is small. */
+  /** Its body as text. It may take long, as long as it goes on. */
   async text(): Promise<string> {
-    return new TextDecoder().decode(await this.bytes());
+    const decoder = new TextDecoder();
+    let text = "";
+    for await (const chunk of this.chunks()) {
+      text += decoder.decode(chunk, { stream: true });
+    }
+    return text + decoder.decode();
   }
 
   /** Its body piece by piece. */

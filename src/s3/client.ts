@@ -6,12 +6,12 @@
  */
 
 import { StoreClosedError } from "../errors.ts";
+import { Slots } from "../slots.ts";
 import { Answer, Sending, Watch } from "./attempt.ts";
 import { type Body, requireDigest } from "./body.ts";
 import { Failure, failureOf, failureOfNetwork } from "./failures.ts";
 import { AwsV4Signer } from "./packages.ts";
-import { type Patience, retry } from "./retry.ts";
-import { Slots } from "./slots.ts";
+import { type Patience, retry, wait } from "./retry.ts";
 import type { Credentials, Target } from "./target.ts";
 import { textOf } from "./xml.ts";
 
@@ -27,6 +27,9 @@ const IN_FLIGHT = 64;
  * wait, so that none is used that is just being closed.
  */
 const IDLE = 15_000;
+
+/** So far, in ms, the server's clock and that of signatures may be apart. */
+const SKEW = 60_000;
 
 /** What to ask of the server. */
 export interface S3Request {
@@ -58,6 +61,7 @@ export class S3Client {
   readonly #signingKeys = new Map<string, ArrayBuffer>();
   readonly #active = new Set<Watch>();
   readonly #closing = new AbortController();
+  #hasAnswered = false;
   /** How far the server's clock is ahead, in ms: signatures have a time. */
   #ahead = 0;
 
@@ -88,6 +92,11 @@ export class S3Client {
   /** Sends a request whose answer is read later, and has to be ended. */
   async open(request: S3Request): Promise<Answer> {
     return await this.call(request, (answer) => Promise.resolve(answer));
+  }
+
+  /** Waits for so many ms, unless it is closed. */
+  async pause(ms: number): Promise<void> {
+    await wait(ms, this.#closing.signal);
   }
 
   /** Breaks off what is under way. */
@@ -125,7 +134,7 @@ export class S3Client {
   failureOf(error: unknown): Failure {
     return error instanceof Failure
       ? error
-      : failureOfNetwork(this.target, error);
+      : failureOfNetwork(this.target, error, this.#hasAnswered);
   }
 
   async #attempt(request: S3Request): Promise<Answer> {
@@ -146,6 +155,7 @@ export class S3Client {
         client: this.#http,
       });
       watch.rest();
+      this.#hasAnswered = true;
       return await this.#judge(request, new Answer(response, watch, release));
     } catch (error) {
       watch.rest();
@@ -163,11 +173,16 @@ export class S3Client {
     const { status, headers } = answer;
     if (status >= 200 && status < 300) return answer;
     const xml = await answer.text();
-    const code = textOf(xml, "Code") ??
-      (request.method === "HEAD" || status === 412 ? NAMES[status] : "") ?? "";
+    const isHead = request.method === "HEAD";
+    let code = textOf(xml, "Code") ??
+      (isHead || status === 412 ? NAMES[status] : "") ?? "";
     answer.code = code;
     if (request.accepts?.includes(code)) return answer;
-    if (code === "RequestTimeTooSkewed") this.#ahead = aheadOf(headers);
+    const ahead = aheadOf(headers);
+    if (isHead && status === 403 && Math.abs(ahead - this.#ahead) > SKEW) {
+      code = "RequestTimeTooSkewed";
+    }
+    if (code === "RequestTimeTooSkewed") this.#ahead = ahead;
     const message = textOf(xml, "Message") ?? "";
     throw failureOf(this.target, status, code, message, headers);
   }
@@ -190,6 +205,8 @@ export class S3Client {
       cache: this.#signingKeys,
       datetime: now.replace(/[:-]|\.\d{3}/g, ""),
     }).sign();
+    // Objects as they are. Not signed: there are proxies that change it.
+    signed.headers.set("accept-encoding", "identity");
     return { url: signed.url, headers: signed.headers };
   }
 }

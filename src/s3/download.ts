@@ -7,6 +7,10 @@
 import { PohStorageError } from "../errors.ts";
 import type { Answer } from "./attempt.ts";
 import type { S3Client } from "./client.ts";
+import { waitAfter } from "./retry.ts";
+
+/** So many answers after each other may bring nothing. */
+const BARREN = 10;
 
 /** The bytes of an object, of which the answer has the first. */
 export async function* chunksOf(
@@ -18,7 +22,6 @@ export async function* chunksOf(
   const tag = first.headers.get("etag");
   let answer = first;
   let at = 0;
-  // Not after a broken connection, but after many that brought nothing.
   for (let failed = 0;;) {
     try {
       for await (const chunk of answer.chunks()) {
@@ -30,11 +33,13 @@ export async function* chunksOf(
     } catch (error) {
       const failure = client.failureOf(error);
       if (at === size) return;
+      const { attempts } = client.patience;
       failed++;
-      if (failed >= Math.min(failure.attempts, client.patience.attempts)) {
+      if (failed >= Math.min(failure.attempts, attempts, BARREN)) {
         throw failure.error;
       }
     }
+    await client.pause(waitAfter(failed));
     answer = await client.open({
       method: "GET",
       key,

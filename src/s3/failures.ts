@@ -27,6 +27,12 @@ const DAMAGED_OR_DENIED = new Set([
 ]);
 const FEW = 3;
 
+/** As long as a server has never answered, the URL may be a wrong one. */
+const FIRST = 6;
+
+/** What the network says of a server that is not the one that is meant. */
+const OF_TLS = /invalid peer certificate|received corrupt message/;
+
 /** Why one attempt has failed. */
 export class Failure extends Error {
   /** What to tell when no attempt is left. */
@@ -51,14 +57,11 @@ export function failureOf(
 ): Failure {
   if (code === "NoSuchBucket") return new Failure(new StoreNotFoundError(url));
   const other = headers.get("x-amz-bucket-region");
-  const said = `${status} ${code}`.trim() + (message ? `: ${message}` : "");
+  const hint = other && other !== region ? `; try region=${other}` : "";
+  const said = `${status} ${code}`.trim() + (message && `: ${message}`) + hint;
   if (status >= 300 && status < 400) {
-    const hint = other && other !== region ? `; try region=${other}` : "";
     return new Failure(
-      new PohStorageError(
-        "OBJECT_STORE",
-        `${url} is elsewhere: ${said}${hint}`,
-      ),
+      new PohStorageError("OBJECT_STORE", `${url} is elsewhere: ${said}`),
     );
   }
   if (status === 401 || status === 403) {
@@ -80,7 +83,11 @@ export function failureOf(
 }
 
 /** What it means that there was no whole answer. */
-export function failureOfNetwork({ url }: Target, error: unknown): Failure {
+export function failureOfNetwork(
+  { url }: Target,
+  error: unknown,
+  hasAnswered: boolean,
+): Failure {
   if (!(error instanceof Error)) return new Failure(error);
   const isNetwork = error instanceof TypeError ||
     error.name === "TimeoutError" ||
@@ -96,6 +103,6 @@ export function failureOfNetwork({ url }: Target, error: unknown): Failure {
     new PohStorageError("UNREACHABLE", `Cannot reach ${url}: ${reason}`, {
       cause: error,
     }),
-    Infinity,
+    OF_TLS.test(reason) ? FEW : hasAnswered ? Infinity : FIRST,
   );
 }

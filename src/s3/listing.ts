@@ -60,20 +60,19 @@ export async function* listUploads(
   do {
     page = await client.call({
       method: "GET",
+      // Not encoded: Ceph would encode some of it, and not say so.
       query: {
         uploads: "",
-        "encoding-type": "url",
         prefix,
-        // Not NextKeyMarker, which some encode and some do not.
+        // Not NextKeyMarker, which some servers encode and some do not.
         ...last && {
           "key-marker": prefix + last.key,
           "upload-id-marker": last.uploadId,
         },
       },
     }, text);
-    const decode = decoderOf(page);
     const uploads = elements(page, "Upload").map((item) => ({
-      key: decode(required(item, "Key")).slice(prefix.length),
+      key: required(item, "Key").slice(prefix.length),
       uploadId: required(item, "UploadId"),
       initiated: secondsOf(required(item, "Initiated")),
     }));
@@ -84,9 +83,16 @@ export async function* listUploads(
 
 /** Keys are encoded as asked, or the server does not know how. */
 function decoderOf(page: string): (key: string) => string {
-  return textOf(page, "EncodingType") === "url"
-    ? (key) => decodeURIComponent(key.replaceAll("+", " "))
-    : (key) => key;
+  return textOf(page, "EncodingType") === "url" ? decode : (key) => key;
+}
+
+/** What is no text is none of ours, and stays as it is. */
+function decode(key: string): string {
+  try {
+    return decodeURIComponent(key.replaceAll("+", " "));
+  } catch {
+    return key;
+  }
 }
 
 function isCut(page: string): boolean {

@@ -9,6 +9,9 @@ import { bodyOf } from "./body.ts";
 import type { S3Client } from "./client.ts";
 import { abort, begin, complete, sendPart } from "./upload.ts";
 
+/** Where objects are made to find out; they go at once, or are abandoned. */
+export const PROBES = ".poh/probes/";
+
 /** So many try to make one object at once. */
 const RIVALS = 4;
 
@@ -50,7 +53,7 @@ export async function completesOnce(client: S3Client): Promise<boolean> {
 }
 
 function probeKey(): string {
-  return `.poh/probes/${crypto.randomUUID()}`;
+  return `${PROBES}${crypto.randomUUID()}`;
 }
 
 /** Whether it may have made the object. */

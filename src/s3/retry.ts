@@ -19,7 +19,7 @@ export interface Patience {
 /** A server that restarts is waited for; a network that swallows is not, for long. */
 export const PATIENCE: Patience = {
   silence: 10_000,
-  attempts: 10,
+  attempts: Infinity,
   retryFor: 60_000,
 };
 
@@ -62,7 +62,8 @@ export function waitAfter(failed: number, random = Math.random): number {
   return random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failed - 1));
 }
 
-function wait(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits, or until the signal is aborted. */
+export function wait(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);

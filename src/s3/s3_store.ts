@@ -18,7 +18,7 @@ import { type Body, bodyOf, bodyOfPayload } from "./body.ts";
 import { S3Client, type S3Request } from "./client.ts";
 import { chunksOf } from "./download.ts";
 import { listObjects, listUploads } from "./listing.ts";
-import { completesOnce, createsOnce } from "./probe.ts";
+import { completesOnce, createsOnce, PROBES } from "./probe.ts";
 import { PATIENCE, type Patience } from "./retry.ts";
 import { type Credentials, credentialsOf, targetOf } from "./target.ts";
 import { abort, uploadInParts } from "./upload.ts";
@@ -55,8 +55,8 @@ export interface S3StoreOptions {
  */
 export class S3Store implements ObjectStore, PayloadStore {
   readonly #client: S3Client;
-  #createsOnce: Promise<boolean> | undefined;
-  #completesOnce: Promise<boolean> | undefined;
+  readonly #createsOnce = remembered(() => createsOnce(this.#client));
+  readonly #completesOnce = remembered(() => completesOnce(this.#client));
 
   private constructor(client: S3Client) {
     this.#client = client;
@@ -107,7 +107,7 @@ export class S3Store implements ObjectStore, PayloadStore {
     if (size > LARGE) {
       // Not after gigabytes have been sent.
       if (await this.#isThere(key)) return false;
-      if (!once || await this.#canCompleteOnce()) {
+      if (!once || await this.#completesOnce()) {
         return await this.#upload(key, payload, digest, once);
       }
       if (size > MAX_WHOLE) return false; // nothing makes that key its own
@@ -116,14 +116,8 @@ export class S3Store implements ObjectStore, PayloadStore {
   }
 
   /** {@inheritDoc ObjectStore.canCreateOnce} */
-  async canCreateOnce(): Promise<boolean> {
-    this.#createsOnce ??= createsOnce(this.#client);
-    try {
-      return await this.#createsOnce;
-    } catch (error) {
-      this.#createsOnce = undefined; // not known yet
-      throw error;
-    }
+  canCreateOnce(): Promise<boolean> {
+    return this.#createsOnce();
   }
 
   /** {@inheritDoc ObjectStore.read} */
@@ -161,9 +155,10 @@ export class S3Store implements ObjectStore, PayloadStore {
         if (done) controller.close();
         else controller.enqueue(value);
       },
-      async cancel() {
-        answer.end(); // does not wait for what is on its way
-        await chunks.return(undefined);
+      cancel() {
+        answer.end();
+        // What is on its way by now is let go of when it comes, or fails.
+        chunks.return(undefined).catch(() => {});
       },
     }, { highWaterMark: 0 });
   }
@@ -192,9 +187,13 @@ export class S3Store implements ObjectStore, PayloadStore {
     for await (const upload of listUploads(this.#client)) {
       const { key, uploadId, initiated } = upload;
       // A bucket without a prefix may be others' as well.
-      if (initiated >= before || txIdOfKey(key) === null) continue;
+      const isOurs = key.startsWith(".poh/") || txIdOfKey(key) !== null;
+      if (initiated >= before || !isOurs) continue;
       await abort(this.#client, key, uploadId);
       count++;
+    }
+    for await (const { key, modified } of this.list(PROBES)) {
+      if (modified < before) await this.delete(key);
     }
     return count;
   }
@@ -298,16 +297,20 @@ export class S3Store implements ObjectStore, PayloadStore {
     });
     return found.code !== "NoSuchKey";
   }
+}
 
-  async #canCompleteOnce(): Promise<boolean> {
-    this.#completesOnce ??= completesOnce(this.#client);
+/** Finds something out once; anew where that has failed. */
+function remembered<T>(ask: () => Promise<T>): () => Promise<T> {
+  let known: Promise<T> | undefined;
+  return async () => {
+    known ??= ask();
     try {
-      return await this.#completesOnce;
+      return await known;
     } catch (error) {
-      this.#completesOnce = undefined; // not known yet
+      known = undefined;
       throw error;
     }
-  }
+  };
 }
 
 function get(key: string): S3Request {

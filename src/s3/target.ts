@@ -6,9 +6,10 @@
  */
 
 import { PohStorageError } from "../errors.ts";
+import { decodePart, parametersOf, readVariable } from "../url_parts.ts";
 
 /** The variables that are looked at, and no others. */
-export const VARIABLES = [
+const VARIABLES = [
   "AWS_ACCESS_KEY_ID",
   "AWS_SECRET_ACCESS_KEY",
   "AWS_SESSION_TOKEN",
@@ -65,7 +66,10 @@ export interface Target {
  * @throws {PohStorageError} `INVALID_URL` if it is no such URL. The message
  * does not repeat what stands where credentials may.
  */
-export function targetOf(text: string, read: ReadVariable = readEnv): Target {
+export function targetOf(
+  text: string,
+  read: ReadVariable = readVariable,
+): Target {
   const parts = /^s3:\/\/([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?$/i.exec(text);
   if (!parts) throw invalid("it is not of the form s3://bucket/prefix");
   const [, bucket = "", path = "", query = "", hash] = parts;
@@ -78,7 +82,7 @@ export function targetOf(text: string, read: ReadVariable = readEnv): Target {
   if (!BUCKET.test(bucket)) {
     throw invalid(`${JSON.stringify(bucket)} is no name of a bucket`);
   }
-  const params = parametersOf(query);
+  const params = parametersOf(query, PARAMETERS, invalid);
   const named = params.get("endpoint") ?? read("AWS_ENDPOINT_URL_S3") ??
     read("AWS_ENDPOINT_URL");
   const region = params.get("region") ?? read("AWS_REGION") ??
@@ -103,7 +107,7 @@ export function targetOf(text: string, read: ReadVariable = readEnv): Target {
  *
  * @throws {PohStorageError} `DENIED` if there are none.
  */
-export function credentialsOf(read: ReadVariable = readEnv): Credentials {
+export function credentialsOf(read: ReadVariable = readVariable): Credentials {
   const accessKeyId = read("AWS_ACCESS_KEY_ID");
   const secretAccessKey = read("AWS_SECRET_ACCESS_KEY");
   if (accessKeyId === undefined || secretAccessKey === undefined) {
@@ -114,25 +118,6 @@ export function credentialsOf(read: ReadVariable = readEnv): Credentials {
   }
   const sessionToken = read("AWS_SESSION_TOKEN");
   return { accessKeyId, secretAccessKey, ...sessionToken && { sessionToken } };
-}
-
-function readEnv(variable: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  return state === "granted" ? Deno.env.get(variable) || undefined : undefined;
-}
-
-function parametersOf(query: string): Map<string, string> {
-  const params = new URLSearchParams(query);
-  for (const name of params.keys()) {
-    if (!PARAMETERS.includes(name)) {
-      throw invalid(
-        `it has the parameter ${JSON.stringify(name)}; there are ${
-          PARAMETERS.join(", ")
-        }`,
-      );
-    }
-  }
-  return new Map(params);
 }
 
 function endpointOf(text: string): URL {
@@ -158,7 +143,7 @@ function pathStyleOf(text: string | undefined): boolean | null {
 function prefixOf(path: string): string {
   const parts = path.replace(/^\//, "").replace(/\/$/, "").split("/");
   if (parts.length === 1 && parts[0] === "") return "";
-  const names = parts.map(decode);
+  const names = parts.map((part) => decodePart(part, invalid));
   if (names.some((name) => /^\.{0,2}$|[/\0]/.test(name))) {
     throw invalid("a part of its path is empty, a dot or two");
   }
@@ -181,14 +166,6 @@ function publicUrl(bucket: string, path: string, endpoint: URL | null): string {
   return endpoint === null
     ? url
     : `${url}?endpoint=${endpoint.href.replace(/\/$/, "")}`;
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalid("% stands for itself only as %25");
-  }
 }
 
 function invalid(why: string): PohStorageError {

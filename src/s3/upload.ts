@@ -9,7 +9,7 @@ import { Sha256 } from "../hash.ts";
 import type { PayloadSource } from "../remote/contracts.ts";
 import { type Body, bodyOf, checkedPieces, requireDigest } from "./body.ts";
 import type { S3Client } from "./client.ts";
-import { Failure } from "./failures.ts";
+import { failureOf } from "./failures.ts";
 import { elements, escape, textOf } from "./xml.ts";
 
 /** Size of a part in bytes, unless that would be too many; S3 takes 5 MiB up. */
@@ -216,21 +216,22 @@ export async function complete(
     `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${
       parts.join("")
     }</CompleteMultipartUpload>`;
+  const accepts = ["NoSuchUpload", "PreconditionFailed", "NotImplemented"];
   return await client.call({
     method: "POST",
     key,
     query: { uploadId },
     headers: once ? { "if-none-match": "*" } : {},
     body: bodyOf(new TextEncoder().encode(xml)),
-    accepts: ["NoSuchUpload", "PreconditionFailed", "NotImplemented"],
+    accepts,
   }, async (answer) => {
     if (answer.code !== null) return answer.code;
     const text = await answer.text();
     // The status is sent before the work is done, and says nothing.
-    if (elements(text, "Error").length > 0) {
-      const error = new Error(textOf(text, "Message") ?? "cannot complete");
-      throw new Failure(error, Infinity);
-    }
-    return null;
+    if (elements(text, "CompleteMultipartUploadResult").length > 0) return null;
+    const code = textOf(text, "Code") ?? "no result";
+    if (accepts.includes(code)) return code;
+    const message = textOf(text, "Message") ?? "";
+    throw failureOf(client.target, 500, code, message, answer.headers);
   });
 }

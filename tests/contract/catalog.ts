@@ -23,6 +23,7 @@ import { plainKey, versionKey } from "../../src/remote/object_key.ts";
 import { TIME_LIMIT, within } from "../helpers.ts";
 import { sampleInfo, TIMESTAMPS } from "./metadata_store.ts";
 import { TRICKY_IDS } from "./payload_store.ts";
+import { suite } from "./suite.ts";
 
 /** A catalog to test, and what ends with it. */
 export interface CatalogCase extends AsyncDisposable {
@@ -40,16 +41,7 @@ export function testCatalog(
   make: () => Promise<CatalogCase>,
   options: { ignore?: boolean; leasesStay?: boolean } = {},
 ): void {
-  const test = (what: string, fn: (made: CatalogCase) => Promise<void>) =>
-    Deno.test({
-      ...options,
-      name: `${name}: ${what}`,
-      timeout: TIME_LIMIT,
-      async fn() {
-        await using made = await make();
-        await fn(made);
-      },
-    });
+  const test = suite(name, make, options);
 
   // --- rows and their keys --------------------------------------------------
 

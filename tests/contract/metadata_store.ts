@@ -13,8 +13,9 @@ import {
   type TxInfo,
   type TxQuery,
 } from "../../mod.ts";
-import { seededRandom, TIME_LIMIT } from "../helpers.ts";
+import { seededRandom } from "../helpers.ts";
 import { TRICKY_IDS } from "./payload_store.ts";
+import { suite } from "./suite.ts";
 
 /** A store to test, and what ends with it. */
 export interface MetadataStoreCase extends AsyncDisposable {
@@ -75,16 +76,7 @@ export function testMetadataStore(
   make: () => Promise<MetadataStoreCase>,
   options: { ignore?: boolean } = {},
 ): void {
-  const test = (what: string, fn: (made: MetadataStoreCase) => Promise<void>) =>
-    Deno.test({
-      ...options,
-      name: `${name}: ${what}`,
-      timeout: TIME_LIMIT,
-      async fn() {
-        await using made = await make();
-        await fn(made);
-      },
-    });
+  const test = suite(name, make, options);
 
   test("load() gives what save() took, also later", async (made) => {
     const info = sampleInfo();

@@ -16,6 +16,7 @@ import {
   TIME_LIMIT,
 } from "../helpers.ts";
 import { TRICKY_IDS } from "./payload_store.ts";
+import { suite } from "./suite.ts";
 
 /** A store to test, and what ends with it. */
 export interface ObjectStoreCase extends AsyncDisposable {
@@ -37,16 +38,7 @@ export function testObjectStore(
   make: () => Promise<ObjectStoreCase>,
   options: { ignore?: boolean; timeout?: number } = {},
 ): void {
-  const test = (what: string, fn: (made: ObjectStoreCase) => Promise<void>) =>
-    Deno.test({
-      timeout: TIME_LIMIT,
-      ...options,
-      name: `${name}: ${what}`,
-      async fn() {
-        await using made = await make();
-        await fn(made);
-      },
-    });
+  const test = suite(name, make, options);
 
   test("read() and stream() give what create() took", async ({ store, again }) => {
     assertEquals(await put(store, "a.bin", bytes("hello")), true);

@@ -6,13 +6,8 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { InvalidTxIdError, type PayloadStore } from "../../mod.ts";
-import {
-  assertBytes,
-  bytes,
-  randomBytes,
-  text,
-  TIME_LIMIT,
-} from "../helpers.ts";
+import { assertBytes, bytes, randomBytes, text } from "../helpers.ts";
+import { suite } from "./suite.ts";
 
 /** A store to test, and what ends with it. */
 export interface PayloadStoreCase extends AsyncDisposable {
@@ -86,16 +81,7 @@ export function testPayloadStore(
   make: () => Promise<PayloadStoreCase>,
   options: { ignore?: boolean; timeout?: number } = {},
 ): void {
-  const test = (what: string, fn: (made: PayloadStoreCase) => Promise<void>) =>
-    Deno.test({
-      timeout: TIME_LIMIT,
-      ...options,
-      name: `${name}: ${what}`,
-      async fn() {
-        await using made = await make();
-        await fn(made);
-      },
-    });
+  const test = suite(name, make, options);
 
   test("load() gives what save() took", async ({ store, again }) => {
     await store.save("a", bytes("hello"));

@@ -18,6 +18,8 @@ export type Fault =
   | { kind: "reset-answer"; after: number }
   /** Nothing passes any more, and nobody is told. */
   | { kind: "black-hole" }
+  /** It passes after this, although who asked may have gone. */
+  | { kind: "late"; until: Promise<unknown> }
   /** One bit of the question is flipped behind its head, if it has one. */
   | { kind: "flip" }
   /** This is the answer; the server does not get the question. */
@@ -37,11 +39,11 @@ class Broken extends Error {}
 /** Something between clients and a server. */
 export class FaultProxy implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  readonly #links = new Set<Link>();
+  readonly #links = new Map<Link, Promise<void>>();
   readonly #accepting: Promise<void>;
 
-  /** What befalls the next question; nothing by default. */
-  fault: () => Fault | null = () => null;
+  /** What befalls a question that begins so; nothing by default. */
+  fault: (question: Uint8Array) => Fault | null = () => null;
   /** How many bytes pass in a second, each way, on each connection. */
   bytesPerSecond = Infinity;
   /** How many questions something has befallen. */
@@ -80,24 +82,25 @@ export class FaultProxy implements AsyncDisposable {
 
   /** Breaks all connections. */
   breakAll(): void {
-    for (const link of this.#links) link.break();
+    for (const link of this.#links.keys()) link.break();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listener.close();
-    this.breakAll();
     await this.#accepting;
+    this.breakAll();
+    await Promise.all(this.#links.values());
   }
 
   async #accept(port: number): Promise<void> {
     for await (const client of this.#listener) {
       const link = new Link(this, client);
-      this.#links.add(link);
-      link.serve(port).catch(() => {}) // it has broken: that is its purpose
+      const end = link.serve(port).catch(() => {}) // it has broken: that is its purpose
         .finally(() => {
           link.break();
           this.#links.delete(link);
         });
+      this.#links.set(link, end);
     }
   }
 }
@@ -164,7 +167,7 @@ class Link {
     if (!this.#isAsked) {
       this.#isAsked = true;
       [this.#asked, this.#answered, this.#isFlipped] = [0, 0, false];
-      this.#fault = this.#proxy.fault();
+      this.#fault = this.#proxy.fault(data);
       if (this.#fault) this.#proxy.count++;
     }
     this.#asked += data.length;
@@ -178,6 +181,9 @@ class Link {
         throw new Broken();
       case "black-hole":
         return await new Promise(() => {});
+      case "late":
+        await fault.until;
+        return data;
       case "answer":
         await this.#client.write(new TextEncoder().encode(fault.text));
         throw new Broken();

@@ -23,7 +23,7 @@ import {
   versionOf,
 } from "../contract/catalog.ts";
 import { seededRandom, TIME_LIMIT, within } from "../helpers.ts";
-import { FlakyProxy } from "./flaky_proxy.ts";
+import { type Fault, FaultProxy } from "./fault_proxy.ts";
 import { NO_POSTGRES, startPostgres, storeUrl } from "./postgres.ts";
 
 if (NO_POSTGRES) console.error(`Tests of faults are skipped: ${NO_POSTGRES}`);
@@ -59,49 +59,55 @@ test("the server is killed and started again while writers write", async () => {
 });
 
 test("connections break before, in and after statements", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   await using store = await newStore({}, proxy);
   await using writers = new Writers(store.store, 6);
+  const faults: Fault[] = [
+    { kind: "reset-before" },
+    { kind: "reset-during", after: 1 },
+    { kind: "reset-after" },
+    { kind: "reset-answer", after: 1 },
+  ];
   const random = seededRandom(1);
-  // Of what the client sends: the statement is lost. Of what the server sends:
-  // it was carried out, and its answer is lost.
-  proxy.onData = () => random() > 0.02;
+  proxy.fault = () => faults[Math.floor(random() * 100)] ?? null;
   await pause(3_000);
-  proxy.onData = () => true;
+  proxy.heal();
   await writers.endAndCheck(50);
+  assert(proxy.count > 10, `${proxy.count} faults`);
 });
 
 test("answers alone are lost", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   await using store = await newStore({}, proxy);
   await using writers = new Writers(store.store, 6);
   const random = seededRandom(2);
-  // The letters are the outcomes of a commit that was made.
-  proxy.onData = (from, data) =>
-    from === "client" || random() > 0.3 ||
-    !/outcomes|INSERT|COMMIT/.test(new TextDecoder().decode(data));
+  proxy.fault = (question) =>
+    random() < 0.3 && /commit /i.test(new TextDecoder().decode(question))
+      ? { kind: "reset-after" }
+      : null;
   await pause(3_000);
-  proxy.onData = () => true;
+  proxy.heal();
   await writers.endAndCheck(20);
+  assert(proxy.count > 10, `${proxy.count} faults`);
 });
 
 test("a black hole is noticed, and left when there is a way out", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   await using store = await newStore(HASTY, proxy);
   await using writers = new Writers(store.store, 4);
   await pause(300);
-  const end = proxy.swallow();
+  proxy.befall({ kind: "black-hole" }, 1);
   await pause(2_500);
-  end();
+  proxy.heal();
   await pause(1_500);
   await writers.endAndCheck(20);
 });
 
 test("nobody waits for a black hole for ever", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   await using store = await newStore({ ...HASTY, patience: 1_000 }, proxy);
   await store.store.commit([put(entry("a"))]);
-  const end = proxy.swallow();
+  proxy.befall({ kind: "black-hole" }, 1);
   for (
     const work of [
       () => store.store.commit([put(entry("b"))]),
@@ -116,29 +122,30 @@ test("nobody waits for a black hole for ever", async () => {
     assertEquals(error.code, "UNREACHABLE");
     assert(!error.message.includes("secret"));
   }
-  end();
+  proxy.heal();
   assertEquals((await store.store.find(["a"]))[0], entry("a"));
 });
 
 test("a statement that arrives long after it was sent anew changes nothing", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   await using slow = await newStore(HASTY, proxy);
   await using other = await newStore({}, undefined, slow.url);
   const [a, b] = [entry("a", versionOf("a")), entry("a", versionOf("a"))];
   await slow.store.commit([put(a), put(entry("x"))]);
-  const deliver = proxy.hold();
+  const delivery = Promise.withResolvers<void>();
+  proxy.befallNext({ kind: "late", until: delivery.promise });
   assertEquals(await slow.store.commit([remove("a")]), ["made"]);
   assertEquals(await other.store.commit([put(b)]), ["made"]);
-  deliver();
+  delivery.resolve();
   await pause(500);
   assertEquals(await other.store.find(["a"]), [b]);
 });
 
 test("a store is closed in a black hole too", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   const { store } = await newStore(HASTY, proxy);
   await Promise.all([store.commit([put(entry("a"))]), store.count()]);
-  proxy.swallow();
+  proxy.befall({ kind: "black-hole" }, 1);
   await within(8_000, store.close());
 });
 
@@ -157,7 +164,7 @@ test("what takes long is waited for while the server answers others", async () =
 });
 
 test("the lease of one that is cut off ends, and with it its rights", async () => {
-  await using proxy = new FlakyProxy(server!.port);
+  await using proxy = new FaultProxy(server!.port);
   const options = { ...HASTY, leaseSeconds: 2 };
   await using cut = await newStore(options, proxy);
   await using other = await newStore(options, undefined, cut.url);
@@ -165,7 +172,7 @@ test("the lease of one that is cut off ends, and with it its rights", async () =
   await pause(2_500);
   assertEquals(lost.signal.aborted, false); // it was renewed
   await assertRejects(() => other.store.lease());
-  const end = proxy.swallow();
+  proxy.befall({ kind: "black-hole" }, 1);
   await within(
     3_000,
     new Promise<void>((resolve) =>
@@ -175,13 +182,70 @@ test("the lease of one that is cut off ends, and with it its rights", async () =
   await pause(1_000);
   await using lease = await other.store.lease();
   assert(lease.token > lost.token);
-  end();
+  proxy.heal();
   const error = await assertRejects(
     () => cut.store.commit([put(entry("a"))], lost.token),
     PohStorageError,
   );
   assertEquals(error.code, "LEASE_LOST");
   assertEquals(await other.store.count(), 0);
+});
+
+test("a lease is not mistaken for one that the server has forgotten", async () => {
+  await using one = await newStore({ leaseSeconds: 20 });
+  await using other = await newStore({}, undefined, one.url);
+  const schema = new URL(one.url).searchParams.get("schema");
+  await using forgotten = await one.store.lease();
+  // A standby that was behind takes over.
+  await server!.sql(
+    `UPDATE ${schema}.leases SET token = token - 1, expires = 0, owner = ''`,
+  );
+  await using lease = await other.store.lease();
+  const changes = [put(entry("a"))];
+  await assertRejects(() => one.store.commit(changes, forgotten.token));
+  assertEquals(await other.store.commit(changes, lease.token), ["made"]);
+});
+
+test("what a standby is to have is acknowledged once it has it", async () => {
+  await using own = await startPostgres();
+  const set = async (setting: string) => {
+    await own.sql(`ALTER SYSTEM ${setting}`);
+    await own.sql("SELECT pg_reload_conf()");
+  };
+  await using store = PostgresStore.open(storeUrl(own));
+  await store.init();
+  await store.commit([put(entry("a"))]);
+  await set("SET synchronous_standby_names = 'standby'");
+  let isMade = false;
+  const commit = store.commit([put(entry("b"))]).finally(() => isMade = true);
+  for (let n = 0; n < 3; n++) {
+    await pause(500);
+    await own.sql(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE wait_event = 'SyncRep'`,
+    );
+  }
+  await pause(500);
+  assertEquals(isMade, false);
+  await set("RESET synchronous_standby_names");
+  assertEquals(await commit, ["made"]);
+});
+
+test("nothing is committed where the settings of a connection do not stay", async () => {
+  await using proxy = new FaultProxy(server!.port);
+  await using sound = await newStore({});
+  proxy.fault = (question) => {
+    replace(question, "= 'repeatable read'", "= 'read committed' ");
+    return null;
+  };
+  await using pooled = await newStore({}, proxy, sound.url);
+  const error = await assertRejects(
+    () => pooled.store.commit([put(entry("a"))]),
+    PohStorageError,
+    "pool_mode=session",
+  );
+  assertEquals(error.code, "DATABASE");
+  assertEquals(await sound.store.count(), 0);
 });
 
 test("several nodes may make the tables at the same time", async () => {
@@ -205,7 +269,7 @@ interface OpenedStore extends AsyncDisposable {
 
 async function newStore(
   options: PostgresStoreOptions,
-  proxy?: FlakyProxy,
+  proxy?: FaultProxy,
   url = storeUrl(server!),
 ): Promise<OpenedStore> {
   const way = new URL(url);
@@ -288,6 +352,12 @@ function test(name: string, fn: () => Promise<void>): void {
     timeout: TIME_LIMIT,
     fn,
   });
+}
+
+/** Replaces a text by one of the same length, where it stands. */
+function replace(data: Uint8Array, text: string, by: string): void {
+  const at = new TextDecoder("latin1").decode(data).indexOf(text);
+  if (at >= 0) data.set(new TextEncoder().encode(by), at);
 }
 
 function pause(ms: number): Promise<void> {

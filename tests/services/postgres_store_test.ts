@@ -1,5 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { PohStorageError, StoreNotFoundError } from "../../mod.ts";
+import {
+  InvalidTxError,
+  PohStorageError,
+  StoreClosedError,
+  StoreNotFoundError,
+} from "../../mod.ts";
 import { PostgresStore } from "../../src/postgres/postgres_store.ts";
 import {
   commit,
@@ -10,7 +15,7 @@ import {
   versionOf,
 } from "../contract/catalog.ts";
 import { testMetadataStore } from "../contract/metadata_store.ts";
-import { denoScript, outputOf, TIME_LIMIT } from "../helpers.ts";
+import { denoScript, outputOf, TIME_LIMIT, within } from "../helpers.ts";
 import { postgres, storeUrl } from "./postgres.ts";
 
 const server = await postgres();
@@ -113,6 +118,51 @@ test("whoever may not make a schema is content with one given", async () => {
   assertEquals(await commit(store, put(entry("a"))), "made");
 });
 
+test("a schema with tables of others is refused, and stays as it is", async () => {
+  const url = storeUrl(server!);
+  await server!.sql(
+    `CREATE SCHEMA ${schemaOf(url)} AUTHORIZATION poh;
+    CREATE TABLE ${schemaOf(url)}.txs (theirs INT)`,
+  );
+  await using store = PostgresStore.open(url);
+  const error = await within(
+    10_000,
+    assertRejects(() => store.init(), PohStorageError, '"txs" already exists'),
+  );
+  assertEquals(error.code, "DATABASE");
+  assertEquals(await server!.sql(`SELECT * FROM ${schemaOf(url)}.txs`), []);
+});
+
+test("a holder's id that no index takes is refused as such", async () => {
+  await using store = await open(storeUrl(server!));
+  const longest = randomText(2_048), longer = `${longest}x`;
+  const txId = "x".repeat(251);
+  assertEquals(
+    await commit(store, put(entry(txId, undefined, { holderId: longest }))),
+    "made",
+  );
+  const error = await assertRejects(
+    () => store.commit([put(entry("a", undefined, { holderId: longer }))]),
+    InvalidTxError,
+    'of tx "a" is longer than the 2048 bytes',
+  );
+  assertEquals(error.field, "holder_id");
+  assertEquals(await store.count(), 1);
+});
+
+test("close() lets what is under way come to its end, and nothing begin", async () => {
+  await using store = await open(storeUrl(server!));
+  const finds = Array.from({ length: 40 }, () => store.now());
+  await store.close();
+  const ends = await Promise.allSettled(finds);
+  for (const end of ends) {
+    if (end.status === "rejected") {
+      assert(end.reason instanceof StoreClosedError);
+    }
+  }
+  assert(ends.some(({ status }) => status === "fulfilled"));
+});
+
 test("a wrong password is told, and not repeated", async () => {
   const url = new URL(storeUrl(server!));
   url.password = "hush";
@@ -212,6 +262,11 @@ function test(name: string, fn: () => Promise<void>): void {
     timeout: TIME_LIMIT,
     fn,
   });
+}
+
+/** Text that does not get shorter when it is compressed. */
+function randomText(length: number): string {
+  return crypto.getRandomValues(new Uint8Array(length / 2)).toHex();
 }
 
 function schemaOf(url: string): string {

@@ -1,7 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { PohStorageError, sha256Hex, StoreClosedError } from "../../mod.ts";
-import { versionKey } from "../../src/remote/object_key.ts";
+import { plainKey, versionKey } from "../../src/remote/object_key.ts";
+import { S3Client } from "../../src/s3/client.ts";
+import { PATIENCE } from "../../src/s3/retry.ts";
 import type { S3Store } from "../../src/s3/s3_store.ts";
+import { targetOf } from "../../src/s3/target.ts";
+import { begin } from "../../src/s3/upload.ts";
 import {
   drain,
   inPieces,
@@ -271,6 +275,27 @@ function testServer(name: string, server: S3Server | null): void {
     assertEquals(await other.open().deleteAbandoned(later), 0);
     assertEquals(await direct.deleteAbandoned(later - 3_600), 0);
     assertEquals(await direct.deleteAbandoned(later), 1);
+    assertEquals(await direct.deleteAbandoned(later), 0);
+  });
+
+  test("deleteAbandoned() removes what is left under any name, and by probes", async (made) => {
+    const { direct, bucket } = made;
+    const probe = ".poh/probes/x";
+    const keys = [
+      probe,
+      plainKey("a/b c+取%&<"),
+      versionKey("a/b", "a".repeat(64)),
+    ];
+    const target = targetOf(bucket.url());
+    const client = new S3Client(target, server!.credentials, PATIENCE);
+    for (const key of keys) await begin(client, key);
+    client.close();
+    await put(direct, probe, bytes("0"));
+    const later = await direct.now() + 60;
+    assertEquals(await direct.deleteAbandoned(later - 3_600), 0);
+    assertEquals(await keysOf(direct), [probe]);
+    assertEquals(await direct.deleteAbandoned(later), keys.length);
+    assertEquals(await keysOf(direct), []);
     assertEquals(await direct.deleteAbandoned(later), 0);
   });
 

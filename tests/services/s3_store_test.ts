@@ -64,6 +64,7 @@ function testServer(
     const now = Date.now;
     Date.now = () => now() + 3_600_000; // signatures are of their time
     try {
+      await made.again().init(); // by a HEAD, whose answer does not say why
       assertEquals(await put(made.store, "a.bin", bytes("x")), true);
       const ahead = Date.now() / 1000 - await made.store.now();
       assert(Math.abs(ahead - 3_600) < 10, `${ahead}`);
