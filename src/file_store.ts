@@ -16,7 +16,7 @@ import {
   digestOfOpen,
   makeDir,
   openRegular,
-  prefetchFile,
+  prefetchFiles,
   readRegular,
   readWithDigest,
   regularSize,
@@ -39,9 +39,6 @@ import {
 import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";
-
-/** Files read at once. */
-const READS_IN_FLIGHT = 64;
 
 /** Whether an id has a row whose payload is in a file. */
 export type HasRow = (txId: string) => boolean;
@@ -128,22 +125,10 @@ export class FileStore implements PayloadStore {
     return this.#readSoon(row)?.slice() ?? null;
   }
 
-  /**
-   * Has the system read the small ones of these payloads, many at once, so that
-   * they are soon read afterwards. A disk that is waited for takes about as
-   * long for many as for one.
-   */
+  /** Has the system read those of these payloads that `loadSoon` may give. */
   async prefetch(rows: TxInfo[]): Promise<void> {
-    const pending = rows.values();
-    const work = async () => {
-      for (const { txId, size } of pending) {
-        const [name] = fileNames(txId);
-        if (name !== undefined && size <= SMALL) {
-          await prefetchFile(join(this.basePath, name));
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: READS_IN_FLIGHT }, work));
+    const small = rows.filter(({ size }) => size <= SMALL);
+    await prefetchFiles(small.flatMap((row) => this.#path(row)));
   }
 
   /** Whether `loadSoon` would give it; false proves nothing. */
@@ -371,8 +356,7 @@ export class FileStore implements PayloadStore {
     if (!this.#sync) return [];
     const ids = new Map<string, string>();
     for (const txId of txIds) {
-      const [name] = fileNames(txId);
-      if (name !== undefined) ids.set(join(this.basePath, name), txId);
+      for (const path of this.#path({ txId })) ids.set(path, txId);
     }
     const paths = [...ids.keys()];
     const failed = await (thread ? thread.sync(paths) : syncFiles(paths));
@@ -380,11 +364,17 @@ export class FileStore implements PayloadStore {
     return failed.map((path) => ids.get(path)!);
   }
 
-  #readSoon({ txId, size, storageHash }: TxInfo): Uint8Array | null {
-    const [name] = fileNames(txId);
-    if (name === undefined) return null;
-    const bytes = tryReadSync(join(this.basePath, name), size);
+  #readSoon(row: TxInfo): Uint8Array | null {
+    const { size, storageHash } = row;
+    const [path] = this.#path(row);
+    const bytes = path !== undefined ? tryReadSync(path, size) : null;
     return bytes && sha256HexSync(bytes) === storageHash ? bytes : null;
+  }
+
+  /** Where an id's payload is put; none where no file can stand for it. */
+  #path({ txId }: Pick<TxInfo, "txId">): string[] {
+    const [name] = fileNames(txId);
+    return name === undefined ? [] : [join(this.basePath, name)];
   }
 
   /** The names under which an id's payload may be found in this directory. */

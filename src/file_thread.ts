@@ -9,7 +9,7 @@
 import { FILE_THREAD, type FileJob } from "./file_worker.ts";
 import { Thread } from "./thread.ts";
 
-/** A thread that creates, checks and syncs files. */
+/** A thread that creates and syncs files. */
 export class FileThread implements Disposable {
   readonly #thread: Thread<FileJob, string[]>;
 
@@ -39,23 +39,6 @@ export class FileThread implements Disposable {
     }
     const paths = files.map(({ path }) => path);
     return this.#ask({ task: "create", paths, sizes, bytes }, [bytes.buffer]);
-  }
-
-  /**
-   * Reads small files of known size and digest.
-   *
-   * @returns The paths of those that it did not find to be sound, which proves
-   * nothing.
-   */
-  check(
-    files: { path: string; size: number; digest: string }[],
-  ): Promise<string[]> {
-    return this.#ask({
-      task: "check",
-      paths: files.map(({ path }) => path),
-      sizes: files.map(({ size }) => size),
-      digests: files.map(({ digest }) => digest),
-    });
   }
 
   /**

@@ -99,7 +99,8 @@ export function txIdOfFile(name: string): string | null {
 export function txIdsOfFile(name: string): string[] {
   const txId = txIdOfFile(name);
   if (txId === null) return [];
-  return [...new Set([txId, name.slice(0, -PAYLOAD_SUFFIX.length)])];
+  const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
+  return txId === stem ? [txId] : [txId, stem];
 }
 
 /** Whether an id has one file name only, which no other id has. */

@@ -74,6 +74,9 @@ const PAGE = 256;
 /** From here on, in ms for each payload, the disk itself is what takes long. */
 const SLOW_READ = 0.1;
 
+/** Pages for which that is taken to be so before it is measured again. */
+const SLOW_PAGES = 15;
+
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
 
@@ -399,12 +402,12 @@ class Check {
   async #payloads(step: Step): Promise<void> {
     const { files, rows } = this.#store;
     const { filter = {}, sample = 1, signal, until } = this.#options;
-    let isDiskSlow = false;
     this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
     const scope = { ...filter, ...(after !== undefined && { after }) };
     step.total = sample === 1 ? Math.min(left, await rows.count(scope)) : null;
+    let slowPages = 0;
     while (left > 0) {
       const page = rows.page({
         ...filter,
@@ -412,7 +415,8 @@ class Check {
         limit: Math.min(left, PAGE),
       });
       const start = performance.now();
-      if (isDiskSlow && sample === 1) await files.prefetch(page);
+      const slow = slowPages > 0;
+      if (slow) await files.prefetch(page);
       for (const info of page) {
         if (signal?.aborted) {
           this.#report.interrupted = true;
@@ -427,7 +431,11 @@ class Check {
         }
         after = info.txId;
       }
-      isDiskSlow ||= performance.now() - start > page.length * SLOW_READ;
+      const took = performance.now() - start;
+      if (slow) slowPages--;
+      else if (sample === 1 && took > page.length * SLOW_READ) {
+        slowPages = SLOW_PAGES;
+      }
       left -= page.length;
       if (page.length < PAGE) {
         if (left === 0 && page.length > 0) this.#report.cursor = after ?? null;

@@ -1,6 +1,5 @@
 import { assertEquals } from "@std/assert";
 import { FileThread } from "../src/file_thread.ts";
-import { sha256HexSync } from "../src/hash.ts";
 import { Thread } from "../src/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
 import { bytes, namesIn, tempDir, test } from "./helpers.ts";
@@ -57,24 +56,6 @@ test("a file thread creates files, and leaves what is there", async () => {
   assertEquals(await Deno.readTextFile(dir.join("a")), "new a");
   assertEquals(await Deno.readTextFile(dir.join("b")), "older");
   assertEquals((await Deno.stat(dir.join("d"))).size, 0);
-});
-
-test("a file thread finds what is not sound", async () => {
-  await using dir = await tempDir();
-  using thread = (await FileThread.start())!;
-  const payload = bytes("payload");
-  for (const name of ["sound", "longer", "other"]) {
-    await Deno.writeFile(dir.join(name), payload);
-  }
-  await Deno.writeTextFile(dir.join("longer"), "more", { append: true });
-  await Deno.writeTextFile(dir.join("other"), "PAYLOAD");
-  const files = ["sound", "longer", "gone", "other"].map((name) => ({
-    path: dir.join(name),
-    size: payload.length,
-    digest: sha256HexSync(payload),
-  }));
-  const unsound = ["longer", "gone", "other"].map((name) => dir.join(name));
-  assertEquals(await thread.check(files), unsound);
 });
 
 test("a file thread syncs what is there, and what is gone is fine", async () => {
