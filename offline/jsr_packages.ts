@@ -7,6 +7,5 @@
 
 import "@db/sqlite";
 import "@std/assert";
-import "@std/cli/parse-args";
 import "@std/cli/unstable-progress-bar";
 import "@std/path";

@@ -1,7 +1,6 @@
 // The same expectations hold for the JSR packages and for their stand-ins.
 
 import * as std from "@std/assert";
-import { parseArgs } from "@std/cli/parse-args";
 import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import { basename, dirname, join } from "@std/path";
 
@@ -105,42 +104,6 @@ Deno.test("assertRejects() gives the reason of the class and message expected", 
     std.assertRejects(() => {
       throw new TypeError("at once");
     })
-  );
-});
-
-Deno.test("parseArgs() reads flags, values written with =, and what follows --", () => {
-  const options = { string: ["_", "base", "tx"], boolean: ["json", "raw"] };
-  std.assertEquals<unknown>(parseArgs([], options), {
-    _: [],
-    json: false,
-    raw: false,
-  });
-  std.assertEquals<unknown>(
-    parseArgs([
-      "--json",
-      "--base=a=b",
-      '--tx={"a":\n1}',
-      "--",
-      "--raw",
-      "-",
-      "007",
-      "",
-    ], options),
-    {
-      _: ["--raw", "-", "007", ""],
-      base: "a=b",
-      json: true,
-      raw: false,
-      tx: '{"a":\n1}',
-    },
-  );
-  std.assertEquals<unknown>(
-    parseArgs(["--base=", "--tx=-5"], options).base,
-    "",
-  );
-  std.assertEquals<unknown>(
-    parseArgs(["--base=1", "--base=2"], options).base,
-    "2",
   );
 });
 

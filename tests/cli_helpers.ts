@@ -112,7 +112,6 @@ export function denoArgs(
   const imports = Object.fromEntries(
     [
       "@std/path",
-      "@std/cli/parse-args",
       "@std/cli/unstable-progress-bar",
       "@db/sqlite",
       "@poh/types",

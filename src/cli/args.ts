@@ -4,7 +4,6 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "./exit_codes.ts";
 import { age, byteCount, fraction, integer, time } from "./values.ts";
 import {
@@ -72,33 +71,23 @@ function parseCommand(
   env: ReadEnv,
 ): ParsedArgs {
   const specs = optionsOf(command);
-  const names = Object.keys(specs);
-  const isFlag = (name: string) => specs[name]!.type === "flag";
-  const { _: words, ...given } = parseArgs(normalise(command, args, specs), {
-    string: ["_", ...names.filter((name) => !isFlag(name))],
-    boolean: names.filter(isFlag),
-  });
-  const positionals = words.map(String);
+  const { given, positionals } = split(command, args, specs);
   checkPositionals(command, positionals);
   const options: ParsedArgs["options"] = {};
-  for (const name of names) {
-    options[name] = valueOf(name, specs[name]!, given[name], env);
+  for (const [name, spec] of Object.entries(specs)) {
+    options[name] = valueOf(name, spec, given.get(name), env);
   }
   return { options, positionals };
 }
 
-/**
- * Rewrites arguments so that no parser can read them two ways: every option
- * that has a value as `--name=value`, and what has no name after `--`.
- */
-function normalise(
+/** Tells options, with their values where they take one, from the rest. */
+function split(
   command: CommandName,
   args: readonly string[],
   specs: Record<string, OptionSpec>,
-): string[] {
-  const options: string[] = [];
+): { given: Map<string, string>; positionals: string[] } {
+  const given = new Map<string, string>();
   const positionals: string[] = [];
-  const seen = new Set<string>();
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (arg === "--") {
@@ -114,15 +103,12 @@ function normalise(
     if (isFlag && value !== undefined) {
       throw new UsageError(`Option --${name} takes no value`);
     }
-    if (seen.has(name) && !isFlag) {
+    if (given.has(name) && !isFlag) {
       throw new UsageError(`Option --${name} is given twice`);
     }
-    seen.add(name);
-    if (isFlag) options.push(`--${name}`);
-    else if (value !== undefined) options.push(`--${name}=${value}`);
-    else options.push(`--${name}=${valueAfter(name, args[++i])}`);
+    given.set(name, isFlag ? "" : value ?? valueAfter(name, args[++i]));
   }
-  return [...options, "--", ...positionals];
+  return { given, positionals };
 }
 
 function splitOption(
@@ -189,11 +175,11 @@ function checkPositionals(command: CommandName, positionals: string[]): void {
 function valueOf(
   name: string,
   spec: OptionSpec,
-  given: unknown,
+  given: string | undefined,
   env: ReadEnv,
 ): string | number | boolean | undefined {
-  if (spec.type === "flag") return given === true;
-  if (typeof given === "string") return convert(`--${name}`, spec, given);
+  if (spec.type === "flag") return given !== undefined;
+  if (given !== undefined) return convert(`--${name}`, spec, given);
   if ("env" in spec && spec.env !== undefined) {
     const value = env(spec.env);
     if (value !== undefined) return convert(spec.env, spec, value);
