@@ -10,8 +10,8 @@
  * @module
  */
 
-import { dirname } from "@std/path";
 import { Sha256, sha256HexSync } from "./hash.ts";
+import { dirname } from "./path.ts";
 
 const IS_WINDOWS = Deno.build.os === "windows";
 
@@ -245,7 +245,17 @@ export function regularSize(path: string): number | null {
 
 /** All bytes of a regular file; null when there is none. */
 export async function readRegular(path: string): Promise<Uint8Array | null> {
-  return (await readWithDigest(path))?.bytes ?? null;
+  const opened = openRegular(path);
+  if (!opened) return null;
+  const { file, size } = opened;
+  if (size <= SMALL) {
+    using open = file;
+    return readAllSync(open, size);
+  }
+  const bytes = new Uint8Array(size);
+  let read = 0;
+  for await (const piece of piecesInto(bytes, file)) read += piece.length;
+  return bytes.subarray(0, read); // it may have shrunk
 }
 
 /** All bytes of a regular file and their digest; null when there is none. */
@@ -261,9 +271,7 @@ export async function readWithDigest(
     return { bytes, digest: sha256HexSync(bytes) };
   }
   const bytes = new Uint8Array(size);
-  const { digest, size: read } = await digestOfPieces(
-    piecesOf(file, (at) => bytes.subarray(at, at + CHUNK)),
-  );
+  const { digest, size: read } = await digestOfPieces(piecesInto(bytes, file));
   return { bytes: bytes.subarray(0, read), digest }; // it may have shrunk
 }
 
@@ -383,6 +391,11 @@ export async function* piecesOf(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   await using ahead = new ReadAhead(file, bufferAt);
   for (let piece; (piece = await ahead.next()) !== null;) yield piece;
+}
+
+/** The rest of an open file, piece by piece, each at its place in a buffer. */
+function piecesInto(buffer: Uint8Array<ArrayBuffer>, file: Deno.FsFile) {
+  return piecesOf(file, (at) => buffer.subarray(at, at + CHUNK));
 }
 
 async function digestOfPieces(

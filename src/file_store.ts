@@ -9,7 +9,6 @@
  * @module
  */
 
-import { basename, dirname, join } from "@std/path";
 import {
   createFile,
   createFileFrom,
@@ -36,6 +35,7 @@ import {
   txIdOfFile,
   txIdsOfFile,
 } from "./key.ts";
+import { basename, dirname, join } from "./path.ts";
 import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";

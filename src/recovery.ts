@@ -6,7 +6,6 @@
  * @module
  */
 
-import { join, relative, resolve } from "@std/path";
 import {
   type RecoverOptions,
   runSteps,
@@ -26,6 +25,7 @@ import { fileName, txIdsOfFile } from "./key.ts";
 import { sha256HexSync } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { listHolders } from "./locks.ts";
+import { join, relative, resolve } from "./path.ts";
 import {
   quarantineFile,
   type QuarantineNote,

@@ -7,7 +7,6 @@
  * @module
  */
 
-import { join } from "@std/path";
 import {
   createFile,
   readRegular,
@@ -17,6 +16,7 @@ import {
 } from "./durable_fs.ts";
 import { StoreMismatchError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
+import { join } from "./path.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 
 /**
