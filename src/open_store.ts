@@ -7,11 +7,12 @@
 import { CommitNote, markLostCommits } from "./commit_note.ts";
 import { CommitQueue } from "./commit_queue.ts";
 import { makeDir, SMALL } from "./durable_fs.ts";
-import { PohStorageError, StoreNotFoundError } from "./errors.ts";
+import { PohStorageError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { StoreLocks } from "./locks.ts";
 import { dirname } from "./path.ts";
 import { requirePohDir } from "./poh_dir.ts";
+import { openForReading, requireStore } from "./read_store.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
@@ -87,22 +88,16 @@ export async function openStore(
   finish = true,
 ): Promise<OpenStore> {
   requireInlineBelow(options.inlineBelow);
-  requirePohDir(basePath);
   const { durability = "full", driver = "auto" } = options;
+  if (options.readOnly) {
+    return {
+      ...await openForReading(basePath, sqlitePath, driver),
+      writer: null,
+    };
+  }
+  requirePohDir(basePath);
   const sync = durability === "full";
   const files = new FileStore(basePath, { sync });
-  if (options.readOnly) {
-    await requireStore(basePath, sqlitePath);
-    const rows = await SqliteStore.open(sqlitePath, { driver, readOnly: true });
-    try {
-      await rows.init();
-      await matchStoreId(files, rows, true);
-    } catch (error) {
-      await rows.close();
-      throw error;
-    }
-    return { files, rows, writer: null };
-  }
   if (options.create === false) await requireStore(basePath, sqlitePath);
   requireOwnName(basePath, sqlitePath);
   await files.init();
@@ -225,17 +220,4 @@ function requireOwnName(base: string, db: string): void {
     "DB_NAME",
     `The database ${db} has the name of a payload file: names that end in .bin are for those`,
   );
-}
-
-async function requireStore(base: string, db: string): Promise<void> {
-  for (const path of [base, db]) {
-    try {
-      await Deno.stat(path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) {
-        throw new StoreNotFoundError(path);
-      }
-      throw error;
-    }
-  }
 }

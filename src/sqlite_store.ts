@@ -301,9 +301,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   async *iterate(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     for await (
       const page of this.#pages(query, PAGE, this.#columns.all, toInfo)
-    ) {
-      yield* page;
-    }
+    ) yield* page.map(toInfo);
   }
 
   /**
@@ -311,33 +309,32 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * them, where rows would have to be looked up.
    */
   async *iterateIds(query: TxQuery = {}): AsyncIterableIterator<string[]> {
-    const isByTime = query.sort === "time";
-    const columns = `CAST(tx_id AS TEXT), ${
-      isByTime ? "CAST(timestamp AS REAL)" : "0"
-    }`;
-    const toCursor = ([txId, timestamp]: SqlValue[]) => (
+    const columns = query.sort === "time"
+      ? "CAST(tx_id AS TEXT), CAST(timestamp AS REAL)"
+      : "CAST(tx_id AS TEXT)";
+    const toCursor = ([txId, timestamp = 0]: SqlValue[]) => (
       { txId, timestamp } as TxCursor
     );
     for await (const page of this.#pages(query, ID_PAGE, columns, toCursor)) {
-      yield page.map(({ txId }) => txId);
+      yield page.map(([txId]) => txId as string);
     }
   }
 
-  async *#pages<T extends TxCursor>(
+  async *#pages(
     query: TxQuery,
     size: number,
     columns: string,
-    read: (row: SqlValue[]) => T,
-  ): AsyncIterableIterator<T[]> {
+    toCursor: (row: SqlValue[]) => TxCursor,
+  ): AsyncIterableIterator<SqlValue[][]> {
     let left = rowLimit(query.limit);
     let next = this.#resolve(query);
     while (left > 0) {
       const limit = Math.min(left, size);
-      const page = this.#select({ ...next, limit }, columns).map(read);
+      const page = this.#select({ ...next, limit }, columns);
       yield page;
       if (page.length < limit) return;
       left -= page.length;
-      next = { ...next, after: page.at(-1)! };
+      next = { ...next, after: toCursor(page.at(-1)!) };
       await nextTurn();
     }
   }

@@ -4,7 +4,7 @@ import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
 import { type Output, printable } from "./output.ts";
-import { openStore } from "./store.ts";
+import { openListing } from "./store.ts";
 import { infoJson } from "./tx_json.ts";
 
 /** `poh-storage list` */
@@ -12,13 +12,13 @@ export async function run({ options, output }: Call<"list">): Promise<number> {
   if (options.json && options.long) {
     throw new UsageError("list takes --long or --json, not both");
   }
-  await using store = await openStore(options, "read");
+  const store = await openListing(options);
   const { sort, reverse } = options;
   const query = { ...filterOf(options), sort, reverse };
   try {
-    if (options.json) await printJson(store.iterateTxs(query), output);
-    else if (options.long) await printTable(store.iterateTxs(query), output);
-    else await printIds(store.iterateTxIds(query), output);
+    if (options.json) await printJson(store.iterate(query), output);
+    else if (options.long) await printTable(store.iterate(query), output);
+    else await printIds(store.iterateIds(query), output);
   } catch (error) {
     const isGone = error instanceof PohStorageError &&
       error.code === "CURSOR_GONE";
@@ -30,6 +30,8 @@ export async function run({ options, output }: Call<"list">): Promise<number> {
       } with the time of the last one does`,
       { cause: error },
     );
+  } finally {
+    await store.close();
   }
   return Exit.done;
 }
@@ -53,16 +55,17 @@ async function printTable(
 
 /** On one line, as scripts expect it; a person is shown a screenful. */
 async function printIds(
-  txIds: AsyncIterable<string>,
+  pages: AsyncIterable<string[]>,
   output: Output,
 ): Promise<void> {
-  const room = output.isTerminal ? screenful() : Infinity;
-  let used = 0, separator = "Transactions: ";
-  for await (const txId of txIds) {
-    const text = separator + printable(txId);
-    used += text.length;
-    if (used > room && separator === ", ") {
-      await output.print(", …\n");
+  let room = output.isTerminal ? screenful() : Infinity;
+  let separator = "Transactions: ";
+  for await (const page of pages) {
+    if (page.length === 0) break;
+    const shown = room === Infinity ? page : fitting(page, room);
+    const text = separator + printable(shown.join(", "));
+    if (shown.length < page.length) {
+      await output.print(`${text}, …\n`);
       await output.flush();
       output.notice(
         "There are more: --long or --json lists them all, --limit and --after a part",
@@ -70,9 +73,19 @@ async function printIds(
       return;
     }
     await output.print(text);
+    room -= text.length;
     separator = ", ";
   }
   await output.print(separator === ", " ? "\n" : "No transactions found\n");
+}
+
+/** The first ids, at least one, as many as have room in so many characters. */
+function fitting(txIds: string[], room: number): string[] {
+  const end = txIds.findIndex((txId, n) => {
+    room -= printable(txId).length + ", ".length;
+    return room < 0 && n > 0;
+  });
+  return end < 0 ? txIds : txIds.slice(0, end);
 }
 
 /** How many characters the terminal shows, but for the prompt's line. */

@@ -6,6 +6,7 @@
 
 import type { StorageOptions } from "../open_store.ts";
 import { dirname, isAbsolute, relative } from "../path.ts";
+import type { Listing } from "../read_store.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -56,6 +57,22 @@ export async function openStore(
     options.base,
     dbPath(options),
     storageOptions(options, access),
+  );
+}
+
+/**
+ * Opens the metadata of the store that the options name, which takes less than
+ * to open all of it.
+ *
+ * @throws {CliError} If a permission is missing.
+ */
+export async function openListing(options: StoreValues): Promise<Listing> {
+  await requireStore(options, "read");
+  const module = await import("../read_store.ts");
+  return await module.openListing(
+    options.base,
+    dbPath(options),
+    options.driver,
   );
 }
 

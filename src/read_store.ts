@@ -1,0 +1,74 @@
+/**
+ * How a store is opened to be read: without what only writers need, which takes
+ * longer to load than most that is read takes to read.
+ *
+ * @module
+ */
+
+import type { Engine } from "./engine.ts";
+import { StoreNotFoundError } from "./errors.ts";
+import { FileStore } from "./file_store.ts";
+import { resolve } from "./path.ts";
+import { requirePohDir } from "./poh_dir.ts";
+import { isRemote, remoteStores } from "./remote_url.ts";
+import type { DriverChoice } from "./sqlite_driver.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+import { matchStoreId } from "./store_id.ts";
+
+/** The parts of a store on this machine; takes no lock, changes nothing. */
+export async function openForReading(
+  basePath: string,
+  sqlitePath: string,
+  driver: DriverChoice,
+): Promise<{ files: FileStore; rows: SqliteStore }> {
+  requirePohDir(basePath);
+  await requireStore(basePath, sqlitePath);
+  const files = new FileStore(basePath);
+  const rows = await SqliteStore.open(sqlitePath, { driver, readOnly: true });
+  try {
+    await rows.init();
+    await matchStoreId(files, rows, true);
+  } catch (error) {
+    await rows.close();
+    throw error;
+  }
+  return { files, rows };
+}
+
+/** What lists a store, of any kind. */
+export type Listing = Pick<Engine, "iterate" | "iterateIds" | "close">;
+
+/** Opens a store for what its metadata knows. */
+export async function openListing(
+  base: string,
+  db: string,
+  driver: DriverChoice,
+): Promise<Listing> {
+  if (isRemote(base, db)) {
+    const { openRemote } = await remoteStores();
+    return await openRemote(base, db, {
+      driver,
+      readOnly: true,
+      create: false,
+    });
+  }
+  return (await openForReading(resolve(base), resolve(db), driver)).rows;
+}
+
+/**
+ * Makes sure that there is a store on this machine.
+ *
+ * @throws {StoreNotFoundError} If there is none.
+ */
+export async function requireStore(base: string, db: string): Promise<void> {
+  for (const path of [base, db]) {
+    try {
+      await Deno.stat(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) {
+        throw new StoreNotFoundError(path);
+      }
+      throw error;
+    }
+  }
+}
