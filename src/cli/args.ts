@@ -230,22 +230,17 @@ const LETTERS: Readonly<Record<string, string>> = {
   "-V": "version",
 };
 
-const allOptions = (Object.keys(commands) as CommandName[]).flatMap((name) =>
-  Object.entries(optionsOf(name))
-);
-
 /** Options of any command: they may stand before its name. */
-const known = new Set([
-  ...allOptions.map(([name]) => `--${name}`),
-  ...Object.keys(LETTERS),
-]);
+function allOptions(): Map<string, OptionSpec> {
+  const names = Object.keys(commands) as CommandName[];
+  return new Map(names.flatMap((name) => Object.entries(optionsOf(name))));
+}
 
-/** Those that take a value. */
-const valued = new Set(
-  allOptions.filter(([, spec]) => spec.type !== "flag").map(([name]) =>
-    `--${name}`
-  ),
-);
+/** Whether the next argument is the value of this one. */
+function takesValue(arg = ""): boolean {
+  const spec = arg.startsWith("--") && allOptions().get(arg.slice(2));
+  return spec ? spec.type !== "flag" : false;
+}
 
 function endOfOptions(args: readonly string[]): number {
   const end = args.indexOf("--");
@@ -261,22 +256,28 @@ function splitCommand(
     if (!arg.startsWith("-") || arg === "-") {
       return { command: arg, rest: args.toSpliced(i, 1) };
     }
-    const option = arg.split("=", 1)[0]!;
-    if (!known.has(option)) {
-      throw new UsageError(
-        `Unknown option ${option}${
-          didYouMean(option, [...known], "see poh-storage --help")
-        }`,
-      );
-    }
-    if (valued.has(arg) && !args[i + 1]?.startsWith("--")) i++;
+    requireOption(arg.split("=", 1)[0]!);
+    if (takesValue(arg) && !args[i + 1]?.startsWith("--")) i++;
   }
   return { command: null, rest: [...args] };
 }
 
+function requireOption(option: string): void {
+  const known = [
+    ...Object.keys(LETTERS),
+    ...Array.from(allOptions().keys(), (name) => `--${name}`),
+  ];
+  if (known.includes(option)) return;
+  throw new UsageError(
+    `Unknown option ${option}${
+      didYouMean(option, known, "see poh-storage --help")
+    }`,
+  );
+}
+
 /** Whether `-h` stands there as an option, not as the value of one. */
 function helpLetter(args: readonly string[]): boolean {
-  return args.some((arg, i) => arg === "-h" && !valued.has(args[i - 1] ?? ""));
+  return args.some((arg, i) => arg === "-h" && !takesValue(args[i - 1]));
 }
 
 function helpTopic(rest: readonly string[]): CommandName | null {
