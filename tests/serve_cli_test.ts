@@ -95,11 +95,6 @@ test("serve refuses what would be unsafe or cannot be, before it makes a store",
       /must be 16 or more visible ASCII characters/,
     );
   }
-  await fails(
-    ["--host", "127.0.0.2", "--port", "80"],
-    1,
-    /^Missing permission; run again with --allow-net=127\.0\.0\.2:80$/,
-  );
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr as Deno.NetAddr;
   await fails(["--port", `${port}`], 1, /^Cannot listen on 127\.0\.0\.1:\d+: /);
@@ -108,6 +103,19 @@ test("serve refuses what would be unsafe or cannot be, before it makes a store",
     [
       "token",
     ],
+  );
+});
+
+test("serve names the permission to listen that it lacks", async () => {
+  await using dir = await tempDir();
+  const ended = await run(["serve", "--host", "127.0.0.2", "--port", "80"], {
+    cwd: dir.path,
+    permissions: ["--allow-read", "--allow-net=127.0.0.1:0"],
+  });
+  assertFails(
+    ended,
+    1,
+    "Missing permission; run again with --allow-net=127.0.0.2:80",
   );
 });
 
