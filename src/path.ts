@@ -33,7 +33,9 @@ export const posix: Rules = {
   },
 
   join(...parts) {
-    const path = parts.filter((part) => part !== "").join("/");
+    let path = "";
+    for (const part of parts) path += path && part ? `/${part}` : part;
+    if (!DETOUR.test(path)) return path || ".";
     const root = posix.isAbsolute(path) ? "/" : "";
     return root + namesOf(path).join("/") || ".";
   },
@@ -49,6 +51,9 @@ export const posix: Rules = {
     return [...up, ...end.slice(shared)].join("/");
   },
 };
+
+/** A name that is empty or of dots: most paths have none. */
+const DETOUR = /\/\.{0,2}(?:\/|$)|^\.{1,2}(?:\/|$)/;
 
 /** What a path leads through, without detours; from a root nothing leads up. */
 function namesOf(path: string): string[] {

@@ -163,9 +163,12 @@ function isLong(item: Tx | LongTx): item is LongTx {
   return "head" in item;
 }
 
+/** For whole lines: it keeps nothing from one to the next. */
+const lineDecoder = new TextDecoder("utf-8", { fatal: true });
+
 /** The transaction of a line; null when the line is blank. */
 function shortTx(bytes: Uint8Array): Tx | null {
-  const text = decode(new TextDecoder("utf-8", { fatal: true }), bytes);
+  const text = decode(lineDecoder, bytes);
   if (text.trim() === "") return null;
   const tx = txFromJson(parseJson(text));
   fileName(tx.txId); // refuses an id that no file can be named after
