@@ -20,7 +20,11 @@ import { type CommandName, commands } from "./table.ts";
  */
 const SERVE: string = "./serve.ts";
 
-/** Loaded when they run, so that each command starts as fast as it can. */
+/**
+ * Loaded when they run, so that each command starts as fast as it can. Literals:
+ * Deno reads them all at every start, but an installation has them at hand, and
+ * none needs a permission to be loaded.
+ */
 const runners: {
   [N in CommandName]: () => Promise<
     { run(call: Call<N>): Promise<number> }
