@@ -1,7 +1,7 @@
 import type { Call } from "./call.ts";
 import { Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
-import { openStore } from "./store.ts";
+import { openListing } from "./store.ts";
 
 /** Loaded when they are asked for. */
 const scripts: Readonly<Record<string, () => Promise<string>>> = {
@@ -12,9 +12,9 @@ const scripts: Readonly<Record<string, () => Promise<string>>> = {
     (await import("./shells/powershell.ts")).powershellScript(),
 };
 
-/** Ids that are offered at a time, and rows that are looked at for them. */
+/** Ids that are offered at a time, and ids that are looked at for them. */
 const MOST_IDS = 100;
-const MOST_ROWS = 1000;
+const MOST_SEEN = 1000;
 
 /** `poh-storage completions` */
 export async function run(call: Call<"completions">): Promise<number> {
@@ -48,14 +48,16 @@ async function idsFrom(
   { options }: Call<"completions">,
   idPrefix: string,
 ): Promise<string[]> {
-  await using store = await openStore(options, "read");
+  const store = await openListing(options);
   const ids: string[] = [];
-  for await (
-    const { txId } of store.iterateTxs({ idPrefix, limit: MOST_ROWS })
-  ) {
-    if (printable(txId) !== txId || txId.startsWith("-")) continue;
-    ids.push(txId);
-    if (ids.length === MOST_IDS) break;
+  try {
+    for await (const page of store.iterateIds({ idPrefix, limit: MOST_SEEN })) {
+      ids.push(...page);
+    }
+  } finally {
+    await store.close();
   }
-  return ids;
+  return ids
+    .filter((id) => printable(id) === id && !id.startsWith("-"))
+    .slice(0, MOST_IDS);
 }
