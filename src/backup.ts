@@ -14,6 +14,7 @@
  * @module
  */
 
+import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { bytesOf, openPayload, PayloadFolder } from "./backup_folder.ts";
 import {
   type PayloadSource,
@@ -48,7 +49,6 @@ import { digestOf, Sha256 } from "./hash.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
 import { keepRepairsAway, StoreLocks } from "./locks.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
-import { dirname, isAbsolute, join, relative, resolve } from "./path.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import type { PayloadSource, PayloadTarget } from "./backup_walk.ts";
 import { unreadable } from "./backup_walk.ts";
 import {
@@ -20,7 +21,6 @@ import {
 import { MetadataDamagedError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { fileName } from "./key.ts";
-import { join } from "./path.ts";
 import type { RedoEntry } from "./redo_log.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 import type { TxInfo } from "./types.ts";

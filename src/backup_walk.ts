@@ -9,6 +9,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import type { Progress } from "./check.ts";
 import {
   InvalidTxError,
@@ -19,7 +20,6 @@ import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { fileName } from "./key.ts";
-import { join } from "./path.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
 import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";

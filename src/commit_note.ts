@@ -10,8 +10,8 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { readAllSync } from "./durable_fs.ts";
-import { join } from "./path.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 
 /** Digits of the number: one write, always as long. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { resolve } from "@std/path";
 import type { StoreHolder } from "./errors.ts";
 import { type Hint, hintsOf } from "./hints.ts";
 import { listHolders } from "./locks.ts";
@@ -14,7 +15,6 @@ import {
   openStore,
   type StorageOptions,
 } from "./open_store.ts";
-import { resolve } from "./path.ts";
 import { countQuarantine } from "./quarantine.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";

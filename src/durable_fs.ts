@@ -10,8 +10,8 @@
  * @module
  */
 
+import { dirname } from "@std/path";
 import { Sha256, sha256HexSync } from "./hash.ts";
-import { dirname } from "./path.ts";
 
 const IS_WINDOWS = Deno.build.os === "windows";
 

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { basename, dirname, join } from "@std/path";
 import {
   createFile,
   createFileFrom,
@@ -35,7 +36,6 @@ import {
   txIdOfFile,
   txIdsOfFile,
 } from "./key.ts";
-import { basename, dirname, join } from "./path.ts";
 import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";

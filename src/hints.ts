@@ -4,8 +4,8 @@
  * @module
  */
 
+import { join } from "@std/path";
 import type { StoreDescription } from "./describe.ts";
-import { join } from "./path.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 
 /** Timestamps ahead of the clock by less than this, in seconds, are usual. */

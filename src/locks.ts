@@ -13,10 +13,10 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { makeDir, removeFileSync } from "./durable_fs.ts";
 import { StoreBusyError, type StoreHolder } from "./errors.ts";
 import { hostname } from "./hostname.ts";
-import { join } from "./path.ts";
 
 /** How long a writer waits for a running repair before it gives up, in ms. */
 const PATIENCE = 5_000;

@@ -4,13 +4,13 @@
  * @module
  */
 
+import { dirname } from "@std/path";
 import { CommitNote, markLostCommits } from "./commit_note.ts";
 import { CommitQueue } from "./commit_queue.ts";
 import { makeDir, SMALL } from "./durable_fs.ts";
 import { PohStorageError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { StoreLocks } from "./locks.ts";
-import { dirname } from "./path.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { openForReading, requireStore } from "./read_store.ts";
 import { replay } from "./redo.ts";

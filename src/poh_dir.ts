@@ -5,8 +5,8 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { BackupReadOnlyError } from "./errors.ts";
-import { join } from "./path.ts";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
 const FILES = ["lock", "commit.lock", "newest", "id", "backup"];

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { basename, dirname, join } from "@std/path";
 import {
   createFile,
   digestOfOpen,
@@ -21,7 +22,6 @@ import {
 import { IntegrityError, PohStorageError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
 import { fileName } from "./key.ts";
-import { basename, dirname, join } from "./path.ts";
 import { quarantinePath, requirePohDir } from "./poh_dir.ts";
 import type { FindingKind } from "./report.ts";
 import { validateTxHead } from "./tx.ts";

@@ -5,10 +5,10 @@
  * @module
  */
 
+import { resolve } from "@std/path";
 import type { Engine } from "./engine.ts";
 import { StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
-import { resolve } from "./path.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { dirname, join } from "@std/path";
 import { forgetCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
@@ -14,7 +15,6 @@ import { FileStore } from "./file_store.ts";
 import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
 import { copyInlineBelow, type StorageOptions } from "./open_store.ts";
-import { dirname, join } from "./path.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isInLog, keepNewer, pendingRecords } from "./redo.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";

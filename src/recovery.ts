@@ -6,6 +6,7 @@
  * @module
  */
 
+import { join, relative, resolve } from "@std/path";
 import {
   type RecoverOptions,
   runSteps,
@@ -25,7 +26,6 @@ import { fileName, txIdsOfFile } from "./key.ts";
 import { sha256HexSync } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { listHolders } from "./locks.ts";
-import { join, relative, resolve } from "./path.ts";
 import {
   quarantineFile,
   type QuarantineNote,

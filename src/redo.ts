@@ -17,12 +17,12 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { digestOfOpen, makeDir, renameFile, syncDir } from "./durable_fs.ts";
 import type { FileStore, HasRow } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
-import { join } from "./path.ts";
 import { quarantinePath } from "./poh_dir.ts";
 import { quarantineFile } from "./quarantine.ts";
 import type { RedoEntry, RedoLog, RedoRecord } from "./redo_log.ts";

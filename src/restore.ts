@@ -6,6 +6,7 @@
  * @module
  */
 
+import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { BACKUP_DB, requireClosed } from "./backup.ts";
 import { PayloadFolder } from "./backup_folder.ts";
 import {
@@ -37,7 +38,6 @@ import { FileStore } from "./file_store.ts";
 import { fileName, txIdOfFile } from "./key.ts";
 import { keepRepairsAway } from "./locks.ts";
 import { closeStore, copyInlineBelow, openStore } from "./open_store.ts";
-import { dirname, isAbsolute, join, relative, resolve } from "./path.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";

@@ -9,8 +9,8 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { DriverUnavailableError } from "./errors.ts";
-import { join } from "./path.ts";
 
 /** Which binding to use; see {@linkcode openSqlite}. */
 export type DriverChoice = "auto" | "ffi" | "builtin";

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { resolve } from "@std/path";
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
 import type { Engine, MaybePromise } from "./engine.ts";
@@ -12,7 +13,6 @@ import { StoreClosedError } from "./errors.ts";
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
 import type { StorageOptions } from "./open_store.ts";
-import { resolve } from "./path.ts";
 import { requireNoBackup } from "./poh_dir.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";

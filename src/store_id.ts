@@ -7,6 +7,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import {
   createFile,
   readRegular,
@@ -16,7 +17,6 @@ import {
 } from "./durable_fs.ts";
 import { StoreMismatchError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
-import { join } from "./path.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 
 /**

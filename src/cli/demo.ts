@@ -8,8 +8,8 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { fileName } from "../key.ts";
-import { join } from "../path.ts";
 import type { Tx } from "../types.ts";
 import { main } from "./main.ts";
 import { txLine } from "./tx_json.ts";

@@ -1,4 +1,4 @@
-import { dirname } from "../path.ts";
+import { dirname } from "@std/path";
 import type { RestoreReport } from "../restore.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";

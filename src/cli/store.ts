@@ -4,8 +4,8 @@
  * @module
  */
 
+import { dirname, isAbsolute, relative } from "@std/path";
 import type { StorageOptions } from "../open_store.ts";
-import { dirname, isAbsolute, relative } from "../path.ts";
 import type { Listing } from "../read_store.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { dirname, join } from "@std/path";
 import {
   createFileFrom,
   makeDir,
@@ -19,7 +20,6 @@ import {
 } from "../durable_fs.ts";
 import { StoreClosedError } from "../errors.ts";
 import { fileName, txIdOfFile } from "../key.ts";
-import { dirname, join } from "../path.ts";
 import { requirePohDir } from "../poh_dir.ts";
 import type { ObjectStore, PayloadSource, StoredObject } from "./contracts.ts";
 import { plainKey } from "./object_key.ts";

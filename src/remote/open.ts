@@ -5,11 +5,11 @@
  * @module
  */
 
+import { resolve } from "@std/path";
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
 import type { StoreDescription } from "../describe.ts";
 import { StoreNotFoundError } from "../errors.ts";
 import type { StorageOptions } from "../open_store.ts";
-import { resolve } from "../path.ts";
 import { requireNoBackup } from "../poh_dir.ts";
 import { isBucket, isServer } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";

@@ -8,10 +8,10 @@
  * @module
  */
 
+import { dirname } from "@std/path";
 import { makeDir } from "../durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { LockFile } from "../locks.ts";
-import { dirname } from "../path.ts";
 import type { DriverInfo, SqlValue } from "../sqlite_driver.ts";
 import { SqliteStore, type SqliteStoreOptions } from "../sqlite_store.ts";
 import { validateTxHead } from "../tx.ts";
