@@ -57,7 +57,7 @@ const NONE = "–";
 const program = (name: string) =>
   fileURLToPath(new URL(`contestants/${name}`, import.meta.url));
 
-/** Runs a program of this project. */
+/** Runs a program of this project, with permissions and further flags. */
 function denoRun(script: string, ...permissions: string[]): string[] {
   const flags = resolutionFlags(Deno.env.get("POH_OFFLINE") === "1");
   return [
@@ -124,6 +124,7 @@ function cli(
     command: (job) => [
       ...denoRun(
         script,
+        "--v8-flags=--max-semi-space-size=8", // as the compiled program
         "--allow-read",
         "--allow-write",
         "--allow-env=POH_BASE,POH_DB,POH_DEBUG",

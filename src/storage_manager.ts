@@ -31,8 +31,8 @@ import type {
   TxStream,
 } from "./types.ts";
 
-/** What {@linkcode StorageManager.saveTxs} keeps in flight. */
-const IN_FLIGHT_TXS = 1_024;
+/** What {@linkcode StorageManager.saveTxs} keeps in flight: three batches. */
+const IN_FLIGHT_TXS = 384;
 const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
 
 /**
