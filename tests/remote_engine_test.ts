@@ -6,6 +6,7 @@ import { IntegrityError, sha256Hex } from "../mod.ts";
 import type { CatalogEntry } from "../src/remote/contracts.ts";
 import { describeRemote } from "../src/remote/describe_remote.ts";
 import { plainKey, versionKey } from "../src/remote/object_key.ts";
+import { sweepRetired } from "../src/remote/sweeper.ts";
 import {
   assertBytes,
   bytes,
@@ -315,3 +316,14 @@ function piecesOf(whole: Uint8Array, size: number): Uint8Array[] {
   }
   return pieces;
 }
+
+test("a sweep ends when it is enough, however many keys others retire", async () => {
+  await using store = await SharedStore.make();
+  const { catalog, objects } = await store.node();
+  let pages = 0;
+  // Others are as quick to retire as this one is to delete.
+  catalog.retired = () =>
+    Promise.resolve([{ key: `${pages++}.bin`, deleted: false }]);
+  await sweepRetired(objects, catalog, { isEnough: () => pages === 3 });
+  assertEquals(pages, 3);
+});

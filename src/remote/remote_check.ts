@@ -199,7 +199,7 @@ class RemoteCheck {
   async #retired(step: Step): Promise<void> {
     if (!this.#lease) return;
     const { objects, catalog } = this.#parts;
-    await sweepRetired(objects, catalog, () => step.add(1, 0));
+    await sweepRetired(objects, catalog, { onDeleted: () => step.add(1, 0) });
     await catalog.forgetRetired();
   }
 

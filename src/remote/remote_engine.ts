@@ -291,7 +291,7 @@ export class RemoteEngine implements Engine {
 
   /** {@inheritDoc Engine.close} */
   async close(): Promise<void> {
-    await this.#sweeper.idle();
+    await this.#sweeper.end();
     await closeParts(this.#parts);
   }
 

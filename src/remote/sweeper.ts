@@ -17,6 +17,9 @@ const IN_FLIGHT = 16;
 /** How long deletions that are hardly ever needed wait for each other, in ms. */
 const LATER = 1_000;
 
+/** So long, in ms, a node that closes goes on: others may retire without end. */
+const LEAVING = 10_000;
+
 /** So long, in ms, what was read of retired keys may be acted on. */
 const FRESH = 60_000;
 
@@ -27,6 +30,8 @@ export class Sweeper {
   #running: Promise<void> | null = null;
   #again = false;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** When it is enough, by `performance.now()`. */
+  #end = Infinity;
 
   /** A sweeper of a store's parts. */
   constructor(objects: ObjectStore, catalog: Catalog) {
@@ -64,8 +69,9 @@ export class Sweeper {
     }
   }
 
-  /** Waits for the deletions under way. */
-  async idle(): Promise<void> {
+  /** Waits for the deletions under way, for ten seconds or so; the last call. */
+  async end(): Promise<void> {
+    this.#end = performance.now() + LEAVING;
     if (this.#timer !== null) {
       clearTimeout(this.#timer);
       this.#timer = null;
@@ -78,7 +84,9 @@ export class Sweeper {
     try {
       while (this.#again) {
         this.#again = false;
-        await sweepRetired(this.#objects, this.#catalog);
+        await sweepRetired(this.#objects, this.#catalog, {
+          isEnough: () => performance.now() > this.#end,
+        });
       }
     } catch {
       // They stay in the list.
@@ -88,18 +96,25 @@ export class Sweeper {
   }
 }
 
+/** What a sweep can be given. */
+export interface SweepOptions {
+  /** Told of each key. */
+  onDeleted?: (key: string) => void;
+  /** Whether to leave the rest; asked now and then. */
+  isEnough?: () => boolean;
+}
+
 /**
  * Deletes all objects that are retired.
  *
- * @param onDeleted Told of each key.
  * @throws What the first one that could not be deleted met.
  */
 export async function sweepRetired(
   objects: ObjectStore,
   catalog: Catalog,
-  onDeleted: (key: string) => void = () => {},
+  { onDeleted = () => {}, isEnough = () => false }: SweepOptions = {},
 ): Promise<void> {
-  while (true) {
+  while (!isEnough()) {
     const isFresh = freshness();
     const retired = await catalog.retired(PAGE);
     const left = retired.filter(({ deleted }) => !deleted).map(({ key }) =>
