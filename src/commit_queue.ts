@@ -159,8 +159,8 @@ export class CommitQueue {
    */
   async #makeSome(): Promise<void> {
     let following: Promise<void> | null = null;
-    for (let n = 0; n < BATCHES_IN_A_ROW; n++) {
-      if (this.#waiting.length === 0 || this.#isLogFull()) break;
+    for (let n = 0; n < BATCHES_IN_A_ROW && this.#waiting.length > 0; n++) {
+      if (n > 0 && this.#isLogFull()) break;
       const batch = this.#takeBatch();
       const thread = this.#threadFor(batch);
       if (!thread) await following;

@@ -394,6 +394,24 @@ test("after a commit that the disk did not take nothing is committed or trimmed"
   await closeStore(again);
 });
 
+test("a log that is full when the disk fails keeps nobody waiting", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base");
+  const options = { checkpointAfter: 1 };
+  const store = await openStore(base, join(base, "poh.db"), options);
+  const { queue } = store.writer!;
+  store.rows.flush = () => Promise.reject(new Error("Input/output error"));
+  for (const id of ["a", "b"]) {
+    const change = await put(id, bytes(id));
+    await assertRejects(
+      () => within(5_000, queue.submit(change)),
+      PohStorageError,
+      "did not take a commit",
+    );
+  }
+  await closeStore(store);
+});
+
 test("a file that the disk refuses keeps its entry, the others lose theirs", async () => {
   await using parts = await tempParts();
   const { files, rows, queue } = parts;
