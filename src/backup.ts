@@ -45,7 +45,7 @@ import {
   StoreBusyError,
 } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
-import { digestOf, Sha256 } from "./hash.ts";
+import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
 import { keepRepairsAway, StoreLocks } from "./locks.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
@@ -528,7 +528,7 @@ class PayloadArchive implements PayloadTarget {
     const { size } = file.statSync();
     if (size <= SMALL) return await add(readSmall(txId, file, size));
     // Read twice: an entry that has begun cannot be taken back.
-    const found = await digestOfBytes(bytesOf(txId, file));
+    const found = await digestOfPieces(bytesOf(txId, file));
     if (found.digest !== storageHash) return found;
     file.seekSync(0, Deno.SeekMode.Start);
     await this.#tar.add(name, found.size, verified(txId, storageHash, file));
@@ -542,18 +542,6 @@ function readSmall(txId: string, file: Deno.FsFile, size: number): Uint8Array {
   } catch (error) {
     throw unreadable(txId, error);
   }
-}
-
-async function digestOfBytes(
-  chunks: AsyncIterable<Uint8Array>,
-): Promise<{ digest: string; size: number }> {
-  const hash = new Sha256();
-  let size = 0;
-  for await (const chunk of chunks) {
-    hash.update(chunk);
-    size += chunk.length;
-  }
-  return { digest: hash.hex(), size };
 }
 
 /** The second reading: what goes wrong now cuts the archive. */

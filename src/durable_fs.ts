@@ -11,7 +11,7 @@
  */
 
 import { dirname } from "@std/path";
-import { Sha256, sha256HexSync } from "./hash.ts";
+import { digestOfPieces, Sha256, sha256HexSync } from "./hash.ts";
 
 const IS_WINDOWS = Deno.build.os === "windows";
 
@@ -396,18 +396,6 @@ export async function* piecesOf(
 /** The rest of an open file, piece by piece, each at its place in a buffer. */
 function piecesInto(buffer: Uint8Array<ArrayBuffer>, file: Deno.FsFile) {
   return piecesOf(file, (at) => buffer.subarray(at, at + CHUNK));
-}
-
-async function digestOfPieces(
-  pieces: AsyncIterable<Uint8Array>,
-): Promise<{ digest: string; size: number }> {
-  const hash = new Sha256();
-  let size = 0;
-  for await (const piece of pieces) {
-    hash.update(piece);
-    size += piece.length;
-  }
-  return { digest: hash.hex(), size };
 }
 
 /** Digest and size in bytes of the rest of an open file, which is closed then. */

@@ -87,3 +87,16 @@ export async function digestOf(bytes: Uint8Array): Promise<string> {
 export function sha256HexSync(bytes: Uint8Array): string {
   return builtin().hash("sha256", bytes, "hex");
 }
+
+/** SHA-256, in hex, and size in bytes of what comes in pieces. */
+export async function digestOfPieces(
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<{ digest: string; size: number }> {
+  const hash = new Sha256();
+  let size = 0;
+  for await (const piece of pieces) {
+    hash.update(piece);
+    size += piece.length;
+  }
+  return { digest: hash.hex(), size };
+}

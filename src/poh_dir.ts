@@ -1,12 +1,13 @@
 /**
- * The store's own folder, `<base>/.poh`. Recovery moves and deletes files in
+ * What has to be so of a store's places before it is opened, above all of its
+ * own folder, `<base>/.poh`. Recovery moves and deletes files in
  * it, so a symbolic link planted there must not lead it elsewhere.
  *
  * @module
  */
 
 import { join } from "@std/path";
-import { BackupReadOnlyError } from "./errors.ts";
+import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
 const FILES = ["lock", "commit.lock", "newest", "id", "backup"];
@@ -28,6 +29,22 @@ export function requirePohDir(basePath: string): void {
   }
   for (const name of FILES) {
     expect(join(dir, name), "a regular file", (info) => info.isFile);
+  }
+}
+
+/**
+ * Checks that there is something at a path.
+ *
+ * @throws {StoreNotFoundError} If there is not.
+ */
+export async function requireThere(path: string): Promise<void> {
+  try {
+    await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new StoreNotFoundError(path);
+    }
+    throw error;
   }
 }
 

@@ -7,9 +7,8 @@
 
 import { resolve } from "@std/path";
 import type { Engine } from "./engine.ts";
-import { StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
-import { requirePohDir } from "./poh_dir.ts";
+import { requirePohDir, requireThere } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { SqliteStore } from "./sqlite_store.ts";
@@ -61,14 +60,5 @@ export async function openListing(
  * @throws {StoreNotFoundError} If there is none.
  */
 export async function requireStore(base: string, db: string): Promise<void> {
-  for (const path of [base, db]) {
-    try {
-      await Deno.stat(path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) {
-        throw new StoreNotFoundError(path);
-      }
-      throw error;
-    }
-  }
+  for (const path of [base, db]) await requireThere(path);
 }

@@ -35,6 +35,7 @@ import {
   type SqlValue,
   type Statement,
 } from "./sqlite_driver.ts";
+import { requireThere } from "./poh_dir.ts";
 import type { MetadataStore } from "./store.ts";
 import { nextTurn } from "./turn.ts";
 import {
@@ -208,7 +209,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     options: SqliteStoreOptions = {},
   ): Promise<SqliteStore> {
     const { driver = "auto", sync = true, readOnly = false } = options;
-    if (readOnly) await requireFile(path);
+    if (readOnly) await requireThere(path);
     const db = await translated(path, () => openSqlite(path, driver, readOnly));
     let hasLog = false, log: Deno.FsFile | null = null;
     try {
@@ -872,17 +873,6 @@ function openLog(path: string): Deno.FsFile | null {
     return Deno.openSync(log, { read: true, write: true });
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
-}
-
-async function requireFile(path: string): Promise<void> {
-  try {
-    await Deno.stat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) {
-      throw new StoreNotFoundError(path);
-    }
     throw error;
   }
 }

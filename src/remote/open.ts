@@ -8,9 +8,8 @@
 import { resolve } from "@std/path";
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
 import type { StoreDescription } from "../describe.ts";
-import { StoreNotFoundError } from "../errors.ts";
 import type { StorageOptions } from "../open_store.ts";
-import { requireNoBackup } from "../poh_dir.ts";
+import { requireNoBackup, requireThere } from "../poh_dir.ts";
 import { isBucket, isServer } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverInfo } from "../sqlite_driver.ts";
@@ -184,17 +183,6 @@ function postgresDriver(version: string): DriverInfo {
   const sqliteVersion = /^PostgreSQL ([^ ,]+)/.exec(version)?.[1] ??
     version.split(/ \(|,/)[0]!;
   return { name: "postgres", library: "npm:pg", sqliteVersion };
-}
-
-async function requireThere(path: string): Promise<void> {
-  try {
-    await Deno.stat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) {
-      throw new StoreNotFoundError(path);
-    }
-    throw error;
-  }
 }
 
 /** Opens the parts of a store for some work on them. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Sha256, sha256HexSync } from "../hash.ts";
+import { digestOfPieces, sha256HexSync } from "../hash.ts";
 import { Pool } from "../pool.ts";
 import {
   caseName,
@@ -70,14 +70,7 @@ export async function digestOf(
   key: string,
 ): Promise<{ digest: string; size: number } | null> {
   const stream = await objects.stream(key);
-  if (!stream) return null;
-  const hash = new Sha256();
-  let size = 0;
-  for await (const piece of stream) {
-    hash.update(piece);
-    size += piece.length;
-  }
-  return { digest: hash.hex(), size };
+  return stream && await digestOfPieces(stream);
 }
 
 /** The cases in quarantine, in no order. */
