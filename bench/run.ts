@@ -101,7 +101,7 @@ class Bench {
     } else {
       await Deno.mkdir(dir);
     }
-    const failure = await this.#settle(workload.cold);
+    const failure = await this.#settle(workload, dir);
     if (failure) return { skipped: failure };
     const damage = this.#damage(workload, job, dir);
     const sample = workload.processes
@@ -134,13 +134,19 @@ class Bench {
     return Array.from({ length: to - from }, (_, i) => from + i);
   }
 
-  /** What ran before is on the disk and takes no part in what comes. */
-  async #settle(cold = false): Promise<string | null> {
+  /**
+   * What ran before is on the disk and takes no part in what comes; what is read
+   * is in the system's caches, or nothing is.
+   */
+  async #settle(
+    { cold = false }: Workload,
+    dir: string,
+  ): Promise<string | null> {
     const { path, missing } = this.#machine.measure;
     if (missing) return cold ? missing : null;
-    const { failure } = await outputOf(path, [cold ? "drop" : "sync"]);
-    return failure &&
-      "the system's caches can be emptied by root on Linux only";
+    const { failure } = await outputOf(path, cold ? ["drop"] : ["warm", dir]);
+    if (!cold || !failure) return null;
+    return "the system's caches can be emptied by root on Linux only";
   }
 
   /** A run that measures itself. */
