@@ -11,7 +11,7 @@ interface Dialect {
   once?: "heeds" | "ignores" | "refuses";
   /** Keys and names of uploads in parts that somebody has begun. */
   uploads?: [string, string][];
-  /** Whether where a list goes on is encoded as keys are. */
+  /** Whether where a list goes on is encoded, as keys only are when asked. */
   encodesMarkers?: boolean;
 }
 
@@ -87,12 +87,14 @@ function listUploads(
     .filter((upload) => upload.join("/") > `${key}/${id}`).sort();
   const page = left.slice(0, PAGE);
   const marker = page.at(-1)?.[0] ?? "";
+  const isEncoded = query.get("encoding-type") === "url";
   const items = page.map(([key, id]) =>
-    `<Upload><Key>${encodeURIComponent(key)}</Key><UploadId>${id}</UploadId>` +
+    `<Upload><Key>${isEncoded ? encodeURIComponent(key) : key}</Key>` +
+    `<UploadId>${id}</UploadId>` +
     "<Initiated>2026-01-01T00:00:00Z</Initiated></Upload>"
   );
   return new Response(
-    `<r><EncodingType>url</EncodingType>
+    `<r>${isEncoded ? "<EncodingType>url</EncodingType>" : ""}
     <NextKeyMarker>${
       encodesMarkers ? encodeURIComponent(marker) : marker
     }</NextKeyMarker>
