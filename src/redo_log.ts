@@ -117,9 +117,9 @@ export class RedoLog {
     return row ? toEntry(row.slice(1)) : null;
   }
 
-  /** The oldest record after a number; of one writer, if given. */
-  next(after: number, writer?: string): RedoRecord | null {
-    const place = this.#place(after, writer);
+  /** The oldest record after a number. */
+  next(after: number): RedoRecord | null {
+    const place = this.#place(after);
     if (!place) return null;
     const { seq } = place;
     const [row] = this.#tables.all(
