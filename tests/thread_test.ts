@@ -63,6 +63,6 @@ test("a file thread syncs what is there, and what is gone is fine", async () => 
   using thread = (await FileThread.start())!;
   await Deno.writeTextFile(dir.join("a"), "a");
   assertEquals(await thread.sync([dir.join("a"), dir.join("gone")]), []);
-  await Deno.symlink("loop", dir.join("loop"));
-  assertEquals(await thread.sync([dir.join("loop")]), [dir.join("loop")]);
+  const refused = dir.join("no\0file");
+  assertEquals(await thread.sync([refused]), [refused]);
 });
