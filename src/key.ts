@@ -21,8 +21,12 @@ const MAX_NAME_BYTES = 255;
 /** Whether `A` and `a` are one file, as they are by default on these systems. */
 const FOLDS_CASE = Deno.build.os === "windows" || Deno.build.os === "darwin";
 
-/** Ids that are their own file name everywhere: most, so these cost little. */
-const PLAIN = /^[0-9a-z_-][0-9a-z._-]{0,200}$/;
+/**
+ * Ids that are their own file name everywhere, devices' names left out: most, so
+ * these cost little.
+ */
+const PLAIN =
+  /^(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[0-9a-z_-][0-9a-z._-]{0,200}$/;
 
 /** Separators, controls, and what Windows refuses or the encoding needs. */
 // deno-lint-ignore no-control-regex
@@ -105,7 +109,7 @@ export function txIdsOfFile(name: string): string[] {
 
 /** Whether an id has one file name only, which no other id has. */
 export function hasPlainName(txId: string): boolean {
-  return PLAIN.test(txId) && !DEVICE.test(txId);
+  return PLAIN.test(txId);
 }
 
 function encode(txId: string, foldsCase: boolean): string {

@@ -22,7 +22,7 @@ import {
   PohStorageError,
   StoreBusyError,
 } from "./errors.ts";
-import { fileName, txIdsOfFile } from "./key.ts";
+import { fileName, hasPlainName, txIdsOfFile } from "./key.ts";
 import { sha256HexSync } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { listHolders } from "./locks.ts";
@@ -258,6 +258,10 @@ class Check {
   /** Changes that the database has lost by going back to an earlier commit. */
   #lost = 0;
   #hasInline = false;
+  /** How many payload files there were, at which state of the database. */
+  #census: { files: number; dataVersion: number } | null = null;
+  /** Rows that have a payload file of their own, no two of them the same. */
+  #owners = 0;
   readonly #pacer = new Pacer();
 
   constructor(
@@ -315,7 +319,11 @@ class Check {
   async #database(step: Step): Promise<void> {
     const { files, rows } = this.#store;
     step.add(0, 0); // it can take a while
-    const lines = await checkIntegrity(rows, this.#options.signal);
+    const [lines, census] = await Promise.all([
+      checkIntegrity(rows, this.#options.signal),
+      this.#countFiles(),
+    ]);
+    this.#census = census;
     if (lines === null) {
       this.#report.interrupted = true;
       return;
@@ -334,6 +342,22 @@ class Check {
     step.add(1, 0);
   }
 
+  /** Null where they cannot be counted: the step that lists them tells why. */
+  async #countFiles(): Promise<{ files: number; dataVersion: number } | null> {
+    const { files, rows } = this.#store;
+    try {
+      const dataVersion = rows.dataVersion();
+      let count = 0;
+      for await (const _ of files.files()) {
+        if (this.#options.signal?.aborted) return null;
+        count++;
+      }
+      return { files: count, dataVersion };
+    } catch {
+      return null;
+    }
+  }
+
   #metadataDamage(detail: string): void {
     this.#tell({
       kind: "metadata-damaged",
@@ -348,6 +372,7 @@ class Check {
     if (this.#acts) {
       await replay(files, rows, (replayed) => {
         step.add(1, 0);
+        this.#census = null; // files may have come and gone
         if (replayed.outcome !== "done") this.#unfinished(replayed);
       });
       return;
@@ -448,6 +473,7 @@ class Check {
   async #transaction(info: TxInfo, step: Step): Promise<void> {
     const verdict = await this.#judge(info);
     if (verdict === null) return; // deleted meanwhile
+    if (verdict.kind !== "unreadable" && this.#ownsFile(info)) this.#owners++;
     if (verdict.kind === "sound") return this.#sound(info, verdict.size, step);
     this.#checked(verdict.size, step);
     await this.#onDamage(info, verdict);
@@ -469,10 +495,20 @@ class Check {
   #isSoundSoon(info: TxInfo): boolean {
     const { files, rows } = this.#store;
     const inline = this.#hasInline ? rows.inlinePayload(info) : null;
-    return inline
-      ? inline.length === info.size &&
-        sha256HexSync(inline) === info.storageHash
-      : files.isSoundSoon(info);
+    if (inline) {
+      return inline.length === info.size &&
+        sha256HexSync(inline) === info.storageHash;
+    }
+    if (!files.isSoundSoon(info)) return false;
+    if (hasPlainName(info.txId)) this.#owners++;
+    return true;
+  }
+
+  /** Whether a row has a payload file that no other one can have. */
+  #ownsFile(info: TxInfo): boolean {
+    const { files, rows } = this.#store;
+    return hasPlainName(info.txId) && files.find(info.txId) !== null &&
+      !(this.#hasInline && rows.isInline(info));
   }
 
   /** Holds one row against its payload; null when the row is gone by now. */
@@ -608,6 +644,7 @@ class Check {
   }
 
   async #files(step: Step): Promise<void> {
+    if (this.#areAllOwned()) return step.add(this.#owners, 0);
     let batch: { name: string; txId: string }[] = [];
     for await (const file of this.#store.files.files()) {
       batch.push(file);
@@ -617,6 +654,12 @@ class Check {
       batch = [];
     }
     await this.#orphansIn(batch, step);
+  }
+
+  /** As many files as rows that own one: then there is none without a row. */
+  #areAllOwned(): boolean {
+    return this.#census !== null && this.#census.files === this.#owners &&
+      this.#census.dataVersion === this.#store.rows.dataVersion();
   }
 
   async #orphansIn(

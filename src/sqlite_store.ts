@@ -650,6 +650,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }));
   }
 
+  /** Another number once another connection has changed the database. */
+  dataVersion(): number {
+    return this.#get("PRAGMA data_version")![0] as number;
+  }
+
   /** Whether there is no row at all. */
   isEmpty(): boolean {
     return this.#get("SELECT 1 FROM txs LIMIT 1") === undefined;
