@@ -84,6 +84,8 @@ export class CommitQueue {
   #hasEntries = false;
   /** Ids of committed changes whose file has not followed: the disk may be full. */
   readonly #behind = new Set<string>();
+  /** Payload files that this writer has put in their place so far. */
+  filesPut = 0;
   /** Files of large batches so far, and the thread that makes them. */
   #manyFiles = 0;
   #thread: FileThread | null = null;
@@ -358,12 +360,14 @@ export class CommitQueue {
     for (const { txId, path } of files) {
       if (left.has(path)) continue;
       crashPoint("file written");
+      this.filesPut++;
       this.#behind.delete(txId);
       entries.delete(txId);
     }
   }
 
   #carryOut(entry: RedoEntry): Promise<void> {
+    if (entry.action === "put") this.filesPut++;
     return carryOut(entry, this.#files, (txId) => this.#rows.isInFile(txId));
   }
 

@@ -23,7 +23,7 @@ export const CHUNK = 256 * 1024;
 
 /** Files synced, or read, at once: more is not faster, fewer is slower. */
 const SYNCS_IN_FLIGHT = 32;
-const READS_IN_FLIGHT = 64;
+const READS_IN_FLIGHT = 256;
 
 /** For small files that are looked at and forgotten in one go. */
 const scratch = new Uint8Array(SMALL);
@@ -294,17 +294,23 @@ export function tryReadSync(path: string, size: number): Uint8Array | null {
 }
 
 /**
- * Has the system read small files, many at once, so that they are soon read
- * afterwards; without a word of what becomes of it. A disk that is waited for
- * takes about as long for many as for one.
+ * Reads small files that are known to have `size` bytes, many at once and in no
+ * order; without a word of those for which that is not so.
  */
-export async function prefetchFiles(paths: string[]): Promise<void> {
-  const pending = paths.values();
+export async function readManySmall<T extends { path: string; size: number }>(
+  files: Iterable<T>,
+  take: (file: T, bytes: Uint8Array) => void,
+): Promise<void> {
+  const pending = files[Symbol.iterator]();
   const work = async () => {
-    for (const path of pending) {
+    for (let next = pending.next(); !next.done; next = pending.next()) {
+      const { path, size } = next.value;
+      if (size < 0 || size > SMALL) continue;
       try {
-        const { isFile, size } = await Deno.lstat(path);
-        if (isFile && size <= SMALL) await Deno.readFile(path);
+        const info = await Deno.lstat(path);
+        if (!info.isFile || info.size !== size) continue;
+        const bytes = await Deno.readFile(path);
+        if (bytes.length === size) take(next.value, bytes);
       } catch {
         // Whoever reads it in earnest is told.
       }

@@ -16,13 +16,12 @@ import {
   digestOfOpen,
   makeDir,
   openRegular,
-  prefetchFiles,
+  readManySmall,
   readRegular,
   readWithDigest,
   regularSize,
   removeFileSync,
   renameFile,
-  SMALL,
   syncDir,
   syncFiles,
   tryReadSync,
@@ -125,15 +124,50 @@ export class FileStore implements PayloadStore {
     return this.#readSoon(row)?.slice() ?? null;
   }
 
-  /** Has the system read those of these payloads that `loadSoon` may give. */
-  async prefetch(rows: TxInfo[]): Promise<void> {
-    const small = rows.filter(({ size }) => size <= SMALL);
-    await prefetchFiles(small.flatMap((row) => this.#path(row)));
-  }
-
   /** Whether `loadSoon` would give it; false proves nothing. */
   isSoundSoon(row: TxInfo): boolean {
     return this.#readSoon(row) !== null;
+  }
+
+  /**
+   * The ids of those for which it holds, as another thread finds.
+   *
+   * @internal
+   */
+  async soundByThread(
+    rows: TxInfo[],
+    thread: FileThread,
+  ): Promise<Set<string>> {
+    const files = this.#expected(rows);
+    const left = new Set(await thread.check(files));
+    const sound = files.filter(({ path }) => !left.has(path));
+    return new Set(sound.map(({ txId }) => txId));
+  }
+
+  /**
+   * The ids of those for which it holds, by many reads in flight: a disk that is
+   * waited for takes about as long for many as for one.
+   */
+  async soundAtOnce(rows: TxInfo[]): Promise<Set<string>> {
+    const sound = new Set<string>();
+    await readManySmall(this.#expected(rows), ({ txId, digest }, bytes) => {
+      if (sha256HexSync(bytes) === digest) sound.add(txId);
+    });
+    return sound;
+  }
+
+  /** Where payloads are to be, and what they are to be. */
+  #expected(
+    rows: TxInfo[],
+  ): { txId: string; path: string; size: number; digest: string }[] {
+    return rows.flatMap((row) =>
+      this.#path(row).map((path) => ({
+        txId: row.txId,
+        path,
+        size: row.size,
+        digest: row.storageHash,
+      }))
+    );
   }
 
   /** {@inheritDoc PayloadStore.exists} */

@@ -9,7 +9,7 @@
 import { FILE_THREAD, type FileJob } from "./file_worker.ts";
 import { Thread } from "./thread.ts";
 
-/** A thread that creates and syncs files. */
+/** A thread that creates, syncs and checks files. */
 export class FileThread implements Disposable {
   readonly #thread: Thread<FileJob, string[]>;
 
@@ -48,6 +48,22 @@ export class FileThread implements Disposable {
    */
   sync(paths: string[]): Promise<string[]> {
     return this.#ask({ task: "sync", paths });
+  }
+
+  /**
+   * Holds small files against what they are to be.
+   *
+   * @returns The paths of those that were not found to be so, for whatever reason.
+   */
+  check(
+    files: { path: string; size: number; digest: string }[],
+  ): Promise<string[]> {
+    return this.#ask({
+      task: "check",
+      paths: files.map(({ path }) => path),
+      sizes: files.map(({ size }) => size),
+      digests: files.map(({ digest }) => digest),
+    });
   }
 
   /** Whether it does nothing any more. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { createFileSync, syncFiles } from "./durable_fs.ts";
+import { createFileSync, syncFiles, tryReadSync } from "./durable_fs.ts";
+import { sha256HexSync } from "./hash.ts";
 import { answerAs } from "./thread.ts";
 
 /** What the thread is called. */
@@ -15,11 +16,18 @@ export type FileJob =
   /** Creates small ones, with these bytes one after another. */
   | { task: "create"; paths: string[]; sizes: number[]; bytes: Uint8Array }
   /** Waits until they are on the disk. */
-  | { task: "sync"; paths: string[] };
+  | { task: "sync"; paths: string[] }
+  /** Holds small ones against their sizes and digests. */
+  | { task: "check"; paths: string[]; sizes: number[]; digests: string[] };
 
-/** The paths of those that were not created, or not synced. */
+/** The paths of those that were not created, not synced, not found as they were to be. */
 function answer(job: FileJob): string[] | Promise<string[]> {
   if (job.task === "sync") return syncFiles(job.paths);
+  if (job.task === "check") {
+    return job.paths.filter((path, i) =>
+      !isSound(path, job.sizes[i]!, job.digests[i]!)
+    );
+  }
   let at = 0;
   return job.paths.filter((path, i) =>
     !isCreated(path, job.bytes.subarray(at, at += job.sizes[i]!))
@@ -33,6 +41,11 @@ function isCreated(path: string, bytes: Uint8Array): boolean {
   } catch {
     return false; // the asking thread's own try tells why
   }
+}
+
+function isSound(path: string, size: number, digest: string): boolean {
+  const bytes = tryReadSync(path, size);
+  return bytes !== null && sha256HexSync(bytes) === digest;
 }
 
 answerAs(FILE_THREAD, answer);

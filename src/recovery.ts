@@ -26,6 +26,7 @@ import { fileName, hasPlainName, txIdsOfFile } from "./key.ts";
 import { sha256HexSync } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { listHolders } from "./locks.ts";
+import { payloadPages } from "./payload_pages.ts";
 import {
   quarantineFile,
   type QuarantineNote,
@@ -68,14 +69,8 @@ import {
   type Verdict,
 } from "./verdict.ts";
 
-/** Rows or files looked at between two cursors. */
+/** Files looked up at a time. */
 const PAGE = 256;
-
-/** From here on, in ms for each payload, the disk itself is what takes long. */
-const SLOW_READ = 0.1;
-
-/** Pages for which that is taken to be so before it is measured again. */
-const SLOW_PAGES = 15;
 
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
@@ -258,8 +253,8 @@ class Check {
   /** Changes that the database has lost by going back to an earlier commit. */
   #lost = 0;
   #hasInline = false;
-  /** How many payload files there were, at which state of the database. */
-  #census: { files: number; dataVersion: number } | null = null;
+  /** How many payload files there were, at which state of the store. */
+  #census: { files: number; state: string } | null = null;
   /** Rows that have a payload file of their own, no two of them the same. */
   #owners = 0;
   readonly #pacer = new Pacer();
@@ -342,20 +337,31 @@ class Check {
     step.add(1, 0);
   }
 
-  /** Null where they cannot be counted: the step that lists them tells why. */
-  async #countFiles(): Promise<{ files: number; dataVersion: number } | null> {
-    const { files, rows } = this.#store;
+  /**
+   * Null where they cannot be counted: the step that lists them tells why. Null
+   * beside another writer as well: files of its commits may be on their way.
+   */
+  async #countFiles(): Promise<{ files: number; state: string } | null> {
+    const { files, writer } = this.#store;
     try {
-      const dataVersion = rows.dataVersion();
+      const others = writer?.locks.others() ?? listHolders(files.basePath);
+      if (others.length > 0) return null;
+      const state = this.#state();
       let count = 0;
       for await (const _ of files.files()) {
         if (this.#options.signal?.aborted) return null;
         count++;
       }
-      return { files: count, dataVersion };
+      return { files: count, state };
     } catch {
       return null;
     }
+  }
+
+  /** Another one once anyone has put a payload file in its place. */
+  #state(): string {
+    const { rows, writer } = this.#store;
+    return `${rows.dataVersion()} ${writer?.queue.filesPut}`;
   }
 
   #metadataDamage(detail: string): void {
@@ -425,24 +431,16 @@ class Check {
   }
 
   async #payloads(step: Step): Promise<void> {
-    const { files, rows } = this.#store;
+    const { rows } = this.#store;
     const { filter = {}, sample = 1, signal, until } = this.#options;
     this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
     const scope = { ...filter, ...(after !== undefined && { after }) };
     step.total = sample === 1 ? Math.min(left, await rows.count(scope)) : null;
-    let slowPages = 0;
-    while (left > 0) {
-      const page = rows.page({
-        ...filter,
-        ...(after !== undefined && { after }),
-        limit: Math.min(left, PAGE),
-      });
-      const start = performance.now();
-      const slow = slowPages > 0;
-      if (slow) await files.prefetch(page);
-      for (const info of page) {
+    const query = { ...scope, limit: left };
+    for await (const page of payloadPages(this.#store, query, step.total)) {
+      for (const [i, info] of page.rows.entries()) {
         if (signal?.aborted) {
           this.#report.interrupted = true;
           this.#report.cursor = after ?? null;
@@ -450,24 +448,17 @@ class Check {
         }
         if (until !== undefined && compareText(info.txId, until) > 0) return;
         if (sample === 1 || Math.random() < sample) {
-          if (this.#isSoundSoon(info)) this.#sound(info, info.size, step);
-          else await this.#transaction(info, step);
+          const known = i < page.own ? null : await page.sound;
+          if (this.#isSoundSoon(info, known)) {
+            this.#sound(info, info.size, step);
+          } else await this.#transaction(info, step);
           await this.#pacer.giveWay();
         }
         after = info.txId;
-      }
-      const took = performance.now() - start;
-      if (slow) slowPages--;
-      else if (sample === 1 && took > page.length * SLOW_READ) {
-        slowPages = SLOW_PAGES;
-      }
-      left -= page.length;
-      if (page.length < PAGE) {
-        if (left === 0 && page.length > 0) this.#report.cursor = after ?? null;
-        return;
+        left--;
       }
     }
-    this.#report.cursor = after ?? null;
+    if (left === 0) this.#report.cursor = after ?? null;
   }
 
   async #transaction(info: TxInfo, step: Step): Promise<void> {
@@ -491,17 +482,21 @@ class Check {
     step.add(1, size);
   }
 
-  /** Most are sound, and small: this is quick, and false proves nothing. */
-  #isSoundSoon(info: TxInfo): boolean {
+  /**
+   * Most are sound, and small: this is quick, and false proves nothing.
+   *
+   * @param known The ids that are known to be so, if that was looked at.
+   */
+  #isSoundSoon(info: TxInfo, known: Set<string> | null): boolean {
     const { files, rows } = this.#store;
     const inline = this.#hasInline ? rows.inlinePayload(info) : null;
     if (inline) {
       return inline.length === info.size &&
         sha256HexSync(inline) === info.storageHash;
     }
-    if (!files.isSoundSoon(info)) return false;
-    if (hasPlainName(info.txId)) this.#owners++;
-    return true;
+    const isSound = known?.has(info.txId) ?? files.isSoundSoon(info);
+    if (isSound && hasPlainName(info.txId)) this.#owners++;
+    return isSound;
   }
 
   /** Whether a row has a payload file that no other one can have. */
@@ -659,7 +654,7 @@ class Check {
   /** As many files as rows that own one: then there is none without a row. */
   #areAllOwned(): boolean {
     return this.#census !== null && this.#census.files === this.#owners &&
-      this.#census.dataVersion === this.#store.rows.dataVersion();
+      this.#census.state === this.#state();
   }
 
   async #orphansIn(

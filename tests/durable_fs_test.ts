@@ -6,6 +6,7 @@ import {
   openRegular,
   piecesOf,
   readAllSync,
+  readManySmall,
   readRegular,
   readWithDigest,
   regularSize,
@@ -25,6 +26,7 @@ import {
   randomBytes,
   tempDir,
   test,
+  text,
 } from "./helpers.ts";
 
 /** Sizes around the borders between one way of doing it and another. */
@@ -264,6 +266,31 @@ test("tryReadSync() gives a file of the size it was told, and no other", async (
   if (IS_WINDOWS) return; // a link needs a right there
   await Deno.symlink(dir.join("a"), dir.join("link"));
   assertEquals(tryReadSync(dir.join("link"), 3), null);
+});
+
+test("readManySmall() gives each file that has the size it was told", async () => {
+  await using dir = await tempDir();
+  const files = [];
+  for (let n = 0; n < 1_000; n++) {
+    await Deno.writeTextFile(dir.join(`${n}`), `bytes of ${n}`);
+    files.push({ path: dir.join(`${n}`), size: `bytes of ${n}`.length });
+  }
+  const wrong = [
+    { path: dir.join("1"), size: 3 },
+    { path: dir.join("1"), size: -1 },
+    { path: dir.join("1"), size: 1e9 },
+    { path: dir.join("none"), size: 3 },
+    { path: dir.path, size: (await Deno.lstat(dir.path)).size },
+  ];
+  const read = new Map<string, string>();
+  await readManySmall([...wrong, ...files], ({ path }, bytes) => {
+    assert(!read.has(path));
+    read.set(path, text(bytes));
+  });
+  assertEquals(read.size, 1_000);
+  for (let n = 0; n < 1_000; n++) {
+    assertEquals(read.get(dir.join(`${n}`)), `bytes of ${n}`);
+  }
 });
 
 test("syncFile() and syncDir() leave things as they are", async () => {

@@ -295,6 +295,27 @@ const CASES: Case[] = [
     ignore: IS_WINDOWS || IS_ROOT,
   },
   {
+    what: "an orphan for each payload that is missing",
+    damage: (temp) => Deno.rename(temp.file("b"), temp.file("d")),
+    findings: ["orphan-payload d", "payload-missing b"],
+    actions: ["none", "quarantined"],
+    sound: ["a", "c"],
+    left: ["orphan-payload d: none"],
+    isDamage: true,
+  },
+  {
+    what: "an orphan beside a payload that is corrupt",
+    damage: async (temp) => {
+      await flipBit(temp.file("b"), 3);
+      await Deno.writeTextFile(temp.file("d"), "orphan");
+    },
+    findings: ["orphan-payload d", "payload-corrupt b"],
+    actions: ["none", "quarantined"],
+    sound: ["a", "c"],
+    left: ["orphan-payload d: none"],
+    isDamage: true,
+  },
+  {
     what: "several things at once",
     damage: async (temp) => {
       await Deno.remove(temp.file("a"));
@@ -570,6 +591,32 @@ testDrivers(
     await using temp = await filledStore(driver);
     const report = await verify(temp, driver, { signal: AbortSignal.abort() });
     assertEquals([report.interrupted, report.checked], [true, 0]);
+  },
+);
+
+testDrivers(
+  "what is saved while verify is at work hides no orphan",
+  async (driver) => {
+    const ids = Array.from({ length: 2_500 }, (_, n) => `tx-${n + 10_000}`);
+    await using temp = await filledStore(driver, ids);
+    await Deno.writeTextFile(temp.file("d"), "orphan");
+    const store = await temp.open();
+    let saved: boolean | null = null, turns = 0;
+    const report = await store.verify({
+      onSound: () => {
+        if (saved === null) {
+          saved = false;
+          store.saveTx(sampleTx({ txId: "ty" })).then(() => saved = true);
+        }
+        // So long that others have their turn, before the last pages.
+        const until = performance.now() + (saved ? 0 : 1);
+        while (performance.now() < until);
+        if (!saved) turns++;
+      },
+    });
+    assert(saved && turns < 1_000, `${turns} turns`);
+    assertEquals(report.sound, 2_501);
+    assertEquals(outline(report), ["orphan-payload d: none"]);
   },
 );
 

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { sha256Hex } from "../mod.ts";
 import { FileThread } from "../src/file_thread.ts";
 import { Thread } from "../src/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
@@ -65,4 +66,21 @@ test("a file thread syncs what is there, and what is gone is fine", async () => 
   assertEquals(await thread.sync([dir.join("a"), dir.join("gone")]), []);
   const refused = dir.join("no\0file");
   assertEquals(await thread.sync([refused]), [refused]);
+});
+
+test("a file thread tells which files are not as they are to be", async () => {
+  await using dir = await tempDir();
+  using thread = (await FileThread.start())!;
+  await Deno.writeTextFile(dir.join("a"), "abc");
+  const digest = await sha256Hex(bytes("abc"));
+  const files = [
+    { path: dir.join("a"), size: 3, digest },
+    { path: dir.join("none"), size: 3, digest },
+  ];
+  assertEquals(await thread.check(files), [dir.join("none")]);
+  assertEquals(await thread.check([{ ...files[0]!, size: 2 }]), [
+    dir.join("a"),
+  ]);
+  const other = { ...files[0]!, digest: await sha256Hex(bytes("abd")) };
+  assertEquals(await thread.check([other]), [dir.join("a")]);
 });

@@ -1,0 +1,109 @@
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import { performRecovery } from "../mod.ts";
+import { closeStore, type OpenStore, openStore } from "../src/open_store.ts";
+import { payloadPages } from "../src/payload_pages.ts";
+import type { TxFilter } from "../src/types.ts";
+import { flipBit, sampleTx, tempStore, test } from "./helpers.ts";
+
+/** Enough for another thread. */
+const COUNT = 9_000;
+
+/** A store of many; some of their payloads are gone, some changed. */
+async function damagedStore() {
+  const temp = await tempStore({ durability: "relaxed" });
+  const ids = Array.from({ length: COUNT }, (_, n) => `tx-${n + COUNT * 10}`);
+  await temp.store.saveTxs(ids.map((txId) => sampleTx({ txId })));
+  await temp.close();
+  const bad = ids.filter((_, n) => n % 997 === 500);
+  for (const [n, txId] of bad.entries()) {
+    if (n % 2) await Deno.remove(temp.file(txId));
+    else await flipBit(temp.file(txId));
+  }
+  return { temp, ids, bad };
+}
+
+async function openForReading({ base, db }: { base: string; db: string }) {
+  const store = await openStore(base, db, { readOnly: true });
+  return { store, [Symbol.asyncDispose]: () => closeStore(store) };
+}
+
+/** What the pages are said to hold, and what of it is not sound. */
+async function walk(
+  store: OpenStore,
+  filter: TxFilter,
+  count: number | null,
+  msForEach = 0,
+) {
+  const ids: string[] = [], bad: string[] = [];
+  let byOthers = 0;
+  for await (const page of payloadPages(store, filter, count)) {
+    const until = performance.now() + msForEach * page.rows.length;
+    while (performance.now() < until); // as a slow disk would
+    const sound = await page.sound;
+    for (const [n, row] of page.rows.entries()) {
+      ids.push(row.txId);
+      const isOwn = n < page.own;
+      if (!isOwn) byOthers++;
+      const isSound = isOwn
+        ? store.files.isSoundSoon(row)
+        : sound!.has(row.txId);
+      if (!isSound) bad.push(row.txId);
+    }
+  }
+  return { ids, bad, byOthers };
+}
+
+test("pages tell of every row once, by whatever way it is read", async () => {
+  const { temp, ids, bad } = await damagedStore();
+  await using _ = temp;
+  await using open = await openForReading(temp);
+  const { store } = open;
+  const alone = await walk(store, {}, null);
+  assertEquals([alone.ids, alone.bad, alone.byOthers], [ids, bad, 0]);
+  const few = await walk(store, {}, 100);
+  assertEquals([few.ids, few.bad], [ids, bad]);
+  const byThread = await walk(store, {}, COUNT);
+  assertEquals([byThread.ids, byThread.bad], [ids, bad]);
+  const atOnce = await walk(store, {}, 100, 0.05);
+  assertEquals([atOnce.ids, atOnce.bad], [ids, bad]);
+  assertGreater(byThread.byOthers, COUNT / 2);
+  assertGreater(atOnce.byOthers, COUNT / 2);
+});
+
+test("pages keep to a filter and to a limit", async () => {
+  const { temp, ids } = await damagedStore();
+  await using _ = temp;
+  await using open = await openForReading(temp);
+  for (const limit of [0, 1, 64, 65, 128, 1_024, 2_000]) {
+    const some = await walk(open.store, { after: ids[9]!, limit }, COUNT);
+    assertEquals(some.ids, ids.slice(10, 10 + limit));
+  }
+  const none = await walk(open.store, { holderId: "nobody" }, 0);
+  assertEquals(none.ids, []);
+});
+
+test("whoever has seen enough of the pages leaves nothing open", async () => {
+  const { temp } = await damagedStore();
+  await using _ = temp;
+  await using open = await openForReading(temp);
+  let rows = 0;
+  for await (const page of payloadPages(open.store, {}, COUNT)) {
+    rows += page.rows.length;
+    if (rows > 2_000) break;
+  }
+  assert(rows > 2_000 && rows < COUNT, `${rows}`);
+});
+
+test("recover of many finds all that is damaged, and the orphan", async () => {
+  const { temp, bad } = await damagedStore();
+  await using _ = temp;
+  await Deno.writeTextFile(temp.file("orphan"), "orphan");
+  const report = await performRecovery(temp.base, temp.db);
+  assertEquals([report.checked, report.sound], [COUNT, COUNT - bad.length]);
+  const found = report.findings.map(({ txId, action }) => `${txId} ${action}`);
+  const expected = bad.map((txId) => `${txId} quarantined`);
+  assertEquals(found.sort(), ["orphan none", ...expected]);
+  const again = await performRecovery(temp.base, temp.db);
+  assertEquals(again.findings.map(({ txId }) => txId), ["orphan"]);
+  assertEquals(again.sound, COUNT - bad.length);
+});
