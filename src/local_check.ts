@@ -1,0 +1,638 @@
+/**
+ * The walk over a store on this machine, step by step. `verify` reads and
+ * reports; `recover` is the same walk with repairs, while nobody else writes.
+ * Only proven damage is acted on, and what is taken out of service is kept in
+ * quarantine.
+ *
+ * @module
+ */
+
+import { join, relative } from "@std/path";
+import {
+  type RecoverOptions,
+  runSteps,
+  type Step,
+  type VerifyOptions,
+} from "./check.ts";
+import { acceptLostCommits, lostCommits } from "./commit_note.ts";
+import { crashPoint } from "./crash_points.ts";
+import { regularSize, removeFileSync } from "./durable_fs.ts";
+import { InvalidTxIdError } from "./errors.ts";
+import { sha256HexSync } from "./hash.ts";
+import { checkIntegrity } from "./integrity.ts";
+import { fileName, hasPlainName, txIdsOfFile } from "./key.ts";
+import { listHolders } from "./locks.ts";
+import { type OpenStore, removal } from "./open_store.ts";
+import { payloadPages } from "./payload_pages.ts";
+import {
+  quarantineFile,
+  type QuarantineNote,
+  writeBytes,
+  writeNote,
+} from "./quarantine.ts";
+import {
+  hasFollowed,
+  isInLog,
+  isVoid,
+  pendingRecords,
+  replay,
+  type Replayed,
+} from "./redo.ts";
+import type { RedoEntry } from "./redo_log.ts";
+import {
+  type BriefFinding,
+  emptyReport,
+  type StoreReport,
+  tellFinding,
+} from "./report.ts";
+import { compareText } from "./text_order.ts";
+import { Pacer } from "./turn.ts";
+import type { TxInfo } from "./types.ts";
+import {
+  type BadVerdict,
+  describe,
+  unreadable,
+  type Verdict,
+} from "./verdict.ts";
+
+/** Files looked up at a time. */
+const PAGE = 256;
+
+/** Times a row is looked at again when a writer changes it meanwhile. */
+const ATTEMPTS = 5;
+
+/**
+ * Checks an open store.
+ *
+ * @param repair What to do about findings; null: only tell them.
+ */
+export async function checkLocal(
+  store: OpenStore,
+  options: VerifyOptions,
+  repair: RecoverOptions | null,
+): Promise<StoreReport> {
+  return await new LocalCheck(store, options, repair).run();
+}
+
+/** One walk. */
+class LocalCheck {
+  readonly #store: OpenStore;
+  readonly #options: VerifyOptions;
+  /** What to do about findings; null: only tell them. */
+  readonly #repair: RecoverOptions | null;
+  readonly #report: StoreReport;
+  /** Changes that the database has lost by going back to an earlier commit. */
+  #lost = 0;
+  #hasInline = false;
+  /** How many payload files there were, at which state of the store. */
+  #census: { files: number; state: string } | null = null;
+  /** Rows that have a payload file of their own, no two of them the same. */
+  #owners = 0;
+  readonly #pacer = new Pacer();
+
+  constructor(
+    store: OpenStore,
+    options: VerifyOptions,
+    repair: RecoverOptions | null,
+  ) {
+    this.#store = store;
+    this.#options = options;
+    this.#repair = repair;
+    this.#report = emptyReport(
+      store.files.basePath,
+      store.rows.path,
+      store.rows.driver,
+      repair?.dryRun ?? false,
+    );
+  }
+
+  /** Whether repairs are carried out, not only told. */
+  get #acts(): boolean {
+    return this.#repair !== null && !this.#repair.dryRun;
+  }
+
+  /** Whether an outdated database is taken as it is: what it has lost is known. */
+  get #accepts(): boolean {
+    return this.#repair !== null && !this.#repair.skipPayloads;
+  }
+
+  async run(): Promise<StoreReport> {
+    const isWhole = await runSteps(
+      [
+        ["database", (step) => this.#database(step)],
+        ["redo log", (step) => this.#redoLog(step)],
+        ["payloads", (step) => this.#payloads(step)],
+        ["files", (step) => this.#files(step)],
+        ["leftovers", (step) => this.#leftovers(step)],
+      ],
+      this.#report,
+      this.#options,
+      (detail) => this.#metadataDamage(detail),
+    );
+    if (isWhole && this.#acts) {
+      if (this.#accepts) acceptLostCommits(this.#store.rows);
+      await this.#store.rows.flush();
+    }
+    return this.#report;
+  }
+
+  get #dbFile(): string {
+    return relative(this.#report.base, this.#report.db);
+  }
+
+  // --- steps ------------------------------------------------------------------
+
+  async #database(step: Step): Promise<void> {
+    const { files, rows } = this.#store;
+    step.add(0, 0); // it can take a while
+    const [lines, census] = await Promise.all([
+      checkIntegrity(rows, this.#options.signal),
+      this.#countFiles(),
+    ]);
+    this.#census = census;
+    if (lines === null) {
+      this.#report.interrupted = true;
+      return;
+    }
+    for (const line of lines) this.#metadataDamage(line);
+    this.#lost = lostCommits(files.basePath, rows);
+    if (this.#lost > 0) {
+      this.#tell({
+        kind: "metadata-outdated",
+        file: this.#dbFile,
+        detail:
+          `the database is as it was before its last ${this.#lost} changes; payloads may be newer than their rows`,
+        action: this.#accepts ? "accepted" : "none",
+      });
+    }
+    step.add(1, 0);
+  }
+
+  /**
+   * Null where they cannot be counted: the step that lists them tells why. Null
+   * beside another writer as well: files of its commits may be on their way.
+   */
+  async #countFiles(): Promise<{ files: number; state: string } | null> {
+    const { files, writer } = this.#store;
+    try {
+      const others = writer?.locks.others() ?? listHolders(files.basePath);
+      if (others.length > 0) return null;
+      const state = this.#state();
+      let count = 0;
+      for await (const _ of files.files()) {
+        if (this.#options.signal?.aborted) return null;
+        count++;
+      }
+      return { files: count, state };
+    } catch {
+      return null;
+    }
+  }
+
+  /** Another one once anyone has put a payload file in its place. */
+  #state(): string {
+    const { rows, writer } = this.#store;
+    return `${rows.dataVersion()} ${writer?.queue.filesPut}`;
+  }
+
+  #metadataDamage(detail: string): void {
+    this.#tell({
+      kind: "metadata-damaged",
+      file: this.#dbFile,
+      detail,
+      action: this.#repair?.rebuild && this.#repair.dryRun ? "rebuilt" : "none",
+    });
+  }
+
+  async #redoLog(step: Step): Promise<void> {
+    const { files, rows } = this.#store;
+    if (this.#acts) {
+      await replay(files, rows, (replayed) => {
+        step.add(1, 0);
+        this.#census = null; // files may have come and gone
+        if (replayed.outcome !== "done") this.#unfinished(replayed);
+      });
+      return;
+    }
+    // Beside a live writer its entries are the normal course of things.
+    if (listHolders(files.basePath).length > 0) return;
+    for (const { entries } of pendingRecords(rows.redo)) {
+      for (const entry of entries) {
+        const { txId, action } = entry;
+        step.add(1, 0);
+        if (isVoid(entry, rows)) {
+          this.#unfinished({ txId, action, outcome: "void" });
+        } else await this.#tellUnlessFollowed(entry);
+        await this.#pacer.giveWay();
+      }
+    }
+  }
+
+  async #tellUnlessFollowed(entry: RedoEntry): Promise<void> {
+    const { txId, action } = entry;
+    try {
+      const { files, rows } = this.#store;
+      const hasRow = (txId: string) => rows.isInFile(txId);
+      if (await hasFollowed(entry, files, hasRow)) return;
+      this.#unfinished({ txId, action, outcome: "finished" });
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      const reason = (error as Error).message;
+      this.#unfinished({ txId, action, outcome: "stuck", reason });
+    }
+  }
+
+  #unfinished({ txId, action, outcome, reason }: Replayed): void {
+    const half =
+      `a crash left a change half-done: ${action} of its payload file`;
+    this.#tell({
+      kind: "unfinished",
+      txId,
+      detail: outcome === "void"
+        ? "a crash left a change that another one has overtaken"
+        : outcome === "stuck"
+        ? `${half}, which cannot be finished now: ${reason}`
+        : half,
+      action: this.#repair === null || outcome === "stuck"
+        ? "none"
+        : outcome === "void"
+        ? "dropped"
+        : "finished",
+    });
+  }
+
+  async #payloads(step: Step): Promise<void> {
+    const { rows } = this.#store;
+    const { filter = {}, sample = 1, signal, until } = this.#options;
+    this.#hasInline = rows.hasInline();
+    let left = this.#options.limit ?? filter.limit ?? Infinity;
+    let after = this.#options.after ?? filter.after;
+    const scope = { ...filter, ...(after !== undefined && { after }) };
+    step.total = sample === 1 ? Math.min(left, await rows.count(scope)) : null;
+    const query = { ...scope, limit: left };
+    for await (const page of payloadPages(this.#store, query, step.total)) {
+      for (const [i, info] of page.rows.entries()) {
+        if (signal?.aborted) {
+          this.#report.interrupted = true;
+          this.#report.cursor = after ?? null;
+          return;
+        }
+        if (until !== undefined && compareText(info.txId, until) > 0) return;
+        if (sample === 1 || Math.random() < sample) {
+          const known = i < page.own ? null : await page.sound;
+          if (this.#isSoundSoon(info, known)) {
+            this.#sound(info, info.size, step);
+          } else await this.#transaction(info, step);
+          await this.#pacer.giveWay();
+        }
+        after = info.txId;
+        left--;
+      }
+    }
+    if (left === 0) this.#report.cursor = after ?? null;
+  }
+
+  async #transaction(info: TxInfo, step: Step): Promise<void> {
+    const verdict = await this.#judge(info);
+    if (verdict === null) return; // deleted meanwhile
+    if (verdict.kind !== "unreadable" && this.#ownsFile(info)) this.#owners++;
+    if (verdict.kind === "sound") return this.#sound(info, verdict.size, step);
+    this.#checked(verdict.size, step);
+    await this.#onDamage(info, verdict);
+  }
+
+  #sound({ txId }: TxInfo, size: number, step: Step): void {
+    this.#checked(size, step);
+    this.#report.sound++;
+    this.#options.onSound?.(txId);
+  }
+
+  #checked(size: number, step: Step): void {
+    this.#report.checked++;
+    this.#report.bytes += size;
+    step.add(1, size);
+  }
+
+  /**
+   * Most are sound, and small: this is quick, and false proves nothing.
+   *
+   * @param known The ids that are known to be so, if that was looked at.
+   */
+  #isSoundSoon(info: TxInfo, known: Set<string> | null): boolean {
+    const { files, rows } = this.#store;
+    const inline = this.#hasInline ? rows.inlinePayload(info) : null;
+    if (inline) {
+      return inline.length === info.size &&
+        sha256HexSync(inline) === info.storageHash;
+    }
+    const isSound = known?.has(info.txId) ?? files.isSoundSoon(info);
+    if (isSound && hasPlainName(info.txId)) this.#owners++;
+    return isSound;
+  }
+
+  /** Whether a row has a payload file that no other one can have. */
+  #ownsFile(info: TxInfo): boolean {
+    const { files, rows } = this.#store;
+    return hasPlainName(info.txId) && files.find(info.txId) !== null &&
+      !(this.#hasInline && rows.isInline(info));
+  }
+
+  /** Holds one row against its payload; null when the row is gone by now. */
+  async #judge(seen: TxInfo): Promise<Verdict | null> {
+    const { files, rows } = this.#store;
+    let info: TxInfo | null = seen;
+    let before: string | null | undefined;
+    for (let attempt = 1; info !== null; attempt++) {
+      // Asked for first where any is: a second look finds what was moved since.
+      const mayBeInline = this.#hasInline || attempt > 1;
+      const inline: Uint8Array | null = mayBeInline
+        ? rows.inlinePayload(info)
+        : null;
+      let found: { digest: string; size: number } | null;
+      try {
+        found = inline && {
+          digest: sha256HexSync(inline),
+          size: inline.length,
+        };
+        if (found?.digest !== info.storageHash) {
+          const inFile = await files.digest(info.txId);
+          const isBetter = !inline || inFile?.digest === info.storageHash;
+          if (isBetter) found = inFile;
+        }
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        if (!(error instanceof InvalidTxIdError)) {
+          return unreadable((error as Error).message);
+        }
+        found = null; // no file can have this id's name
+      }
+      const size = found?.size ?? 0;
+      if (found?.digest === info.storageHash) {
+        return info.size === -1 || info.size === size
+          ? { kind: "sound", size }
+          : { kind: "size-mismatch", size, found: found.digest };
+      }
+      if (await isInLog(info, files, rows)) return { kind: "sound", size };
+      const now = rows.get(info.txId);
+      // Under another id's name there is that one's payload, or may be.
+      const isOwn = inline !== null || found !== null &&
+          files.findOwn(info.txId, (txId) => rows.isInFile(txId)) !== null;
+      const digest = isOwn ? found!.digest : null;
+      const isSame = now?.storageHash === info.storageHash;
+      // Damage is what two readings agree on.
+      if (isSame && before === digest) {
+        return digest === null
+          ? { kind: "payload-missing", size, found: null }
+          : { kind: "payload-corrupt", size, found: digest };
+      }
+      if (attempt === ATTEMPTS) {
+        return unreadable("it does not read the same twice");
+      }
+      before = isSame ? digest : undefined;
+      info = now;
+    }
+    return null;
+  }
+
+  async #onDamage(
+    info: TxInfo,
+    verdict: BadVerdict,
+  ): Promise<void> {
+    const file = this.#fileOf(info.txId);
+    const base = {
+      kind: verdict.kind,
+      txId: info.txId,
+      file,
+      expected: info.storageHash,
+      found: verdict.found,
+      detail: describe(verdict, info),
+    };
+    if (verdict.kind === "unreadable") return this.#tell(base);
+    if (verdict.kind === "size-mismatch") {
+      if (this.#acts) {
+        const { rows } = this.#store;
+        rows.transaction(() => rows.put({ ...info, size: verdict.size }));
+        this.#report.sound++;
+        this.#options.onSound?.(info.txId);
+      }
+      return this.#tell({
+        ...base,
+        action: this.#repair ? "corrected" : "none",
+      });
+    }
+    if (this.#acts) {
+      await this.#takeOut(info, verdict.kind, verdict.found, file);
+    }
+    const action = this.#repair?.purge ? "purged" : "quarantined";
+    this.#tell({ ...base, action: this.#repair ? action : "none" });
+  }
+
+  /** The note first, then the row with an entry for the file, then the file. */
+  async #takeOut(
+    info: TxInfo,
+    reason: "payload-missing" | "payload-corrupt",
+    found: string | null,
+    file: string | null,
+  ): Promise<void> {
+    const { queue } = this.#store.writer!;
+    const { txId, storageHash } = info;
+    if (this.#repair!.purge) {
+      await queue.submit({ info: null, entry: removal(txId) });
+      return;
+    }
+    const note: QuarantineNote = {
+      txId,
+      reason,
+      at: new Date().toISOString(),
+      expected: storageHash,
+      found,
+      row: info,
+    };
+    const name = await writeNote(this.#report.base, file, note);
+    // What lives in the database goes with the row, whatever row it is of.
+    const inline = this.#store.rows.inlineBytes(txId);
+    if (inline) {
+      const digest = sha256HexSync(inline);
+      const own = digest === found
+        ? name
+        : await writeNote(this.#report.base, file, { ...note, found: digest });
+      await writeBytes(this.#report.base, own, inline);
+    }
+    crashPoint("note written");
+    await queue.submit({
+      info: null,
+      entry: {
+        ...removal(txId),
+        action: "quarantine",
+        staged: `${name}.bin`,
+      },
+    });
+  }
+
+  async #files(step: Step): Promise<void> {
+    if (this.#areAllOwned()) return step.add(this.#owners, 0);
+    let batch: { name: string; txId: string }[] = [];
+    for await (const file of this.#store.files.files()) {
+      batch.push(file);
+      if (batch.length < PAGE) continue;
+      await this.#orphansIn(batch, step);
+      if (this.#report.interrupted) return;
+      batch = [];
+    }
+    await this.#orphansIn(batch, step);
+  }
+
+  /** As many files as rows that own one: then there is none without a row. */
+  #areAllOwned(): boolean {
+    return this.#census !== null && this.#census.files === this.#owners &&
+      this.#census.state === this.#state();
+  }
+
+  async #orphansIn(
+    batch: { name: string; txId: string }[],
+    step: Step,
+  ): Promise<void> {
+    const { files, rows } = this.#store;
+    const known = rows.inFiles(batch.flatMap(({ name }) => txIdsOfFile(name)));
+    for (const { name, txId } of batch) {
+      if (this.#options.signal?.aborted) {
+        this.#report.interrupted = true;
+        return;
+      }
+      step.add(1, 0);
+      try {
+        const isUsed = files.usersOf(name).some((user) => known.has(user));
+        if (isUsed || rows.redo.of(txId)) continue;
+        const size = regularSize(join(files.basePath, name));
+        const hasRow = rows.get(txId) !== null;
+        if (size !== null) await this.#orphan(name, txId, hasRow);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        if (known.has(txId)) continue; // told with its row
+        this.#tell({
+          kind: "unreadable",
+          txId,
+          file: name,
+          detail: (error as Error).message,
+        });
+      }
+      await this.#pacer.giveWay();
+    }
+  }
+
+  async #orphan(
+    name: string,
+    txId: string,
+    isSuperseded: boolean,
+  ): Promise<void> {
+    const choice = this.#repair?.orphans ?? "keep";
+    const finding = {
+      kind: "orphan-payload" as const,
+      txId,
+      file: name,
+      detail: isSuperseded
+        ? "the payload of this transaction is elsewhere"
+        : "a payload file that no row refers to",
+    };
+    if (!this.#repair || choice === "keep") return this.#tell(finding);
+    const path = join(this.#report.base, name);
+    if (choice === "adopt" && !isSuperseded) {
+      const found = await this.#store.files.digest(txId);
+      if (!found) return;
+      if (this.#acts) this.#adopt(txId, path, found);
+      return this.#tell({
+        ...finding,
+        found: found.digest,
+        action: "adopted",
+      });
+    }
+    if (choice === "adopt") return this.#tell(finding);
+    if (this.#acts) {
+      const reason = finding.kind;
+      await quarantineFile(this.#report.base, path, { txId, reason });
+      crashPoint("orphan moved");
+    }
+    this.#tell({ ...finding, action: "quarantined" });
+  }
+
+  #adopt(
+    txId: string,
+    path: string,
+    found: { digest: string; size: number },
+  ): void {
+    const { rows } = this.#store;
+    rows.transaction(() =>
+      rows.put({
+        txId,
+        holderId: "",
+        timestamp: modifiedAt(path),
+        storageHash: found.digest,
+        size: found.size,
+      })
+    );
+    this.#report.sound++;
+    this.#options.onSound?.(txId);
+  }
+
+  async #leftovers(step: Step): Promise<void> {
+    const { files, rows } = this.#store;
+    // Beside a live writer they are files that it is writing.
+    const isAlone = this.#acts || listHolders(files.basePath).length === 0;
+    if (!isAlone) return;
+    const staged = rows.redo.stagedNames();
+    for (const dir of [files.tmpPath, files.stagedPath]) {
+      for (const name of await namesIn(dir)) {
+        step.add(1, 0);
+        if (staged.has(name)) continue;
+        const path = join(dir, name);
+        // A change that the database has lost may have referred to it.
+        const keep = this.#lost > 0 && dir === files.stagedPath;
+        if (this.#acts) {
+          if (keep) await this.#keepStaged(path);
+          else removeFileSync(path);
+          crashPoint("leftover removed");
+        }
+        this.#tell({
+          kind: "leftover-temp",
+          file: relative(files.basePath, path),
+          detail: "a half-written file that nothing refers to",
+          action: !this.#repair ? "none" : keep ? "quarantined" : "removed",
+        });
+      }
+    }
+  }
+
+  async #keepStaged(path: string): Promise<void> {
+    const reason = "metadata-outdated";
+    await quarantineFile(this.#report.base, path, { txId: null, reason });
+  }
+
+  // --- help -------------------------------------------------------------------
+
+  #tell(finding: BriefFinding): void {
+    tellFinding(this.#report, finding, this.#options.onFinding);
+  }
+
+  #fileOf(txId: string): string | null {
+    try {
+      return this.#store.files.findOwn(txId) ?? fileName(txId);
+    } catch (error) {
+      if (error instanceof InvalidTxIdError) return null;
+      return fileName(txId);
+    }
+  }
+}
+
+function modifiedAt(path: string): number {
+  const { mtime } = Deno.statSync(path);
+  return (mtime?.getTime() ?? 0) / 1000;
+}
+
+async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(dir), (entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
