@@ -1,9 +1,6 @@
 /**
- * Metadata in SQLite: schema, migrations and queries.
- *
- * The schema of version 0 is the older Python package's: `txs` with its first
- * three columns. Opening a store for writing brings it to the newest version
- * in one transaction; that package can go on using it afterwards.
+ * Metadata in SQLite: opening, reading and changing it. `schema.ts` says what
+ * its tables are.
  *
  * @module
  */
@@ -17,12 +14,14 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import { RedoLog } from "./redo_log.ts";
 import {
-  createRedo,
-  createRedoBatches,
-  createRedoNumber,
-  RedoLog,
-} from "./redo_log.ts";
+  columnList,
+  columnsOf,
+  migrateSchema,
+  SCHEMA_VERSION,
+  schemaVersion,
+} from "./schema.ts";
 import {
   type Connection,
   type DriverChoice,
@@ -75,56 +74,6 @@ const FAST_DISK = 1;
 /** Rows, or ids alone, fetched at a time by what goes through all of them. */
 const PAGE = 512;
 const ID_PAGE = 2_048;
-
-/**
- * One step of a migration; `PRAGMA user_version` counts those done.
- *
- * 1: what the Python package's table lacks, and the redo log.
- * 2: payloads that live in the database, and indexes.
- * 3: one index less: ids are in no order that a save could follow, so that each
- *    index of them costs it a page.
- *
- * Nothing here minds being done already: a flipped bit can make a store's
- * version a lower one.
- */
-const MIGRATIONS: ((db: Connection) => void)[] = [
-  (db) => {
-    db.exec(`CREATE TABLE IF NOT EXISTS txs (
-      tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp REAL NOT NULL)`);
-    const columns = columnsOf(db, "txs");
-    if (!columns.has("holder_id")) {
-      db.exec("ALTER TABLE txs ADD COLUMN holder_id TEXT NOT NULL DEFAULT ''");
-    }
-    if (!columns.has("size")) {
-      db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
-    }
-    createRedo(db);
-    db.exec(
-      "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    );
-  },
-  (db) => {
-    db.exec(`CREATE TABLE IF NOT EXISTS inline_payloads (
-      tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, payload BLOB NOT NULL)`);
-    createRedoNumber(db);
-    for (const [name, columns] of Object.entries(INDEXES)) {
-      db.exec(`DROP INDEX IF EXISTS ${name}`);
-      db.exec(`CREATE INDEX ${name} ON txs (${columns})`);
-    }
-  },
-  (db) => db.exec("DROP INDEX IF EXISTS txs_by_holder_and_id"),
-  createRedoBatches,
-];
-
-/**
- * The first columns find and order rows; with the others a condition on them
- * is settled without a look at the row. `tx_id` has an index as the key.
- */
-const INDEXES = {
-  txs_by_time: "timestamp, tx_id, size",
-  txs_by_size: "size, timestamp, tx_id",
-  txs_by_holder: "holder_id, timestamp, tx_id, size",
-};
 
 /** Options of {@linkcode SqliteStore.open}. */
 export interface SqliteStoreOptions {
@@ -262,15 +211,18 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   // deno-lint-ignore require-await -- the contract is asynchronous
   async init(): Promise<void> {
     translatedSync(this.path, () => {
-      const version = this.#schemaVersion();
-      if (version > MIGRATIONS.length) {
+      const version = schemaVersion(this.#db);
+      if (version > SCHEMA_VERSION) {
         throw new PohStorageError(
           "SCHEMA_TOO_NEW",
-          `The database ${this.path} has schema version ${version}, this program knows ${MIGRATIONS.length}: use a newer one`,
+          `The database ${this.path} has schema version ${version}, this program knows ${SCHEMA_VERSION}: use a newer one`,
         );
       }
       if (this.#readOnly) return this.#adaptToOldSchema();
-      if (version < MIGRATIONS.length) this.#migrate();
+      // Another process may do it while this one waits.
+      if (version < SCHEMA_VERSION) {
+        this.transaction(() => migrateSchema(this.#db));
+      }
     });
   }
 
@@ -426,12 +378,12 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** The version of the schema; 0 is the older Python package's. */
   get schemaVersion(): number {
-    return translatedSync(this.path, () => this.#schemaVersion());
+    return translatedSync(this.path, () => schemaVersion(this.#db));
   }
 
   /** The version to which `init` brings a schema. */
   get newestSchemaVersion(): number {
-    return MIGRATIONS.length;
+    return SCHEMA_VERSION;
   }
 
   /** {@inheritDoc MetadataStore.close} */
@@ -731,24 +683,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     ) !== undefined;
   }
 
-  #migrate(): void {
-    this.transaction(() => {
-      // Another process may have done it while this one waited.
-      const version = this.#schemaVersion();
-      for (const step of MIGRATIONS.slice(version)) step(this.#db);
-      this.#db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
-    });
-  }
-
-  #schemaVersion(): number {
-    return this.#db.prepare("PRAGMA user_version").get()![0] as number;
-  }
-
   #adaptToOldSchema(): void {
     const columns = columnsOf(this.#db, "txs");
     if (columns.size === 0) throw new StoreNotFoundError(this.path);
     this.#columns = columnList(columns.has("holder_id"), columns.has("size"));
-    this.#isOldSchema = this.#schemaVersion() < MIGRATIONS.length;
+    this.#isOldSchema = schemaVersion(this.#db) < SCHEMA_VERSION;
   }
 
   /** An older store, open read-only, may lack a table. */
@@ -804,26 +743,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 const NOT_INLINE = `AND NOT EXISTS (SELECT 1 FROM inline_payloads i
   WHERE i.tx_id = txs.tx_id AND i.storage_hash = txs.storage_hash)`;
 
-/**
- * The columns of a row. The casts give a row that was edited by hand the types
- * that the rest of the program relies on.
- */
-function columnList(hasHolder: boolean, hasSize: boolean) {
-  const holder = hasHolder ? "holder_id" : "''";
-  const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
-  return {
-    size,
-    names: {
-      tx_id: "tx_id",
-      timestamp: "timestamp",
-      holder_id: holder,
-      size: hasSize ? "size" : "-1",
-    },
-    all:
-      `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), CAST(${holder} AS TEXT), ${size}`,
-  };
-}
-
 const COLUMNS = columnList(true, true);
 
 /** Whether two rows say the same. */
@@ -842,12 +761,6 @@ function toInfo(row: SqlValue[]): TxInfo {
     number,
   ];
   return { txId, holderId, timestamp, storageHash, size };
-}
-
-function columnsOf(db: Connection, table: string): Set<string> {
-  const rows = db.prepare(`SELECT name FROM pragma_table_info('${table}')`)
-    .all();
-  return new Set(rows.map(([name]) => name as string));
 }
 
 function requireNoNul(info: TxInfo): void {
