@@ -16,7 +16,6 @@ import {
   digestOfOpen,
   makeDir,
   openRegular,
-  readManySmall,
   readRegular,
   readWithDigest,
   regularSize,
@@ -24,10 +23,9 @@ import {
   renameFile,
   syncDir,
   syncFiles,
-  tryReadSync,
 } from "./durable_fs.ts";
 import type { FileThread } from "./file_thread.ts";
-import { sha256HexSync } from "./hash.ts";
+import { type PayloadFile, readSoon } from "./payload_file.ts";
 import {
   fileName,
   fileNames,
@@ -76,12 +74,15 @@ export class FileStore implements PayloadStore {
   /** Complete payloads that wait for their rename. */
   readonly stagedPath: string;
   readonly #sync: boolean;
+  /** What stands before the name of a payload file. */
+  readonly #prefix: string;
 
   /** A store on `basePath`; touches nothing yet. */
   constructor(basePath: string, options: FileStoreOptions = {}) {
     this.basePath = basePath;
     this.tmpPath = join(basePath, ".poh", "tmp");
     this.stagedPath = join(basePath, ".poh", "staged");
+    this.#prefix = join(basePath, "_").slice(0, -1);
     this.#sync = options.sync ?? true;
   }
 
@@ -110,7 +111,7 @@ export class FileStore implements PayloadStore {
     txId: string,
   ): Promise<{ bytes: Uint8Array; digest: string } | null> {
     for (const name of this.#names(txId)) {
-      const found = await readWithDigest(join(this.basePath, name));
+      const found = await readWithDigest(this.#at(name));
       if (found) return found;
     }
     return null;
@@ -121,53 +122,17 @@ export class FileStore implements PayloadStore {
    * as the row says. Null proves nothing.
    */
   loadSoon(row: TxInfo): Uint8Array | null {
-    return this.#readSoon(row)?.slice() ?? null;
-  }
-
-  /** Whether `loadSoon` would give it; false proves nothing. */
-  isSoundSoon(row: TxInfo): boolean {
-    return this.#readSoon(row) !== null;
+    return readSoon(this.expected(row))?.slice() ?? null;
   }
 
   /**
-   * The ids of those for which it holds, as another thread finds.
+   * Where the payload of a row is put, and what it is to be.
    *
    * @internal
    */
-  async soundByThread(
-    rows: TxInfo[],
-    thread: FileThread,
-  ): Promise<Set<string>> {
-    const files = this.#expected(rows);
-    const left = new Set(await thread.check(files));
-    const sound = files.filter(({ path }) => !left.has(path));
-    return new Set(sound.map(({ txId }) => txId));
-  }
-
-  /**
-   * The ids of those for which it holds, by many reads in flight: a disk that is
-   * waited for takes about as long for many as for one.
-   */
-  async soundAtOnce(rows: TxInfo[]): Promise<Set<string>> {
-    const sound = new Set<string>();
-    await readManySmall(this.#expected(rows), ({ txId, digest }, bytes) => {
-      if (sha256HexSync(bytes) === digest) sound.add(txId);
-    });
-    return sound;
-  }
-
-  /** Where payloads are to be, and what they are to be. */
-  #expected(
-    rows: TxInfo[],
-  ): { txId: string; path: string; size: number; digest: string }[] {
-    return rows.flatMap((row) =>
-      this.#path(row).map((path) => ({
-        txId: row.txId,
-        path,
-        size: row.size,
-        digest: row.storageHash,
-      }))
-    );
+  expected(row: TxInfo): PayloadFile {
+    const { size, storageHash: digest } = row;
+    return { path: this.#path(row) ?? "", size, digest };
   }
 
   /** {@inheritDoc PayloadStore.exists} */
@@ -180,7 +145,7 @@ export class FileStore implements PayloadStore {
   async remove(txId: string): Promise<boolean> {
     const name = this.findOwn(txId);
     if (name === null) return false;
-    const removed = removeFileSync(join(this.basePath, name));
+    const removed = removeFileSync(this.#at(name));
     if (this.#sync) await syncDir(this.basePath);
     return removed;
   }
@@ -209,7 +174,7 @@ export class FileStore implements PayloadStore {
   /** The name of the file that holds an id's payload; null when none does. */
   find(txId: string): string | null {
     for (const name of this.#names(txId)) {
-      if (regularSize(join(this.basePath, name)) !== null) return name;
+      if (regularSize(this.#at(name)) !== null) return name;
     }
     return null;
   }
@@ -238,7 +203,7 @@ export class FileStore implements PayloadStore {
   /** The open payload file and its size in bytes; null when there is none. */
   open(txId: string): { file: Deno.FsFile; size: number } | null {
     for (const name of this.#names(txId)) {
-      const opened = openRegular(join(this.basePath, name));
+      const opened = openRegular(this.#at(name));
       if (opened) return opened;
     }
     return null;
@@ -254,13 +219,13 @@ export class FileStore implements PayloadStore {
   async digestOfFile(
     name: string,
   ): Promise<{ digest: string; size: number } | null> {
-    const opened = openRegular(join(this.basePath, name));
+    const opened = openRegular(this.#at(name));
     return opened && await digestOfOpen(opened);
   }
 
   /** Where an id's payload is put. */
   pathOf(txId: string): string {
-    return join(this.basePath, fileName(txId));
+    return this.#at(fileName(txId));
   }
 
   /** Puts a payload in its place, atomically for whoever reads an older one. */
@@ -359,7 +324,7 @@ export class FileStore implements PayloadStore {
     let hadOwn = false;
     for (const name of this.#names(txId)) {
       if (this.#isOthers(name, txId, hasRow)) continue;
-      const path = join(this.basePath, name);
+      const path = this.#at(name);
       if (name === own) {
         hadOwn = removeFileSync(path);
         continue;
@@ -390,7 +355,8 @@ export class FileStore implements PayloadStore {
     if (!this.#sync) return [];
     const ids = new Map<string, string>();
     for (const txId of txIds) {
-      for (const path of this.#path({ txId })) ids.set(path, txId);
+      const path = this.#path({ txId });
+      if (path !== null) ids.set(path, txId);
     }
     const paths = [...ids.keys()];
     const failed = await (thread ? thread.sync(paths) : syncFiles(paths));
@@ -398,23 +364,21 @@ export class FileStore implements PayloadStore {
     return failed.map((path) => ids.get(path)!);
   }
 
-  #readSoon(row: TxInfo): Uint8Array | null {
-    const { size, storageHash } = row;
-    const [path] = this.#path(row);
-    const bytes = path !== undefined ? tryReadSync(path, size) : null;
-    return bytes && sha256HexSync(bytes) === storageHash ? bytes : null;
+  /** Where an id's payload is put; null where no file can stand for it. */
+  #path({ txId }: Pick<TxInfo, "txId">): string | null {
+    const [name] = fileNames(txId);
+    return name === undefined ? null : this.#at(name);
   }
 
-  /** Where an id's payload is put; none where no file can stand for it. */
-  #path({ txId }: Pick<TxInfo, "txId">): string[] {
-    const [name] = fileNames(txId);
-    return name === undefined ? [] : [join(this.basePath, name)];
+  /** The path of a name in this directory. */
+  #at(name: string): string {
+    return this.#prefix + name;
   }
 
   /** The names under which an id's payload may be found in this directory. */
   #names(txId: string): string[] {
     return fileNames(txId).filter((name) => {
-      const actual = nameOnDisk(join(this.basePath, name));
+      const actual = nameOnDisk(this.#at(name));
       return actual === null || actual === name;
     });
   }
@@ -436,8 +400,8 @@ export class FileStore implements PayloadStore {
       const isUsed = other !== txId && hasRow(other) &&
         this.find(other) === name;
       if (!isUsed) continue;
-      const to = join(this.basePath, fileName(other));
-      Deno.renameSync(join(this.basePath, name), to);
+      const to = this.#at(fileName(other));
+      Deno.renameSync(this.#at(name), to);
     }
   }
 
@@ -446,7 +410,7 @@ export class FileStore implements PayloadStore {
     for (const name of fileNames(txId).slice(1)) {
       if (txIdOfFile(name) !== txId) continue;
       if (this.#isOthers(name, txId, hasRow)) continue;
-      const path = join(this.basePath, name);
+      const path = this.#at(name);
       const actual = nameOnDisk(path);
       if (actual === null || actual === name) removeFileSync(path);
     }

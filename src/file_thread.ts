@@ -6,7 +6,9 @@
  * @module
  */
 
+import type { Claims } from "./claims.ts";
 import { FILE_THREAD, type FileJob } from "./file_worker.ts";
+import type { PayloadFile } from "./payload_file.ts";
 import { Thread } from "./thread.ts";
 
 /** A thread that creates, syncs and checks files. */
@@ -51,18 +53,16 @@ export class FileThread implements Disposable {
   }
 
   /**
-   * Holds small files against what they are to be.
-   *
-   * @returns The paths of those that were not found to be so, for whatever reason.
+   * Holds small files against what they are to be, from the last one on, as far
+   * as it can claim them, and confirms those that are so.
    */
-  check(
-    files: { path: string; size: number; digest: string }[],
-  ): Promise<string[]> {
-    return this.#ask({
+  async check(files: PayloadFile[], claims: Claims): Promise<void> {
+    await this.#thread.ask({
       task: "check",
-      paths: files.map(({ path }) => path),
+      paths: files.map(({ path }) => path), // objects take longer to hand over
       sizes: files.map(({ size }) => size),
       digests: files.map(({ digest }) => digest),
+      claims,
     });
   }
 
@@ -76,7 +76,10 @@ export class FileThread implements Disposable {
     this.#thread[Symbol.dispose]();
   }
 
-  async #ask(job: FileJob, transfer: Transferable[] = []): Promise<string[]> {
+  async #ask(
+    job: Exclude<FileJob, { task: "check" }>,
+    transfer: Transferable[] = [],
+  ): Promise<string[]> {
     return await this.#thread.ask(job, { transfer }) ?? job.paths;
   }
 }

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { createFileSync, syncFiles, tryReadSync } from "./durable_fs.ts";
-import { sha256HexSync } from "./hash.ts";
+import { claim, type Claims, confirm } from "./claims.ts";
+import { createFileSync, syncFiles } from "./durable_fs.ts";
+import { isSoundSoon } from "./payload_file.ts";
 import { answerAs } from "./thread.ts";
 
 /** What the thread is called. */
@@ -17,17 +18,19 @@ export type FileJob =
   | { task: "create"; paths: string[]; sizes: number[]; bytes: Uint8Array }
   /** Waits until they are on the disk. */
   | { task: "sync"; paths: string[] }
-  /** Holds small ones against their sizes and digests. */
-  | { task: "check"; paths: string[]; sizes: number[]; digests: string[] };
+  /** Holds small ones against what they are to be, as far as it claims them. */
+  | {
+    task: "check";
+    paths: string[];
+    sizes: number[];
+    digests: string[];
+    claims: Claims;
+  };
 
-/** The paths of those that were not created, not synced, not found as they were to be. */
+/** The paths of those that were not created, or not synced. */
 function answer(job: FileJob): string[] | Promise<string[]> {
   if (job.task === "sync") return syncFiles(job.paths);
-  if (job.task === "check") {
-    return job.paths.filter((path, i) =>
-      !isSound(path, job.sizes[i]!, job.digests[i]!)
-    );
-  }
+  if (job.task === "check") return check(job);
   let at = 0;
   return job.paths.filter((path, i) =>
     !isCreated(path, job.bytes.subarray(at, at += job.sizes[i]!))
@@ -43,9 +46,15 @@ function isCreated(path: string, bytes: Uint8Array): boolean {
   }
 }
 
-function isSound(path: string, size: number, digest: string): boolean {
-  const bytes = tryReadSync(path, size);
-  return bytes !== null && sha256HexSync(bytes) === digest;
+/** From the last on, until it meets whoever comes from the first. */
+function check(
+  { paths, sizes, digests, claims }: FileJob & { task: "check" },
+): [] {
+  for (let i = paths.length - 1; i >= 0 && claim(claims, i); i--) {
+    const file = { path: paths[i]!, size: sizes[i]!, digest: digests[i]! };
+    if (isSoundSoon(file)) confirm(claims, i);
+  }
+  return [];
 }
 
 answerAs(FILE_THREAD, answer);

@@ -23,7 +23,7 @@ import { checkIntegrity } from "./integrity.ts";
 import { fileName, hasPlainName, txIdsOfFile } from "./key.ts";
 import { listHolders } from "./locks.ts";
 import { type OpenStore, removal } from "./open_store.ts";
-import { payloadPages } from "./payload_pages.ts";
+import { type PayloadPage, payloadPages } from "./payload_pages.ts";
 import {
   quarantineFile,
   type QuarantineNote,
@@ -279,8 +279,7 @@ class LocalCheck {
         }
         if (until !== undefined && compareText(info.txId, until) > 0) return;
         if (sample === 1 || Math.random() < sample) {
-          const known = i < page.own ? null : await page.sound;
-          if (this.#isSoundSoon(info, known)) {
+          if (await this.#isSoundSoon(page, i)) {
             this.#sound(info, info.size, step);
           } else await this.#transaction(info, step);
           await this.#pacer.giveWay();
@@ -313,19 +312,17 @@ class LocalCheck {
     step.add(1, size);
   }
 
-  /**
-   * Most are sound, and small: this is quick, and false proves nothing.
-   *
-   * @param known The ids that are known to be so, if that was looked at.
-   */
-  #isSoundSoon(info: TxInfo, known: Set<string> | null): boolean {
-    const { files, rows } = this.#store;
-    const inline = this.#hasInline ? rows.inlinePayload(info) : null;
+  /** Most are sound, and small: this is quick, and false proves nothing. */
+  async #isSoundSoon(page: PayloadPage, i: number): Promise<boolean> {
+    const info = page.rows[i]!;
+    const inline = this.#hasInline
+      ? this.#store.rows.inlinePayload(info)
+      : null;
     if (inline) {
       return inline.length === info.size &&
         sha256HexSync(inline) === info.storageHash;
     }
-    const isSound = known?.has(info.txId) ?? files.isSoundSoon(info);
+    const isSound = await page.isSound(i);
     if (isSound && hasPlainName(info.txId)) this.#owners++;
     return isSound;
   }

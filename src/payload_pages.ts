@@ -1,24 +1,26 @@
 /**
- * The rows whose payloads are to be checked, page by page. While one page is
- * checked, the next is made ready: another thread checks most of it, or, where
- * the disk is what takes long, many payloads are asked for at once.
+ * The rows whose payloads are to be checked, page by page, and the quick look at
+ * each. Another thread looks at them from the end of a page, whoever takes the
+ * page from its beginning, until they meet. Where the disk is what takes long,
+ * many payloads of the next page are asked for at once instead.
  *
  * @module
  */
 
+import { claim, isConfirmed, newClaims } from "./claims.ts";
+import { readManySmall } from "./durable_fs.ts";
 import { FileThread } from "./file_thread.ts";
+import { sha256HexSync } from "./hash.ts";
 import type { OpenStore } from "./open_store.ts";
+import { isSoundSoon, type PayloadFile } from "./payload_file.ts";
 import type { TxFilter, TxInfo } from "./types.ts";
 
 /** Rows of a page, and of one that shows how long a payload takes. */
-const PAGE = 1_024;
+const PAGE = 512;
 const PROBE = 64;
 
 /** From so many rows on another thread is worth its start. */
 const MANY = 8_192;
-
-/** What of a page the other thread does: this one has more to do for each row. */
-const SHARE = 0.8;
 
 /** From here on, in ms for each payload of two pages, the disk is what takes long. */
 const SLOW_READ = 0.03;
@@ -26,14 +28,23 @@ const SLOW_READ = 0.03;
 /** Pages for which that is taken to be so before it is looked at again. */
 const SLOW_PAGES = 8;
 
+/** A look at the payloads of a page. */
+interface Look {
+  /**
+   * Whether a payload is sound, in a file of its id's own name; false proves
+   * nothing. To be asked in order.
+   */
+  isSound(i: number): boolean | Promise<boolean>;
+  /** When nobody reads any more. */
+  ended?: Promise<void>;
+  /** Whether its files are not read one by one: how long it takes tells little. */
+  isAtOnce?: boolean;
+}
+
 /** Some rows, in the order of their ids. */
-export interface PayloadPage {
+export interface PayloadPage extends Look {
   /** These. */
   rows: TxInfo[];
-  /** So many of them, the first, are for whoever takes the page to check. */
-  own: number;
-  /** The ids of others whose payloads are sound; where it has them not, nothing is known. */
-  sound: Promise<Set<string>> | null;
 }
 
 /**
@@ -62,15 +73,13 @@ export async function* payloadPages(
     });
     after = page.at(-1)?.txId;
     left = page.length < limit ? 0 : left - limit;
-    if (pace === "slow") {
-      return { rows: page, own: 0, sound: files.soundAtOnce(page) };
-    }
-    if (pace === "unknown" || !thread) {
-      return { rows: page, own: page.length, sound: null };
-    }
-    const own = Math.ceil(page.length * (1 - SHARE));
-    const sound = files.soundByThread(page.slice(own), thread);
-    return { rows: page, own, sound };
+    const expected = page.map((row) => files.expected(row));
+    const look = pace === "slow"
+      ? allAtOnce(expected)
+      : pace === "quick" && thread
+      ? sharedWith(thread, expected)
+      : oneByOne(expected);
+    return { rows: page, ...look };
   };
   let page = next(), ahead = null;
   try {
@@ -78,14 +87,40 @@ export async function* payloadPages(
       ahead = next();
       const start = performance.now();
       yield page;
-      if (count === null || page.own === 0) continue;
+      if (count === null || page.isAtOnce) continue;
       const took = performance.now() - start;
       slowInARow = took > page.rows.length * SLOW_READ ? slowInARow + 1 : 0;
       pace = slowInARow < 2 ? "quick" : "slow";
       slowPages = SLOW_PAGES;
     }
   } finally {
-    // Nothing is read any more when this ends, taken or not.
-    await Promise.all([page?.sound, ahead?.sound]);
+    await Promise.all([page?.ended, ahead?.ended]);
   }
+}
+
+function oneByOne(files: PayloadFile[]): Look {
+  return { isSound: (i) => isSoundSoon(files[i]!) };
+}
+
+function sharedWith(thread: FileThread, files: PayloadFile[]): Look {
+  const claims = newClaims(files.length);
+  const ended = thread.check(files, claims);
+  return {
+    ended,
+    isSound: (i) => {
+      if (claim(claims, i)) return isSoundSoon(files[i]!);
+      if (isConfirmed(claims, i)) return true;
+      return ended.then(() => isConfirmed(claims, i));
+    },
+  };
+}
+
+/** A disk that is waited for takes about as long for many as for one. */
+function allAtOnce(files: PayloadFile[]): Look {
+  const sound = new Set<PayloadFile>();
+  const ended = readManySmall(files, (file, bytes) => {
+    if (sha256HexSync(bytes) === file.digest) sound.add(file);
+  });
+  const isSound = (i: number) => ended.then(() => sound.has(files[i]!));
+  return { isSound, ended, isAtOnce: true };
 }

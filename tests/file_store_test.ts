@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { FileStore, type FileStoreOptions, sha256Hex } from "../mod.ts";
-import { FileThread } from "../src/file_thread.ts";
 import { sampleInfo } from "./contract/metadata_store.ts";
 import { testPayloadStore } from "./contract/payload_store.ts";
 import {
@@ -59,7 +58,6 @@ test("what a row says is soon told from what is there", async () => {
   assertEquals(store.loadSoon(row), null);
   await store.save("a", bytes("abc"));
   assertEquals(store.loadSoon(row), bytes("abc"));
-  assert(store.isSoundSoon(row));
   for (
     const other of [
       { size: -1 },
@@ -68,39 +66,9 @@ test("what a row says is soon told from what is there", async () => {
       { txId: "b" },
       { txId: "x".repeat(300) }, // no file can have its name
     ]
-  ) assertEquals(store.isSoundSoon({ ...row, ...other }), false);
+  ) assertEquals(store.loadSoon({ ...row, ...other }), null);
   await store.save("a", bytes("abd"));
   assertEquals(store.loadSoon(row), null);
-});
-
-test("which rows have a sound payload is told of many, either way", async () => {
-  await using temp = await tempFileStore();
-  const { store } = temp;
-  const row = sampleInfo({
-    txId: "a",
-    storageHash: await sha256Hex(bytes("abc")),
-    size: 3,
-  });
-  for (const txId of ["a", "b", "A/a"]) await store.save(txId, bytes("abc"));
-  await store.save("changed", bytes("abd"));
-  await store.save("longer", bytes("abcd"));
-  await Deno.mkdir(join(store.basePath, "dir.bin"));
-  const large = randomBytes(200_000); // none that is soon read
-  await store.save("large", large);
-  const rows = [
-    ...["a", "b", "A/a", "changed", "longer", "dir", "none", "x".repeat(300)]
-      .map((txId) => ({ ...row, txId })),
-    { ...row, txId: "large", storageHash: await sha256Hex(large), size: 2e5 },
-  ];
-  const sound = new Set(["a", "b", "A/a"]);
-  using thread = (await FileThread.start())!;
-  assertEquals(await store.soundAtOnce(rows), sound);
-  assertEquals(await store.soundByThread(rows, thread), sound);
-  for (const size of [-1, 2, 4]) {
-    const other = rows.map((row) => ({ ...row, size }));
-    assertEquals((await store.soundAtOnce(other)).size, 0);
-    assertEquals((await store.soundByThread(other, thread)).size, 0);
-  }
 });
 
 test("a payload is one file that holds its bytes and nothing else", async () => {

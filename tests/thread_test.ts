@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { sha256Hex } from "../mod.ts";
+import { claim, isConfirmed, newClaims } from "../src/claims.ts";
 import { FileThread } from "../src/file_thread.ts";
 import { Thread } from "../src/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
@@ -68,19 +69,59 @@ test("a file thread syncs what is there, and what is gone is fine", async () => 
   assertEquals(await thread.sync([refused]), [refused]);
 });
 
-test("a file thread tells which files are not as they are to be", async () => {
+test("a file thread confirms which files are as they are to be", async () => {
   await using dir = await tempDir();
   using thread = (await FileThread.start())!;
   await Deno.writeTextFile(dir.join("a"), "abc");
   const digest = await sha256Hex(bytes("abc"));
+  const a = { path: dir.join("a"), size: 3, digest };
   const files = [
-    { path: dir.join("a"), size: 3, digest },
-    { path: dir.join("none"), size: 3, digest },
+    a,
+    { ...a, path: dir.join("none") },
+    { ...a, path: "" },
+    { ...a, size: 2 },
+    { ...a, size: -1 },
+    { ...a, digest: await sha256Hex(bytes("abd")) },
   ];
-  assertEquals(await thread.check(files), [dir.join("none")]);
-  assertEquals(await thread.check([{ ...files[0]!, size: 2 }]), [
-    dir.join("a"),
-  ]);
-  const other = { ...files[0]!, digest: await sha256Hex(bytes("abd")) };
-  assertEquals(await thread.check([other]), [dir.join("a")]);
+  const claims = newClaims(files.length);
+  await thread.check(files, claims);
+  const confirmed = files.filter((_, n) => isConfirmed(claims, n));
+  assertEquals(confirmed, [a]);
+  assertEquals(files.map((_, n) => claim(claims, n)), files.map(() => false));
+});
+
+test("two threads never look at the same thing, and leave none", async () => {
+  await using dir = await tempDir();
+  using thread = (await FileThread.start())!;
+  const digest = await sha256Hex(bytes("x"));
+  const files = Array.from({ length: 500 }, (_, n) => ({
+    path: dir.join(`${n}`),
+    size: 1,
+    digest,
+  }));
+  for (const { path } of files) await Deno.writeTextFile(path, "x");
+  const claims = newClaims(files.length);
+  const ended = thread.check(files, claims);
+  let own = 0;
+  while (own < files.length && claim(claims, own)) {
+    own++;
+    if (own % 10 === 0) await new Promise((done) => setTimeout(done));
+  }
+  await ended;
+  const byOther = files.map((_, n) => isConfirmed(claims, n));
+  assertEquals(byOther, files.map((_, n) => n >= own));
+});
+
+test("what is taken already a file thread leaves alone", async () => {
+  await using dir = await tempDir();
+  using thread = (await FileThread.start())!;
+  await Deno.writeTextFile(dir.join("a"), "abc");
+  const digest = await sha256Hex(bytes("abc"));
+  const a = { path: dir.join("a"), size: 3, digest };
+  const claims = newClaims(3);
+  assertEquals([claim(claims, 1), claim(claims, 1)], [true, false]);
+  await thread.check([a, a, a], claims);
+  const confirmed = [0, 1, 2].map((n) => isConfirmed(claims, n));
+  assertEquals(confirmed, [false, false, true]);
+  assertEquals(claim(claims, 0), true);
 });

@@ -36,7 +36,7 @@ const PERMISSIONS = [
 ];
 
 /** MiB for new objects, in each thread: bulk work would take 40 MiB more. */
-const MEMORY = "--v8-flags=--max-semi-space-size=8";
+const MEMORY = "--v8-flags=--max-semi-space-size=4";
 
 /** Modules that no import names. */
 const LOADED_LATE = [
