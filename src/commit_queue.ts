@@ -84,7 +84,7 @@ export class CommitQueue {
   #hasEntries = false;
   /** Ids of committed changes whose file has not followed: the disk may be full. */
   readonly #behind = new Set<string>();
-  /** Payload files that this writer has put in their place so far. */
+  /** Payload files that this writer has put in their place so far, or tried to. */
   filesPut = 0;
   /** Files of large batches so far, and the thread that makes them. */
   #manyFiles = 0;
@@ -366,9 +366,13 @@ export class CommitQueue {
     }
   }
 
-  #carryOut(entry: RedoEntry): Promise<void> {
-    if (entry.action === "put") this.filesPut++;
-    return carryOut(entry, this.#files, (txId) => this.#rows.isInFile(txId));
+  async #carryOut(entry: RedoEntry): Promise<void> {
+    try {
+      await carryOut(entry, this.#files, (txId) => this.#rows.isInFile(txId));
+    } finally {
+      // Afterwards: who has counted the files by then has to be told.
+      if (entry.action === "put") this.filesPut++;
+    }
   }
 
   /** Drops entries up to `seq`, but for those whose file has not followed. */

@@ -168,18 +168,13 @@ class LocalCheck {
     step.add(1, 0);
   }
 
-  /**
-   * Null where they cannot be counted: the step that lists them tells why. Null
-   * beside another writer as well: files of its commits may be on their way.
-   */
+  /** Null where they cannot be counted: the step that lists them tells why. */
   async #countFiles(): Promise<{ files: number; state: string } | null> {
-    const { files, writer } = this.#store;
     try {
-      const others = writer?.locks.others() ?? listHolders(files.basePath);
-      if (others.length > 0) return null;
       const state = this.#state();
+      if (state === null) return null;
       let count = 0;
-      for await (const _ of files.files()) {
+      for await (const _ of this.#store.files.files()) {
         if (this.#options.signal?.aborted) return null;
         count++;
       }
@@ -189,9 +184,14 @@ class LocalCheck {
     }
   }
 
-  /** Another one once anyone has put a payload file in its place. */
-  #state(): string {
-    const { rows, writer } = this.#store;
+  /**
+   * Another one once anyone has put a payload file in its place. Null beside
+   * another writer: files of its commits may be on their way.
+   */
+  #state(): string | null {
+    const { files, rows, writer } = this.#store;
+    const others = writer?.locks.others() ?? listHolders(files.basePath);
+    if (others.length > 0) return null;
     return `${rows.dataVersion()} ${writer?.queue.filesPut}`;
   }
 

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { sha256Hex } from "../mod.ts";
 import { claim, isConfirmed, newClaims } from "../src/claims.ts";
 import { FileThread } from "../src/file_thread.ts";
+import type { PayloadFile } from "../src/payload_file.ts";
 import { Thread } from "../src/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
 import { bytes, namesIn, tempDir, test } from "./helpers.ts";
@@ -69,12 +70,16 @@ test("a file thread syncs what is there, and what is gone is fine", async () => 
   assertEquals(await thread.sync([refused]), [refused]);
 });
 
+/** A file, and what it is to be. */
+async function payloadFile(path: string): Promise<PayloadFile> {
+  await Deno.writeTextFile(path, "abc");
+  return { path, size: 3, digest: await sha256Hex(bytes("abc")) };
+}
+
 test("a file thread confirms which files are as they are to be", async () => {
   await using dir = await tempDir();
   using thread = (await FileThread.start())!;
-  await Deno.writeTextFile(dir.join("a"), "abc");
-  const digest = await sha256Hex(bytes("abc"));
-  const a = { path: dir.join("a"), size: 3, digest };
+  const a = await payloadFile(dir.join("a"));
   const files = [
     a,
     { ...a, path: dir.join("none") },
@@ -93,13 +98,10 @@ test("a file thread confirms which files are as they are to be", async () => {
 test("two threads never look at the same thing, and leave none", async () => {
   await using dir = await tempDir();
   using thread = (await FileThread.start())!;
-  const digest = await sha256Hex(bytes("x"));
-  const files = Array.from({ length: 500 }, (_, n) => ({
-    path: dir.join(`${n}`),
-    size: 1,
-    digest,
-  }));
-  for (const { path } of files) await Deno.writeTextFile(path, "x");
+  const files: PayloadFile[] = [];
+  for (let n = 0; n < 500; n++) {
+    files.push(await payloadFile(dir.join(`${n}`)));
+  }
   const claims = newClaims(files.length);
   const ended = thread.check(files, claims);
   let own = 0;
@@ -115,9 +117,7 @@ test("two threads never look at the same thing, and leave none", async () => {
 test("what is taken already a file thread leaves alone", async () => {
   await using dir = await tempDir();
   using thread = (await FileThread.start())!;
-  await Deno.writeTextFile(dir.join("a"), "abc");
-  const digest = await sha256Hex(bytes("abc"));
-  const a = { path: dir.join("a"), size: 3, digest };
+  const a = await payloadFile(dir.join("a"));
   const claims = newClaims(3);
   assertEquals([claim(claims, 1), claim(claims, 1)], [true, false]);
   await thread.check([a, a, a], claims);
