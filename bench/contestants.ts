@@ -124,7 +124,7 @@ function cli(
     command: (job) => [
       ...denoRun(
         script,
-        "--v8-flags=--max-semi-space-size=4", // as the compiled program
+        "--v8-flags=--max-semi-space-size=4,--expose-gc", // as the compiled program
         "--allow-read",
         "--allow-write",
         "--allow-env=POH_BASE,POH_DB,POH_DEBUG",
