@@ -10,10 +10,10 @@ import { isSoundSoon } from "./payload_file.ts";
 import { answerAs } from "./thread.ts";
 
 /**
- * Digests after which this thread gives back what they have left: each leaves
- * an object of `node:crypto` outside of the heap whose size V8 judges by.
+ * After so many digests this thread has its garbage collected: `node:crypto`
+ * leaves an object for each that V8 does not see the size of.
  */
-const DIGESTS_LEFT = 32_768;
+const COLLECT_AFTER = 32_768;
 
 /** There where V8 was started with `--expose-gc`, as the program starts it. */
 const { gc: collectGarbage } = globalThis as { gc?: () => void };
@@ -55,7 +55,7 @@ function isCreated(path: string, bytes: Uint8Array): boolean {
   }
 }
 
-let digestsLeft = 0;
+let digests = 0;
 
 /** From the last on, until it meets whoever comes from the first. */
 function check(
@@ -64,9 +64,7 @@ function check(
   for (let i = paths.length - 1; i >= 0 && claim(claims, i); i--) {
     const file = { path: paths[i]!, size: sizes[i]!, digest: digests[i]! };
     if (isSoundSoon(file)) confirm(claims, i);
-    if (++digestsLeft < DIGESTS_LEFT) continue;
-    digestsLeft = 0;
-    collectGarbage?.();
+    if (++digests % COLLECT_AFTER === 0) collectGarbage?.();
   }
   return [];
 }
