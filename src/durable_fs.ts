@@ -111,7 +111,7 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
 export async function syncFile(path: string): Promise<void> {
   try {
     // Windows flushes only through a handle that may write.
-    using file = await Deno.open(path, { read: true, write: IS_WINDOWS });
+    using file = Deno.openSync(path, { read: true, write: IS_WINDOWS });
     await file.syncData();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
