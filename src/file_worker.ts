@@ -10,8 +10,8 @@ import { isSoundSoon } from "./payload_file.ts";
 import { answerAs } from "./thread.ts";
 
 /**
- * After so many digests this thread has its garbage collected: `node:crypto`
- * leaves an object for each that V8 does not see the size of.
+ * After so many looks at a payload this thread has its garbage collected: `node:crypto`
+ * leaves an object for each digest that V8 does not see the size of.
  */
 const COLLECT_AFTER = 32_768;
 
@@ -55,7 +55,7 @@ function isCreated(path: string, bytes: Uint8Array): boolean {
   }
 }
 
-let digests = 0;
+let looks = 0;
 
 /** From the last on, until it meets whoever comes from the first. */
 function check(
@@ -64,7 +64,7 @@ function check(
   for (let i = paths.length - 1; i >= 0 && claim(claims, i); i--) {
     const file = { path: paths[i]!, size: sizes[i]!, digest: digests[i]! };
     if (isSoundSoon(file)) confirm(claims, i);
-    if (++digests % COLLECT_AFTER === 0) collectGarbage?.();
+    if (++looks % COLLECT_AFTER === 0) collectGarbage?.();
   }
   return [];
 }
