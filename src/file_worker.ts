@@ -10,8 +10,8 @@ import { isSoundSoon } from "./payload_file.ts";
 import { answerAs } from "./thread.ts";
 
 /**
- * After so many looks at a payload this thread has its garbage collected: `node:crypto`
- * leaves an object for each digest that V8 does not see the size of.
+ * After so many looks at a payload this thread has its garbage collected:
+ * `node:crypto` leaves an object for each digest, whose size V8 does not see.
  */
 const COLLECT_AFTER = 32_768;
 
