@@ -24,7 +24,8 @@ import { text } from "../helpers.ts";
 
 const TOOLS = ["mount", "umount", "mkfs.ext4", "fsfreeze", "sync"];
 
-const DISK_BYTES = 48 * 1024 * 1024;
+/** Room for what a quick writer leaves between two checkpoints. */
+const DISK_BYTES = 96 * 1024 * 1024;
 
 /**
  * Options under which ext4 promises least: names get to the disk without the
