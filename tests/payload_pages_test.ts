@@ -3,10 +3,13 @@ import { performRecovery } from "../mod.ts";
 import { closeStore, type OpenStore, openStore } from "../src/open_store.ts";
 import { payloadPages } from "../src/payload_pages.ts";
 import type { TxFilter } from "../src/types.ts";
-import { flipBit, sampleTx, tempStore, test } from "./helpers.ts";
+import { flipBit, sampleTx, tempStore, test, TIME_LIMIT } from "./helpers.ts";
 
 /** Enough for another thread. */
 const COUNT = 9_000;
+
+/** To make so many files takes its time on some systems. */
+const timeout = 5 * TIME_LIMIT;
 
 /** A store of many; some of their payloads are gone, some changed. */
 async function damagedStore() {
@@ -63,7 +66,7 @@ test("pages tell of every row once, by whatever way it is read", async () => {
   const slow = await walk(store, {}, 100, 0.05);
   assertEquals([slow.ids, slow.bad], [ids, bad]);
   assert(slow.ways.includes("at once"));
-});
+}, { timeout });
 
 test("pages keep to a filter and to a limit", async () => {
   const { temp, ids } = await damagedStore();
@@ -75,7 +78,7 @@ test("pages keep to a filter and to a limit", async () => {
   }
   const none = await walk(open.store, { holderId: "nobody" }, 0);
   assertEquals(none.ids, []);
-});
+}, { timeout });
 
 test("whoever has seen enough of the pages leaves nothing open", async () => {
   const { temp } = await damagedStore();
@@ -87,7 +90,7 @@ test("whoever has seen enough of the pages leaves nothing open", async () => {
     if (rows > 2_000) break;
   }
   assert(rows > 2_000 && rows < COUNT, `${rows}`);
-});
+}, { timeout });
 
 test("recover of many finds all that is damaged, and the orphan", async () => {
   const { temp, bad } = await damagedStore();
@@ -101,4 +104,4 @@ test("recover of many finds all that is damaged, and the orphan", async () => {
   const again = await performRecovery(temp.base, temp.db);
   assertEquals(again.findings.map(({ txId }) => txId), ["orphan"]);
   assertEquals(again.sound, COUNT - bad.length);
-});
+}, { timeout });
