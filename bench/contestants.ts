@@ -5,6 +5,7 @@
  */
 
 import { fileURLToPath } from "node:url";
+import { MEMORY } from "../.ci/compile/main.ts";
 import { resolutionFlags } from "../offline/deno.ts";
 import type { Machine } from "./machine.ts";
 
@@ -124,7 +125,7 @@ function cli(
     command: (job) => [
       ...denoRun(
         script,
-        "--v8-flags=--max-semi-space-size=4,--expose-gc", // as the compiled program
+        MEMORY, // as the compiled program
         "--allow-read",
         "--allow-write",
         "--allow-env=POH_BASE,POH_DB,POH_DEBUG",

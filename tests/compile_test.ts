@@ -3,7 +3,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { pathToFileURL } from "node:url";
 import config from "../deno.json" with { type: "json" };
-import { type Build, buildsOf, compileArgs } from "../.ci/compile/main.ts";
+import {
+  type Build,
+  buildsOf,
+  compileArgs,
+  MEMORY,
+} from "../.ci/compile/main.ts";
 import { icon } from "../.ci/compile/icon.ts";
 import { withDetails } from "../.ci/compile/windows_version.ts";
 import { resolutionFlags } from "../offline/deno.ts";
@@ -16,6 +21,12 @@ const HASH = "0123456789abcdef0123456789abcdef01234567";
 /** A Windows program, which most systems do not have. */
 const WINDOWS_PROGRAM =
   "/usr/lib/x86_64-linux-gnu/wine/x86_64-windows/notepad.exe";
+
+Deno.test("the program takes as much memory from source as compiled", () => {
+  for (const task of ["cli", "serve"] as const) {
+    assert(config.tasks[task].command.includes(` ${MEMORY} `), task);
+  }
+});
 
 // --- the commit --------------------------------------------------------------
 

@@ -37,9 +37,9 @@ const PERMISSIONS = [
 
 /**
  * MiB for new objects, in each thread; and what lets a thread give back memory.
- * Bulk work would take 40 MiB more without the one, and 50 without the other.
+ * What each saves is in bench/README.md, under "Memory".
  */
-const MEMORY = "--v8-flags=--max-semi-space-size=4,--expose-gc";
+export const MEMORY = "--v8-flags=--max-semi-space-size=4,--expose-gc";
 
 /** Modules that no import names. */
 const LOADED_LATE = [
