@@ -16,11 +16,14 @@ export function nextTurn(): Promise<void> {
 /** Lets others have their turn now and then. */
 export class Pacer {
   #since = performance.now();
+  /** The turn that all who wait share: turns of their own would add up. */
+  #turn: Promise<void> | null = null;
 
   /** A turn to wait for, when it is time for one; cheap enough for every step. */
   giveWay(): Promise<void> | undefined {
     if (performance.now() - this.#since < LONGEST_STRETCH) return;
-    return nextTurn().then(() => {
+    return this.#turn ??= nextTurn().then(() => {
+      this.#turn = null;
       this.#since = performance.now();
     });
   }
