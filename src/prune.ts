@@ -7,6 +7,7 @@
 
 import { crashPoint } from "./crash_points.ts";
 import { PohStorageError } from "./errors.ts";
+import { comparisonsOf, sideOf } from "./filter.ts";
 import type { TxFilter, TxInfo, TxQuery } from "./types.ts";
 
 /** Deletions that are committed together. */
@@ -84,8 +85,9 @@ export async function pruneRows<Row extends TxInfo>(
 }
 
 /** The oldest go first, where time is what they are chosen by. */
-function orderOf({ since, before, limit }: PruneFilter): "id" | "time" {
-  const isByTime = [since, before, limit].some((value) => value !== undefined);
+function orderOf(filter: PruneFilter): "id" | "time" {
+  const isByTime = filter.limit !== undefined ||
+    comparisonsOf(filter)?.some(({ column }) => column === "timestamp");
   return isByTime ? "time" : "id";
 }
 
@@ -94,9 +96,14 @@ function orderOf({ since, before, limit }: PruneFilter): "id" | "time" {
  * time: it would delete the newest, and keep what one wants to be rid of.
  */
 export function hasCriterion(filter: PruneFilter): boolean {
-  const { idPrefix, holderId, before, minSize, maxSize } = filter;
-  return Boolean(idPrefix || minSize) ||
-    [holderId, before, maxSize].some((value) => value !== undefined);
+  const comparisons = comparisonsOf(filter);
+  if (comparisons === null) return true; // which selects nothing
+  return comparisons.some((comparison) => {
+    const { column, value } = comparison;
+    const isLower = sideOf(comparison) === "lower";
+    const isAnySize = column === "size" && value === 0;
+    return !(isLower && (column === "timestamp" || isAnySize));
+  });
 }
 
 function requireCriterion(filter: PruneFilter): void {

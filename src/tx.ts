@@ -5,6 +5,7 @@
  */
 
 import { InvalidTxError, InvalidTxIdError } from "./errors.ts";
+import { nearest } from "./suggestion.ts";
 
 /** A transaction of the proof-of-holding network. */
 export interface Tx {
@@ -29,6 +30,13 @@ export interface TxJson {
   /** {@linkcode Tx.payload} in standard base64 with padding. */
   payload: string;
 }
+
+const JSON_FIELDS: readonly string[] = [
+  "tx_id",
+  "holder_id",
+  "timestamp",
+  "payload",
+];
 
 /** What can be said of a transaction without its payload. */
 export type TxHead = Omit<Tx, "payload">;
@@ -129,19 +137,21 @@ export function txFromJson(value: unknown): Tx {
     );
   }
   const fields = value as Record<string, unknown>;
-  for (const name of ["tx_id", "holder_id", "timestamp", "payload"]) {
+  for (const name of Object.keys(fields)) {
+    if (JSON_FIELDS.includes(name)) continue;
+    const near = nearest(name, JSON_FIELDS);
+    throw new InvalidTxError(
+      name,
+      `${JSON.stringify(name)} is not a field of a transaction${
+        near === null ? "" : `; did you mean ${JSON.stringify(near)}?`
+      }`,
+    );
+  }
+  for (const name of JSON_FIELDS) {
     if (!Object.hasOwn(fields, name)) {
       throw name === "tx_id"
         ? new InvalidTxIdError("tx_id is missing")
         : new InvalidTxError(name, `${name} is missing`);
-    }
-  }
-  for (const name of Object.keys(fields)) {
-    if (!["tx_id", "holder_id", "timestamp", "payload"].includes(name)) {
-      throw new InvalidTxError(
-        name,
-        `${JSON.stringify(name)} is not a field of a transaction`,
-      );
     }
   }
   const head = {

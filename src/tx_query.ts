@@ -14,12 +14,27 @@
  */
 
 import { PohStorageError } from "./errors.ts";
+import {
+  type Comparison,
+  comparisonsOf,
+  type FilterColumn,
+  isUnstorable,
+  meets,
+  sideOf,
+} from "./filter.ts";
 import type { SqlValue } from "./sqlite_driver.ts";
 import type { TxCursor, TxFilter, TxQuery } from "./types.ts";
 
 /** How many rows are walked past at first, and how many more each time. */
 const FIRST_REACH = 1_024;
 const GROWTH = 4;
+
+/**
+ * True of ids that are text. The key of a row that another program has written
+ * may be a BLOB, which comes after all text, or NULL: a page could not go on
+ * after such a row.
+ */
+export const HAS_TEXT_ID = "+tx_id < x''";
 
 /** While one row is looked up, so many are passed that an index tells all of. */
 const LOOKUP = 16;
@@ -36,19 +51,17 @@ export interface Sql {
 export type ResolvedQuery = Omit<TxQuery, "after"> & { after?: TxCursor };
 
 /** What the table's columns are called; an old table lacks some. */
-export type ColumnNames = Readonly<Record<Column, string>>;
+export type ColumnNames = Readonly<Record<FilterColumn, string>>;
 
 /** Runs a statement; all its rows. */
 export type RunSql = (sql: string, ...params: SqlValue[]) => SqlValue[][];
 
-type Column = "tx_id" | "timestamp" | "holder_id" | "size";
-
 /** The columns by whose index a range of rows is found. */
-type RangeColumn = Exclude<Column, "holder_id">;
+type RangeColumn = Exclude<FilterColumn, "holder_id">;
 
 /** A condition that the index of a column can serve, unless a plus is put in. */
 interface Term {
-  column: Column | null;
+  column: FilterColumn | null;
   text: (plus: "" | "+") => string;
   params: SqlValue[];
 }
@@ -91,7 +104,7 @@ export function selectPage(
   names: ColumnNames,
   run: RunSql,
 ): SqlValue[][] {
-  let left = selectionOf(query, names);
+  let left = listable(selectionOf(query, names));
   const rows: SqlValue[][] = [];
   const missing = () => query.limit - rows.length;
   const others = otherRanges(left);
@@ -179,11 +192,9 @@ function cursorAt(
   run: RunSql,
 ): TxCursor | null {
   const { order, holder, ranges } = selection;
-  const terms = [...holder, ...termsOf(ranges[order])];
-  const { text, params } = clause(
-    terms.filter((term) => serves(order, term)),
-    order,
-  );
+  const terms = [...holder, ...termsOf(ranges[order])]
+    .filter((term) => serves(order, term));
+  const { text, params } = clause([...terms, plainTerm(HAS_TEXT_ID)], order);
   const [row] = run(
     `SELECT CAST(tx_id AS TEXT), CAST(timestamp AS REAL) FROM txs ${text} ${
       orderBy(selection)
@@ -209,31 +220,56 @@ function selectionOf(query: ResolvedQuery, names: ColumnNames): Selection {
   const selection: Selection = {
     order: sort === "time" ? "timestamp" : "tx_id",
     reverse,
-    holder: query.holderId === undefined
-      ? []
-      : [compare("holder_id", "=", query.holderId, names)],
-    ranges: {
-      tx_id: idRange(query),
-      timestamp: timeRange(query),
-      size: sizeRange(query, names),
-    },
-    others: [query.holderId, query.idPrefix, after?.txId].some(isUnstorable)
-      ? [{ column: null, text: () => "FALSE", params: [] }]
-      : [],
+    holder: [],
+    ranges: { tx_id: {}, timestamp: {}, size: {} },
+    others: [],
   };
-  return after ? begunAfter(selection, query, after) : selection;
+  const comparisons = isUnstorable(after?.txId) ? null : comparisonsOf(query);
+  if (comparisons === null) {
+    return { ...selection, others: [plainTerm("FALSE")] };
+  }
+  for (const comparison of comparisons) place(comparison, selection, names);
+  if (selection.order === "timestamp") {
+    // Text in a row edited by hand, greater than any number, has no place.
+    selection.ranges.timestamp.upper ??= compare("timestamp", "<", "");
+  }
+  return after ? begunAfter(selection, comparisons, after) : selection;
+}
+
+/** Puts a condition where the index is that can serve it. */
+function place(
+  comparison: Comparison,
+  { holder, ranges, others }: Selection,
+  names: ColumnNames,
+): void {
+  const { column, operator, value } = comparison;
+  const side = sideOf(comparison);
+  const term = column === "timestamp"
+    ? compareTime(operator, value as number)
+    : compare(column, operator, value, names);
+  if (column === "holder_id" && side === "both") holder.push(term);
+  else if (column !== "holder_id" && side !== "both") {
+    ranges[column][side] = term;
+  } else others.push({ ...term, column: null });
+}
+
+/** Leaves out rows behind which a page could not go on. */
+function listable(selection: Selection): Selection {
+  const others = [...selection.others, plainTerm(HAS_TEXT_ID)];
+  return { ...selection, others };
 }
 
 /** Leaves out all up to a cursor, which may lie anywhere. */
 function begunAfter(
   selection: Selection,
-  { idPrefix = "", since = -Infinity, before = Infinity }: ResolvedQuery,
+  comparisons: Comparison[],
   after: TxCursor,
 ): Selection {
   const { order, reverse, others } = selection;
-  const isWithin = order === "tx_id"
-    ? after.txId.startsWith(idPrefix)
-    : after.timestamp >= since && after.timestamp < before;
+  const key = order === "tx_id" ? after.txId : after.timestamp;
+  const isWithin = comparisons.every((comparison) =>
+    comparison.column !== order || meets(key, comparison)
+  );
   // One bound on a side: SQLite would begin at either of two.
   if (isWithin) return from(selection, after);
   const term = {
@@ -268,67 +304,9 @@ function bounded(
   return { ...selection, ranges: { ...ranges, [order]: range } };
 }
 
-function idRange({ idPrefix: prefix }: ResolvedQuery): Range {
-  if (!prefix) return {};
-  const end = successor(prefix);
-  return {
-    lower: compare("tx_id", ">=", prefix),
-    ...(end !== null && { upper: compare("tx_id", "<", end) }),
-  };
-}
-
-function timeRange({ since, before, sort }: ResolvedQuery): Range {
-  return {
-    ...(since !== undefined && { lower: compareTime(">=", since) }),
-    ...(before !== undefined
-      ? { upper: compareTime("<", before) }
-      // Text in a row edited by hand, greater than any number, has no place.
-      : sort === "time" && { upper: compare("timestamp", "<", "") }),
-  };
-}
-
-function sizeRange(
-  { minSize, maxSize }: ResolvedQuery,
-  names: ColumnNames,
-): Range {
-  if (minSize === undefined && maxSize === undefined) return {};
-  const least = Math.max(minSize ?? 0, 0); // an unknown size is -1
-  return {
-    lower: compare("size", ">=", wholeBytes(Math.ceil(least)), names),
-    ...(maxSize !== undefined && {
-      upper: compare("size", "<=", wholeBytes(Math.floor(maxSize)), names),
-    }),
-  };
-}
-
-/** Text that no row has: bindings would cut it, or put another in its place. */
-export function isUnstorable(text: string | undefined): boolean {
-  return text !== undefined && (text.includes("\0") || !text.isWellFormed());
-}
-
-/**
- * The least text that comes after every text with a prefix, in the order of
- * UTF-8 bytes, which is that of code points; null when there is none.
- */
-export function successor(prefix: string): string | null {
-  const points = Array.from(prefix, (character) => character.codePointAt(0)!);
-  while (points.at(-1) === 0x10FFFF) points.pop();
-  const last = points.pop();
-  if (last === undefined) return null;
-  // The surrogates are no characters.
-  return String.fromCodePoint(...points, last === 0xD7FF ? 0xE000 : last + 1);
-}
-
-/** A limit of sizes as a number of bytes that a 64-bit integer holds. */
-export function wholeBytes(size: number): number {
-  if (Number.isNaN(size)) throw new RangeError("A size must be a number");
-  return Math.max(-1, Math.min(size, Number.MAX_SAFE_INTEGER));
-}
-
-/** A limit of rows: whole, none below zero, Infinity where there is none. */
+/** A limit of rows that a 64-bit integer holds; Infinity where there is none. */
 export function rowLimit(limit = Infinity): number {
-  if (!(limit >= 1)) return 0;
-  return limit > Number.MAX_SAFE_INTEGER ? Infinity : Math.floor(limit);
+  return limit > Number.MAX_SAFE_INTEGER ? Infinity : limit;
 }
 
 /** Why an order of time cannot go on after an id. */
@@ -339,20 +317,14 @@ export function cursorGone(txId: string): PohStorageError {
   );
 }
 
-/** A time as it is, which must be one. */
-export function requireTime(seconds: number): number {
-  if (Number.isFinite(seconds)) return seconds;
-  throw new RangeError(
-    `A time must be a finite number of seconds, got ${seconds}`,
-  );
-}
-
 /**
  * A number as two that both bindings bind exactly, whose quotient it is. The
  * FFI binding takes every whole number for a 64-bit integer, which 1e300 is not.
+ * A row edited by hand may have an infinite one.
  */
 export function exactQuotient(value: number): [number, number] {
-  let numerator = requireTime(value), denominator = 1;
+  if (Math.abs(value) === Infinity) return [Math.sign(value), Number.MIN_VALUE];
+  let numerator = value, denominator = 1;
   while (Math.abs(numerator) > Number.MAX_SAFE_INTEGER) {
     numerator /= 2;
     denominator /= 2;
@@ -399,7 +371,7 @@ function orderBy({ order, reverse }: Selection, plus: "" | "+" = ""): string {
 }
 
 function compare(
-  column: Column,
+  column: FilterColumn,
   operator: string,
   value: SqlValue,
   names?: ColumnNames,
@@ -410,6 +382,11 @@ function compare(
     text: (plus) => `${plus}${name} ${operator} ?`,
     params: [value],
   };
+}
+
+/** A condition that no index is to serve. */
+function plainTerm(text: string): Term {
+  return { column: null, text: () => text, params: [] };
 }
 
 function compareTime(operator: string, seconds: number): Term {

@@ -6,6 +6,9 @@
  * @module
  */
 
+import type { TxFilter } from "./filter.ts";
+
+export type { TxFilter } from "./filter.ts";
 export type { Tx, TxHead, TxJson } from "@poh/types";
 
 /** What the metadata knows of a stored transaction. */
@@ -20,26 +23,6 @@ export interface TxInfo {
   storageHash: string;
   /** Payload size in bytes; -1 when an older package saved it. */
   size: number;
-}
-
-/** Which transactions. All conditions must hold; none means all. */
-export interface TxFilter {
-  /** Only this holder's. */
-  holderId?: string;
-  /** Only ids that begin with this. */
-  idPrefix?: string;
-  /** Only timestamps at or after this, UNIX seconds. */
-  since?: number;
-  /** Only timestamps before this, UNIX seconds. */
-  before?: number;
-  /** Only payloads of so many bytes or more; none whose size is unknown. */
-  minSize?: number;
-  /** Only payloads of so many bytes or fewer; none whose size is unknown. */
-  maxSize?: number;
-  /** Only ids greater than this, in the order of their UTF-8 bytes. */
-  after?: string;
-  /** At most so many. */
-  limit?: number;
 }
 
 /** Where a transaction stands in every order; a {@linkcode TxInfo} is one. */

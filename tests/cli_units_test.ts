@@ -114,7 +114,18 @@ Deno.test("byteCount() reads bytes in units of 1024, and refuses the rest", () =
     ] as const
   ) assertEquals(byteCount("--min-size", written), expected, written);
   for (
-    const bad of ["", "-1", "k", "1x", "1ki", "1 k", "5b", "1e3", "9000000T"]
+    const bad of [
+      "",
+      "-1",
+      "k",
+      "1x",
+      "1ki",
+      "1 k",
+      "5b",
+      "1e3",
+      "9000000T",
+      "1.5",
+    ]
   ) {
     assertThrows(
       () => byteCount("--min-size", bad),

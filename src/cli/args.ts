@@ -4,8 +4,8 @@
  * @module
  */
 
+import { listed, nearest } from "../suggestion.ts";
 import { UsageError } from "./exit_codes.ts";
-import { age, byteCount, fraction, integer, time } from "./values.ts";
 import {
   type CommandName,
   commands,
@@ -13,6 +13,7 @@ import {
   type OptionSpec,
   type OptionValues,
 } from "./table.ts";
+import { readValue } from "./values.ts";
 
 /** What the arguments ask for. */
 export type Invocation =
@@ -194,32 +195,11 @@ function convert(
   spec: Exclude<OptionSpec, { type: "flag" }>,
   text: string,
 ): string | number {
-  switch (spec.type) {
-    case "text":
-      return text;
-    case "path":
-      if (text === "") throw new UsageError(`${source} must not be empty`);
-      return text;
-    case "choice":
-      if (!spec.choices.includes(text)) {
-        throw new UsageError(
-          `${source} must be ${listed(spec.choices)}, got ${
-            JSON.stringify(text)
-          }`,
-        );
-      }
-      return text;
-    case "time":
-      return time(source, text);
-    case "age":
-      return age(source, text);
-    case "count":
-      return integer(source, text);
-    case "size":
-      return byteCount(source, text);
-    case "fraction":
-      return fraction(source, text);
-  }
+  if (spec.type !== "choice") return readValue(spec.type, source, text);
+  if (spec.choices.includes(text)) return text;
+  throw new UsageError(
+    `${source} must be ${listed(spec.choices)}, got ${JSON.stringify(text)}`,
+  );
 }
 
 // --- finding the command ----------------------------------------------------
@@ -302,56 +282,11 @@ function commandName(word: string): CommandName {
 
 // --- wording ----------------------------------------------------------------
 
-function listed(words: readonly string[]): string {
-  return words.length < 2
-    ? words.join()
-    : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
-}
-
 function didYouMean(
   word: string,
   known: readonly string[],
   otherwise: string,
 ): string {
-  const [best] = known
-    .map((name) => ({
-      name,
-      // What was begun and not ended is near, however much is missing.
-      distance: word.length > 3 && name.startsWith(word)
-        ? 1
-        : editDistance(word, name),
-    }))
-    .filter(({ name, distance }) =>
-      distance <= Math.max(1, Math.floor(name.replace(/^--/, "").length / 3))
-    )
-    .sort((a, b) => a.distance - b.distance);
-  return best ? `; did you mean ${best.name}?` : `; ${otherwise}`;
-}
-
-/** Insertions, deletions, replacements and swaps of neighbours between words. */
-function editDistance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 3) return Infinity;
-  const rows: number[][] = [];
-  for (let i = 0; i <= a.length; i++) {
-    const row: number[] = [];
-    for (let j = 0; j <= b.length; j++) {
-      const above = rows[i - 1];
-      if (i === 0 || above === undefined) row.push(j);
-      else if (j === 0) row.push(i);
-      else {
-        const same = a[i - 1] === b[j - 1];
-        let best = Math.min(
-          above[j]! + 1,
-          row[j - 1]! + 1,
-          above[j - 1]! + (same ? 0 : 1),
-        );
-        if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-          best = Math.min(best, rows[i - 2]![j - 2]! + 1);
-        }
-        row.push(best);
-      }
-    }
-    rows.push(row);
-  }
-  return rows[a.length]![b.length]!;
+  const best = nearest(word, known);
+  return best === null ? `; ${otherwise}` : `; did you mean ${best}?`;
 }

@@ -1,38 +1,26 @@
 /**
- * From options to a filter.
+ * From values by the names of options, as the command line and the query of a
+ * URL have them, to a filter.
  *
  * @module
  */
 
+import { type FilterFields, filterFields } from "../filter.ts";
 import type { TxFilter } from "../types.ts";
-import type { OptionValues } from "./table.ts";
 
-/** The options that choose transactions. */
-export type FilterValues =
-  & Pick<
-    OptionValues<"list">,
-    | "prefix"
-    | "holder"
-    | "since"
-    | "before"
-    | "min-size"
-    | "max-size"
-    | "limit"
-  >
-  & { after?: string | undefined };
+/** Values of filter fields by the names of their options. */
+export type FilterValues = {
+  [K in keyof FilterFields as FilterFields[K]["option"]]?:
+    | TxFilter[K]
+    | undefined;
+};
 
 /** The filter that the options describe; absent options do not appear in it. */
 export function filterOf(options: FilterValues): TxFilter {
-  const { prefix, holder, since, before, after, limit } = options;
-  const { "min-size": minSize, "max-size": maxSize } = options;
-  return {
-    ...(prefix !== undefined && { idPrefix: prefix }),
-    ...(holder !== undefined && { holderId: holder }),
-    ...(since !== undefined && { since }),
-    ...(before !== undefined && { before }),
-    ...(minSize !== undefined && { minSize }),
-    ...(maxSize !== undefined && { maxSize }),
-    ...(after !== undefined && { after }),
-    ...(limit !== undefined && { limit }),
-  };
+  const values: Record<string, unknown> = options;
+  return Object.fromEntries(
+    filterFields
+      .map(([name, { option }]) => [name, values[option]])
+      .filter(([, value]) => value !== undefined),
+  );
 }

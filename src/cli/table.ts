@@ -6,22 +6,8 @@
  * @module
  */
 
-/** What an option's value is read as; a flag takes none. */
-export type ValueType =
-  /** Any text. */
-  | "text"
-  /** A file or folder; not empty. */
-  | "path"
-  /** UNIX seconds, an ISO 8601 date, or an age such as `30d`. */
-  | "time"
-  /** A length of time such as `30d`, in seconds. */
-  | "age"
-  /** An integer, 1 or more. */
-  | "count"
-  /** A number of bytes: `4096`, `64k` or `1.5MiB`. */
-  | "size"
-  /** A share of a whole: `5%` or `0.05`. */
-  | "fraction";
+import { type FilterFields, filterFields } from "../filter.ts";
+import type { ValueType } from "./values.ts";
 
 /** An option that is there or not. */
 export interface FlagSpec {
@@ -164,52 +150,19 @@ const txId = {
   completes: "ids",
 } as const satisfies OptionSpec;
 
-const conditions = {
-  prefix: {
-    type: "text",
-    metavar: "text",
-    help: "Only ids that begin with this.",
-    completes: "ids",
-  },
-  holder: {
-    type: "text",
-    metavar: "id",
-    help: "Only this holder's transactions.",
-  },
-  since: {
-    type: "time",
-    metavar: "time",
-    help:
-      "Only timestamps at or after this: UNIX seconds, an ISO 8601 date, or an age such as 30d.",
-  },
-  before: {
-    type: "time",
-    metavar: "time",
-    help: "Only timestamps before this.",
-  },
-  "min-size": {
-    type: "size",
-    metavar: "size",
-    help:
-      "Only payloads of so many bytes or more: 4096, 64k or 1.5MiB; k, M and G are powers of 1024.",
-  },
-  "max-size": {
-    type: "size",
-    metavar: "size",
-    help: "Only payloads of so many bytes or fewer.",
-  },
-} as const satisfies Record<string, OptionSpec>;
+/** The options that choose transactions, by the table of filter fields. */
+const { after, limit, ...conditions } = Object.fromEntries(
+  filterFields.map(([, { option, kind, metavar, help, completes }]) => [
+    option,
+    { type: kind, metavar, help, ...(completes && { completes }) },
+  ]),
+) as {
+  readonly [K in keyof FilterFields as FilterFields[K]["option"]]:
+    & ValueSpec
+    & { readonly type: FilterFields[K]["kind"]; readonly default?: never };
+};
 
-const filters = {
-  ...conditions,
-  after: {
-    type: "text",
-    metavar: "id",
-    help: "Only ids after this one, in the order of their UTF-8 bytes.",
-    completes: "ids",
-  },
-  limit: { type: "count", metavar: "n", help: "At most so many." },
-} as const satisfies Record<string, OptionSpec>;
+const filters = { ...conditions, after, limit };
 
 const idArgument = {
   name: "id",
@@ -351,7 +304,7 @@ export const commands = {
           "Only timestamps longer ago than this: 30d; units are s, m, h, d and w.",
       },
       ...conditions,
-      limit: { type: "count", metavar: "n", help: "At most so many." },
+      limit,
       "dry-run": { type: "flag", help: "Tell what would be deleted." },
       durability,
       progress,
@@ -378,10 +331,8 @@ export const commands = {
     options: {
       ...filters,
       after: {
-        type: "text",
-        metavar: "id",
+        ...after,
         help: "Only what follows this one in the order of the list.",
-        completes: "ids",
       },
       sort: {
         type: "choice",

@@ -6,6 +6,53 @@
 
 import { UsageError } from "./exit_codes.ts";
 
+/** What a value is read as. */
+export type ValueType =
+  /** Any text. */
+  | "text"
+  /** A file or folder; not empty. */
+  | "path"
+  /** UNIX seconds, an ISO 8601 date, or an age such as `30d`. */
+  | "time"
+  /** A length of time such as `30d`, in seconds. */
+  | "age"
+  /** An integer, 1 or more. */
+  | "count"
+  /** A number of bytes: `4096`, `64k` or `1.5MiB`. */
+  | "size"
+  /** A share of a whole: `5%` or `0.05`. */
+  | "fraction";
+
+/**
+ * Reads a value.
+ *
+ * @param source Where it stands, for the error.
+ * @throws {UsageError} If it is malformed.
+ */
+export function readValue(
+  type: ValueType,
+  source: string,
+  text: string,
+): string | number {
+  switch (type) {
+    case "text":
+      return text;
+    case "path":
+      if (text === "") throw new UsageError(`${source} must not be empty`);
+      return text;
+    case "time":
+      return time(source, text);
+    case "age":
+      return age(source, text);
+    case "count":
+      return integer(source, text);
+    case "size":
+      return byteCount(source, text);
+    case "fraction":
+      return fraction(source, text);
+  }
+}
+
 const SECONDS: Readonly<Record<string, number>> = {
   s: 1,
   m: 60,
@@ -78,7 +125,8 @@ export function age(source: string, text: string): number {
 
 function secondsOf(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
-  return match && Number(match[1]) * SECONDS[match[2]!]!;
+  const seconds = match ? Number(match[1]) * SECONDS[match[2]!]! : Infinity;
+  return seconds < Infinity ? seconds : null;
 }
 
 /** An integer, 1 or more. */
@@ -102,8 +150,10 @@ export function byteCount(source: string, text: string): number {
   const match = /^(\d+(?:\.\d+)?)([kmgt]?)(?:(?<=[a-z])i?b)?$/i.exec(text);
   if (match) {
     const unit = UNITS.indexOf(match[2]!.toLowerCase());
-    const size = Math.round(Number(match[1]) * 1024 ** unit);
-    if (Number.isSafeInteger(size)) return size;
+    const size = Number(match[1]) * 1024 ** unit;
+    const isWhole = unit > 0 || Number.isInteger(size); // 1.5 bytes are none
+    const bytes = Math.round(size);
+    if (isWhole && Number.isSafeInteger(bytes)) return bytes;
   }
   throw new UsageError(
     `${source} must be a number of bytes such as 4096, 64k or 1.5MiB, got ${

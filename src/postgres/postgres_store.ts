@@ -8,6 +8,7 @@
  */
 
 import { StoreNotFoundError } from "../errors.ts";
+import { isUnstorable } from "../filter.ts";
 import {
   type Catalog,
   type CatalogChange,
@@ -21,12 +22,7 @@ import {
 } from "../remote/contracts.ts";
 import { saveRow } from "../remote/entry.ts";
 import { plainKey, txIdOfKey } from "../remote/object_key.ts";
-import {
-  cursorGone,
-  isUnstorable,
-  type ResolvedQuery,
-  rowLimit,
-} from "../tx_query.ts";
+import { cursorGone, type ResolvedQuery, rowLimit } from "../tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
 import { Committer, NOW, REPAIR } from "./commit.ts";
 import {
@@ -172,7 +168,9 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     const most = rowLimit(limit);
     const rows = most === Infinity
       ? `${txs} ${text}`
-      : `(SELECT 1 FROM ${txs} ${text} LIMIT ${most}) AS chosen`;
+      : `(SELECT 1 FROM ${txs} ${text} LIMIT $${
+        values.push(most)
+      }::int8) AS chosen`;
     const [row] = await this.#db.query(
       `SELECT count(*)::float8 AS n FROM ${rows}`,
       values,
@@ -435,7 +433,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
       const { text, values } = conditionsOf(next);
       const page = await this.#db.query(
         `SELECT ${COLUMNS} FROM ${this.#tables.txs} ${text} ${orderOf(next)}
-        LIMIT ${limit}`,
+        LIMIT $${values.push(limit)}::int8`,
         values,
         SCAN,
       );

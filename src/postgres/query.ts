@@ -12,13 +12,8 @@
  * @module
  */
 
-import {
-  isUnstorable,
-  requireTime,
-  type ResolvedQuery,
-  successor,
-  wholeBytes,
-} from "../tx_query.ts";
+import { comparisonsOf, type FilterColumn, isUnstorable } from "../filter.ts";
+import type { ResolvedQuery } from "../tx_query.ts";
 
 /** A part of a statement, and what is bound to it. */
 export interface Sql {
@@ -34,33 +29,21 @@ export function conditionsOf(query: ResolvedQuery): Sql {
   const terms: string[] = [];
   const bind = (value: unknown, type: string) =>
     `$${values.push(value)}::${type}`;
-  const compare = (column: string, operator: string, value: unknown) => {
-    const type = TYPES[column as keyof typeof TYPES];
-    terms.push(`${column} ${operator} ${bind(value, type)}`);
-  };
-  const { holderId, idPrefix, since, before, minSize, maxSize, after } = query;
-  if ([holderId, idPrefix, after?.txId].some(isUnstorable)) {
-    return { text: "WHERE FALSE", values };
-  }
-  if (holderId !== undefined) compare("holder_id", "=", holderId);
-  if (idPrefix) {
-    compare("tx_id", ">=", idPrefix);
-    const end = successor(idPrefix);
-    if (end !== null) compare("tx_id", "<", end);
-  }
-  if (since !== undefined) compare("timestamp", ">=", requireTime(since));
-  if (before !== undefined) compare("timestamp", "<", requireTime(before));
-  if (minSize !== undefined || maxSize !== undefined) {
-    const least = Math.max(minSize ?? 0, 0); // an unknown size is -1
-    compare("size", ">=", wholeBytes(Math.ceil(least)));
-  }
-  if (maxSize !== undefined) {
-    compare("size", "<=", wholeBytes(Math.floor(maxSize)));
+  const compare = (
+    column: FilterColumn,
+    operator: string,
+    value: unknown,
+  ) => terms.push(`${column} ${operator} ${bind(value, TYPES[column])}`);
+  const { after } = query;
+  const comparisons = isUnstorable(after?.txId) ? null : comparisonsOf(query);
+  if (comparisons === null) return { text: "WHERE FALSE", values };
+  for (const { column, operator, value } of comparisons) {
+    compare(column, operator, value);
   }
   if (after) {
     const operator = query.reverse ? "<" : ">";
     if (query.sort === "time") {
-      const at = bind(requireTime(after.timestamp), "float8");
+      const at = bind(after.timestamp, "float8");
       const place = `(${at}, ${bind(after.txId, "text")})`;
       terms.push(`(timestamp, tx_id) ${operator} ${place}`);
     } else {
@@ -79,9 +62,9 @@ export function orderOf({ sort, reverse }: ResolvedQuery): string {
     : `ORDER BY tx_id ${direction}`;
 }
 
-const TYPES = {
+const TYPES: Readonly<Record<FilterColumn, string>> = {
   tx_id: "text",
   holder_id: "text",
   timestamp: "float8",
   size: "int8",
-} as const;
+};

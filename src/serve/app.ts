@@ -4,12 +4,10 @@
  * @module
  */
 
-import { filterOf } from "../cli/filter.ts";
 import { UsageError } from "../cli/exit_codes.ts";
 import { infoJson } from "../cli/tx_json.ts";
-import { byteCount, integer, time } from "../cli/values.ts";
 import { validateTxId } from "../tx.ts";
-import type { TxFilter, TxInfo } from "../types.ts";
+import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";
 import {
   type Context,
@@ -19,7 +17,7 @@ import {
   routePath,
 } from "./packages.ts";
 import { openApi } from "./openapi.ts";
-import { pageResponse } from "./page.ts";
+import { PAGE_PARAMETERS, pageResponse } from "./page.ts";
 import {
   type Download,
   guarded,
@@ -27,6 +25,7 @@ import {
   payloadResponse,
 } from "./payload.ts";
 import { Problem, problemOf, unavailable, unknownTx } from "./problem.ts";
+import { filterOfQuery, LIST_PARAMETERS, requireParameters } from "./query.ts";
 import { notReady, type Service } from "./service.ts";
 import { STYLE } from "./style.ts";
 import { saveLines, saveOne, txOf, txOfBroadcast } from "./uploads.ts";
@@ -49,9 +48,9 @@ type Env = { Bindings: HttpBindings };
 /** The service as a function from requests to responses. */
 export function makeApp(service: Service, guard: Guard): Hono<Env> {
   const app = new Hono<Env>({ getPath });
-  app.get("/healthz", (c) => c.text("OK")); // however much is under way
+  app.get("/healthz", takes(), (c) => c.text("OK")); // however much is under way
   app.use(accounted(service));
-  app.get("/readyz", (c) => {
+  app.get("/readyz", takes(), (c) => {
     if (!service.ready) throw notReady();
     return c.text("OK");
   });
@@ -60,27 +59,35 @@ export function makeApp(service: Service, guard: Guard): Hono<Env> {
     await next();
   });
 
-  app.get("/", (c) => pageResponse(service, new URL(c.req.url).searchParams));
-  app.get("/style.css", (c) =>
+  app.get(
+    "/",
+    takes(...Object.keys(PAGE_PARAMETERS)),
+    (c) => pageResponse(service, new URL(c.req.url).searchParams),
+  );
+  app.get("/style.css", takes(), (c) =>
     c.body(STYLE, 200, {
       "content-type": "text/css; charset=utf-8",
       "cache-control": "max-age=3600",
     }));
-  app.get("/openapi.json", (c) => c.json(openApi(service.limits)));
-  app.get("/metrics", async (c) =>
-    c.body(await service.metricsText(), 200, {
-      "content-type": service.metrics.contentType,
-    }));
+  app.get("/openapi.json", takes(), (c) => c.json(openApi(service.limits)));
+  app.get(
+    "/metrics",
+    takes(),
+    async (c) =>
+      c.body(await service.metricsText(), 200, {
+        "content-type": service.metrics.contentType,
+      }),
+  );
 
-  app.get("/txs", (c) => listTxs(service, c));
-  app.post("/txs", (c) => postTxs(service, c));
-  app.post("/broadcast", (c) => broadcast(service, c));
-  app.get("/txs/:id", async (c) => {
+  app.get("/txs", takes(...LIST_PARAMETERS), (c) => listTxs(service, c));
+  app.post("/txs", takes(), (c) => postTxs(service, c));
+  app.post("/broadcast", takes(), (c) => broadcast(service, c));
+  app.get("/txs/:id", takes(), async (c) => {
     const download = downloadOf(service, c);
     const respond = wants(c, JSON_TYPE) ? jsonResponse : payloadResponse;
     return await respond(service.store, idOf(c), download);
   });
-  app.delete("/txs/:id", async (c) => {
+  app.delete("/txs/:id", takes(), async (c) => {
     const txId = idOf(c);
     if (!await service.store.deleteTx(txId)) throw unknownTx(txId);
     service.metrics.deleted();
@@ -109,6 +116,14 @@ function getPath(
   const target = options!.env!.incoming.url!;
   const end = target.search(/[?#]/);
   return end < 0 ? target : target.slice(0, end);
+}
+
+/** Refuses a request whose query has other parameters than these. */
+function takes(...parameters: string[]): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    requireParameters(new URL(c.req.url).searchParams, parameters);
+    await next();
+  };
 }
 
 /** Counts and limits requests, and says when they are the last. */
@@ -311,43 +326,4 @@ async function* ndjson(
     text = "";
   }
   if (text !== "") yield encoder.encode(text);
-}
-
-const QUERY = [
-  "prefix",
-  "holder",
-  "since",
-  "before",
-  "min-size",
-  "max-size",
-  "after",
-  "limit",
-];
-
-/** The filter of a query, whose words are those of the command `list`. */
-function filterOfQuery(params: URLSearchParams): TxFilter {
-  for (const name of params.keys()) {
-    if (!QUERY.includes(name)) {
-      throw new UsageError(
-        `Unknown parameter ${JSON.stringify(name)}: there are ${
-          QUERY.join(", ")
-        }`,
-      );
-    }
-  }
-  const read = <T>(name: string, as: (source: string, text: string) => T) => {
-    const text = params.get(name);
-    return text === null ? undefined : as(name, text);
-  };
-  const verbatim = (_: string, text: string) => text;
-  return filterOf({
-    prefix: read("prefix", verbatim),
-    holder: read("holder", verbatim),
-    since: read("since", time),
-    before: read("before", time),
-    "min-size": read("min-size", byteCount),
-    "max-size": read("max-size", byteCount),
-    after: read("after", verbatim),
-    limit: read("limit", integer),
-  });
 }

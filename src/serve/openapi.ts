@@ -4,7 +4,9 @@
  * @module
  */
 
+import { filterFields } from "../filter.ts";
 import type { Limits } from "./limits.ts";
+import { PAGE_PARAMETERS } from "./page.ts";
 
 const TX_ID = {
   name: "id",
@@ -97,26 +99,15 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
         get: {
           operationId: "listTxs",
           summary: "Transactions in the order of their ids",
-          parameters: [
-            query("prefix", "Only ids that begin with this"),
-            query("holder", "Only this holder's"),
+          parameters: filterFields.map(([name, { option, kind, help }]) =>
             query(
-              "since",
-              "Only timestamps at or after this: UNIX seconds, an ISO 8601 date, or an age such as 30d",
-            ),
-            query("before", "Only timestamps before this"),
-            query(
-              "min-size",
-              "Only payloads of so many bytes or more: 4096, 64k or 1.5MiB",
-            ),
-            query("max-size", "Only payloads of so many bytes or fewer"),
-            query("after", "Only ids after this one"),
-            query(
-              "limit",
-              "At most so many; of JSON at most 1000, and 100 unless given",
-              "integer",
-            ),
-          ],
+              option,
+              name === "limit"
+                ? "At most so many; of JSON at most 1000, and 100 unless given"
+                : help,
+              kind === "count" ? "integer" : "string",
+            )
+          ),
           responses: {
             200: {
               description: "A page of them, or with NDJSON all of them",
@@ -238,13 +229,8 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
         get: {
           operationId: "page",
           summary: "The page for people",
-          parameters: [
-            query("q", "What to search for"),
-            query("by", "id: ids that begin with it; holder: that holder's"),
-            query("after", "Only ids after this one"),
-            query("id", "The transaction to show"),
-            query("verify", "Whether to verify it however large it is"),
-          ],
+          parameters: Object.entries(PAGE_PARAMETERS)
+            .map(([name, description]) => query(name, description)),
           responses: {
             200: {
               description: "HTML",

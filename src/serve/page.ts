@@ -6,6 +6,7 @@
  * @module
  */
 
+import { UsageError } from "../cli/exit_codes.ts";
 import { printable } from "../cli/output.ts";
 import { findingText } from "../cli/print_report.ts";
 import { byteText } from "../cli/progress.ts";
@@ -41,6 +42,15 @@ const HEADERS = {
   "x-content-type-options": "nosniff",
 };
 
+/** The parameters of the page, and what they are for. */
+export const PAGE_PARAMETERS: Readonly<Record<string, string>> = {
+  q: "What to search for",
+  by: "id: ids that begin with it; holder: that holder's",
+  after: "Only ids after this one",
+  id: "The transaction to show",
+  verify: "Whether to verify it however large it is",
+};
+
 type Html = ReturnType<typeof html>;
 
 /** The page that a query asks for: `id`, or `q` and `by`, or neither. */
@@ -65,6 +75,7 @@ async function content(
 ): Promise<Content> {
   const id = params.get("id"), words = params.get("q");
   try {
+    requireScope(params.get("by"));
     if (id !== null) return await txContent(service, id, params.has("verify"));
     if (words) return await searchContent(service.store, words, params);
     return {
@@ -90,6 +101,11 @@ async function content(
       `,
     };
   }
+}
+
+function requireScope(by: string | null): void {
+  if (by === null || by === "id" || by === "holder") return;
+  throw new UsageError(`by must be id or holder, got ${JSON.stringify(by)}`);
 }
 
 function layout(
