@@ -49,6 +49,7 @@ import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
 import { keepRepairsAway, StoreLocks } from "./locks.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
+import { requireKnown } from "./options.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
@@ -139,6 +140,7 @@ export async function backupStore(
   target: string | WritableStream<Uint8Array>,
   options: BackupOptions = {},
 ): Promise<BackupReport> {
+  requireKnown(options, "BackupOptions");
   const { driver = "auto" } = options;
   const live = await openStore(resolve(basePath), resolve(sqlitePath), {
     driver,

@@ -15,6 +15,7 @@ import {
   openStore,
   type StorageOptions,
 } from "./open_store.ts";
+import { requireKnown } from "./options.ts";
 import { countQuarantine } from "./quarantine.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
@@ -73,6 +74,7 @@ export async function describeStore(
   sqlitePath: string,
   options: StorageOptions = {},
 ): Promise<StoreDescription> {
+  requireKnown(options, "StorageOptions");
   if (isRemote(basePath, sqlitePath)) {
     const { describeRemoteStore } = await remoteStores();
     return await describeRemoteStore(basePath, sqlitePath, options);

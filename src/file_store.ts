@@ -33,6 +33,7 @@ import {
   txIdOfFile,
   txIdsOfFile,
 } from "./key.ts";
+import { requireKnown } from "./options.ts";
 import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";
@@ -79,6 +80,7 @@ export class FileStore implements PayloadStore {
 
   /** A store on `basePath`; touches nothing yet. */
   constructor(basePath: string, options: FileStoreOptions = {}) {
+    requireKnown(options, "FileStoreOptions");
     this.basePath = basePath;
     this.tmpPath = join(basePath, ".poh", "tmp");
     this.stagedPath = join(basePath, ".poh", "staged");

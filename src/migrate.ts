@@ -6,6 +6,7 @@
  */
 
 import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
+import { requireKnown } from "./options.ts";
 import { Pool } from "./pool.ts";
 import type { StorageManager } from "./storage_manager.ts";
 import { compareText } from "./text_order.ts";
@@ -91,6 +92,7 @@ export async function migrateStore(
   to: StorageManager,
   options: MigrateOptions = {},
 ): Promise<MigrateReport> {
+  requireKnown(options, "MigrateOptions");
   return await new Migration(from, to, options).run();
 }
 

@@ -20,6 +20,7 @@ import {
   type StorageOptions,
   writerOf,
 } from "./open_store.ts";
+import { requireKnown } from "./options.ts";
 import { rebuildDatabase } from "./rebuild.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import {
@@ -57,6 +58,7 @@ export async function performRecovery(
   sqlitePath: string,
   options: StorageOptions & RecoverOptions = {},
 ): Promise<StoreReport> {
+  requireKnown(options, "StorageOptions", "RecoverOptions");
   if (isRemote(basePath, sqlitePath)) {
     const { recoverRemoteStore } = await remoteStores();
     return await recoverRemoteStore(basePath, sqlitePath, options);
@@ -140,6 +142,7 @@ export async function verifyStore(
   sqlitePath: string,
   options: StorageOptions & VerifyOptions = {},
 ): Promise<StoreReport> {
+  requireKnown(options, "StorageOptions", "VerifyOptions");
   if (isRemote(basePath, sqlitePath)) {
     const { verifyRemoteStore } = await remoteStores();
     return await verifyRemoteStore(basePath, sqlitePath, options);

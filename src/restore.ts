@@ -38,6 +38,7 @@ import { FileStore } from "./file_store.ts";
 import { fileName, txIdOfFile } from "./key.ts";
 import { keepRepairsAway } from "./locks.ts";
 import { closeStore, copyInlineBelow, openStore } from "./open_store.ts";
+import { requireKnown } from "./options.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";
@@ -113,6 +114,7 @@ export async function restoreStore(
   sqlitePath: string,
   options: RestoreOptions = {},
 ): Promise<RestoreReport> {
+  requireKnown(options, "RestoreOptions");
   const from = typeof source === "string" ? await openBackup(source) : source;
   try {
     const place = new Place(resolve(basePath), resolve(sqlitePath), options);

@@ -14,6 +14,7 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import { requireKnown } from "./options.ts";
 import { RedoLog } from "./redo_log.ts";
 import {
   columnList,
@@ -157,6 +158,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     path: string,
     options: SqliteStoreOptions = {},
   ): Promise<SqliteStore> {
+    requireKnown(options, "SqliteStoreOptions");
     const { driver = "auto", sync = true, readOnly = false } = options;
     if (readOnly) await requireThere(path);
     const db = await translated(path, () => openSqlite(path, driver, readOnly));
@@ -252,6 +254,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.iterate} */
   async *iterate(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
+    requireKnown(query, "TxQuery");
     for await (
       const page of this.#pages(query, PAGE, this.#columns.all, toInfo)
     ) yield* page.map(toInfo);
@@ -262,6 +265,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * them, where rows would have to be looked up.
    */
   async *iterateIds(query: TxQuery = {}): AsyncIterableIterator<string[]> {
+    requireKnown(query, "TxQuery");
     const columns = query.sort === "time"
       ? "CAST(tx_id AS TEXT), CAST(timestamp AS REAL)"
       : "CAST(tx_id AS TEXT)";
@@ -340,11 +344,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** {@inheritDoc MetadataStore.count} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async count(filter: TxFilter = {}): Promise<number> {
+    requireKnown(filter, "TxFilter");
     const { text, params } = conditionsOf(filter, this.#columns.names);
     const limit = rowLimit(filter.limit);
     const sql = limit === Infinity
       ? `SELECT count(*) FROM txs ${text}`
-      : `SELECT count(*) FROM (SELECT 1 FROM txs ${text} LIMIT ${limit})`;
+      : `SELECT count(*) FROM (SELECT 1 FROM txs ${text} LIMIT ?)`;
+    if (limit < Infinity) params.push(limit);
     return this.#get(sql, ...params)![0] as number;
   }
 
@@ -488,7 +494,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** Inserts or replaces a row. Within a transaction. */
   put(info: TxInfo): void {
-    requireNoNul(info);
+    requireStorable(info);
     const [numerator, denominator] = exactQuotient(info.timestamp);
     this.#run(
       `INSERT INTO txs (tx_id, storage_hash, timestamp, holder_id, size)
@@ -763,7 +769,13 @@ function toInfo(row: SqlValue[]): TxInfo {
   return { txId, holderId, timestamp, storageHash, size };
 }
 
-function requireNoNul(info: TxInfo): void {
+function requireStorable(info: TxInfo): void {
+  if (!Number.isFinite(info.timestamp)) {
+    throw new InvalidTxError(
+      "timestamp",
+      `timestamp must be a finite number of seconds, got ${info.timestamp}`,
+    );
+  }
   if (info.txId.includes("\0") || info.holderId.includes("\0")) {
     throw new InvalidTxError(
       info.txId.includes("\0") ? "tx_id" : "holder_id",

@@ -13,6 +13,7 @@ import { StoreClosedError } from "./errors.ts";
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
 import type { StorageOptions } from "./open_store.ts";
+import { requireKnown } from "./options.ts";
 import { requireNoBackup } from "./poh_dir.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
@@ -98,6 +99,7 @@ export class StorageManager implements AsyncDisposable {
     sqlitePath: string,
     options: StorageOptions = {},
   ): Promise<StorageManager> {
+    requireKnown(options, "StorageOptions");
     if (isRemote(basePath, sqlitePath)) {
       const { openRemote } = await remoteStores();
       return new StorageManager(
@@ -275,11 +277,15 @@ export class StorageManager implements AsyncDisposable {
    *
    * @throws {PohStorageError} `CURSOR_GONE` if an order of time is to go on
    * after an id that is not there.
+   * @throws {TypeError} If a field of the query is unknown or malformed, which
+   * the message names; {@linkcode RangeError} if its value is out of range. So
+   * does every call that takes options.
    */
   listTxs(query: TxQuery = {}): Promise<string[]> {
-    return this.#call(async () =>
-      (await Array.fromAsync(this.#engine.iterateIds(query))).flat()
-    );
+    return this.#call(async () => {
+      requireKnown(query, "TxQuery");
+      return (await Array.fromAsync(this.#engine.iterateIds(query))).flat();
+    });
   }
 
   /**
@@ -288,6 +294,7 @@ export class StorageManager implements AsyncDisposable {
    */
   async *iterateTxIds(query: TxQuery = {}): AsyncIterableIterator<string> {
     this.#requireOpen();
+    requireKnown(query, "TxQuery");
     for await (const page of this.#engine.iterateIds(query)) {
       yield* page;
       this.#requireOpen();
@@ -322,6 +329,7 @@ export class StorageManager implements AsyncDisposable {
    */
   async *iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     this.#requireOpen();
+    requireKnown(query, "TxQuery");
     for await (const info of this.#engine.iterate(query)) {
       yield info;
       this.#requireOpen();
@@ -342,7 +350,10 @@ export class StorageManager implements AsyncDisposable {
 
   /** How many transactions a filter selects. */
   countTxs(filter: TxFilter = {}): Promise<number> {
-    return this.#call(() => this.#engine.count(filter));
+    return this.#call(() => {
+      requireKnown(filter, "TxFilter");
+      return this.#engine.count(filter);
+    });
   }
 
   /** Bytes of all payloads of known size, oldest and newest UNIX time. */
@@ -391,12 +402,19 @@ export class StorageManager implements AsyncDisposable {
     filter: PruneFilter,
     options: PruneOptions = {},
   ): Promise<PruneResult> {
-    return this.#call(() => this.#engine.prune(filter, options));
+    return this.#call(() => {
+      requireKnown(filter, "PruneFilter");
+      requireKnown(options, "PruneOptions");
+      return this.#engine.prune(filter, options);
+    });
   }
 
   /** Reads everything, reports what is wrong, changes nothing. */
   verify(options: VerifyOptions = {}): Promise<StoreReport> {
-    return this.#call(() => this.#engine.verify(options));
+    return this.#call(() => {
+      requireKnown(options, "VerifyOptions");
+      return this.#engine.verify(options);
+    });
   }
 
   /**
@@ -410,6 +428,7 @@ export class StorageManager implements AsyncDisposable {
    */
   recover(options: RecoverOptions = {}): Promise<string[]> {
     return this.#call(async () => {
+      requireKnown(options, "RecoverOptions");
       const sound: string[] = [];
       const onSound = (txId: string) => {
         sound.push(txId);
@@ -486,7 +505,10 @@ export class StorageManager implements AsyncDisposable {
     bytes: number,
     options: Pick<CheckOptions, "signal" | "onProgress"> = {},
   ): Promise<number> {
-    return this.#call(() => this.#engine.moveInline(bytes, options));
+    return this.#call(() => {
+      requireKnown(options, "CheckOptions");
+      return this.#engine.moveInline(bytes, options);
+    });
   }
 
   /** Waits for the calls in flight, then lets go of the store. Safe to repeat. */

@@ -275,9 +275,9 @@ export function testMetadataStore(
     [{ minSize: 20 }, ["a2", "b1"]],
     [{ minSize: 19.5, maxSize: 20.5 }, ["a2"]],
     [{ maxSize: 10 }, ["a1", "b2"]],
-    [{ minSize: -5 }, ["a1", "a2", "b1", "b2"]],
-    [{ maxSize: -1 }, []],
-    [{ minSize: 31, maxSize: Infinity }, []],
+    [{ minSize: 0 }, ["a1", "a2", "b1", "b2"]],
+    [{ maxSize: 0 }, []],
+    [{ minSize: 31, maxSize: 1e300 }, []],
     [{ minSize: 1e300 }, []],
     [{ minSize: 10, holderId: "alice", since: 0 }, ["a1"]],
   ];
@@ -339,16 +339,11 @@ export function testMetadataStore(
     assertEquals(await idsOf(store, { after: "a" }), ["b"]);
   });
 
-  test("a limit may be any number", async ({ store }) => {
+  test("a limit may be larger than any store", async ({ store }) => {
     for (const txId of ["a", "b", "c"]) await store.save(sampleInfo({ txId }));
-    const limits = [[Infinity, 3], [1e300, 3], [2.9, 2], [0.5, 0], [-1, 0], [
-      NaN,
-      0,
-    ]];
-    for (const [limit, count] of limits) {
-      const filter = { limit: limit! };
-      assertEquals((await idsOf(store, filter)).length, count, `${limit}`);
-      assertEquals(await store.count(filter), count, `${limit}`);
+    for (const limit of [Infinity, 1e300, Number.MAX_SAFE_INTEGER, 2 ** 31]) {
+      assertEquals((await idsOf(store, { limit })).length, 3, `${limit}`);
+      assertEquals(await store.count({ limit }), 3, `${limit}`);
     }
   });
 
