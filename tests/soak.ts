@@ -1,12 +1,17 @@
 /**
  * The tests of crashes, damage and hostile input, for as long as it takes to
- * be sure: `deno task soak`, about a quarter of an hour.
+ * be sure: `deno task soak`, about half an hour.
  *
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
 import { CRASH_POINTS } from "../src/crash_points.ts";
+import {
+  anyFailure,
+  checkAnyRun,
+  type CrashToll,
+} from "./crash/crash_model.ts";
 import { allWorkloads, carryOut, killsAt } from "./crash/crash_points.ts";
 import { whyNoDisk } from "./crash/disk.ts";
 import {
@@ -15,6 +20,7 @@ import {
   type PowerToll,
 } from "./crash/power_loss.ts";
 import { newSeed, type Random, withSeed } from "./crash/random.ts";
+import { type Recorder, recorderOrReason } from "./crash/recording.ts";
 import { killOneWriter, killTwoWriters } from "./crash/random_kills.ts";
 import {
   damageDatabase,
@@ -103,6 +109,22 @@ Deno.test(`power cuts at "relaxed", 30${skipped}`, { ignore }, async () => {
 
 Deno.test(`power cuts during recovery, 60${skipped}`, { ignore }, async () => {
   await withSeed(newSeed(), (random) => cutPowerInRecovery(60, random));
+});
+
+const built = await recorderOrReason();
+const unrecorded = typeof built === "string" ? ` (skipped: ${built})` : "";
+
+Deno.test(`crash states, 10000, some after a call that fails${unrecorded}`, {
+  ignore: unrecorded !== "",
+}, async () => {
+  const sum: CrashToll = { states: 0, acknowledged: 0 };
+  await repeat(100, async (random) => {
+    const failure = random.next() < 0.5 ? anyFailure(random) : undefined;
+    const toll = await checkAnyRun(built as Recorder, 100, random, failure);
+    sum.states += toll.states;
+    sum.acknowledged += toll.acknowledged;
+  });
+  tell("crash states", sum);
 });
 
 Deno.test("damage to payloads and rows, 700 times", async () => {

@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   performRecovery,
+  PohStorageError,
   StorageManager,
   type StorageOptions,
   StoreNotFoundError,
@@ -52,8 +53,11 @@ export async function checkAfterCrash(
     assertUndamaged(before, "verify, before anything was repaired");
     await checkReadOnly(place, allowed, options);
   } catch (error) {
-    if (!(error instanceof StoreNotFoundError)) throw error;
-    // Killed before there was a store: nothing can have been done.
+    // Before there was a store nothing can have been done; and a database with
+    // a journal is read once a writer has rolled it back.
+    const isEarly = error instanceof StoreNotFoundError ||
+      error instanceof PohStorageError && error.code === "UNFINISHED";
+    if (!isEarly) throw error;
   }
   let seen: Seen | undefined;
   if (how === "open") {

@@ -19,8 +19,15 @@ export interface Ending {
   passed: Record<string, number>;
 }
 
-/** Starts a writer. */
-export function startWriter(task: WriterTask): Deno.ChildProcess {
+/**
+ * Starts a writer.
+ *
+ * @param by A program that runs it, and its arguments.
+ */
+export function startWriter(
+  task: WriterTask,
+  by: string[] = [],
+): Deno.ChildProcess {
   return denoScript("../crash/writer.ts", [JSON.stringify(task)], {
     permissions: [
       "--allow-read",
@@ -28,15 +35,24 @@ export function startWriter(task: WriterTask): Deno.ChildProcess {
       "--allow-run", // to kill itself
       "--allow-sys=hostname",
     ],
+    by,
     stdout: "piped",
     stderr: "piped",
   }).spawn();
 }
 
-/** Waits until a writer has come to its end or was killed. */
-export async function endOf(writer: Deno.ChildProcess): Promise<Ending> {
+/**
+ * Waits until a writer has come to its end or was killed.
+ *
+ * @param mayFail Whether something was done that it may fail of.
+ */
+export async function endOf(
+  writer: Deno.ChildProcess,
+  mayFail = false,
+): Promise<Ending> {
   const { code, signal, stdout, stderr } = await writer.output();
   if (signal === "SIGKILL") return { killed: true, passed: {} };
+  if (code !== 0 && mayFail) return { killed: false, passed: {} };
   if (code !== 0) throw new Error(`the writer failed: ${text(stderr)}`);
   return { killed: false, passed: JSON.parse(text(stdout)) };
 }

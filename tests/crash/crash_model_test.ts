@@ -1,0 +1,52 @@
+import { assert, assertRejects } from "@std/assert";
+import { tempDir } from "../helpers.ts";
+import {
+  anyFailure,
+  checkAnyRun,
+  checkCrashStates,
+  record,
+} from "./crash_model.ts";
+import { newSeed, withSeed } from "./random.ts";
+import { type Recorder, recorderOrReason } from "./recording.ts";
+
+const built = await recorderOrReason();
+const ignore = typeof built === "string";
+const skipped = ignore ? ` (skipped: ${built})` : "";
+const recorder = built as Recorder;
+
+Deno.test(`no state that a power cut may leave has lost anything${skipped}`, {
+  ignore,
+}, async () => {
+  for (let run = 0; run < 4; run++) {
+    const toll = await withSeed(
+      newSeed(),
+      (random) => checkAnyRun(recorder, 40, random),
+    );
+    assert(toll.acknowledged > 100, JSON.stringify(toll));
+  }
+});
+
+Deno.test(`a call that fails loses nothing either${skipped}`, {
+  ignore,
+}, async () => {
+  for (let run = 0; run < 10; run++) {
+    await withSeed(
+      newSeed(),
+      (random) => checkAnyRun(recorder, 8, random, anyFailure(random)),
+    );
+  }
+});
+
+Deno.test(
+  `a store that does not sync loses something, so the test can fail${skipped}`,
+  { ignore },
+  async () => {
+    await using dir = await tempDir();
+    const options = { durability: "relaxed" } as const;
+    const works = [{ options, work: { kind: "changes" } as const }];
+    const recording = await record(recorder, dir.join("store"), works);
+    const states = (seed: number) =>
+      withSeed(seed, (random) => checkCrashStates(recording, 40, random));
+    await assertRejects(() => states(newSeed()), Error, "a cut behind");
+  },
+);
