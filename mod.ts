@@ -41,11 +41,13 @@ export {
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { Hint } from "./src/hints.ts";
 export {
+  type LeftOutReason,
   type MigrateOptions,
   type MigrateProgress,
   type MigrateReport,
   migrateStore,
 } from "./src/migrate.ts";
+export type { OddRow } from "./src/odd_row.ts";
 export type { StorageOptions } from "./src/open_store.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";

@@ -167,6 +167,7 @@ class Walk {
       await nextTurn();
       page = this.#page(page.at(-1)!.txId);
     }
+    if (!this.#report.interrupted) this.#leaveOutUnlisted();
     return this.#report;
   }
 
@@ -175,6 +176,17 @@ class Walk {
       limit: PAGE,
       ...(after !== undefined && { after }),
     });
+  }
+
+  /** What no page has: rows whose ids are no text. */
+  #leaveOutUnlisted(): void {
+    const unlisted = this.#from.oddRows().filter(({ listed }) => !listed);
+    for (const { id, reason } of unlisted) {
+      const row = { txId: id, storageHash: null };
+      this.#leaveOut(row, "payload-missing", reason);
+    }
+    if (unlisted.length === 0 || this.#from !== this.#to) return;
+    this.#to.transaction(() => this.#to.deleteUnlisted());
   }
 
   async #settlePage(page: TxInfo[]): Promise<[TxInfo, TxInfo | null][]> {
@@ -282,7 +294,7 @@ class Walk {
   }
 
   #leaveOut(
-    info: TxInfo,
+    info: { txId: string; storageHash: string | null },
     kind: "payload-missing" | "payload-corrupt" | "unreadable",
     detail: string,
     found: string | null = null,

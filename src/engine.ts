@@ -7,6 +7,7 @@
 
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { PohStorageError } from "./errors.ts";
+import type { OddRow } from "./odd_row.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
@@ -66,6 +67,8 @@ export interface Engine {
   iterateByHolder(): AsyncIterableIterator<TxInfo>;
   /** How many a filter selects. */
   count(filter: TxFilter): Promise<number>;
+  /** Rows that are no transactions. */
+  oddRows(): MaybePromise<OddRow[]>;
   /** Sums over all. */
   totals(): MaybePromise<StoreTotals>;
   /** Deletes. */

@@ -29,6 +29,7 @@ import {
   type StoreWriter,
   writerOf,
 } from "./open_store.ts";
+import type { OddRow } from "./odd_row.ts";
 import {
   type PruneFilter,
   type PruneOptions,
@@ -200,6 +201,11 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.count} */
   count(filter: TxFilter): Promise<number> {
     return this.#store.rows.count(filter);
+  }
+
+  /** {@inheritDoc Engine.oddRows} */
+  oddRows(): OddRow[] {
+    return this.#store.rows.oddRows();
   }
 
   /** {@inheritDoc Engine.totals} */

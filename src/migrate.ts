@@ -5,11 +5,17 @@
  * @module
  */
 
-import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
+import {
+  IntegrityError,
+  InvalidTxError,
+  PayloadUnreadableError,
+} from "./errors.ts";
+import { fileName } from "./key.ts";
 import { requireKnown } from "./options.ts";
 import { Pool } from "./pool.ts";
 import type { StorageManager } from "./storage_manager.ts";
 import { compareText } from "./text_order.ts";
+import { validateTxHead } from "./tx.ts";
 import type { Tx, TxInfo } from "./types.ts";
 
 /** Transactions in flight, and the bytes that they hold. */
@@ -31,14 +37,23 @@ export interface MigrateProgress {
   bytes: number;
 }
 
+/** Why a transaction is left out. */
+export type LeftOutReason =
+  | IntegrityError
+  | PayloadUnreadableError
+  | InvalidTxError;
+
 /** How to migrate. */
 export interface MigrateOptions {
   /** Stops between two transactions; what was copied stays. */
   signal?: AbortSignal;
   /** Told after each transaction. */
   onProgress?: (progress: MigrateProgress) => void;
-  /** Told of each transaction that is left out: damaged, or not to be read. */
-  onLeftOut?: (error: IntegrityError | PayloadUnreadableError) => void;
+  /**
+   * Told of each transaction that is left out: damaged, not to be read, or one
+   * that no store may save; `id` is as SQL writes it where it is no text.
+   */
+  onLeftOut?: (error: LeftOutReason, id: string) => void;
   /** Reads those that the target has already as well; else rows are compared. */
   verify?: boolean;
 }
@@ -55,6 +70,8 @@ export interface MigrateReport {
   damaged: number;
   /** Transactions left out because they could not be read. */
   unreadable: number;
+  /** Rows left out because no store may save them, such as one without an id. */
+  odd: number;
   /** Whether it was stopped before its end. */
   interrupted: boolean;
 }
@@ -106,6 +123,7 @@ class Migration {
     present: 0,
     damaged: 0,
     unreadable: 0,
+    odd: 0,
     interrupted: false,
   };
   #done = 0;
@@ -138,7 +156,15 @@ class Migration {
       await there.end();
       await pool.end();
     }
+    if (!this.#report.interrupted) await this.#tellOdd();
     return this.#report;
+  }
+
+  /** Rows that were in no list, or in it as something else. */
+  async #tellOdd(): Promise<void> {
+    for (const { id, reason } of await this.#from.oddRows()) {
+      this.#leaveOut(new InvalidTxError("", `Row ${id}: ${reason}`), id);
+    }
   }
 
   async #settle(info: TxInfo, isThere: boolean): Promise<void> {
@@ -154,18 +180,24 @@ class Migration {
     });
   }
 
-  async #copy({ txId, size }: TxInfo): Promise<void> {
+  #leaveOut(reason: LeftOutReason, id: string): void {
+    if (reason instanceof IntegrityError) this.#report.damaged++;
+    else if (reason instanceof InvalidTxError) this.#report.odd++;
+    else this.#report.unreadable++;
+    this.#options.onLeftOut?.(reason, id);
+  }
+
+  async #copy(info: TxInfo): Promise<void> {
+    const { txId, size } = info;
     let copied: TxInfo | null;
     try {
+      requireStorable(info);
       copied = isWhole(size)
         ? await this.#copySmall(txId)
         : await this.#copyLarge(txId);
     } catch (error) {
       if (!(error instanceof LeftOut)) throw error;
-      const { reason } = error;
-      if (reason instanceof IntegrityError) this.#report.damaged++;
-      else this.#report.unreadable++;
-      this.#options.onLeftOut?.(reason);
+      this.#leaveOut(error.reason, txId);
       return;
     }
     if (!copied) return; // deleted meanwhile
@@ -220,11 +252,28 @@ function heldBy({ size }: TxInfo): number {
 
 /** What keeps one transaction from being copied, and no other. */
 class LeftOut extends Error {
-  readonly reason: IntegrityError | PayloadUnreadableError;
+  readonly reason: LeftOutReason;
 
-  constructor(reason: IntegrityError | PayloadUnreadableError) {
+  constructor(reason: LeftOutReason) {
     super(reason.message);
     this.reason = reason;
+  }
+}
+
+/** What another program has left in a row may be nothing that is saved here. */
+function requireStorable(info: TxInfo): void {
+  try {
+    validateTxHead(info);
+    fileName(info.txId);
+  } catch (error) {
+    if (!(error instanceof InvalidTxError)) throw error;
+    throw new LeftOut(
+      new InvalidTxError(
+        error.field,
+        `Cannot copy tx ${JSON.stringify(info.txId)}: ${error.message}`,
+        error.code,
+      ),
+    );
   }
 }
 

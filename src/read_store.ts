@@ -35,7 +35,10 @@ export async function openForReading(
 }
 
 /** What lists a store, of any kind. */
-export type Listing = Pick<Engine, "iterate" | "iterateIds" | "close">;
+export type Listing = Pick<
+  Engine,
+  "iterate" | "iterateIds" | "oddRows" | "close"
+>;
 
 /** Opens a store for what its metadata knows. */
 export async function openListing(

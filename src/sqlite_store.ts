@@ -14,6 +14,7 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
 import { requireKnown } from "./options.ts";
 import { RedoLog } from "./redo_log.ts";
 import {
@@ -42,9 +43,11 @@ import {
   conditionsOf,
   cursorGone,
   exactQuotient,
+  HAS_TEXT_ID,
   type ResolvedQuery,
   rowLimit,
   selectPage,
+  soundRows,
 } from "./tx_query.ts";
 import type {
   StoreTotals,
@@ -124,6 +127,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** SQLite's log, where a commit is durable only once `flush` has ended. */
   readonly #log: Deno.FsFile | null;
   #isDiskFast = false;
+  /** Ids that were read and are not what is in their rows. */
+  readonly #oddIds = new Set<string>();
   readonly #statements = new Map<string, Statement>();
   #columns = COLUMNS;
   #isOldSchema = false;
@@ -322,23 +327,40 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   async *iterateByHolder(): AsyncIterableIterator<TxInfo> {
     const { all, names: { holder_id: holder } } = this.#columns;
     for (let last: TxInfo | null = null;;) {
-      const page: TxInfo[] = this.#all(
-        // A time that is no number, as one edited by hand, is in no order.
-        `SELECT ${all} FROM txs WHERE typeof(timestamp) = 'real' ${
-          last
-            ? `AND (${holder}, timestamp, tx_id) > (?, CAST(? AS REAL) / ?, ?)`
-            : ""
-        } ORDER BY ${holder}, timestamp, tx_id LIMIT ?`,
-        ...last
-          ? [last.holderId, ...exactQuotient(last.timestamp), last.txId]
-          : [],
-        PAGE,
-      ).map(toInfo);
+      const after: TxInfo | null = last;
+      const read = (limit: number) =>
+        this.#all(
+          // A time that is no number, as one edited by hand, is in no order.
+          `SELECT ${all} FROM txs WHERE typeof(timestamp) = 'real'
+        AND typeof(${holder}) = 'text' AND ${HAS_TEXT_ID} ${
+            after
+              ? `AND (${holder}, timestamp, tx_id) > (?, CAST(? AS REAL) / ?, ?)`
+              : ""
+          } ORDER BY ${holder}, timestamp, tx_id LIMIT ?`,
+          ...after
+            ? [after.holderId, ...exactQuotient(after.timestamp), after.txId]
+            : [],
+          limit,
+        );
+      const isSound = (row: SqlValue[]) => {
+        const { txId, holderId } = toInfo(row);
+        return txId !== after?.txId && this.#isAsRead(txId) &&
+          (!holderId.includes("\uFFFD") || this.#hasHolder(txId, holderId));
+      };
+      const page: TxInfo[] = soundRows(PAGE, read, isSound).map(toInfo);
       yield* page;
       if (page.length < PAGE) return;
       last = page.at(-1)!;
       await nextTurn();
     }
+  }
+
+  #hasHolder(txId: string, holderId: string): boolean {
+    return this.#get(
+      "SELECT 1 FROM txs WHERE tx_id = ? AND holder_id = ?",
+      txId,
+      holderId,
+    ) !== undefined;
   }
 
   /** {@inheritDoc MetadataStore.count} */
@@ -380,6 +402,53 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       limit,
     ) as [string, number][];
     return { count, top: rows.map(([holderId, txs]) => ({ holderId, txs })) };
+  }
+
+  /**
+   * Rows that are no transactions, of those with an id of bytes that are no
+   * UTF-8 the ones that have been read.
+   */
+  oddRows(): OddRow[] {
+    const ids = this.#all(
+      `SELECT quote(substr(tx_id, 1, 64)) FROM txs
+      WHERE tx_id >= x'' OR tx_id IS NULL LIMIT ?`,
+      MOST_ODD_ROWS,
+    );
+    const times = this.#all(
+      `SELECT CAST(tx_id AS TEXT) FROM txs
+      WHERE (timestamp >= '' OR timestamp IS NULL) AND ${HAS_TEXT_ID} LIMIT ?`,
+      MOST_ODD_ROWS,
+    );
+    return [
+      ...ids.map(([id]) => oddId(id as string)),
+      ...Array.from(this.#oddIds, (id) => oddId(JSON.stringify(id))),
+      ...times.map(([id]) => ({
+        id: JSON.stringify(id),
+        reason: "its timestamp is no number",
+        listed: true,
+      })),
+    ];
+  }
+
+  /** Deletes the rows that no list has. Within a transaction. */
+  deleteUnlisted(): void {
+    this.#run("DELETE FROM txs WHERE tx_id >= x'' OR tx_id IS NULL");
+    if (this.#oddIds.size === 0) return;
+    for (let before = Number.MAX_SAFE_INTEGER;;) {
+      const page = this.#all(
+        `SELECT rowid, CAST(tx_id AS TEXT) FROM txs NOT INDEXED
+        WHERE rowid < ? ORDER BY rowid DESC LIMIT ?`,
+        before,
+        PAGE,
+      );
+      for (const [rowid, txId] of page) {
+        if (!this.#oddIds.has(txId as string)) continue;
+        if (this.get(txId as string) !== null) continue; // which is another row
+        this.#run("DELETE FROM txs WHERE rowid = ?", rowid!);
+      }
+      if (page.length < PAGE) return;
+      before = page.at(-1)![0] as number;
+    }
   }
 
   /** The version of the schema; 0 is the older Python package's. */
@@ -667,7 +736,15 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       columns,
       this.#columns.names,
       (sql, ...params) => this.#all(sql, ...params),
+      (txId) => this.#isAsRead(txId),
     );
+  }
+
+  /** Whether an id is what is in its row: bytes that are no UTF-8 are replaced. */
+  #isAsRead(txId: string): boolean {
+    if (!txId.includes("\uFFFD") || this.get(txId) !== null) return true;
+    if (this.#oddIds.size < MOST_ODD_ROWS) this.#oddIds.add(txId);
+    return false;
   }
 
   /** An order of time goes on from a time, not from an id alone. */
@@ -744,6 +821,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   #all(sql: string, ...params: SqlValue[]): SqlValue[][] {
     return translatedSync(this.path, () => this.#statement(sql).all(...params));
   }
+}
+
+function oddId(id: string): OddRow {
+  return { id, reason: "its id is no text", listed: false };
 }
 
 const NOT_INLINE = `AND NOT EXISTS (SELECT 1 FROM inline_payloads i

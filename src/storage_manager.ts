@@ -12,6 +12,7 @@ import type { Engine, MaybePromise } from "./engine.ts";
 import { StoreClosedError } from "./errors.ts";
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
+import type { OddRow } from "./odd_row.ts";
 import type { StorageOptions } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
 import { requireNoBackup } from "./poh_dir.ts";
@@ -354,6 +355,14 @@ export class StorageManager implements AsyncDisposable {
       requireKnown(filter, "TxFilter");
       return this.#engine.count(filter);
     });
+  }
+
+  /**
+   * Rows that are no transactions, as another program or a hand has left them:
+   * at most 1,000 of each kind. Those whose id is no text are in no list.
+   */
+  oddRows(): Promise<OddRow[]> {
+    return this.#call(() => this.#engine.oddRows());
   }
 
   /** Bytes of all payloads of known size, oldest and newest UNIX time. */

@@ -94,11 +94,46 @@ export function conditionsOf(
 }
 
 /**
- * The first `limit` rows that a query selects, in its order.
+ * The first `limit` sound rows that a query selects, in its order.
  *
- * @param columns What to select of them.
+ * @param columns What to select of them; the id comes first.
+ * @param isAsRead Whether an id is what is in its row.
  */
 export function selectPage(
+  query: ResolvedQuery & { limit: number },
+  columns: string,
+  names: ColumnNames,
+  run: RunSql,
+  isAsRead: (txId: string) => boolean,
+): SqlValue[][] {
+  return soundRows(
+    query.limit,
+    (limit) => selectRows({ ...query, limit }, columns, names, run),
+    ([txId]) => txId !== query.after?.txId && isAsRead(txId as string),
+  );
+}
+
+/**
+ * The first `limit` rows of those behind which the next page can begin: where a
+ * row has bytes that are none of UTF-8, what is read of it leads elsewhere.
+ *
+ * @param read Reads the first so many rows, sound or not.
+ */
+export function soundRows(
+  limit: number,
+  read: (limit: number) => SqlValue[][],
+  isSound: (row: SqlValue[]) => boolean,
+): SqlValue[][] {
+  for (let reach = limit;; reach *= GROWTH) {
+    const rows = read(reach);
+    const sound = rows.filter(isSound);
+    if (sound.length >= limit || rows.length < reach) {
+      return sound.slice(0, limit);
+    }
+  }
+}
+
+function selectRows(
   query: ResolvedQuery & { limit: number },
   columns: string,
   names: ColumnNames,

@@ -39,6 +39,7 @@ test("a migration copies all, and again only what is new", async () => {
     present: 0,
     damaged: 0,
     unreadable: 0,
+    odd: 0,
     interrupted: false,
   });
   assertEquals(await to.store.deleteTx("own"), true);
@@ -62,7 +63,7 @@ test("what is damaged is left out and told, the rest is copied", async () => {
   await flipBit(from.file("d"), 1_400_000);
   const told: string[] = [];
   const report = await migrateStore(from.store, to.store, {
-    onLeftOut: ({ txId }) => told.push(txId),
+    onLeftOut: (_, txId) => told.push(txId),
   });
   assertEquals([report.copied, report.damaged, told.sort()], [1, 3, [
     "a",

@@ -1,5 +1,11 @@
-import { IntegrityError, PayloadUnreadableError } from "../errors.ts";
+import {
+  IntegrityError,
+  InvalidTxError,
+  PayloadUnreadableError,
+} from "../errors.ts";
+import { fileName } from "../key.ts";
 import type { StorageManager } from "../storage_manager.ts";
+import { validateTxHead } from "../tx.ts";
 import type { Tx, TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
@@ -46,6 +52,8 @@ class Export {
   damaged = 0;
   /** Ones that the system would not give, not printed. */
   unreadable = 0;
+  /** Rows that no store may save, not printed. */
+  odd = 0;
   /** The id that was reached. */
   last: string | null = null;
   /** Whether there is nothing after it. */
@@ -82,12 +90,30 @@ class Export {
       for (let first; (first = ahead.shift());) {
         await this.#print(first, progress);
       }
+      if (this.ended && filter.limit === undefined) await this.#tellOdd();
     } finally {
       await Promise.allSettled(ahead.map(({ tx }) => tx));
     }
   }
 
+  /** Rows that were in no list, or in it as something else. */
+  async #tellOdd(): Promise<void> {
+    for (const { id, reason } of await this.#store.oddRows()) {
+      this.odd++;
+      this.#call.output.error(`Row ${id}: ${reason}`);
+    }
+  }
+
   #load(info: TxInfo): Loading {
+    // What another program has left in a row may be nothing that is saved here.
+    try {
+      validateTxHead(info);
+      fileName(info.txId);
+    } catch (error) {
+      const tx = Promise.reject(error);
+      tx.catch(() => {}); // it is awaited when it is its turn
+      return { info, bytes: 0, tx };
+    }
     // What an older package saved has no size: it is held to be large.
     if (info.size < 0 || info.size > SMALL_BYTES) {
       return { info, bytes: 0, tx: null };
@@ -112,8 +138,13 @@ class Export {
     } catch (error) {
       if (error instanceof IntegrityError) this.damaged++;
       else if (error instanceof PayloadUnreadableError) this.unreadable++;
+      else if (error instanceof InvalidTxError) this.odd++;
       else throw error;
-      output.error(error.message);
+      output.error(
+        error instanceof InvalidTxError
+          ? `Cannot export tx ${JSON.stringify(info.txId)}: ${error.message}`
+          : error.message,
+      );
     } finally {
       this.last = info.txId;
     }

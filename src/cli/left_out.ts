@@ -14,14 +14,19 @@ import { CliError, Exit } from "./exit_codes.ts";
  * @throws {CliError} If there was one, or something was left out.
  */
 export function endingOf(
-  { damaged, unreadable }: { damaged: number; unreadable: number },
+  { damaged, unreadable, odd = 0 }: {
+    damaged: number;
+    unreadable: number;
+    odd?: number;
+  },
   interrupted: string | null,
 ): number {
   const left = [
     ...(damaged > 0 ? [`${damaged} damaged`] : []),
     ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
+    ...(odd > 0 ? [`${odd} that no store may save`] : []),
   ];
-  const leftOut = left.length > 0 ? `${left.join(" and ")} left out` : "";
+  const leftOut = left.length > 0 ? `${left.join(", ")} left out` : "";
   if (interrupted !== null) {
     const message = `${interrupted}${leftOut && `; ${leftOut}`}`;
     throw new CliError(Exit.interrupted, message);

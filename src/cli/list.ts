@@ -1,4 +1,5 @@
 import { PohStorageError } from "../errors.ts";
+import type { Listing } from "../read_store.ts";
 import type { TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
@@ -16,9 +17,13 @@ export async function run({ options, output }: Call<"list">): Promise<number> {
   const { sort, reverse } = options;
   const query = { ...filterOf(options), sort, reverse };
   try {
-    if (options.json) await printJson(store.iterate(query), output);
+    let odd = 0;
+    if (options.json) odd += await printJson(store.iterate(query), output);
     else if (options.long) await printTable(store.iterate(query), output);
     else await printIds(store.iterateIds(query), output);
+    // Not with each page of a list.
+    if (query.limit === undefined) odd += await tellOdd(store, output);
+    requireNone(odd);
   } catch (error) {
     const isGone = error instanceof PohStorageError &&
       error.code === "CURSOR_GONE";
@@ -39,8 +44,39 @@ export async function run({ options, output }: Call<"list">): Promise<number> {
 async function printJson(
   infos: AsyncIterable<TxInfo>,
   output: Output,
-): Promise<void> {
-  for await (const info of infos) await output.print(`${infoJson(info)}\n`);
+): Promise<number> {
+  let infinite = 0;
+  for await (const info of infos) {
+    await output.print(`${infoJson(info)}\n`);
+    if (Number.isFinite(info.timestamp)) continue;
+    const { txId, timestamp } = info;
+    infinite++;
+    output.error(
+      `Row ${
+        JSON.stringify(txId)
+      }: its timestamp is ${timestamp}, listed as null`,
+    );
+  }
+  return infinite;
+}
+
+/** Rows that are in no list, or in it as something else. */
+async function tellOdd(
+  store: Pick<Listing, "oddRows">,
+  output: Output,
+): Promise<number> {
+  const rows = await store.oddRows();
+  await output.flush();
+  for (const { id, reason } of rows) output.error(`Row ${id}: ${reason}`);
+  return rows.length;
+}
+
+function requireNone(odd: number): void {
+  if (odd === 0) return;
+  throw new CliError(
+    Exit.failed,
+    odd === 1 ? "1 row is no transaction" : `${odd} rows are no transactions`,
+  );
 }
 
 async function printTable(

@@ -324,6 +324,7 @@ export const commands = {
     summary: "List transactions",
     description: [
       "Prints the ids on one line; on a terminal no more of them than fill it. With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none; no --min-size or --max-size selects those).",
+      "A row of another program that is no transaction, for its id is no text or its time no finite number, is named on stderr at the end of a list without --limit, which then ends with 1; an infinite time is null in JSON.",
       "A page goes on after the last id of the one before. With --sort time that transaction has to be there, for its time tells where to go on; when it is gone the exit code is 3, and --since with its time (--before, under --reverse) goes on as well.",
     ],
     usage: ["", "--long", "--json"],
@@ -393,7 +394,7 @@ export const commands = {
   export: {
     summary: "Print transactions as NDJSON, verified",
     description: [
-      "One transaction a line, ordered by id. What is damaged or cannot be read is reported on stderr and left out.",
+      "One transaction a line, ordered by id. What is damaged, cannot be read, or is a row that save would refuse, is reported on stderr and left out, and the exit code is not 0.",
     ],
     usage: [""],
     positionals: [],
@@ -609,7 +610,7 @@ export const commands = {
   migrate: {
     summary: "Copy all transactions to another store, of any kind",
     description: [
-      "Between folders and buckets, SQLite and PostgreSQL. Each payload is verified as it is read, and read back from where it was saved; what the other store has already, with the same row, is skipped. Run again, it goes on where it was. Damaged transactions are reported and left out, and end it with 4.",
+      "Between folders and buckets, SQLite and PostgreSQL. Each payload is verified as it is read, and read back from where it was saved; what the other store has already, with the same row, is skipped. Run again, it goes on where it was. Damaged transactions are reported and left out, and end it with 4; so are rows that no store may save, which end it with 1.",
     ],
     usage: [
       "--to-base <dir|url> [--to-db <file|url>] [--from-base <dir|url>] [--from-db <file|url>]",

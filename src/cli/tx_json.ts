@@ -34,8 +34,12 @@ export function infoJson(info: TxInfo): string {
   },"storage_hash":"${info.storageHash}","size":${info.size}}`;
 }
 
-/** A finite number as Python's `repr` writes a float. */
+/**
+ * A number as Python's `repr` writes a float. JSON has no infinity, which a row
+ * of another program may have: that is `null`.
+ */
 export function jsonFloat(value: number): string {
+  if (!Number.isFinite(value)) return "null";
   const [, sign, first, rest = "", exponent] =
     /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(value.toExponential())!;
   const power = Number(exponent);

@@ -24,6 +24,7 @@
  * @module
  */
 
+import type { OddRow } from "../odd_row.ts";
 import { PohStorageError } from "../errors.ts";
 import type { MetadataStore } from "../store.ts";
 import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
@@ -195,6 +196,8 @@ export interface Catalog extends MetadataStore {
   holders(limit: number): Promise<HolderCounts>;
   /** All rows by holder, each holder's by time. */
   iterateByHolder(): AsyncIterableIterator<TxInfo>;
+  /** Rows that are no transactions, where the database can have any. */
+  oddRows?(): Promise<OddRow[]>;
   /** What the database finds wrong with itself, where it can tell. */
   checkIntegrity?(): Promise<string[]>;
   /** Ids that cut all rows into so many ranges of about the same length. */

@@ -20,6 +20,7 @@ import {
   PohStorageError,
 } from "../errors.ts";
 import { digestInTurns } from "./digest.ts";
+import type { OddRow } from "../odd_row.ts";
 import {
   type PruneFilter,
   type PruneOptions,
@@ -217,6 +218,11 @@ export class RemoteEngine implements Engine {
   /** {@inheritDoc Engine.count} */
   count(filter: TxFilter): Promise<number> {
     return this.#parts.catalog.count(filter);
+  }
+
+  /** {@inheritDoc Engine.oddRows} */
+  async oddRows(): Promise<OddRow[]> {
+    return await this.#parts.catalog.oddRows?.() ?? [];
   }
 
   /** {@inheritDoc Engine.totals} */

@@ -12,6 +12,7 @@ import { dirname } from "@std/path";
 import { makeDir } from "../durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { LockFile } from "../locks.ts";
+import type { OddRow } from "../odd_row.ts";
 import type { DriverInfo, SqlValue } from "../sqlite_driver.ts";
 import { SqliteStore, type SqliteStoreOptions } from "../sqlite_store.ts";
 import { validateTxHead } from "../tx.ts";
@@ -164,6 +165,12 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.count} */
   count(filter?: TxFilter): Promise<number> {
     return this.#rows.count(filter);
+  }
+
+  /** {@inheritDoc Catalog.oddRows} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async oddRows(): Promise<OddRow[]> {
+    return this.#rows.oddRows();
   }
 
   /** {@inheritDoc Catalog.totals} */

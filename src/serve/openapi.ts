@@ -274,6 +274,11 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           required: ["tx_id", "holder_id", "timestamp", "storage_hash", "size"],
           properties: {
             ...head,
+            timestamp: {
+              type: ["number", "null"],
+              description:
+                "UNIX time in seconds; null where another program saved one that is not finite",
+            },
             storage_hash: {
               type: "string",
               description: "SHA-256 of the payload in hex",
