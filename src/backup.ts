@@ -27,13 +27,13 @@ import {
 } from "./backup_walk.ts";
 import { forgetCommits } from "./commit_note.ts";
 import {
-  createFile,
   makeDir,
   readAllSync,
   readRegular,
   regularSize,
   removeFileSync,
   renameFile,
+  replaceFile,
   SMALL,
   syncDir,
   syncFile,
@@ -262,9 +262,8 @@ async function claim(
   }
   await files.init();
   const tmp = join(files.tmpPath, crypto.randomUUID());
-  await createFile(tmp, new TextEncoder().encode(`${owner}\n`), sync);
-  await renameFile(tmp, marker);
-  if (sync) await syncDir(dirname(marker));
+  const bytes = new TextEncoder().encode(`${owner}\n`);
+  await replaceFile(marker, bytes, tmp, sync);
 }
 
 /** Whether nothing is there, but for what a claim that was cut off has made. */
@@ -407,9 +406,8 @@ class FolderBackup {
     requireClosed(fresh);
     if (this.#sync) await syncFile(fresh);
     for (const suffix of COMPANIONS) removeFileSync(this.#db + suffix);
-    await renameFile(fresh, this.#db);
+    await renameFile(fresh, this.#db, this.#sync);
     forgetCommits(this.#files.basePath);
-    if (this.#sync) await syncDir(this.#files.basePath);
   }
 
   /** Replaced payloads give way, what nothing refers to goes. */

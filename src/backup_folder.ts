@@ -150,7 +150,8 @@ export class PayloadFolder implements PayloadTarget {
     const { txId, storageHash } = info;
     const known = this.#known(txId);
     if (known === null || known.storageHash === storageHash) {
-      return await renameFile(path, this.#place(txId));
+      // The backup syncs the folder before its database goes in place.
+      return await renameFile(path, this.#place(txId), false);
     }
     this.#entries.push({
       txId,

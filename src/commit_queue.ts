@@ -409,15 +409,14 @@ export class CommitQueue {
       const page = this.#rows.redo.idsAfter(seq, SYNC_PAGE, this.#writer);
       if (page.length === 0) break;
       const ids = page.map(({ txId }) => txId);
-      const failed = await this.#files.sync(
+      await this.#files.sync(
         ids.filter((txId) => !behind.has(txId)),
+        (txId) => { // written anew, from the log
+          behind.add(txId);
+          this.#behind.add(txId);
+        },
         this.#liveThread(),
       );
-      // What the disk refused once is written anew, from the log.
-      for (const txId of failed) {
-        behind.add(txId);
-        this.#behind.add(txId);
-      }
       crashPoint("files synced");
       seq = Math.min(until, page.at(-1)!.seq);
       await this.#locks.whileCommitting(() =>

@@ -110,8 +110,7 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
 /** Waits until a file's bytes are on the disk. A file that is gone is fine. */
 export async function syncFile(path: string): Promise<void> {
   try {
-    // Windows flushes only through a handle that may write.
-    using file = Deno.openSync(path, { read: true, write: IS_WINDOWS });
+    using file = openToSync(path);
     await file.syncData();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -119,13 +118,35 @@ export async function syncFile(path: string): Promise<void> {
 }
 
 /**
+ * Opens a file for writing as well: Windows flushes only through such a handle,
+ * and a FIFO that somebody put in the file's place does not block it.
+ */
+function openToSync(path: string): Deno.FsFile {
+  try {
+    return Deno.openSync(path, { read: true, write: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    regularSize(path); // a file that may only be read has to be one
+    return Deno.openSync(path, { read: true });
+  }
+}
+
+/** What is told of a file or a name that the disk refused. */
+export type OnRefused<T = string> = (what: T, error: Error) => void;
+
+/**
  * Waits until the bytes of many files are on the disk.
  *
- * @returns The paths of those that the disk refused. To ask it again proves
- * nothing: systems tell of a lost write once.
+ * @param onRefused Receives each file that the disk refused, for callers that
+ * write it anew. To ask the disk again proves nothing: systems report a lost
+ * write once.
+ * @throws {AggregateError} Without `onRefused`: if the disk refused any file.
  */
-export async function syncFiles(paths: string[]): Promise<string[]> {
-  const failed: string[] = [];
+export async function syncFiles(
+  paths: string[],
+  onRefused?: OnRefused,
+): Promise<void> {
+  const refused = new Map<string, Error>();
   const pending = paths.values();
   const work = async () => {
     for (const path of pending) {
@@ -133,12 +154,31 @@ export async function syncFiles(paths: string[]): Promise<string[]> {
         await syncFile(path);
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
-        failed.push(path);
+        refused.set(path, error as Error);
       }
     }
   };
   await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, work));
-  return failed;
+  handleRefused(refused, onRefused);
+}
+
+/** Hands over what the disk refused, or throws it: nothing is dropped. */
+export function handleRefused<T>(
+  refused: ReadonlyMap<T, Error>,
+  onRefused?: OnRefused<T>,
+): void {
+  if (refused.size === 0) return;
+  if (onRefused) {
+    return refused.forEach((error, what) => onRefused(what, error));
+  }
+  const [[first, error]] = refused as Iterable<[T, Error]> as [[T, Error]];
+  const more = refused.size - 1;
+  throw new AggregateError(
+    refused.values(),
+    `The disk did not take ${first}${
+      more > 0 ? ` and ${more} more` : ""
+    }: ${error.message}`,
+  );
 }
 
 /**
@@ -177,8 +217,44 @@ async function isDir(path: string): Promise<boolean> {
  *
  * Windows refuses while someone has the replaced file open without sharing
  * (virus scanners do, for moments): then it is tried again for two seconds.
+ *
+ * @param sync Whether to wait until both directories are on the disk. False
+ * where a later sync covers them, or the store promises no durability.
  */
-export async function renameFile(from: string, to: string): Promise<void> {
+export async function renameFile(
+  from: string,
+  to: string,
+  sync: boolean,
+): Promise<void> {
+  await replaceName(from, to);
+  if (!sync) return;
+  // The new name first: with neither on the disk the file has its old one.
+  for (const dir of new Set([dirname(to), dirname(from)])) await syncDir(dir);
+}
+
+/**
+ * Writes a file under a temporary name, then gives it its own: whoever reads
+ * it finds the old bytes or the new ones, whole.
+ *
+ * @param tmp The temporary name, on the same file system.
+ * @param sync Whether to wait for the disk, for bytes and names.
+ */
+export async function replaceFile(
+  path: string,
+  bytes: Uint8Array,
+  tmp: string,
+  sync: boolean,
+): Promise<void> {
+  await createFile(tmp, bytes, sync);
+  try {
+    await renameFile(tmp, path, sync);
+  } catch (error) {
+    removeFileSync(tmp);
+    throw error;
+  }
+}
+
+async function replaceName(from: string, to: string): Promise<void> {
   for (let wait = 1;; wait *= 2) {
     try {
       return Deno.renameSync(from, to);

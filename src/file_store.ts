@@ -14,7 +14,9 @@ import {
   createFile,
   createFileFrom,
   digestOfOpen,
+  handleRefused,
   makeDir,
+  type OnRefused,
   openRegular,
   readRegular,
   readWithDigest,
@@ -99,8 +101,7 @@ export class FileStore implements PayloadStore {
     const to = this.pathOf(txId);
     const tmp = this.#tmpName();
     await createFile(tmp, payload, this.#sync);
-    await this.#replace(to, tmp);
-    if (this.#sync) await syncDir(this.basePath);
+    await this.#replace(to, tmp, this.#sync);
   }
 
   /** {@inheritDoc PayloadStore.load} */
@@ -245,7 +246,7 @@ export class FileStore implements PayloadStore {
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
       const tmp = this.#tmpName();
       await createFile(tmp, payload, false);
-      await this.#replace(to, tmp);
+      await this.#replace(to, tmp, false);
     }
     this.#removeOlder(txId, hasRow);
   }
@@ -275,7 +276,7 @@ export class FileStore implements PayloadStore {
     const to = this.pathOf(txId);
     this.#makeRoom(txId, hasRow);
     await makeWay(to);
-    await renameFile(from, to);
+    await renameFile(from, to, false); // `sync` waits for many at once
     this.#removeOlder(txId, hasRow);
     return true;
   }
@@ -347,23 +348,34 @@ export class FileStore implements PayloadStore {
    * Waits until these payloads, or their absence, are on the disk.
    *
    * @internal
+   * @param onRefused Receives each id that the disk refused, for callers that
+   * write its payload anew.
    * @param thread Another thread that is to wait.
-   * @returns The ids of those that the disk refused.
+   * @throws {AggregateError} Without `onRefused`: if the disk refused any.
    */
   async sync(
     txIds: string[],
+    onRefused?: OnRefused,
     thread?: FileThread | null,
-  ): Promise<string[]> {
-    if (!this.#sync) return [];
+  ): Promise<void> {
+    if (!this.#sync) return;
     const ids = new Map<string, string>();
     for (const txId of txIds) {
       const path = this.#path({ txId });
       if (path !== null) ids.set(path, txId);
     }
+    const refused = new Map<string, Error>();
+    const onFile = (path: string, error: Error) =>
+      refused.set(ids.get(path)!, error);
     const paths = [...ids.keys()];
-    const failed = await (thread ? thread.sync(paths) : syncFiles(paths));
-    await syncDir(this.basePath);
-    return failed.map((path) => ids.get(path)!);
+    await (thread ? thread.sync(paths, onFile) : syncFiles(paths, onFile));
+    try {
+      await syncDir(this.basePath);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      for (const txId of txIds) refused.set(txId, error as Error);
+    }
+    handleRefused(refused, onRefused);
   }
 
   /** Where an id's payload is put; null where no file can stand for it. */
@@ -422,10 +434,10 @@ export class FileStore implements PayloadStore {
     return join(this.tmpPath, crypto.randomUUID());
   }
 
-  async #replace(path: string, tmp: string): Promise<void> {
+  async #replace(path: string, tmp: string, sync: boolean): Promise<void> {
     try {
       await makeWay(path);
-      await renameFile(tmp, path);
+      await renameFile(tmp, path, sync);
     } catch (error) {
       removeFileSync(tmp);
       throw error;

@@ -7,6 +7,7 @@
  */
 
 import type { Claims } from "./claims.ts";
+import type { OnRefused } from "./durable_fs.ts";
 import { FILE_THREAD, type FileJob } from "./file_worker.ts";
 import type { PayloadFile } from "./payload_file.ts";
 import { Thread } from "./thread.ts";
@@ -46,10 +47,13 @@ export class FileThread implements Disposable {
   /**
    * Waits until files are on the disk.
    *
-   * @returns The paths of those that the disk refused, as far as is known.
+   * @param onRefused Receives each file that the disk refused; all of them when
+   * the thread dies.
    */
-  sync(paths: string[]): Promise<string[]> {
-    return this.#ask({ task: "sync", paths });
+  async sync(paths: string[], onRefused: OnRefused): Promise<void> {
+    for (const path of await this.#ask({ task: "sync", paths })) {
+      onRefused(path, new Error(`Cannot sync ${path}`));
+    }
   }
 
   /**

@@ -38,12 +38,18 @@ export type FileJob =
 
 /** The paths of those that were not created, or not synced. */
 function answer(job: FileJob): string[] | Promise<string[]> {
-  if (job.task === "sync") return syncFiles(job.paths);
+  if (job.task === "sync") return refusedOf(job.paths);
   if (job.task === "check") return check(job);
   let at = 0;
   return job.paths.filter((path, i) =>
     !isCreated(path, job.bytes.subarray(at, at += job.sizes[i]!))
   );
+}
+
+async function refusedOf(paths: string[]): Promise<string[]> {
+  const refused: string[] = [];
+  await syncFiles(paths, (path) => refused.push(path));
+  return refused;
 }
 
 function isCreated(path: string, bytes: Uint8Array): boolean {

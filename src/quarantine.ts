@@ -7,9 +7,8 @@
  * @module
  */
 
-import { basename, dirname, join } from "@std/path";
+import { basename, join } from "@std/path";
 import {
-  createFile,
   digestOfOpen,
   makeDir,
   openRegular,
@@ -17,7 +16,7 @@ import {
   regularSize,
   removeFileSync,
   renameFile,
-  syncDir,
+  replaceFile,
 } from "./durable_fs.ts";
 import { IntegrityError, PohStorageError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
@@ -84,9 +83,7 @@ async function writeFile(
   bytes: Uint8Array,
 ): Promise<void> {
   const tmp = join(dir, `${crypto.randomUUID()}.tmp`);
-  await createFile(tmp, bytes, true);
-  await renameFile(tmp, join(dir, name));
-  await syncDir(dir);
+  await replaceFile(join(dir, name), bytes, tmp, true);
 }
 
 /** Moves a file into quarantine, beside a note that says why, durably. */
@@ -105,10 +102,7 @@ export async function quarantineFile(
     found: found.digest,
     row: null,
   });
-  const dir = quarantinePath(basePath);
-  await renameFile(path, join(dir, `${name}.bin`));
-  await syncDir(dir);
-  await syncDir(dirname(path));
+  await renameFile(path, join(quarantinePath(basePath), `${name}.bin`), true);
 }
 
 /** The cases in quarantine, in no order. */

@@ -77,8 +77,7 @@ async function rebuild(
   crashPoint("database rebuilt");
   await setAside(path);
   crashPoint("database set aside");
-  await renameFile(fresh, path);
-  await syncDir(dirname(path));
+  await renameFile(fresh, path, true);
   forgetCommits(files.basePath);
 }
 

@@ -20,7 +20,7 @@
 import { join } from "@std/path";
 import { lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import { digestOfOpen, makeDir, renameFile, syncDir } from "./durable_fs.ts";
+import { digestOfOpen, makeDir, renameFile } from "./durable_fs.ts";
 import type { FileStore, HasRow } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { quarantinePath } from "./poh_dir.ts";
@@ -75,8 +75,8 @@ async function setAside(
   await renameFile(
     join(files.basePath, name),
     join(quarantine, entry.staged!),
+    true,
   );
-  await syncDir(quarantine);
 }
 
 /** What became of a redo entry that was found after a crash. */
@@ -122,9 +122,10 @@ export async function replay(
   let done: { seq: number; txIds: string[] }[] = [], count = 0;
   const drop = async () => {
     const txIds = done.flatMap(({ txIds }) => txIds);
-    const failed = new Set(await files.sync(txIds));
+    const refused = new Set<string>();
+    await files.sync(txIds, (txId) => refused.add(txId));
     const safe = done.filter(({ txIds }) =>
-      !txIds.some((id) => failed.has(id))
+      !txIds.some((id) => refused.has(id))
     );
     rows.transaction(() => safe.forEach(({ seq }) => rows.redo.drop(seq)));
     done = [];

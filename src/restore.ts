@@ -440,17 +440,16 @@ class Place {
    */
   async #putInPlace(): Promise<void> {
     if (isThere(this.#base)) await Deno.remove(this.#base);
-    if (!this.#hasDbInside) await renameFile(this.#madeDb, this.#db);
+    if (!this.#hasDbInside) {
+      await renameFile(this.#madeDb, this.#db, this.#sync);
+    }
     try {
-      await renameFile(this.#madeBase, this.#base);
+      await renameFile(this.#madeBase, this.#base, false);
     } catch (error) {
       if (!this.#hasDbInside) removeFileSync(this.#db);
       throw error;
     }
-    if (!this.#sync) return;
-    for (const dir of new Set([dirname(this.#base), dirname(this.#db)])) {
-      await syncDir(dir);
-    }
+    if (this.#sync) await syncDir(dirname(this.#base));
   }
 
   /** Nothing is left of what was not put in place. */

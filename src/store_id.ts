@@ -8,13 +8,7 @@
  */
 
 import { join } from "@std/path";
-import {
-  createFile,
-  readRegular,
-  removeFileSync,
-  renameFile,
-  syncDir,
-} from "./durable_fs.ts";
+import { readRegular, replaceFile } from "./durable_fs.ts";
 import { StoreMismatchError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
@@ -77,14 +71,8 @@ async function readId(basePath: string): Promise<string | null> {
 
 async function writeId(files: FileStore, id: string): Promise<void> {
   const tmp = join(files.tmpPath, crypto.randomUUID());
-  await createFile(tmp, new TextEncoder().encode(`${id}\n`), true);
-  try {
-    await renameFile(tmp, idPath(files.basePath));
-  } catch (error) {
-    removeFileSync(tmp);
-    throw error;
-  }
-  await syncDir(join(files.basePath, ".poh"));
+  const bytes = new TextEncoder().encode(`${id}\n`);
+  await replaceFile(idPath(files.basePath), bytes, tmp, true);
 }
 
 function idPath(basePath: string): string {

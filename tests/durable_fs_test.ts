@@ -12,9 +12,11 @@ import {
   regularSize,
   removeFileSync,
   renameFile,
+  replaceFile,
   SMALL,
   syncDir,
   syncFile,
+  syncFiles,
   tryReadSync,
 } from "../src/durable_fs.ts";
 import { sha256Hex } from "../mod.ts";
@@ -22,11 +24,14 @@ import {
   assertBytes,
   bytes,
   IS_WINDOWS,
+  makeFifo,
   namesIn,
   randomBytes,
+  refusingDisk,
   tempDir,
   test,
   text,
+  within,
 } from "./helpers.ts";
 
 /** Sizes around the borders between one way of doing it and another. */
@@ -126,7 +131,7 @@ test("renameFile() replaces what has the name", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.join("old"), "old");
   await Deno.writeTextFile(dir.join("new"), "new");
-  await renameFile(dir.join("new"), dir.join("old"));
+  await renameFile(dir.join("new"), dir.join("old"), false);
   assertEquals(namesIn(dir.path), ["old"]);
   assertEquals(await Deno.readTextFile(dir.join("old")), "new");
 });
@@ -137,7 +142,7 @@ test("renameFile() replaces a file that is being read", async () => {
   await Deno.writeTextFile(dir.join("old"), "old");
   await Deno.writeTextFile(dir.join("new"), "new");
   using reader = await Deno.open(dir.join("old"));
-  await renameFile(dir.join("new"), dir.join("old"));
+  await renameFile(dir.join("new"), dir.join("old"), false);
   assertEquals(readAllSync(reader, 3), bytes("old"));
   assertEquals(await Deno.readTextFile(dir.join("old")), "new");
 }, { ignore: IS_WINDOWS });
@@ -145,12 +150,12 @@ test("renameFile() replaces a file that is being read", async () => {
 test("renameFile() fails on a file that is gone, and on a directory", async () => {
   await using dir = await tempDir();
   await assertRejects(
-    () => renameFile(dir.join("gone"), dir.join("a")),
+    () => renameFile(dir.join("gone"), dir.join("a"), false),
     Deno.errors.NotFound,
   );
   await Deno.writeTextFile(dir.join("file"), "");
   await Deno.mkdir(dir.join("d"));
-  await assertRejects(() => renameFile(dir.join("file"), dir.join("d")));
+  await assertRejects(() => renameFile(dir.join("file"), dir.join("d"), false));
   assertEquals(namesIn(dir.path), ["d", "file"]);
 });
 
@@ -299,6 +304,58 @@ test("syncFile() and syncDir() leave things as they are", async () => {
   await syncFile(dir.join("a"));
   await syncDir(dir.path);
   assertEquals(await Deno.readTextFile(dir.join("a")), "abc");
+});
+
+test("syncFiles() throws what the disk refused, by name", async () => {
+  await using dir = await tempDir();
+  const paths = ["a", "b", "c"].map((name) => dir.join(name));
+  for (const path of paths) await Deno.writeTextFile(path, "a");
+  {
+    using _ = refusingDisk((sync) => sync > 0);
+    const error = await assertRejects(
+      () => syncFiles(paths),
+      AggregateError,
+      "and 1 more: Input/output error",
+    );
+    assertEquals(error.errors.length, 2);
+  }
+  await syncFiles(paths);
+});
+
+test("syncFiles() hands over what the disk refused to those who ask for it", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("a"), "a");
+  using _ = refusingDisk(() => true);
+  const refused: string[] = [];
+  await syncFiles([dir.join("a")], (path, error) => {
+    refused.push(`${path}: ${error.message}`);
+  });
+  assertEquals(refused, [
+    `${dir.join("a")}: Input/output error (os error 5)`,
+  ]);
+});
+
+test("syncFile() opens no FIFO that never ends", async () => {
+  await using dir = await tempDir();
+  await makeFifo(dir.join("a"));
+  await assertRejects(() => within(5_000, syncFile(dir.join("a"))), Error);
+}, { ignore: IS_WINDOWS });
+
+test("renameFile() and replaceFile() sync names where they are told to", async () => {
+  await using dir = await tempDir();
+  const [tmp, path] = [dir.join("tmp"), dir.join("a")];
+  await replaceFile(path, bytes("one"), tmp, true);
+  {
+    using _ = refusingDisk(() => true);
+    await replaceFile(path, bytes("two"), tmp, false);
+    await renameFile(path, dir.join("b"), false);
+    await assertRejects(() => renameFile(dir.join("b"), path, true));
+  }
+  {
+    using _ = refusingDisk((sync) => sync === 1); // its directory
+    await assertRejects(() => replaceFile(path, bytes("three"), tmp, true));
+  }
+  assertEquals(namesIn(dir.path), ["a"]);
 });
 
 test("syncFile() does not mind a file that is gone", async () => {

@@ -10,6 +10,7 @@ import {
   IS_WINDOWS,
   namesIn,
   randomBytes,
+  refusingDisk,
   tempDir,
   test,
   text,
@@ -250,6 +251,20 @@ test("place() puts a payload in its place, new or not, any size", async () => {
   }
   assertEquals(namesIn(store.tmpPath), []);
   await store.sync(["A/b", "never there"]);
+});
+
+test("sync() throws what the disk refused, a name as well as bytes", async () => {
+  await using made = await tempFileStore();
+  const { store } = made;
+  for (const txId of ["a", "b"]) await store.place(txId, bytes(txId));
+  {
+    using _ = refusingDisk((sync) => sync === 0);
+    await assertRejects(() => store.sync(["a", "b"]), AggregateError, "a:");
+  }
+  using _ = refusingDisk((sync) => sync === 2); // after both files: their names
+  const refused: string[] = [];
+  await store.sync(["a", "b"], (txId) => refused.push(txId));
+  assertEquals(refused, ["a", "b"]);
 });
 
 test("a staged payload is no payload before it is in its place", async () => {

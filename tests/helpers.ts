@@ -256,6 +256,15 @@ export function sampleTx(tx: Partial<Tx> = {}): Tx {
   };
 }
 
+/** Makes a FIFO: whoever opens it to read waits for a writer. */
+export async function makeFifo(path: string): Promise<void> {
+  const code = "import os, sys; os.mkfifo(sys.argv[1])";
+  const { success, stderr } = await new Deno.Command("python3", {
+    args: ["-c", code, path],
+  }).output();
+  if (!success) throw new Error(text(stderr));
+}
+
 /** Flips one bit of a file, as a disk does. */
 export async function flipBit(path: string, at = 0): Promise<void> {
   const content = await Deno.readFile(path);
@@ -280,6 +289,26 @@ export function assertBytes(
   assertEquals(actual?.length, expected.length, `length of ${message}`);
   const at = expected.findIndex((byte, n) => byte !== actual![n]);
   assertEquals(at, -1, `first difference of ${message}`);
+}
+
+// --- disks that fail --------------------------------------------------------
+
+/** Makes the disk refuse the syncs that `refuses` selects, counted from 0. */
+export function refusingDisk(refuses: (sync: number) => boolean): Disposable {
+  const file = Deno.FsFile.prototype;
+  const { sync, syncData } = file;
+  let count = 0;
+  const failing = (original: () => Promise<void>) =>
+    // deno-lint-ignore require-await -- what it throws, it rejects with
+    async function (this: Deno.FsFile): Promise<void> {
+      if (refuses(count++)) throw new Error("Input/output error (os error 5)");
+      return original.call(this);
+    };
+  file.sync = failing(sync);
+  file.syncData = failing(syncData);
+  return {
+    [Symbol.dispose]: () => void Object.assign(file, { sync, syncData }),
+  };
 }
 
 // --- waiting and children ---------------------------------------------------

@@ -22,6 +22,7 @@ import {
   namesIn,
   outline,
   randomBytes,
+  refusingDisk,
   sampleTx,
   seededRandom,
   tempDir,
@@ -436,6 +437,26 @@ test("links, folders, and sizes without end are refused", async () => {
     "headers are too long",
   );
   assert(sent < 64, `${sent} pieces were read`);
+});
+
+test("a disk that refuses any one sync is no place to restore to", async () => {
+  await using of = await backups();
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = join(base, "poh.db");
+  for (const source of [of.folder, of.tar]) {
+    let refused = true;
+    for (let nth = 0; refused; nth++) {
+      refused = false;
+      let error: unknown = null;
+      {
+        using _ = refusingDisk((sync) => sync === nth && (refused = true));
+        await restoreStore(source, base, db).catch((why) => error = why);
+      }
+      assertEquals(error !== null, refused, `sync ${nth} of ${source}`);
+      await Deno.remove(base, { recursive: true }).catch(() => {});
+    }
+    assertEquals(namesIn(dir.path), []);
+  }
 });
 
 test("archives that are cut or altered at random are restored sound or refused", async () => {

@@ -65,9 +65,12 @@ test("a file thread syncs what is there, and what is gone is fine", async () => 
   await using dir = await tempDir();
   using thread = (await FileThread.start())!;
   await Deno.writeTextFile(dir.join("a"), "a");
-  assertEquals(await thread.sync([dir.join("a"), dir.join("gone")]), []);
-  const refused = dir.join("no\0file");
-  assertEquals(await thread.sync([refused]), [refused]);
+  const refused: string[] = [];
+  const onRefused = (path: string) => refused.push(path);
+  await thread.sync([dir.join("a"), dir.join("gone")], onRefused);
+  assertEquals(refused, []);
+  await thread.sync([dir.join("no\0file")], onRefused);
+  assertEquals(refused, [dir.join("no\0file")]);
 });
 
 /** A file, and what it is to be. */

@@ -16,6 +16,7 @@ import {
   openRegular,
   readRegular,
   removeFileSync,
+  renameFile,
   syncDir,
 } from "../durable_fs.ts";
 import { StoreClosedError } from "../errors.ts";
@@ -156,7 +157,7 @@ export class FileObjects implements ObjectStore {
     if (!await this.canCreateOnce()) {
       // Without links only keys of one's own are asked for: nobody else does.
       if (statOf(path)) return false;
-      Deno.renameSync(tmp, path);
+      await renameFile(tmp, path, this.#sync);
       return true;
     }
     while (true) {
