@@ -47,6 +47,7 @@ import {
 import { FileStore } from "./file_store.ts";
 import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
 import { fileName, txIdsOfFile } from "./key.ts";
+import { type LockWait, waitOf } from "./lock_wait.ts";
 import { keepRepairsAway, StoreLocks } from "./locks.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
@@ -66,7 +67,7 @@ export const BACKUP_DB = "poh.db";
 const PAGE = 256;
 
 /** How to back up. */
-export interface BackupOptions extends WalkOptions {
+export interface BackupOptions extends WalkOptions, LockWait {
   /**
    * Copy every payload. Otherwise a folder on the store's own file system gets
    * hard links, which take no room and protect from deletion, not from a
@@ -143,11 +144,12 @@ export async function backupStore(
   requireKnown(options, "BackupOptions");
   const { driver = "auto" } = options;
   const live = await openStore(resolve(basePath), resolve(sqlitePath), {
+    ...waitOf(options),
     driver,
     readOnly: true,
   });
   try {
-    using _ = await keepRepairsAway(live.files.basePath);
+    using _ = await keepRepairsAway(live.files.basePath, options);
     return typeof target === "string"
       ? await backupToFolder(live, resolve(target), options)
       : await backupToTar(live, target, options);
@@ -190,7 +192,7 @@ async function backupToFolder(
   const inUse = `The backup folder ${path} is in use`;
   let locks: StoreLocks;
   try {
-    locks = await StoreLocks.acquire(path);
+    locks = await StoreLocks.acquire(path, options);
   } catch (error) {
     if (!(error instanceof StoreBusyError)) throw error;
     throw new StoreBusyError(inUse, error.holders);

@@ -57,10 +57,13 @@ export class CommitNote {
  * Remembers in the database that it has gone back, if it has. While no other
  * process commits.
  */
-export function markLostCommits(basePath: string, rows: SqliteStore): void {
+export async function markLostCommits(
+  basePath: string,
+  rows: SqliteStore,
+): Promise<void> {
   const lost = lostCommits(basePath, rows);
   if (lost === remembered(rows)) return;
-  rows.transaction(() => rows.setSetting(LOST, String(lost)));
+  await rows.change(() => rows.setSetting(LOST, String(lost)));
   forgetCommits(basePath);
 }
 
@@ -71,9 +74,9 @@ export function lostCommits(basePath: string, rows: SqliteStore): number {
 }
 
 /** From now on the state that the database went back to is the one that counts. */
-export function acceptLostCommits(rows: SqliteStore): void {
+export async function acceptLostCommits(rows: SqliteStore): Promise<void> {
   if (remembered(rows) === 0) return;
-  rows.transaction(() => rows.setSetting(LOST, null));
+  await rows.change(() => rows.setSetting(LOST, null));
 }
 
 /** For a database that another one has taken the place of. */

@@ -184,7 +184,7 @@ export class CommitQueue {
         await this.#files.syncStaged();
         crashPoint("staged names synced");
       }
-      this.#commit(batch);
+      await this.#commit(batch);
       isCommitted = true;
       await this.#flush();
       return true;
@@ -237,9 +237,9 @@ export class CommitQueue {
     return this.#waiting.splice(0, count);
   }
 
-  #commit(batch: Waiting[]): void {
+  async #commit(batch: Waiting[]): Promise<void> {
     if (this.#failure) throw this.#failure;
-    this.#rows.transaction(() => {
+    await this.#rows.change(() => {
       // Without syncs a file is as good as it gets once it is written.
       if (!this.#sync && this.#hasEntries) this.#trim(Number.MAX_SAFE_INTEGER);
       const hasInline = this.#rows.hasInline() ||
@@ -420,7 +420,7 @@ export class CommitQueue {
       crashPoint("files synced");
       seq = Math.min(until, page.at(-1)!.seq);
       await this.#locks.whileCommitting(() =>
-        this.#rows.transaction(() => this.#trim(seq, behind))
+        this.#rows.change(() => this.#trim(seq, behind))
       );
       crashPoint("redo trimmed");
     }

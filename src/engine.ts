@@ -90,6 +90,8 @@ export interface Engine {
     bytes: number,
     options: Pick<CheckOptions, "signal" | "onProgress">,
   ): Promise<number>;
+  /** Why changes fail for now; null when they do not, as far as is known. */
+  whyNotWritable(): MaybePromise<PohStorageError | null>;
   /** Lets go of the store. Nothing is under way any more. */
   close(): Promise<void>;
 }

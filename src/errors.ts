@@ -96,6 +96,11 @@ export interface StoreHolder {
   host: string;
   /** When the process opened the store, ISO 8601. */
   since: string;
+  /**
+   * Whether the process is stopped, as by Ctrl-Z or a debugger; null where that
+   * cannot be told: Linux tells those to whom Deno allows everything.
+   */
+  stopped?: boolean | null;
 }
 
 /** Another process holds the store. Code `BUSY`. */
@@ -106,7 +111,9 @@ export class StoreBusyError extends PohStorageError {
   /** Makes an error that names the holders. */
   constructor(message: string, holders: StoreHolder[]) {
     const who = holders.map((h) =>
-      `pid ${h.pid}${h.host && ` on ${h.host}`} since ${h.since}`
+      `pid ${h.pid}${h.host && ` on ${h.host}`} since ${h.since}${
+        h.stopped ? ", which is stopped" : ""
+      }`
     );
     super("BUSY", who.length ? `${message}: ${who.join("; ")}` : message);
     this.holders = holders;

@@ -130,7 +130,7 @@ class LocalCheck {
       (detail) => this.#metadataDamage(detail),
     );
     if (isWhole && this.#acts) {
-      if (this.#accepts) acceptLostCommits(this.#store.rows);
+      if (this.#accepts) await acceptLostCommits(this.#store.rows);
       await this.#store.rows.flush();
     }
     return this.#report;
@@ -408,7 +408,7 @@ class LocalCheck {
     if (verdict.kind === "size-mismatch") {
       if (this.#acts) {
         const { rows } = this.#store;
-        rows.transaction(() => rows.put({ ...info, size: verdict.size }));
+        await rows.change(() => rows.put({ ...info, size: verdict.size }));
         this.#report.sound++;
         this.#options.onSound?.(info.txId);
       }
@@ -536,7 +536,7 @@ class LocalCheck {
     if (choice === "adopt" && !isSuperseded) {
       const found = await this.#store.files.digest(txId);
       if (!found) return;
-      if (this.#acts) this.#adopt(txId, path, found);
+      if (this.#acts) await this.#adopt(txId, path, found);
       return this.#tell({
         ...finding,
         found: found.digest,
@@ -552,13 +552,13 @@ class LocalCheck {
     this.#tell({ ...finding, action: "quarantined" });
   }
 
-  #adopt(
+  async #adopt(
     txId: string,
     path: string,
     found: { digest: string; size: number },
-  ): void {
+  ): Promise<void> {
     const { rows } = this.#store;
-    rows.transaction(() =>
+    await rows.change(() =>
       rows.put({
         txId,
         holderId: "",

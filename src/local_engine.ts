@@ -12,13 +12,20 @@ import {
   type Engine,
   existsAlready,
   infoOf,
+  type MaybePromise,
   type StreamDemands,
   txOf,
 } from "./engine.ts";
-import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
+import {
+  IntegrityError,
+  PayloadUnreadableError,
+  type PohStorageError,
+  StoreBusyError,
+} from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import { isForDatabase, movePayloads, placement } from "./inline.ts";
+import { type LockWait, retryBusy } from "./lock_wait.ts";
 import {
   closeStore,
   type OpenStore,
@@ -64,6 +71,7 @@ const READ_ATTEMPTS = 5;
 /** A store on one machine. Any number may share one, in any processes. */
 export class LocalEngine implements Engine {
   readonly #store: OpenStore;
+  readonly #wait: LockWait;
   /** Changes under way, which a repair waits for. */
   readonly #changes = new Set<Promise<unknown>>();
   /**
@@ -74,8 +82,9 @@ export class LocalEngine implements Engine {
   /** While a repair has the store for itself, changes wait for this. */
   #repair: Promise<void> | null = null;
 
-  private constructor(store: OpenStore) {
+  private constructor(store: OpenStore, wait: LockWait) {
     this.#store = store;
+    this.#wait = wait;
   }
 
   /** Opens a store by absolute paths; see {@linkcode StorageManager.create}. */
@@ -84,7 +93,7 @@ export class LocalEngine implements Engine {
     db: string,
     options: StorageOptions,
   ): Promise<LocalEngine> {
-    return new LocalEngine(await openStore(base, db, options));
+    return new LocalEngine(await openStore(base, db, options), options);
   }
 
   /** {@inheritDoc Engine.base} */
@@ -124,6 +133,10 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.load} */
   async load(txId: string): Promise<Tx | null> {
+    return await this.#patiently(() => this.#load(txId));
+  }
+
+  async #load(txId: string): Promise<Tx | null> {
     const { files, rows } = this.#store;
     for (let attempt = 1;; attempt++) {
       const found = rows.lookup(txId);
@@ -148,6 +161,10 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.loadStream} */
   async loadStream(txId: string): Promise<TxStream | null> {
+    return await this.#patiently(() => this.#loadStream(txId));
+  }
+
+  async #loadStream(txId: string): Promise<TxStream | null> {
     const { files, rows } = this.#store;
     for (let attempt = 1;; attempt++) {
       const row = rows.lookup(txId);
@@ -179,8 +196,8 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.info} */
-  info(txId: string): TxInfo | null {
-    return this.#store.rows.get(txId);
+  info(txId: string): Promise<TxInfo | null> {
+    return this.#patiently(() => this.#store.rows.get(txId));
   }
 
   /** {@inheritDoc Engine.iterate} */
@@ -209,8 +226,8 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.totals} */
-  totals(): StoreTotals {
-    return this.#store.rows.totals();
+  totals(): Promise<StoreTotals> {
+    return this.#patiently(() => this.#store.rows.totals());
   }
 
   /** {@inheritDoc Engine.remove} */
@@ -276,9 +293,24 @@ export class LocalEngine implements Engine {
     });
   }
 
+  /** {@inheritDoc Engine.whyNotWritable} */
+  whyNotWritable(): PohStorageError | null {
+    return writerOf(this.#store).locks.whyStuck();
+  }
+
   /** {@inheritDoc Engine.close} */
   close(): Promise<void> {
     return closeStore(this.#store);
+  }
+
+  /** A read that waits while another program keeps readers away. */
+  async #patiently<T>(read: () => MaybePromise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof StoreBusyError)) throw error;
+      return await retryBusy(read, this.#wait);
+    }
   }
 
   /** A change: not while a repair has the store for itself. */

@@ -5,7 +5,9 @@
  * exclusive. `.poh/commit.lock`: held for the moments in which one batch is
  * committed and its files follow, so that rows and files change in one order;
  * and around SQLite's checkpoints, since below 3.51.3 two processes that write
- * and checkpoint one WAL at the same instant can corrupt it.
+ * and checkpoint one WAL at the same instant can corrupt it. `.poh/waiting`:
+ * held shared by those who wait for it, so that who commits all the time gives
+ * way to them.
  * `.poh/holders/`: a file for each open writer, locked while it lives, that
  * says who it is. The operating system drops all of these with the process, so
  * none can be stale.
@@ -14,12 +16,21 @@
  */
 
 import { join } from "@std/path";
-import { makeDir, removeFileSync } from "./durable_fs.ts";
+import { makeDir, regularSize, removeFileSync } from "./durable_fs.ts";
 import { StoreBusyError, type StoreHolder } from "./errors.ts";
 import { hostname } from "./hostname.ts";
+import { type LockWait, pauseFor, waitFor } from "./lock_wait.ts";
+import { isStopped } from "./process_state.ts";
 
-/** How long a writer waits for a running repair before it gives up, in ms. */
-const PATIENCE = 5_000;
+/**
+ * Who has had the commit lock for so many ms, with pauses of no more than `SOON`
+ * ms, gives way to those who wait: each change of hands has SQLite read anew
+ * what the other one has changed.
+ */
+const LONGEST_TURN = 50, SOON = 20;
+
+/** How long it gives way, in ms: they ask more often. */
+const COURTESY = 2;
 
 /** The locks of one open writer. */
 export class StoreLocks {
@@ -27,35 +38,54 @@ export class StoreLocks {
   readonly #store: LockFile;
   readonly #commit: LockFile;
   readonly #holder: { path: string; file: Deno.FsFile };
+  readonly #waiting: WaitingLine;
+  readonly #wait: LockWait;
   /** Settles when this process has done with the commit lock. */
   #committing: Promise<unknown> = Promise.resolve();
+  #isCommitting = false;
+  /** Since when it has had the commit lock, but for short pauses. */
+  #turnBegan = -Infinity;
+  /** When it last gave the commit lock back, and when it last gave up on it. */
+  #gaveBack = -Infinity;
+  #gaveUp = -Infinity;
+  /** Why the commit lock could not be had; null once it could. */
+  #stuck: StoreBusyError | null = null;
+  /** Why its share of the store is lost. */
+  #lost: StoreBusyError | null = null;
 
   private constructor(
     dir: string,
     store: LockFile,
     commit: LockFile,
     holder: { path: string; file: Deno.FsFile },
+    wait: LockWait,
   ) {
     this.#dir = dir;
     this.#store = store;
     this.#commit = commit;
     this.#holder = holder;
+    this.#waiting = new WaitingLine(join(dir, "waiting"));
+    this.#wait = wait;
   }
 
   /**
    * Takes a writer's share of the store.
    *
-   * @throws {StoreBusyError} If a repair holds it for longer than five seconds.
+   * @param wait How long this and all later waits last at most.
+   * @throws {StoreBusyError} If a repair holds it for longer.
    */
-  static async acquire(basePath: string): Promise<StoreLocks> {
+  static async acquire(
+    basePath: string,
+    wait: LockWait = {},
+  ): Promise<StoreLocks> {
     const dir = join(basePath, ".poh");
     await makeDir(join(dir, "holders"), false);
     const store = new LockFile(join(dir, "lock"));
     try {
-      await lockShared(store, dir);
+      await lockShared(store, dir, wait);
       const commit = new LockFile(join(dir, "commit.lock"));
       try {
-        return new StoreLocks(dir, store, commit, announce(dir));
+        return new StoreLocks(dir, store, commit, announce(dir), wait);
       } catch (error) {
         commit.close();
         throw error;
@@ -66,25 +96,90 @@ export class StoreLocks {
     }
   }
 
-  /** Runs `work` while nobody else commits or checkpoints, here or elsewhere. */
+  /**
+   * Runs `work` while nobody else commits or checkpoints, here or elsewhere.
+   *
+   * @throws {StoreBusyError} If another process commits for too long, or this
+   * one has lost its share of the store; nothing was run.
+   */
   whileCommitting<T>(work: () => T | Promise<T>): Promise<T> {
+    const asked = performance.now();
     const turn = this.#committing.then(async () => {
-      await this.#commit.lockExclusive();
+      if (this.#lost) throw this.#lost;
+      await this.#takeCommitLock(asked);
       try {
         return await work();
       } finally {
+        this.#isCommitting = false;
         this.#commit.unlock();
+        this.#gaveBack = performance.now();
       }
     });
     this.#committing = turn.catch(() => {});
     return turn;
   }
 
+  /** The uncontended case is one system call. */
+  async #takeCommitLock(asked: number): Promise<void> {
+    const now = performance.now();
+    if (now - this.#gaveBack > SOON) this.#turnBegan = now;
+    const isLong = now - this.#turnBegan > LONGEST_TURN;
+    if (isLong && !this.#waiting.isEmpty()) await pauseFor(COURTESY);
+    else if (this.#tryCommitLock()) return;
+    // Those that wait together give up together.
+    const wait = asked < this.#gaveUp
+      ? { ...this.#wait, lockTimeout: 0 }
+      : this.#wait;
+    using line = this.#waiting.join();
+    try {
+      await waitFor(
+        () => {
+          line.tryEnter();
+          return this.#tryCommitLock() || null;
+        },
+        wait,
+        () => this.#stuck = this.#busy("Another process is committing"),
+      );
+      this.#turnBegan = performance.now();
+    } catch (error) {
+      this.#gaveUp = performance.now();
+      throw error;
+    }
+  }
+
+  #tryCommitLock(): boolean {
+    if (!this.#commit.tryLock(true)) return false;
+    this.#isCommitting = true;
+    this.#stuck = null;
+    return true;
+  }
+
+  /**
+   * Why changes cannot be committed now: an earlier one waited too long for the
+   * commit lock, and it is still held. Null when they can, as far as is known;
+   * a lock that is held now is waited for, and the next call tells.
+   */
+  whyStuck(): StoreBusyError | null {
+    if (this.#lost) return this.#lost;
+    if (this.#isCommitting) return null;
+    if (this.#commit.tryLock(true)) {
+      this.#commit.unlock();
+      return this.#stuck = null;
+    }
+    if (!this.#stuck) this.whileCommitting(() => {}).catch(() => {});
+    return this.#stuck;
+  }
+
   /**
    * Runs `work` while nobody else has the store open for writing; null, and
    * nothing run, when somebody has.
+   *
+   * @throws {StoreBusyError} If the writer's share could not be had again, since
+   * another process repairs the store for too long. From then on this writer
+   * changes nothing: it has to be opened again.
    */
   async whileAlone<T>(work: () => Promise<T>): Promise<{ value: T } | null> {
+    if (this.#lost) throw this.#lost;
     // Windows cannot turn a shared lock into an exclusive one.
     this.#store.unlock();
     const alone = this.#store.tryLock(true);
@@ -94,9 +189,18 @@ export class StoreLocks {
       return { value: await work() };
     } finally {
       if (alone) this.#store.unlock();
-      // However long somebody else's repair takes: a writer without its share
-      // would change the store beside it.
-      await lockShared(this.#store, this.#dir, { patience: Infinity });
+      await this.#takeShareAgain();
+    }
+  }
+
+  async #takeShareAgain(): Promise<void> {
+    try {
+      await lockShared(this.#store, this.#dir, this.#wait);
+    } catch (error) {
+      this.#lost = this.#busy(
+        "The store was repaired by another process meanwhile and has to be opened again",
+      );
+      throw error;
     }
   }
 
@@ -109,8 +213,47 @@ export class StoreLocks {
   release(): void {
     this.#holder.file.close();
     removeFileSync(this.#holder.path);
+    this.#waiting.close();
     this.#commit.close();
     this.#store.close();
+  }
+
+  #busy(what: string): StoreBusyError {
+    return busy(what, this.others());
+  }
+}
+
+/** Those who wait for the commit lock, over all processes. */
+class WaitingLine {
+  readonly #path: string;
+  /** Opened when it is first needed: who is alone never does. */
+  #file: LockFile | null = null;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Whether nobody waits. */
+  isEmpty(): boolean {
+    const file = this.#file ??= new LockFile(this.#path);
+    if (!file.tryLock(true)) return false;
+    file.unlock();
+    return true;
+  }
+
+  /** A place in the line, to be entered; disposing of it leaves the line. */
+  join(): { tryEnter(): void } & Disposable {
+    const file = this.#file ??= new LockFile(this.#path);
+    let isIn = false;
+    return {
+      // Somebody may be looking whether the line is empty.
+      tryEnter: () => void (isIn ||= file.tryLock(false)),
+      [Symbol.dispose]: () => isIn ? file.unlock() : undefined,
+    };
+  }
+
+  close(): void {
+    this.#file?.close();
   }
 }
 
@@ -119,10 +262,12 @@ export class StoreLocks {
  * whole. It writes nothing, and where no writer ever was, there is no lock to
  * take.
  *
- * @throws {StoreBusyError} If a repair holds the store for longer than five
- * seconds.
+ * @throws {StoreBusyError} If a repair holds the store for too long.
  */
-export async function keepRepairsAway(basePath: string): Promise<Disposable> {
+export async function keepRepairsAway(
+  basePath: string,
+  wait: LockWait = {},
+): Promise<Disposable> {
   const dir = join(basePath, ".poh");
   let lock: LockFile;
   try {
@@ -132,7 +277,7 @@ export async function keepRepairsAway(basePath: string): Promise<Disposable> {
     return { [Symbol.dispose]() {} };
   }
   try {
-    await lockShared(lock, dir, { sweep: false });
+    await lockShared(lock, dir, wait, false);
   } catch (error) {
     lock.close();
     throw error;
@@ -158,9 +303,17 @@ export class LockFile {
     return this.#file.tryLockSync(exclusive);
   }
 
-  /** Waits for the lock. */
-  async lockExclusive(): Promise<void> {
-    if (!this.tryLock(true)) await this.#file.lock(true);
+  /**
+   * Waits for the lock.
+   *
+   * @throws {StoreBusyError} If another process holds it for too long.
+   */
+  async lockExclusive(wait: LockWait): Promise<void> {
+    await waitFor(
+      () => this.tryLock(true) || null,
+      wait,
+      () => busy(`Another process holds ${this.#path}`, []),
+    );
   }
 
   /** Closing drops a lock wherever unlocking is not to be had. */
@@ -192,16 +345,29 @@ export function listHolders(basePath: string): StoreHolder[] {
 async function lockShared(
   file: LockFile,
   dir: string,
-  { patience = PATIENCE, sweep = true } = {},
+  wait: LockWait,
+  sweep = true,
 ): Promise<void> {
-  const deadline = Date.now() + patience;
-  while (!file.tryLock(false)) {
-    if (Date.now() > deadline) {
-      const holders = holdersIn(dir, undefined, sweep);
-      throw new StoreBusyError("The store is being repaired", holders);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await waitFor(
+    () => file.tryLock(false) || null,
+    wait,
+    () => busy("The store is being repaired", holdersIn(dir, undefined, sweep)),
+  );
+}
+
+/** The error of a wait that was too long: it tells which holders are stopped. */
+function busy(what: string, holders: StoreHolder[]): StoreBusyError {
+  const here = hostname();
+  return new StoreBusyError(
+    what,
+    holders.map((holder) => ({
+      ...holder,
+      // Another host's processes, or another container's, have other numbers.
+      stopped: here !== "" && holder.host === here
+        ? isStopped(holder.pid)
+        : null,
+    })),
+  );
 }
 
 function announce(dir: string): { path: string; file: Deno.FsFile } {
@@ -238,14 +404,24 @@ function namesIn(dir: string): string[] {
 
 function readHolder(path: string, sweep: boolean): StoreHolder | null {
   try {
+    // What is no regular file is nobody's, and to open a FIFO may never end.
+    if (regularSize(path) === null) return null;
     using file = Deno.openSync(path, { read: true });
     if (file.tryLockSync(true)) {
       // Nobody holds it: its process is gone, or has not written it yet.
       if (sweep && file.statSync().size > 0) removeFileSync(path);
       return null;
     }
-    return JSON.parse(Deno.readTextFileSync(path));
+    return holderOf(JSON.parse(Deno.readTextFileSync(path)));
   } catch {
     return null; // just made, or just gone
   }
+}
+
+/** What a holder wrote of itself; null when it is something else. */
+function holderOf(value: unknown): StoreHolder | null {
+  const { pid, host, since } = Object(value);
+  const isHolder = typeof pid === "number" && typeof host === "string" &&
+    typeof since === "string";
+  return isHolder ? { pid, host, since } : null;
 }

@@ -8,15 +8,16 @@ import { dirname } from "@std/path";
 import { CommitNote, markLostCommits } from "./commit_note.ts";
 import { CommitQueue } from "./commit_queue.ts";
 import { makeDir, SMALL } from "./durable_fs.ts";
-import { PohStorageError } from "./errors.ts";
+import { PohStorageError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
+import { type LockWait, waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { openForReading, requireStore } from "./read_store.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
 import { matchStoreId } from "./store_id.ts";
 
 /** The setting that says which payloads live in the database. */
@@ -26,7 +27,7 @@ const INLINE_BELOW = "inline_below";
 const CHECKPOINT_AFTER = 32_768;
 
 /** How to open a store. */
-export interface StorageOptions {
+export interface StorageOptions extends LockWait {
   /**
    * `"full"` (default): a resolved save survives power loss. `"relaxed"`: it
    * survives the death of the process, not of the machine.
@@ -91,7 +92,10 @@ export async function openStore(
   const { durability = "full", driver = "auto" } = options;
   if (options.readOnly) {
     return {
-      ...await openForReading(basePath, sqlitePath, driver),
+      ...await openForReading(basePath, sqlitePath, {
+        ...waitOf(options),
+        driver,
+      }),
       writer: null,
     };
   }
@@ -103,12 +107,17 @@ export async function openStore(
   await files.init();
   await makeDir(dirname(sqlitePath), sync);
   await using opened = new AsyncDisposableStack();
-  const locks = await StoreLocks.acquire(basePath);
+  const locks = await StoreLocks.acquire(basePath, waitOf(options));
   opened.defer(() => locks.release());
   const note = new CommitNote(basePath);
   opened.defer(() => note.close());
   const rows = await locks.whileCommitting(() =>
-    openRows(sqlitePath, driver, sync, files, options.inlineBelow)
+    openRows(
+      sqlitePath,
+      { ...waitOf(options), driver, sync },
+      files,
+      options.inlineBelow,
+    )
   );
   opened.defer(() => rows.close());
   const queue = new CommitQueue(files, rows, locks, note, {
@@ -129,17 +138,16 @@ export async function openStore(
 
 async function openRows(
   path: string,
-  driver: DriverChoice,
-  sync: boolean,
+  options: SqliteStoreOptions,
   files: FileStore,
   below: number | undefined,
 ): Promise<SqliteStore> {
-  const rows = await SqliteStore.open(path, { driver, sync });
+  const rows = await SqliteStore.open(path, options);
   try {
     await rows.init();
     await matchStoreId(files, rows, false);
-    markLostCommits(files.basePath, rows);
-    rememberInlineBelow(rows, below);
+    await markLostCommits(files.basePath, rows);
+    await rememberInlineBelow(rows, below);
     return rows;
   } catch (error) {
     await rows.close();
@@ -153,19 +161,22 @@ export function inlineBelow(rows: SqliteStore): number {
 }
 
 /** Has another database remember what one remembers, unless it is nonsense. */
-export function copyInlineBelow(from: SqliteStore, to: SqliteStore): void {
+export async function copyInlineBelow(
+  from: SqliteStore,
+  to: SqliteStore,
+): Promise<void> {
   const bytes = inlineBelow(from);
-  if (isInlineBelow(bytes)) rememberInlineBelow(to, bytes);
+  if (isInlineBelow(bytes)) await rememberInlineBelow(to, bytes);
 }
 
 /** Remembers which payloads live in the database. */
-export function rememberInlineBelow(
+export async function rememberInlineBelow(
   rows: SqliteStore,
   bytes: number | undefined,
-): void {
+): Promise<void> {
   requireInlineBelow(bytes);
   if (bytes === undefined || bytes === inlineBelow(rows)) return;
-  rows.transaction(() => rows.setSetting(INLINE_BELOW, String(bytes)));
+  await rows.change(() => rows.setSetting(INLINE_BELOW, String(bytes)));
 }
 
 function isInlineBelow(bytes: number): boolean {
@@ -185,20 +196,31 @@ export function writerOf({ writer }: OpenStore): StoreWriter {
   throw new PohStorageError("READ_ONLY", "The store is open read-only");
 }
 
-/** Empties the log and lets go of an open store. */
+/**
+ * Empties the log and lets go of an open store, whatever goes wrong.
+ *
+ * @throws {StoreBusyError} If another process kept it from emptying the log,
+ * which whoever opens the store next does.
+ */
 export async function closeStore(store: OpenStore): Promise<void> {
   const { rows, writer } = store;
   if (!writer) return await rows.close();
+  const { locks, note, queue } = writer;
+  let failure: unknown = null;
   try {
-    await writer.queue.close();
+    await queue.close();
+  } catch (error) {
+    failure = error;
+  }
+  try {
+    // It takes SQLite's log into the database; nobody waits twice for that.
+    const isBusy = failure instanceof StoreBusyError;
+    if (!isBusy) await locks.whileCommitting(() => rows.close());
+    if (failure) throw failure;
   } finally {
-    try {
-      // Closing may checkpoint SQLite's log.
-      await writer.locks.whileCommitting(() => rows.close());
-    } finally {
-      writer.note.close();
-      writer.locks.release();
-    }
+    rows.abandon(); // where it is not closed by now
+    note.close();
+    locks.release();
   }
 }
 

@@ -14,6 +14,7 @@ import type { WalkOptions } from "./backup_walk.ts";
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import type { FileStoreOptions } from "./file_store.ts";
 import { filterFields, type TxFilter } from "./filter.ts";
+import type { LockWait } from "./lock_wait.ts";
 import type { MigrateOptions } from "./migrate.ts";
 import type { StorageOptions } from "./open_store.ts";
 import type { PruneFilter, PruneOptions } from "./prune.ts";
@@ -92,6 +93,11 @@ const time: Rule = {
   is: isNumber,
   isInRange: Number.isFinite,
 };
+const duration: Rule = {
+  what: "a finite number of milliseconds, 0 or more",
+  is: isNumber,
+  isInRange: (value: number) => value >= 0 && value < Infinity,
+};
 const share: Rule = {
   what: "a share above 0 and up to 1",
   is: isNumber,
@@ -145,6 +151,8 @@ const walk: Record<keyof WalkOptions, Rule> = {
   onProgress: callback,
 };
 
+const wait: Record<keyof LockWait, Rule> = { lockTimeout: duration, signal };
+
 const FIELDS: {
   readonly [N in OptionsName]: Readonly<Record<keyof OptionsTypes[N], Rule>>;
 } = {
@@ -157,6 +165,7 @@ const FIELDS: {
   },
   PruneFilter: pruneFilter,
   StorageOptions: {
+    ...wait,
     durability,
     checkpointAfter: count,
     inlineBelow: size,
@@ -185,8 +194,15 @@ const FIELDS: {
     workers: count,
   },
   PruneOptions: { dryRun: flag, signal, onProgress: callback },
-  BackupOptions: { ...walk, copy: flag, verify: flag, driver, durability },
-  RestoreOptions: { ...walk, driver, durability },
+  BackupOptions: {
+    ...walk,
+    ...wait,
+    copy: flag,
+    verify: flag,
+    driver,
+    durability,
+  },
+  RestoreOptions: { ...walk, ...wait, driver, durability },
   MigrateOptions: {
     signal,
     onProgress: callback,
@@ -194,7 +210,7 @@ const FIELDS: {
     verify: flag,
   },
   FileStoreOptions: { sync: flag },
-  SqliteStoreOptions: { driver, sync: flag, readOnly: flag },
+  SqliteStoreOptions: { ...wait, driver, sync: flag, readOnly: flag },
 };
 
 /**

@@ -10,7 +10,7 @@ import { join } from "@std/path";
 import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
-const FILES = ["lock", "commit.lock", "newest", "id", "backup"];
+const FILES = ["lock", "commit.lock", "waiting", "newest", "id", "backup"];
 
 /** The directory for what is out of service. */
 export function quarantinePath(basePath: string): string {

@@ -10,20 +10,22 @@ import type { Engine } from "./engine.ts";
 import { FileStore } from "./file_store.ts";
 import { requirePohDir, requireThere } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
 import { matchStoreId } from "./store_id.ts";
 
 /** The parts of a store on this machine; takes no lock, changes nothing. */
 export async function openForReading(
   basePath: string,
   sqlitePath: string,
-  driver: DriverChoice,
+  options: SqliteStoreOptions,
 ): Promise<{ files: FileStore; rows: SqliteStore }> {
   requirePohDir(basePath);
   await requireStore(basePath, sqlitePath);
   const files = new FileStore(basePath);
-  const rows = await SqliteStore.open(sqlitePath, { driver, readOnly: true });
+  const rows = await SqliteStore.open(sqlitePath, {
+    ...options,
+    readOnly: true,
+  });
   try {
     await rows.init();
     await matchStoreId(files, rows, true);
@@ -44,17 +46,17 @@ export type Listing = Pick<
 export async function openListing(
   base: string,
   db: string,
-  driver: DriverChoice,
+  options: SqliteStoreOptions,
 ): Promise<Listing> {
   if (isRemote(base, db)) {
     const { openRemote } = await remoteStores();
     return await openRemote(base, db, {
-      driver,
+      ...options,
       readOnly: true,
       create: false,
     });
   }
-  return (await openForReading(resolve(base), resolve(db), driver)).rows;
+  return (await openForReading(resolve(base), resolve(db), options)).rows;
 }
 
 /**

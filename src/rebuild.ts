@@ -41,7 +41,7 @@ export async function rebuildDatabase(
   requirePohDir(basePath);
   const files = new FileStore(basePath);
   await files.init();
-  const locks = await StoreLocks.acquire(basePath);
+  const locks = await StoreLocks.acquire(basePath, options);
   try {
     const done = await locks.whileAlone(() =>
       rebuild(files, sqlitePath, options)
@@ -101,10 +101,7 @@ async function salvage(
   }
   try {
     await salvageRows(old, rows);
-    // deno-lint-ignore require-await -- attempts are asynchronous
-    await attempt(async () => {
-      copyInlineBelow(old, rows);
-    });
+    await attempt(() => copyInlineBelow(old, rows));
     await salvageInline(old, rows, path);
     return await salvageLog(old, files, rows);
   } finally {

@@ -127,7 +127,7 @@ export async function replay(
     const safe = done.filter(({ txIds }) =>
       !txIds.some((id) => refused.has(id))
     );
-    rows.transaction(() => safe.forEach(({ seq }) => rows.redo.drop(seq)));
+    await rows.change(() => safe.forEach(({ seq }) => rows.redo.drop(seq)));
     done = [];
     count = 0;
   };

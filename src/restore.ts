@@ -36,6 +36,7 @@ import {
 } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { fileName, txIdOfFile } from "./key.ts";
+import type { LockWait } from "./lock_wait.ts";
 import { keepRepairsAway } from "./locks.ts";
 import { closeStore, copyInlineBelow, openStore } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
@@ -55,7 +56,7 @@ const PAGE = 256;
 const FILES = ["", ...COMPANIONS];
 
 /** How to restore. */
-export interface RestoreOptions extends WalkOptions {
+export interface RestoreOptions extends WalkOptions, LockWait {
   /** Which SQLite binding; default `"auto"`. */
   driver?: DriverChoice;
   /** As of a store: whether a restored one survives power loss. */
@@ -165,7 +166,7 @@ async function fromFolder(
     );
   }
   try {
-    using _ = await keepRepairsAway(path);
+    using _ = await keepRepairsAway(path, options);
     await requireSoundDatabase(backup.rows, backup.rows.path, options.signal);
     const target = new PayloadFolder(files, {
       sync: durability !== "relaxed",
@@ -174,7 +175,7 @@ async function fromFolder(
       previous: null,
       verify: false,
     });
-    copyInlineBelow(backup.rows, rows);
+    await copyInlineBelow(backup.rows, rows);
     return await walk("restore", backup, backup.rows, rows, target, options);
   } finally {
     await closeStore(backup);
@@ -206,7 +207,7 @@ async function fromTar(
       throw damagedArchive(`${BACKUP_DB} has more in it than tables`);
     }
     await archived.init();
-    copyInlineBelow(archived, rows);
+    await copyInlineBelow(archived, rows);
     const origin = { files, rows: archived };
     const target = new InPlace(files);
     const report = await walk(

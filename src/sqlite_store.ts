@@ -14,6 +14,7 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import { type LockWait, retryBusy } from "./lock_wait.ts";
 import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
 import { requireKnown } from "./options.ts";
 import { RedoLog } from "./redo_log.ts";
@@ -60,8 +61,12 @@ import type {
 /** What SQLite may have beside a database file. */
 export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
 
-/** How long SQLite waits for another process's transaction, in ms. */
-const BUSY_TIMEOUT = 5_000;
+/**
+ * How long SQLite itself waits for another program's transaction, in ms: it
+ * stops the event loop meanwhile. The rest of the wait is `retryBusy`'s. Where
+ * readers have to wait for writers, not every read is tried again.
+ */
+const BUSY_TIMEOUT = { withLog: 5, withoutLog: 250 };
 
 /**
  * Memory for pages: ids are in no order, so that each save needs others of
@@ -80,7 +85,7 @@ const PAGE = 512;
 const ID_PAGE = 2_048;
 
 /** Options of {@linkcode SqliteStore.open}. */
-export interface SqliteStoreOptions {
+export interface SqliteStoreOptions extends LockWait {
   /** Which binding; default `"auto"`. */
   driver?: DriverChoice;
   /** Whether a commit waits for the disk; default true. */
@@ -124,6 +129,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly #db: Connection;
   readonly #readOnly: boolean;
   readonly #sync: boolean;
+  readonly #wait: LockWait;
   /** SQLite's log, where a commit is durable only once `flush` has ended. */
   readonly #log: Deno.FsFile | null;
   #isDiskFast = false;
@@ -137,7 +143,12 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   private constructor(
     path: string,
     db: Connection,
-    options: { readOnly: boolean; sync: boolean; log: Deno.FsFile | null },
+    options: {
+      readOnly: boolean;
+      sync: boolean;
+      log: Deno.FsFile | null;
+      wait: LockWait;
+    },
   ) {
     this.path = path;
     this.driver = db.driver;
@@ -145,6 +156,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#readOnly = options.readOnly;
     this.#sync = options.sync;
     this.#log = options.log;
+    this.#wait = options.wait;
     this.redo = new RedoLog({
       has: (table) => this.#hasTable(table),
       all: (sql, ...params) => this.#all(sql, ...params),
@@ -158,19 +170,27 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @throws {MetadataDamagedError} If the file is no sound database.
    * @throws {PohStorageError} `UNFINISHED` if `readOnly` is set and a crash has
    * left the database so that it must be written before it can be read.
+   * @throws {StoreBusyError} If another program keeps it locked for too long.
    */
   static async open(
     path: string,
     options: SqliteStoreOptions = {},
   ): Promise<SqliteStore> {
     requireKnown(options, "SqliteStoreOptions");
+    if (options.readOnly) await requireThere(path);
+    return await retryBusy(() => SqliteStore.#open(path, options), options);
+  }
+
+  static async #open(
+    path: string,
+    options: SqliteStoreOptions,
+  ): Promise<SqliteStore> {
     const { driver = "auto", sync = true, readOnly = false } = options;
-    if (readOnly) await requireThere(path);
     const db = await translated(path, () => openSqlite(path, driver, readOnly));
     let hasLog = false, log: Deno.FsFile | null = null;
     try {
       translatedSync(path, () => {
-        db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
+        db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT.withLog}`);
         db.exec("PRAGMA foreign_keys = ON");
         db.exec("PRAGMA trusted_schema = OFF");
         db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
@@ -183,6 +203,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
           // Pages that are written again before that go there once.
           db.exec(`PRAGMA wal_autocheckpoint = ${LOG_PAGES}`);
           hasLog = mode?.[0] === "wal";
+        }
+        if (!hasLog) {
+          db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT.withoutLog}`);
         }
         // Opens the log as well.
         db.prepare("SELECT count(*) FROM sqlite_schema").get();
@@ -207,7 +230,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       }
       throw error;
     }
-    return new SqliteStore(path, db, { readOnly, sync, log });
+    return new SqliteStore(path, db, { readOnly, sync, log, wait: options });
   }
 
   /**
@@ -215,9 +238,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    *
    * @throws {StoreNotFoundError} If the database is read-only and has no store.
    */
-  // deno-lint-ignore require-await -- the contract is asynchronous
   async init(): Promise<void> {
-    translatedSync(this.path, () => {
+    await this.#patiently(() => {
       const version = schemaVersion(this.#db);
       if (version > SCHEMA_VERSION) {
         throw new PohStorageError(
@@ -235,7 +257,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.save} */
   async save(info: TxInfo): Promise<void> {
-    this.transaction(() => this.put(info));
+    await this.change(() => this.put(info));
     await this.flush();
   }
 
@@ -247,7 +269,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.remove} */
   async remove(txId: string): Promise<boolean> {
-    const existed = this.transaction(() => this.delete(txId));
+    const existed = await this.change(() => this.delete(txId));
     await this.flush();
     return existed;
   }
@@ -292,7 +314,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     let next = this.#resolve(query);
     while (left > 0) {
       const limit = Math.min(left, size);
-      const page = this.#select({ ...next, limit }, columns);
+      const page = await this.#patiently(() =>
+        this.#select({ ...next, limit }, columns)
+      );
       yield page;
       if (page.length < limit) return;
       left -= page.length;
@@ -307,11 +331,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    */
   async *iterateByRowid(): AsyncIterableIterator<TxInfo> {
     for (let before = Number.MAX_SAFE_INTEGER;;) {
-      const page = this.#all(
-        `SELECT rowid, ${this.#columns.all} FROM txs NOT INDEXED
-        WHERE rowid < ? ORDER BY rowid DESC LIMIT ?`,
-        before,
-        PAGE,
+      const page = await this.#patiently(() =>
+        this.#all(
+          `SELECT rowid, ${this.#columns.all} FROM txs NOT INDEXED
+          WHERE rowid < ? ORDER BY rowid DESC LIMIT ?`,
+          before,
+          PAGE,
+        )
       );
       for (const [, ...row] of page) yield toInfo(row);
       if (page.length < PAGE) return;
@@ -347,9 +373,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         return txId !== after?.txId && this.#isAsRead(txId) &&
           (!holderId.includes("\uFFFD") || this.#hasHolder(txId, holderId));
       };
-      const page: TxInfo[] = soundRows(PAGE, read, isSound).map(toInfo);
+      const page: TxInfo[] = (await this.#patiently(() =>
+        soundRows(PAGE, read, isSound)
+      )).map(toInfo);
       yield* page;
-      if (page.length < PAGE) return;
+      if (page.length < PAGE) {
+        return;
+      }
       last = page.at(-1)!;
       await nextTurn();
     }
@@ -364,7 +394,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   /** {@inheritDoc MetadataStore.count} */
-  // deno-lint-ignore require-await -- the contract is asynchronous
   async count(filter: TxFilter = {}): Promise<number> {
     requireKnown(filter, "TxFilter");
     const { text, params } = conditionsOf(filter, this.#columns.names);
@@ -373,7 +402,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       ? `SELECT count(*) FROM txs ${text}`
       : `SELECT count(*) FROM (SELECT 1 FROM txs ${text} LIMIT ?)`;
     if (limit < Infinity) params.push(limit);
-    return this.#get(sql, ...params)![0] as number;
+    return await this.#patiently(() => this.#get(sql, ...params)![0] as number);
   }
 
   /** Sums over all rows. */
@@ -464,10 +493,15 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** {@inheritDoc MetadataStore.close} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async close(): Promise<void> {
+    if (!this.#closed && !this.#readOnly) this.#leaveWal();
+    this.abandon();
+  }
+
+  /** Closes the database, and leaves SQLite's log as it is, as far as it can. */
+  abandon(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#log?.close();
-    if (!this.#readOnly) this.#leaveWal();
     this.#db.close();
   }
 
@@ -498,7 +532,21 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   // --- synchronous parts, for the transactions of the storage manager --------
 
-  /** Runs `work` in a write transaction: all of it is committed, or nothing. */
+  /**
+   * Runs `work` in a write transaction: all of it is committed, or nothing. It
+   * waits while another program is writing, and may be run several times.
+   *
+   * @throws {StoreBusyError} If the other program takes too long.
+   */
+  change<T>(work: () => T): Promise<T> {
+    return this.#patiently(() => this.transaction(work));
+  }
+
+  #patiently<T>(work: () => T): Promise<T> {
+    return retryBusy(() => translatedSync(this.path, work), this.#wait);
+  }
+
+  /** As `change`, for databases that no other program has open: waits for none. */
   transaction<T>(work: () => T): T {
     return translatedSync(this.path, () => {
       this.#db.exec("BEGIN IMMEDIATE");
@@ -712,7 +760,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * waiting. This thread does nothing else meanwhile.
    */
   async backup(path: string): Promise<void> {
-    await translated(this.path, () => this.#db.backup(path));
+    await retryBusy(
+      () => translated(this.path, () => this.#db.backup(path)),
+      this.#wait,
+    );
   }
 
   /** What SQLite finds wrong with the database; empty when it is sound. */

@@ -9,7 +9,7 @@ import { resolve } from "@std/path";
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
 import type { Engine, MaybePromise } from "./engine.ts";
-import { StoreClosedError } from "./errors.ts";
+import { type PohStorageError, StoreClosedError } from "./errors.ts";
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
 import type { OddRow } from "./odd_row.ts";
@@ -520,7 +520,25 @@ export class StorageManager implements AsyncDisposable {
     });
   }
 
-  /** Waits for the calls in flight, then lets go of the store. Safe to repeat. */
+  /**
+   * Why changes fail for now: what a readiness check asks. It does not wait, and
+   * tells of a process that keeps the store locked once a change, or an earlier
+   * call of this, has waited for it as long as `lockTimeout` allows.
+   *
+   * @returns The error that changes meet; null when they meet none, as far as
+   * is known.
+   */
+  whyNotWritable(): Promise<PohStorageError | null> {
+    return this.#call(() => this.#engine.whyNotWritable());
+  }
+
+  /**
+   * Waits for the calls in flight, then lets go of the store, whatever goes
+   * wrong. Safe to repeat.
+   *
+   * @throws {StoreBusyError} If another process keeps the store locked: what
+   * this one had to finish, whoever opens it next does.
+   */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }

@@ -42,7 +42,7 @@ export async function matchStoreId(
   if (readOnly) return;
   const id = ofBase ?? ofRows ?? crypto.randomUUID();
   if (ofBase === null) await writeId(files, id);
-  if (ofRows === null) rows.transaction(() => rows.setSetting("id", id));
+  if (ofRows === null) await rows.change(() => rows.setSetting("id", id));
 }
 
 /**
@@ -56,7 +56,7 @@ export async function giveOwnId(
   const known = await readId(files.basePath);
   const id = known ?? crypto.randomUUID();
   if (known === null) await writeId(files, id);
-  rows.transaction(() => rows.setSetting("id", id));
+  await rows.change(() => rows.setSetting("id", id));
 }
 
 async function hasPayloads(files: FileStore): Promise<boolean> {

@@ -9,6 +9,7 @@ import { commands, optionsOf } from "../src/cli/table.ts";
 import type { CommandName } from "../src/cli/table.ts";
 import { localTime } from "../src/cli/values.ts";
 import { fileName } from "../src/key.ts";
+import { listHolders } from "../src/locks.ts";
 import { StorageManager } from "../mod.ts";
 import {
   assertFails,
@@ -27,6 +28,7 @@ import {
   IS_WINDOWS,
   namesIn,
   randomBytes,
+  startScript,
   tempDir,
   TIME_LIMIT,
 } from "./helpers.ts";
@@ -249,6 +251,37 @@ test(
   },
   { ignore: IS_WINDOWS },
 ); // Deno cannot send it there
+
+for (const name of ["recover", "import"]) {
+  test(`SIGTERM ends at once a ${name} that waits for a lock`, async () => {
+    await using store = await cliStore();
+    await store.ok(["init"]);
+    const txs = store.dir.join("txs.ndjson");
+    await Deno.writeTextFile(txs, `${txText("a")}\n`);
+    const args = name === "import" ? [name, txs] : [name];
+    const db = join(store.base, "poh.db");
+    await using holder = await startScript("hold_lock.ts", [
+      store.base,
+      db,
+      "commit",
+    ]);
+    const child = command(
+      [...args, "--base", store.base, "--lock-timeout", "10m"],
+      { cwd: store.dir.path },
+    ).spawn();
+    await until(() => listHolders(store.base).length === 2);
+    const start = performance.now();
+    child.kill("SIGTERM");
+    const interrupted = await ended(child);
+    const took = performance.now() - start;
+    assertEquals(interrupted.code, 130, interrupted.stderr);
+    assertMatch(interrupted.stderr, /Interrupted while waiting: .*pid \d+/);
+    assert(took < 5_000, `${took} ms`);
+    const late = await store.call([...args, "--lock-timeout=1s"]);
+    assertEquals(late.code, 5);
+    assertMatch(late.stderr, new RegExp(`committing: pid ${holder.pid}`));
+  }, { ignore: IS_WINDOWS });
+}
 
 test("init --inline-below moves small payloads, either way", async () => {
   await using store = await cliStore();

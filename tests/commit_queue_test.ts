@@ -417,9 +417,9 @@ test("a file that the disk refuses keeps its entry, the others lose theirs", asy
   const { files, rows, queue } = parts;
   const sync = files.sync.bind(files);
   let isBad = true;
-  files.sync = async (txIds) => {
+  files.sync = async (txIds, onRefused) => {
     await sync(txIds);
-    return isBad ? txIds.filter((txId) => txId === "b") : [];
+    if (isBad && txIds.includes("b")) onRefused!("b", new Error("refused"));
   };
   for (const id of ["a", "b", "c"]) {
     await queue.submit(await put(id, bytes(id)));
@@ -515,7 +515,7 @@ test("where another thread dies its files are made all the same", async () => {
   const made = counter.files;
   const thread = counter.thread!;
   thread.create = async (files) => {
-    await thread.sync(null as never); // it dies of that
+    await thread.sync(null as never, () => {}).catch(() => {}); // it dies of that
     return files.map(({ path }) => path);
   };
   const ids = Array.from({ length: 300 }, (_, n) => `id-${n}`);

@@ -394,6 +394,7 @@ testUnless(
         "holders",
         "lock",
         "commit.lock",
+        "waiting",
         "id",
       ]
     ) {

@@ -159,7 +159,7 @@ export async function tempStore(
 }
 
 /** Whatever the death of a process drops, and what SQLite makes anew. */
-const VOLATILE = /^(lock|commit\.lock|holders)$|-shm$/;
+const VOLATILE = /^(lock|commit\.lock|waiting|holders)$|-shm$/;
 
 async function copyTree(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
@@ -398,6 +398,8 @@ export interface WaitingChild extends AsyncDisposable {
   end(): Promise<number>;
   /** Kills it, as the out-of-memory killer does, and waits for that. */
   kill(): Promise<void>;
+  /** Stops it, as Ctrl-Z does, or lets it go on. */
+  signal(name: "SIGSTOP" | "SIGCONT"): void;
 }
 
 /** Starts a script of the tests and waits until it is ready. */
@@ -433,6 +435,7 @@ export async function startScript(
   return {
     pid: child.pid,
     end,
+    signal: (name) => child.kill(name),
     async kill() {
       await kill();
       await child.stdin.close().catch(() => {}); // nobody reads it any more

@@ -1,13 +1,27 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
-import { performRecovery, StoreBusyError, verifyStore } from "../mod.ts";
-import { keepRepairsAway, listHolders, StoreLocks } from "../src/locks.ts";
+import {
+  performRecovery,
+  StorageManager,
+  StoreBusyError,
+  type StoreHolder,
+  verifyStore,
+} from "../mod.ts";
+import {
+  keepRepairsAway,
+  listHolders,
+  LockFile,
+  StoreLocks,
+} from "../src/locks.ts";
 import {
   bytes,
+  denoScript,
   filesBelow,
   flipBit,
+  IS_WINDOWS,
   namesIn,
   outline,
+  outputOf,
   sampleTx,
   startScript,
   tempDir,
@@ -101,19 +115,15 @@ test("acquire() waits while a repair has the store for itself", async () => {
 test("acquire() gives up on a repair that takes too long", async () => {
   await using dir = await tempDir();
   const one = await StoreLocks.acquire(dir.path);
-  const now = Date.now;
   await one.whileAlone(async () => {
-    let hours = 0;
-    Date.now = () => now() + (hours++) * 3_600_000;
-    try {
-      await assertRejects(
-        () => StoreLocks.acquire(dir.path),
-        StoreBusyError,
-        "being repaired",
-      );
-    } finally {
-      Date.now = now;
-    }
+    const start = performance.now();
+    await assertRejects(
+      () => StoreLocks.acquire(dir.path, { lockTimeout: 100 }),
+      StoreBusyError,
+      "being repaired",
+    );
+    const waited = performance.now() - start;
+    assert(waited >= 100 && waited < 4_000, `${waited} ms`);
   });
   one.release();
 });
@@ -132,7 +142,10 @@ test("keepRepairsAway() keeps repairs away and writes nothing", async () => {
     assertEquals(listHolders(dir.path).length, 1);
   }
   const repair = await locks.whileAlone(async () => {
-    await assertRejects(() => keepRepairsAway(dir.path), StoreBusyError);
+    await assertRejects(
+      () => keepRepairsAway(dir.path, { lockTimeout: 50 }),
+      StoreBusyError,
+    );
   });
   assert(repair !== null);
   locks.release();
@@ -169,6 +182,109 @@ test("whileCommitting() gives the lock back when its work fails", async () => {
   assertEquals(await within(2_000, other.whileCommitting(() => 42)), 42);
   one.release();
   other.release();
+});
+
+test("whileCommitting() gives up on a lock that is never given back, and who waits together does so together", async () => {
+  await using dir = await tempDir();
+  const locks = await StoreLocks.acquire(dir.path, { lockTimeout: 300 });
+  const other = await StoreLocks.acquire(dir.path);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stuck = other.whileCommitting(() => promise);
+  assertEquals(locks.whyStuck(), null); // nobody has waited yet
+  const start = performance.now();
+  const errors = await Promise.all(
+    Array.from(
+      { length: 20 },
+      () => assertRejects(() => locks.whileCommitting(() => 1), StoreBusyError),
+    ),
+  );
+  const waited = performance.now() - start;
+  assert(waited >= 290 && waited < 3_000, `${waited} ms`);
+  assertEquals(errors[0]!.holders.map(({ pid }) => pid), [Deno.pid]);
+  assertEquals(locks.whyStuck()?.code, "BUSY");
+  resolve();
+  await stuck;
+  assertEquals(locks.whyStuck(), null);
+  assertEquals(await locks.whileCommitting(() => 2), 2);
+  locks.release();
+  other.release();
+});
+
+test("whyStuck() finds out by itself", async () => {
+  await using dir = await tempDir();
+  const locks = await StoreLocks.acquire(dir.path, { lockTimeout: 50 });
+  const lock = new LockFile(join(dir.path, ".poh", "commit.lock"));
+  assertEquals(lock.tryLock(true), true);
+  assertEquals(locks.whyStuck(), null);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assertEquals(locks.whyStuck()?.code, "BUSY");
+  lock.close();
+  assertEquals(locks.whyStuck(), null);
+  locks.release();
+});
+
+test("an aborted signal ends a wait at once, but not what need not wait", async () => {
+  await using dir = await tempDir();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const options = { lockTimeout: 60_000, signal };
+  const locks = await StoreLocks.acquire(dir.path, options);
+  const lock = new LockFile(join(dir.path, ".poh", "commit.lock"));
+  lock.tryLock(true);
+  const waiting = locks.whileCommitting(() => 1);
+  setTimeout(() => controller.abort(), 20);
+  const error = await within(5_000, waiting.catch((error) => error));
+  assertEquals(error.name, "AbortError");
+  assertMatch(error.message, /^Interrupted while waiting: Another process/);
+  lock.close();
+  assertEquals(await locks.whileCommitting(() => 2), 2);
+  locks.release();
+});
+
+test("who commits all the time gives way to those who wait", async () => {
+  await using dir = await tempDir();
+  const busy = await StoreLocks.acquire(dir.path);
+  const other = await StoreLocks.acquire(dir.path, { lockTimeout: 20_000 });
+  let ends = false, turns = 0;
+  const work = (async () => {
+    while (!ends) {
+      await busy.whileCommitting(async () => {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      });
+    }
+  })();
+  for (; turns < 5; turns++) await other.whileCommitting(() => {});
+  ends = true;
+  await work;
+  for (const locks of [busy, other]) locks.release();
+});
+
+test("a writer that could not take its share again changes nothing any more", async () => {
+  await using dir = await tempDir();
+  const locks = await StoreLocks.acquire(dir.path, { lockTimeout: 50 });
+  const { tryLock } = LockFile.prototype;
+  let ran = 0;
+  try {
+    // As when another process begins a repair the moment this one ends.
+    LockFile.prototype.tryLock = function (exclusive) {
+      return exclusive && tryLock.call(this, exclusive);
+    };
+    await assertRejects(
+      () => locks.whileAlone(() => Promise.resolve(ran++)),
+      StoreBusyError,
+    );
+  } finally {
+    LockFile.prototype.tryLock = tryLock;
+  }
+  assertEquals(ran, 1);
+  for (
+    const change of [
+      () => locks.whileCommitting(() => ran++),
+      () => locks.whileAlone(() => Promise.resolve(ran++)),
+    ]
+  ) await assertRejects(change, StoreBusyError, "has to be opened again");
+  assertEquals([ran, locks.whyStuck()?.code], [1, "BUSY"]);
+  locks.release();
 });
 
 test("what is no holder's file does no harm, and a dead one's is swept", async () => {
@@ -308,4 +424,102 @@ test("a process that was killed leaves no lock, and nothing it saved is lost", a
   const store = await temp.open();
   assertEquals((await store.loadTx("held"))?.payload, bytes("held"));
   assertEquals(await store.recover(), ["held"]);
+});
+
+// --- processes that hang --------------------------------------------------------
+
+test("a change beside a process that hangs fails and names it; close() does not hang", async () => {
+  await using temp = await tempStore();
+  await temp.close();
+  const options = { lockTimeout: 300 };
+  const store = await StorageManager.create(temp.base, temp.db, options);
+  await store.saveTx(sampleTx({ txId: "before" }));
+  await using child = await startScript("hold_lock.ts", [
+    temp.base,
+    temp.db,
+    "commit",
+  ]);
+  const error = await within(
+    10_000,
+    assertRejects(() => store.saveTx(sampleTx()), StoreBusyError),
+  );
+  assertMatch(error.message, new RegExp(`committing: pid ${child.pid}`));
+  assertEquals((await store.loadTx("before"))?.holderId, "alice"); // reads go on
+  await within(10_000, assertRejects(() => store.close(), StoreBusyError));
+  await child.kill();
+  assertEquals(await (await temp.open()).listTxs(), ["before"]);
+});
+
+test("who waits for a stopped process is told that it is stopped", async () => {
+  await using temp = await tempStore();
+  await temp.close();
+  await using child = await startScript("hold_lock.ts", [
+    temp.base,
+    temp.db,
+    "commit",
+  ]);
+  child.signal("SIGSTOP");
+  const told = async () => {
+    const script = denoScript("save_beside.ts", [temp.base, temp.db], {
+      stdout: "piped",
+      stderr: "piped",
+    });
+    const { stdout, stderr } = await outputOf(script);
+    assert(stdout !== "", stderr);
+    return JSON.parse(stdout);
+  };
+  const { holders, message } = await told();
+  child.signal("SIGCONT");
+  assertEquals(holders.map(({ pid }: StoreHolder) => pid), [child.pid]);
+  if (Deno.build.os === "linux") {
+    assertEquals(holders[0].stopped, true);
+    assertMatch(message, /, which is stopped$/);
+    assertEquals((await told()).holders[0].stopped, false);
+  }
+}, { ignore: IS_WINDOWS });
+
+test("a program that keeps the database locked stops neither the event loop nor reads", async () => {
+  await using temp = await tempStore();
+  const { store } = temp;
+  await store.saveTx(sampleTx({ txId: "before" }));
+  await using child = await startScript("hold_lock.ts", [
+    temp.base,
+    temp.db,
+    "database",
+  ]);
+  let longest = 0, last = performance.now(), reads = 0;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  }, 5);
+  const saving = store.saveTx(sampleTx({ txId: "after" }));
+  const until = performance.now() + 3_000;
+  while (performance.now() < until) {
+    assertEquals((await store.loadTx("before"))?.txId, "before");
+    reads++;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await child.kill();
+  await within(5_000, saving);
+  clearInterval(timer);
+  assert(longest < 1_000, `the event loop stood still for ${longest} ms`);
+  assert(reads > 20, `${reads} reads`);
+  assertEquals(await store.listTxs(), ["after", "before"]);
+});
+
+test("a program that keeps the database locked for too long is told as busy", async () => {
+  await using temp = await tempStore({ lockTimeout: 200 });
+  await using child = await startScript("hold_lock.ts", [
+    temp.base,
+    temp.db,
+    "database",
+  ]);
+  const error = await assertRejects(
+    () => within(10_000, temp.store.saveTx(sampleTx())),
+    StoreBusyError,
+  );
+  assertMatch(error.message, /locked by another program$/);
+  await child.kill();
+  await temp.store.saveTx(sampleTx());
 });

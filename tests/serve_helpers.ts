@@ -29,6 +29,8 @@ export interface ServeOptions {
   start?: boolean;
   /** Binding. */
   driver?: Driver;
+  /** How long it waits for locks, in ms. */
+  lockTimeout?: number;
   /** Transactions that are there before it starts. */
   txs?: Tx[];
   /** Does something to the store before it starts. */
@@ -196,7 +198,7 @@ export class Wire implements Disposable {
 export async function startService(
   options: ServeOptions = {},
 ): Promise<TestService> {
-  const { driver = "builtin", token } = options;
+  const { driver = "builtin", token, lockTimeout } = options;
   const files = new TempStore(await tempDir(), { driver });
   if (options.txs) await (await files.open()).saveTxs(options.txs);
   await files.close();
@@ -205,7 +207,7 @@ export async function startService(
   const service = new Service({
     base: files.base,
     db: files.db,
-    storage: { driver },
+    storage: { driver, ...(lockTimeout !== undefined && { lockTimeout }) },
     recover: true,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     notice: (line) => notices.push(line),

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { join } from "@std/path";
 import { sha256Hex } from "../mod.ts";
+import { LockFile } from "../src/locks.ts";
 import { isLoopback } from "../src/serve/access.ts";
 import { txToJson } from "../src/tx.ts";
 import {
@@ -550,6 +552,30 @@ test("until recovery is done it lives, and is not ready", async () => {
   assertEquals(await served.service.start(new AbortController().signal), true);
   assertEquals((await served.ask("/readyz")).text, "OK");
   assertEquals((await served.ask("/txs/a")).status, 200);
+});
+
+test("/readyz tells of a process that keeps the store locked, until it does not", async () => {
+  await using served = await startService({
+    lockTimeout: 100,
+    txs: [sampleTx({ txId: "a" })],
+  });
+  assertEquals((await served.ask("/readyz")).text, "OK");
+  const lock = new LockFile(join(served.files.base, ".poh", "commit.lock"));
+  assertEquals(lock.tryLock(true), true);
+  const saving = await served.post("/txs", json("b"));
+  assertEquals(saving.problem, "503 BUSY");
+  const answer = await served.ask("/readyz");
+  assertEquals(answer.problem, "503 LOCK_STUCK");
+  assertEquals(answer.headers.get("retry-after"), "1");
+  assertEquals((await served.ask("/healthz")).text, "OK");
+  assertEquals((await served.ask("/txs/a")).status, 200);
+  lock.close();
+  assertEquals((await served.ask("/readyz")).text, "OK");
+  assertEquals((await served.post("/txs", json("b"))).status, 201);
+  assertMatch(
+    served.notices.join("\n"),
+    /Not ready: Another process is committing.*\nReady again/,
+  );
 });
 
 test("recovery takes what is damaged out of service before it is ready", async () => {

@@ -8,6 +8,7 @@ import { checkOptions } from "./print_report.ts";
 import { byteText, Progress } from "./progress.ts";
 import {
   dbPath,
+  lockWait,
   requireFolder,
   requireLocal,
   requireNoFile,
@@ -73,6 +74,7 @@ async function backup(
     folder ?? archive(),
     {
       ...checkOptions(call, progress),
+      ...lockWait(call),
       driver: options.driver,
       durability: options.durability,
       copy: options.copy,

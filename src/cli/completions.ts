@@ -45,10 +45,10 @@ export async function run(call: Call<"completions">): Promise<number> {
  * terminal would obey, none that would be read as an option.
  */
 async function idsFrom(
-  { options }: Call<"completions">,
+  call: Call<"completions">,
   idPrefix: string,
 ): Promise<string[]> {
-  const store = await openListing(options);
+  const store = await openListing(call);
   const ids: string[] = [];
   try {
     for await (const page of store.iterateIds({ idPrefix, limit: MOST_SEEN })) {

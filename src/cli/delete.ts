@@ -8,7 +8,7 @@ import { requireTxId } from "./tx_id.ts";
 export async function run(call: Call<"delete">): Promise<number> {
   const { options, output } = call;
   const txId = requireTxId("delete", options["tx-id"], call.positionals);
-  await using store = await openStore(options, "write");
+  await using store = await openStore(call, "write");
   if (!await store.deleteTx(txId)) {
     throw new CliError(
       Exit.unknownTx,

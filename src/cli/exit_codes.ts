@@ -70,5 +70,8 @@ export function exitCodeOf(error: unknown): number {
     error instanceof BackupDamagedError
   ) return Exit.damage;
   if (error instanceof StoreBusyError) return Exit.busy;
+  if (error instanceof DOMException && error.name === "AbortError") {
+    return Exit.interrupted; // it was waiting
+  }
   return Exit.failed;
 }

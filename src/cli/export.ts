@@ -22,7 +22,7 @@ const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 
 /** `poh-storage export` */
 export async function run(call: Call<"export">): Promise<number> {
-  await using store = await openStore(call.options, "read");
+  await using store = await openStore(call, "read");
   const job = new Export(call, store);
   await job.run();
   call.output.notice(`Exported ${job.exported} txs`);

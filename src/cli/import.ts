@@ -79,7 +79,7 @@ class Import {
   async run(): Promise<void> {
     let next = await this.#items.next();
     if (next.done) return; // no store is made for input that is bad from the start
-    await using store = await openStore(this.#call.options, "create");
+    await using store = await openStore(this.#call, "create");
     try {
       while (!next.done) next = await this.#save(store, next.value);
     } catch (error) {

@@ -17,7 +17,7 @@ export async function run(call: Call<"info">): Promise<number> {
   const description = await describeStore(
     options.base,
     dbPath(options),
-    storageOptions(options, "read"),
+    storageOptions(call, "read"),
   );
   await output.print(options.json ? json(description) : text(description));
   return Exit.done;

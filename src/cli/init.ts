@@ -42,7 +42,7 @@ async function init(
     throw new UsageError("--inline-below takes 64k at most");
   }
   if (below !== undefined) requireLocal("--inline-below", options);
-  await using store = await openStore(options, "create");
+  await using store = await openStore(call, "create");
   // A URL is told without the password that it may have.
   const where = isRemote(options.base, dbPath(options))
     ? { base: store.basePath, db: store.sqlitePath }

@@ -9,11 +9,12 @@ import { openListing } from "./store.ts";
 import { infoJson } from "./tx_json.ts";
 
 /** `poh-storage list` */
-export async function run({ options, output }: Call<"list">): Promise<number> {
+export async function run(call: Call<"list">): Promise<number> {
+  const { options, output } = call;
   if (options.json && options.long) {
     throw new UsageError("list takes --long or --json, not both");
   }
-  const store = await openListing(options);
+  const store = await openListing(call);
   const { sort, reverse } = options;
   const query = { ...filterOf(options), sort, reverse };
   try {

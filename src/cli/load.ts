@@ -10,7 +10,7 @@ const BUFFER_BYTES = 256 * 1024;
 export async function run(call: Call<"load">): Promise<number> {
   const { options, output } = call;
   const txId = requireTxId("load", options["tx-id"], call.positionals);
-  await using store = await openStore(options, "read");
+  await using store = await openStore(call, "read");
   const found = await store.loadTxStream(txId);
   if (found === null) {
     throw new CliError(

@@ -26,8 +26,8 @@ async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
   const { options, output, signal } = call;
   const { from, to } = storesOf(options);
   const { migrateStore } = await import("../migrate.ts");
-  await using source = await openStore(from, "read");
-  await using target = await openStore(to, "create");
+  await using source = await openStore({ options: from, signal }, "read");
+  await using target = await openStore({ options: to, signal }, "create");
   using progress = new Progress(output, "migrate");
   return await migrateStore(source, target, {
     signal,
@@ -41,19 +41,20 @@ async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
 function storesOf(
   options: Call<"migrate">["options"],
 ): { from: StoreValues; to: StoreValues } {
-  const { driver, durability } = options;
+  const { driver, durability, "lock-timeout": lockTimeout } = options;
   const base = options["from-base"] ?? options.base;
   const db = options["from-db"] ??
     (options["from-base"] === undefined ? options.db : undefined);
   if (options["to-base"] === undefined) {
     throw new UsageError("migrate needs --to-base");
   }
-  const from = { base, db, driver };
+  const from = { base, db, driver, "lock-timeout": lockTimeout };
   const to = {
     base: options["to-base"],
     db: options["to-db"],
     driver,
     durability,
+    "lock-timeout": lockTimeout,
   };
   if (from.base === to.base && dbPath(from) === dbPath(to)) {
     throw new UsageError("migrate needs two different stores");

@@ -52,11 +52,12 @@ function requireCriterion({ since, ...filter }: PruneFilter): void {
 }
 
 async function prune(
-  { options, output, signal }: Call<"prune">,
+  call: Call<"prune">,
   filter: PruneFilter,
 ): Promise<PruneResult> {
+  const { options, output, signal } = call;
   const dryRun = options["dry-run"];
-  await using store = await openStore(options, dryRun ? "read" : "write");
+  await using store = await openStore(call, dryRun ? "read" : "write");
   using progress = new Progress(output, "prune");
   return await store.prune(filter, {
     dryRun,

@@ -21,8 +21,9 @@ export async function run(call: Call<"quarantine">): Promise<number> {
   return action === "empty" ? await empty(call) : await list(call);
 }
 
-async function list({ options, output }: Call<"quarantine">): Promise<number> {
-  await using store = await openStore(options, "read");
+async function list(call: Call<"quarantine">): Promise<number> {
+  const { options, output } = call;
+  await using store = await openStore(call, "read");
   const entries = await Array.fromAsync(store.listQuarantine());
   entries.sort((a, b) => a.at < b.at ? -1 : a.at > b.at ? 1 : 0);
   for (const entry of entries) {
@@ -35,13 +36,14 @@ async function list({ options, output }: Call<"quarantine">): Promise<number> {
 }
 
 async function restore(
-  { options, output }: Call<"quarantine">,
+  call: Call<"quarantine">,
   name: string | undefined,
 ): Promise<number> {
+  const { options, output } = call;
   if (name === undefined) {
     throw new UsageError("quarantine restore needs the name of an entry");
   }
-  await using store = await openStore(options, "write");
+  await using store = await openStore(call, "write");
   try {
     const info = await store.restoreQuarantined(name);
     await output.print(
@@ -58,13 +60,14 @@ async function restore(
   }
 }
 
-async function empty({ options, output }: Call<"quarantine">): Promise<number> {
+async function empty(call: Call<"quarantine">): Promise<number> {
+  const { options, output } = call;
   if (!options.yes) {
     throw new UsageError(
       "quarantine empty deletes every entry for good; confirm it with --yes",
     );
   }
-  await using store = await openStore(options, "write");
+  await using store = await openStore(call, "write");
   const deleted = await store.emptyQuarantine();
   await output.print(
     options.json

@@ -56,7 +56,7 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   const { performRecovery } = await import("../recovery.ts");
   using progress = new Progress(output, "recover", "checked");
   const report = await performRecovery(options.base, dbPath(options), {
-    ...storageOptions(options, access),
+    ...storageOptions(call, access),
     ...checkOptions(call, progress),
     dryRun: options["dry-run"],
     purge: options.purge,

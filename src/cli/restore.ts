@@ -6,7 +6,7 @@ import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
 import { byteText, Progress } from "./progress.ts";
-import { dbPath, requireLocal, requireStore } from "./store.ts";
+import { dbPath, lockWait, requireLocal, requireStore } from "./store.ts";
 
 /** `poh-storage restore` */
 export async function run(call: Call<"restore">): Promise<number> {
@@ -45,6 +45,7 @@ async function restore(call: Call<"restore">): Promise<RestoreReport> {
     db,
     {
       ...checkOptions(call, progress),
+      ...lockWait(call),
       driver: options.driver,
       durability: options.durability,
     },

@@ -35,7 +35,7 @@ async function saveJson(call: Call<"save">, source: string): Promise<TxInfo> {
     }
   }
   const tx = await readTx(call, source);
-  await using store = await openStore(options, "create");
+  await using store = await openStore(call, "create");
   return await store.saveTx(tx);
 }
 
@@ -83,7 +83,7 @@ async function saveFile(call: Call<"save">, head: TxHead): Promise<TxInfo> {
   const file = call.options["payload-file"];
   if (file === undefined) throw new UsageError("save needs --payload-file");
   using input = await openInput(call, file, true);
-  await using store = await openStore(call.options, "create");
+  await using store = await openStore(call, "create");
   return await store.saveTxStream(head, wholeOf(input, call.signal));
 }
 

@@ -45,16 +45,15 @@ export async function run(call: Call<"serve">): Promise<number> {
   return Exit.done;
 }
 
-async function makeService(
-  { options, output }: Call<"serve">,
-): Promise<Service> {
+async function makeService(call: Call<"serve">): Promise<Service> {
+  const { options, output } = call;
   const { Service } = await import("../serve/service.ts");
   const { DEFAULT_LIMITS } = await import("../serve/limits.ts");
   const maxBody = options["max-body"];
   return new Service({
     base: options.base,
     db: dbPath(options),
-    storage: storageOptions(options, "create"),
+    storage: storageOptions(call, "create"),
     // One that machines share is recovered beside them, and not by each.
     recover: !options["skip-recovery"] &&
       !isRemote(options.base, dbPath(options)),

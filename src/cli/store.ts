@@ -5,6 +5,7 @@
  */
 
 import { dirname, isAbsolute, relative } from "@std/path";
+import type { LockWait } from "../lock_wait.ts";
 import type { StorageOptions } from "../open_store.ts";
 import type { Listing } from "../read_store.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
@@ -16,8 +17,16 @@ import type { CommonValues } from "./table.ts";
 
 /** The options that say which store, and how to open it. */
 export type StoreValues =
-  & Pick<CommonValues, "base" | "db" | "driver">
+  & Pick<CommonValues, "base" | "db" | "driver" | "lock-timeout">
   & { durability?: "full" | "relaxed" };
+
+/** The part of a command's call that says how to open the store. */
+export interface StoreCall {
+  /** Which store, and how. */
+  options: StoreValues;
+  /** Ends waits for locks when it is aborted. */
+  signal: AbortSignal;
+}
 
 /** What a command does with the store. */
 export type Access =
@@ -48,7 +57,7 @@ export function dbPath({ base, db }: StoreValues): string {
  * @throws {CliError} If a permission is missing.
  */
 export async function openStore(
-  options: StoreValues,
+  { options, signal }: StoreCall,
   access: Access,
 ): Promise<StorageManager> {
   await requireStore(options, access);
@@ -56,7 +65,7 @@ export async function openStore(
   return await StorageManager.create(
     options.base,
     dbPath(options),
-    storageOptions(options, access),
+    storageOptions({ options, signal }, access),
   );
 }
 
@@ -66,27 +75,34 @@ export async function openStore(
  *
  * @throws {CliError} If a permission is missing.
  */
-export async function openListing(options: StoreValues): Promise<Listing> {
+export async function openListing(
+  { options, signal }: StoreCall,
+): Promise<Listing> {
   await requireStore(options, "read");
   const module = await import("../read_store.ts");
-  return await module.openListing(
-    options.base,
-    dbPath(options),
-    options.driver,
-  );
+  return await module.openListing(options.base, dbPath(options), {
+    driver: options.driver,
+    ...lockWait({ options, signal }),
+  });
 }
 
 /** The options of the API that the command line's stand for. */
 export function storageOptions(
-  options: StoreValues,
+  { options, signal }: StoreCall,
   access: Access,
 ): StorageOptions {
   return {
     driver: options.driver,
+    ...lockWait({ options, signal }),
     ...(options.durability && { durability: options.durability }),
     readOnly: access === "read",
     create: access === "create",
   };
+}
+
+/** How long a command waits for a lock, and the Ctrl-C that ends the wait. */
+export function lockWait({ options, signal }: StoreCall): Required<LockWait> {
+  return { lockTimeout: 1000 * options["lock-timeout"], signal };
 }
 
 /**

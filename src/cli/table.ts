@@ -116,6 +116,13 @@ export const commonOptions = {
     help: "SQLite binding.",
     default: "auto",
   },
+  "lock-timeout": {
+    type: "age",
+    metavar: "time",
+    help:
+      "How long to wait for another process that holds the store or writes the database, such as 30s.",
+    default: "5s",
+  },
   json: { type: "flag", help: "Print the result as JSON." },
   quiet: { type: "flag", help: "No notices and no progress on stderr." },
   help: { type: "flag", help: "Print this help (also -h)." },
@@ -796,7 +803,8 @@ type Value<O> = O extends { type: "flag" } ? boolean
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined
-  : O extends { type: "time" | "count" | "size" | "fraction"; default: string }
+  : O extends
+    { type: "time" | "age" | "count" | "size" | "fraction"; default: string }
     ? number
   : O extends { type: "time" | "age" | "count" | "size" | "fraction" }
     ? number | undefined

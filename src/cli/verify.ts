@@ -100,7 +100,7 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
     printed.catch(() => {}); // who waits for it is told
   };
   const report = await verifyStore(options.base, dbPath(options), {
-    ...storageOptions(options, "read"),
+    ...storageOptions(call, "read"),
     ...checkOptions(call, progress),
     ...(options.findings && { onFinding }),
     // Any filter, even one that selects all, limits the check to rows' payloads.

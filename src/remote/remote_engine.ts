@@ -295,6 +295,11 @@ export class RemoteEngine implements Engine {
     );
   }
 
+  /** {@inheritDoc Engine.whyNotWritable} Servers tell when they are asked. */
+  whyNotWritable(): null {
+    return null;
+  }
+
   /** {@inheritDoc Engine.close} */
   async close(): Promise<void> {
     await this.#sweeper.end();

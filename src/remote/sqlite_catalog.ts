@@ -11,6 +11,7 @@
 import { dirname } from "@std/path";
 import { makeDir } from "../durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
+import { type LockWait, retryBusy } from "../lock_wait.ts";
 import { LockFile } from "../locks.ts";
 import type { OddRow } from "../odd_row.ts";
 import type { DriverInfo, SqlValue } from "../sqlite_driver.ts";
@@ -54,9 +55,16 @@ export class SqliteCatalog implements Catalog {
   #hasTables = true;
   #closed = false;
 
-  private constructor(rows: SqliteStore, lock: LockFile | null) {
+  readonly #wait: LockWait;
+
+  private constructor(
+    rows: SqliteStore,
+    lock: LockFile | null,
+    wait: LockWait,
+  ) {
     this.#rows = rows;
     this.#lock = lock;
+    this.#wait = wait;
   }
 
   /** Opens a database, by its absolute path; before the first use call `init`. */
@@ -65,15 +73,16 @@ export class SqliteCatalog implements Catalog {
     options: SqliteStoreOptions = {},
   ): Promise<SqliteCatalog> {
     if (options.readOnly) {
-      return new SqliteCatalog(await SqliteStore.open(path, options), null);
+      const rows = await SqliteStore.open(path, options);
+      return new SqliteCatalog(rows, null, options);
     }
     await makeDir(dirname(path), options.sync ?? true);
     const lock = new LockFile(`${path}.lock`);
     try {
-      await lock.lockExclusive();
+      await lock.lockExclusive(options);
       const rows = await SqliteStore.open(path, options);
       lock.unlock();
-      return new SqliteCatalog(rows, lock);
+      return new SqliteCatalog(rows, lock, options);
     } catch (error) {
       lock.close();
       throw error;
@@ -422,9 +431,9 @@ export class SqliteCatalog implements Catalog {
   /** Runs `work` while nobody else changes the database, here or elsewhere. */
   #alone<T>(work: () => T | Promise<T>): Promise<T> {
     const turn = this.#locked.then(async () => {
-      await this.#lock?.lockExclusive();
+      await this.#lock?.lockExclusive(this.#wait);
       try {
-        return await work();
+        return await retryBusy(work, this.#wait);
       } finally {
         this.#lock?.unlock();
       }

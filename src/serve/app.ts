@@ -26,7 +26,7 @@ import {
 } from "./payload.ts";
 import { Problem, problemOf, unavailable, unknownTx } from "./problem.ts";
 import { filterOfQuery, LIST_PARAMETERS, requireParameters } from "./query.ts";
-import { notReady, type Service } from "./service.ts";
+import type { Service } from "./service.ts";
 import { STYLE } from "./style.ts";
 import { saveLines, saveOne, txOf, txOfBroadcast } from "./uploads.ts";
 
@@ -50,8 +50,9 @@ export function makeApp(service: Service, guard: Guard): Hono<Env> {
   const app = new Hono<Env>({ getPath });
   app.get("/healthz", takes(), (c) => c.text("OK")); // however much is under way
   app.use(accounted(service));
-  app.get("/readyz", takes(), (c) => {
-    if (!service.ready) throw notReady();
+  app.get("/readyz", takes(), async (c) => {
+    const problem = await service.whyNotReady();
+    if (problem) throw problem;
     return c.text("OK");
   });
   app.use(async (c, next) => {

@@ -12,7 +12,7 @@ import type { StoreReport } from "../report.ts";
 import { StorageManager } from "../storage_manager.ts";
 import { Budget, type Limits } from "./limits.ts";
 import { Metrics } from "./metrics.ts";
-import { type Problem, unavailable } from "./problem.ts";
+import { type Problem, problemOf, unavailable } from "./problem.ts";
 import { Summaries } from "./summary.ts";
 
 /** How many damaged transactions are remembered. */
@@ -60,6 +60,8 @@ export class Service {
   readonly #end = new AbortController();
   #store: StorageManager | null = null;
   #summaries: Summaries | null = null;
+  /** What the operator was told last of changes that fail. */
+  #obstacle: string | null = null;
 
   /** A service that is not ready yet. */
   constructor(options: ServiceOptions) {
@@ -116,6 +118,27 @@ export class Service {
   /** Whether transactions are served. */
   get ready(): boolean {
     return this.#store !== null && !this.stopping;
+  }
+
+  /**
+   * Why transactions are not served as they should be: the service starts or
+   * stops, or the store takes no changes. Null when all is well.
+   */
+  async whyNotReady(): Promise<Problem | null> {
+    if (!this.ready) return notReady();
+    const error = await this.store.whyNotWritable();
+    const code = error && problemOf(error).code;
+    if (code !== this.#obstacle) {
+      this.#obstacle = code;
+      this.notice(error ? `Not ready: ${error.message}` : "Ready again");
+    }
+    if (!error) return null;
+    return error instanceof StoreBusyError
+      ? unavailable(
+        "LOCK_STUCK",
+        "Another process keeps the store locked: changes fail, reads go on",
+      )
+      : problemOf(error);
   }
 
   /** Whether the end has begun. */
