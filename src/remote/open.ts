@@ -8,6 +8,7 @@
 import { resolve } from "@std/path";
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
 import type { StoreDescription } from "../describe.ts";
+import { waitOf } from "../lock_wait.ts";
 import type { StorageOptions } from "../open_store.ts";
 import { requireNoBackup, requireThere } from "../poh_dir.ts";
 import { isBucket, isServer } from "../remote_url.ts";
@@ -148,8 +149,9 @@ async function openObjects(
 
 async function openCatalog(
   db: string,
-  { readOnly = false, create = true, driver, durability }: StorageOptions,
+  options: StorageOptions,
 ): Promise<Pick<RemoteParts, "catalog" | "driver">> {
+  const { readOnly = false, create = true, driver, durability } = options;
   if (isServer(db)) {
     const { PostgresStore } = await import(POSTGRES);
     const catalog = PostgresStore.open(db, { readOnly, create });
@@ -166,6 +168,7 @@ async function openCatalog(
   if (readOnly || !create) await requireThere(path);
   const catalog = await SqliteCatalog.open(path, {
     ...(driver && { driver }),
+    ...waitOf(options),
     sync: durability !== "relaxed",
     readOnly,
   });
