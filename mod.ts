@@ -40,6 +40,7 @@ export {
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { Hint } from "./src/hints.ts";
+export type { LockWait } from "./src/lock_wait.ts";
 export {
   type LeftOutReason,
   type MigrateOptions,
