@@ -311,12 +311,32 @@ export function regularSize(path: string): number | null {
     throw error;
   }
   if (info.isFile) return info.size;
-  const what = info.isSymlink
-    ? "a symbolic link"
-    : info.isDirectory
-    ? "a directory"
-    : "no regular file";
-  throw new Deno.errors.InvalidData(`${path} is ${what}`);
+  throw new Deno.errors.InvalidData(`${path} is ${kindOf(info)}`);
+}
+
+/** What has a name, for people. */
+export function kindOf(info: Deno.FileInfo): string {
+  if (info.isFile) return "a file";
+  if (info.isDirectory) return "a directory";
+  if (info.isSymlink) return "a symbolic link";
+  if (info.isFifo) return "a FIFO";
+  if (info.isSocket) return "a socket";
+  return "a device";
+}
+
+/**
+ * Removes what a program that ended has left: anything but a directory with
+ * something in it, which is somebody else's.
+ *
+ * @param dryRun Only tells.
+ * @returns Whether it is gone, or would be.
+ */
+export function removeLeftover(path: string, dryRun: boolean): boolean {
+  const info = Deno.lstatSync(path);
+  const isOthers = info.isDirectory &&
+    Deno.readDirSync(path)[Symbol.iterator]().next().done !== true;
+  if (!isOthers && !dryRun) Deno.removeSync(path);
+  return !isOthers;
 }
 
 /** All bytes of a regular file; null when there is none. */

@@ -76,6 +76,8 @@ export class FileStore implements PayloadStore {
   readonly tmpPath: string;
   /** Complete payloads that wait for their rename. */
   readonly stagedPath: string;
+  /** Who has the store open for writing. */
+  readonly holdersPath: string;
   readonly #sync: boolean;
   /** What stands before the name of a payload file. */
   readonly #prefix: string;
@@ -86,6 +88,7 @@ export class FileStore implements PayloadStore {
     this.basePath = basePath;
     this.tmpPath = join(basePath, ".poh", "tmp");
     this.stagedPath = join(basePath, ".poh", "staged");
+    this.holdersPath = join(basePath, ".poh", "holders");
     this.#prefix = join(basePath, "_").slice(0, -1);
     this.#sync = options.sync ?? true;
   }

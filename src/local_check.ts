@@ -16,7 +16,7 @@ import {
 } from "./check.ts";
 import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import { regularSize, removeFileSync } from "./durable_fs.ts";
+import { regularSize, removeLeftover } from "./durable_fs.ts";
 import { InvalidTxIdError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
@@ -583,20 +583,33 @@ class LocalCheck {
         if (staged.has(name)) continue;
         const path = join(dir, name);
         // A change that the database has lost may have referred to it.
-        const keep = this.#lost > 0 && dir === files.stagedPath;
-        if (this.#acts) {
-          if (keep) await this.#keepStaged(path);
-          else removeFileSync(path);
-          crashPoint("leftover removed");
-        }
-        this.#tell({
-          kind: "leftover-temp",
-          file: relative(files.basePath, path),
-          detail: "a half-written file that nothing refers to",
-          action: !this.#repair ? "none" : keep ? "quarantined" : "removed",
-        });
+        const keep = this.#lost > 0 && dir === files.stagedPath && isFile(path);
+        const isGone = keep || removeLeftover(path, !this.#acts);
+        if (this.#acts && keep) await this.#keepStaged(path);
+        crashPoint("leftover removed");
+        this.#leftover(path, isGone, keep);
       }
     }
+    for (const name of await namesIn(files.holdersPath)) {
+      const path = join(files.holdersPath, name);
+      if (isFile(path)) continue; // of a process that has the store open
+      this.#leftover(path, removeLeftover(path, !this.#acts), false);
+    }
+  }
+
+  #leftover(path: string, isGone: boolean, isKept: boolean): void {
+    this.#tell({
+      kind: "leftover-temp",
+      file: relative(this.#report.base, path),
+      detail: isGone
+        ? "a half-written file that nothing refers to"
+        : "a directory with something in it, which no store makes: it stays",
+      action: !this.#repair || !isGone
+        ? "none"
+        : isKept
+        ? "quarantined"
+        : "removed",
+    });
   }
 
   async #keepStaged(path: string): Promise<void> {
@@ -617,6 +630,16 @@ class LocalCheck {
       if (error instanceof InvalidTxIdError) return null;
       return fileName(txId);
     }
+  }
+}
+
+/** Whether a name is a regular file's, or nobody's by now. */
+function isFile(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return true;
+    throw error;
   }
 }
 

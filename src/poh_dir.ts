@@ -7,6 +7,7 @@
  */
 
 import { join } from "@std/path";
+import { kindOf } from "./durable_fs.ts";
 import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
 
 const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
@@ -89,8 +90,7 @@ function expect(
     throw error;
   }
   if (isRight(info)) return;
-  const found = info.isSymlink ? "a symbolic link" : "something else";
   throw new Deno.errors.InvalidData(
-    `${path} must be ${what}, and is ${found}`,
+    `${path} must be ${what}, and is ${kindOf(info)}`,
   );
 }

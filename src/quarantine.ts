@@ -158,7 +158,7 @@ export function casesIn(basePath: string): Cases {
     return opened && piecesOf(opened.file);
   };
   // deno-lint-ignore require-await -- the contract is asynchronous
-  const remove = async (name: string) => removeCase(dir, name);
+  const remove = async (name: string) => void removeCase(dir, name);
   return { note, bytes, remove };
 }
 
@@ -206,15 +206,22 @@ export async function restoreCase(
  * Deletes every case for good; none of their notes is read.
  *
  * @returns How many.
+ * @throws {Deno.errors.InvalidData} If a directory has the name of a note; all
+ * the others are deleted.
  */
 export async function emptyQuarantine(basePath: string): Promise<number> {
   const dir = quarantinePath(basePath);
-  let count = 0;
+  let count = 0, left: string | null = null;
   for await (const name of caseNames(basePath)) {
-    removeCase(dir, name);
-    count++;
+    if (removeCase(dir, name)) count++;
+    else left = name;
   }
-  return count;
+  if (left === null) return count;
+  throw new Deno.errors.InvalidData(
+    `${count} deleted, but ${
+      join(dir, `${left}.json`)
+    } is a directory, which no store makes: it stays`,
+  );
 }
 
 /** Names a case: the same one found again has the same name, others have others. */
@@ -260,13 +267,14 @@ async function* caseNames(basePath: string): AsyncGenerator<string> {
 }
 
 function readNote(dir: string, name: string): QuarantineNote {
+  regularSize(join(dir, `${name}.json`)); // to read a FIFO never ends
   return parseNote(name, Deno.readTextFileSync(join(dir, `${name}.json`)));
 }
 
-/** The note goes last: it is what names the case. */
-function removeCase(dir: string, name: string): void {
+/** The note goes last: it is what names the case. False if it is a directory. */
+function removeCase(dir: string, name: string): boolean {
   removeFileSync(join(dir, `${name}.bin`));
-  removeFileSync(join(dir, `${name}.json`));
+  return removeFileSync(join(dir, `${name}.json`));
 }
 
 function textBytes(text: string): Uint8Array {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { readAllSync } from "./durable_fs.ts";
+import { kindOf, readAllSync } from "./durable_fs.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
@@ -186,6 +186,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     options: SqliteStoreOptions,
   ): Promise<SqliteStore> {
     const { driver = "auto", sync = true, readOnly = false } = options;
+    requireFiles(path);
     const db = await translated(path, () => openSqlite(path, driver, readOnly));
     let hasLog = false, log: Deno.FsFile | null = null;
     try {
@@ -924,6 +925,33 @@ function hasUnknownFormat(path: string): boolean {
   using file = Deno.openSync(path, { read: true });
   const [write, read] = readAllSync(file, 20).subarray(18);
   return [write, read].some((version) => version !== undefined && version > 2);
+}
+
+/**
+ * Makes sure that SQLite opens files: to read a FIFO never ends. The database
+ * may be a link to one.
+ *
+ * @throws {Deno.errors.InvalidData} If something else has a name of theirs.
+ */
+function requireFiles(path: string): void {
+  for (const suffix of ["", ...COMPANIONS]) {
+    let info: Deno.FileInfo;
+    try {
+      info = Deno.statSync(path + suffix);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) continue;
+      // SQLite asks for no permission for what it has beside the database.
+      const isBeside = suffix !== "";
+      if (isBeside && error instanceof Deno.errors.NotCapable) continue;
+      throw error;
+    }
+    if (info.isFile) continue;
+    throw new Deno.errors.InvalidData(
+      `The database ${path} cannot be opened: ${path}${suffix} is ${
+        kindOf(info)
+      }`,
+    );
+  }
 }
 
 /** SQLite's write-ahead log, open to be synced; null when it has none. */

@@ -15,6 +15,7 @@ import { placeBelow } from "./crash/process.ts";
 import {
   denoScript,
   filesBelow,
+  makeFifo,
   namesIn,
   outline,
   outputOf,
@@ -425,5 +426,85 @@ testUnless(
       }
       assertEquals(namesIn(outside), ["precious"], own);
     }
+  },
+);
+
+testUnless(
+  Deno.build.os === "windows" ? "there are no FIFOs there" : null,
+  "FIFOs and directories among the store's files end in one clear line, and nothing hangs",
+  async () => {
+    const places = [
+      [
+        "poh.db",
+        /The database .* cannot be opened: .*poh\.db is a (FIFO|directory)/,
+      ],
+      ["poh.db-journal", /poh\.db-journal is a (FIFO|directory)/],
+      ["poh.db-wal", /poh\.db-wal is a (FIFO|directory)/],
+      [".poh/lock", /lock must be a regular file, and is a (FIFO|directory)/],
+      [".poh/commit.lock", /commit\.lock must be a regular file/],
+      [".poh/id", /id must be a regular file/],
+      [".poh/newest", /newest must be a regular file/],
+    ] as const;
+    for (const [place, told] of places) {
+      for (const make of [makeFifo, Deno.mkdir]) {
+        await using dir = await tempDir();
+        const { base, db } = placeBelow(dir.path);
+        await makeStore({ base, db });
+        const path = place.startsWith("poh.db")
+          ? db + place.slice("poh.db".length)
+          : join(base, place);
+        await Deno.remove(path).catch(() => {});
+        await make(path);
+        for (
+          const call of [
+            () => verifyStore(base, db),
+            () => performRecovery(base, db),
+            () => StorageManager.create(base, db),
+          ]
+        ) {
+          const calling = (call() as Promise<unknown>).catch((error) => error);
+          assertMatch(String(await within(5_000, calling)), told, path);
+        }
+      }
+    }
+  },
+);
+
+testUnless(
+  Deno.build.os === "windows" ? "there are no FIFOs there" : null,
+  "FIFOs and directories where the store keeps many files are told, and go where nobody needs them",
+  async () => {
+    await using dir = await tempDir();
+    const { base, db } = placeBelow(dir.path);
+    await makeStore({ base, db });
+    const poh = join(base, ".poh");
+    await Deno.mkdir(join(poh, "quarantine"), { recursive: true });
+    await Deno.mkdir(join(poh, "tmp", "full", "of"), { recursive: true });
+    await Deno.mkdir(join(poh, "tmp", "empty"));
+    for (const name of ["holders/a.json", "tmp/fifo", "staged/fifo"]) {
+      await makeFifo(join(poh, name));
+    }
+    await makeFifo(join(base, "tx-1.bin.tmp"));
+    const full = "leftover-temp undefined: none";
+    const removed = Array.from(
+      { length: 4 },
+      () => "leftover-temp undefined: removed",
+    );
+    const recover = async () =>
+      outline(await within(10_000, performRecovery(base, db)))
+        .map((line) => line.replace("null", "undefined"));
+    assertEquals(await recover(), [full, ...removed]);
+    assertEquals(await recover(), [full]); // told, since it is there
+    assertEquals(namesIn(poh, "tmp"), ["full"]);
+
+    await makeFifo(join(poh, "quarantine", "case.json"));
+    await using store = await StorageManager.create(base, db);
+    const listing = Array.fromAsync(store.listQuarantine());
+    const error = await within(5_000, listing.catch((error) => error));
+    assertMatch(String(error), /case\.json is a FIFO/);
+    assertEquals(await store.emptyQuarantine(), 1);
+    await Deno.mkdir(join(poh, "quarantine", "case.json"));
+    const emptied = await store.emptyQuarantine().catch((error) => error);
+    assertMatch(String(emptied), /case\.json is a directory.* it stays/);
   },
 );
