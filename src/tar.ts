@@ -4,8 +4,11 @@
  * @module
  */
 
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+/**
+ * Not a literal where it is imported: Deno downloads what a literal names, and
+ * whatever else `deno.lock` lists, before a program starts.
+ */
+export const TAR_STREAM: string = "npm:tar-stream@3.1.7";
 
 /** Most bytes of an archive that may pass without an entry or its content. */
 const MAX_OVERHEAD = 1024 * 1024;
@@ -36,8 +39,7 @@ type EntrySource = AsyncIterable<Uint8Array> & {
 };
 
 async function tarStream(): Promise<TarStream> {
-  // deno-lint-ignore no-import-prefix -- of use for this file only
-  return (await import("npm:tar-stream@3.1.7")).default as TarStream;
+  return (await import(TAR_STREAM)).default;
 }
 
 /** Writes an archive entry by entry. */
@@ -148,6 +150,8 @@ export async function* readTar(
   from: ReadableStream<Uint8Array>,
 ): AsyncGenerator<TarEntry> {
   const { extract } = await tarStream();
+  // An import at the top would load it whenever the program starts.
+  const { promises: { pipeline }, Readable } = await import("node:stream");
   // A header may announce more headers without end, which would be kept whole.
   let overhead = 0;
   const counted = async function* () {

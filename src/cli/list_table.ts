@@ -4,14 +4,18 @@
  * @module
  */
 
-// deno-lint-ignore no-import-prefix -- what deno.json names every task fetches
-import stringWidth from "npm:string-width@7.2.0";
 import type { TxInfo } from "../types.ts";
 import { type Output, printable } from "./output.ts";
 import { localTime } from "./values.ts";
 
+/** Not a literal where it is imported, as `TAR_STREAM` in `tar.ts`. */
+export const STRING_WIDTH: string = "npm:string-width@7.2.0";
+
 /** So many rows decide how wide the columns are. */
 const SAMPLE = 256;
+
+/** Returns how many columns a terminal takes for a text. */
+type WidthOf = (text: string) => number;
 
 type Row = readonly [id: string, holder: string, time: string, size: string];
 
@@ -22,6 +26,7 @@ export class Table {
   readonly #output: Output;
   #waiting: Row[] = [];
   #widths: number[] | null = null;
+  #widthOf: WidthOf = asciiWidth;
 
   /** A table on stdout. */
   constructor(output: Output) {
@@ -31,12 +36,16 @@ export class Table {
   /** Adds a row. */
   async add(info: TxInfo): Promise<void> {
     const { txId, holderId, timestamp, size } = info;
-    this.#waiting.push([
+    const row: Row = [
       printable(txId),
       printable(holderId),
       localTime(timestamp),
       size < 0 ? "?" : String(size),
-    ]);
+    ];
+    this.#waiting.push(row);
+    if (this.#widthOf === asciiWidth && !row.every(isAscii)) {
+      this.#widthOf = await loadWidths();
+    }
     if (this.#widths || this.#waiting.length === SAMPLE) await this.#print();
   }
 
@@ -48,27 +57,38 @@ export class Table {
 
   async #print(): Promise<void> {
     if (!this.#widths) this.#waiting.unshift(HEAD);
-    const widths = this.#widths ??= widest(this.#waiting);
+    const widths = this.#widths ??= widest(this.#waiting, this.#widthOf);
     for (const row of this.#waiting) {
-      await this.#output.print(line(row, widths));
+      await this.#output.print(line(row, widths, this.#widthOf));
     }
     this.#waiting = [];
   }
 }
 
-/** How many columns a terminal takes for it; most is ASCII, where that is soon told. */
-function widthOf(text: string): number {
-  return /^[ -~]*$/.test(text) ? text.length : stringWidth(text);
+const asciiWidth: WidthOf = (text) => text.length;
+
+/** Loads the package that knows the widths of all other text. */
+async function loadWidths(): Promise<WidthOf> {
+  const { default: widthOf } = await import(STRING_WIDTH);
+  return (text) => isAscii(text) ? asciiWidth(text) : widthOf(text);
 }
 
-function widest(rows: readonly Row[]): number[] {
+function isAscii(text: string): boolean {
+  return /^[ -~]*$/.test(text);
+}
+
+function widest(rows: readonly Row[], widthOf: WidthOf): number[] {
   return HEAD.map((_, column) =>
     Math.max(...rows.map((row) => widthOf(row[column]!)))
   );
 }
 
 /** Text to the left, the size to the right. */
-function line(row: Row, widths: readonly number[]): string {
+function line(
+  row: Row,
+  widths: readonly number[],
+  widthOf: WidthOf,
+): string {
   const cells = row.map((cell, column) => {
     const gap = " ".repeat(Math.max(0, widths[column]! - widthOf(cell)));
     return column === row.length - 1 ? gap + cell : cell + gap;
