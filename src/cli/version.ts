@@ -6,29 +6,34 @@
 
 import config from "../../deno.json" with { type: "json" };
 import { commit } from "./commit.ts";
-import { openSqlite } from "../sqlite_driver.ts";
-import { driverJson } from "./print_report.ts";
 
-/** The versions of the program, of SQLite and of Deno; the commit where it is known. */
+/**
+ * Returns the versions of the program and of Deno, and the commit where it is
+ * known; as JSON also the version of SQLite, for which a database is opened.
+ */
 export async function versionText(asJson: boolean): Promise<string> {
-  const connection = await openSqlite(":memory:", "auto", false);
-  const { driver } = connection;
-  connection.close();
   const from = await commit();
   if (asJson) {
     return `${
       JSON.stringify({
         version: config.version,
         ...(from !== null && { commit: from }),
-        driver: driverJson(driver),
+        driver: await driver(),
         deno: Deno.version.deno,
       })
     }\n`;
   }
   return [
     `poh-storage ${config.version}${from === null ? "" : ` (commit ${from})`}`,
-    `SQLite ${driver.sqliteVersion} (${driver.name}: ${driver.library})`,
     `Deno ${Deno.version.deno} on ${Deno.build.target}`,
     "",
   ].join("\n");
+}
+
+async function driver(): Promise<Record<string, string>> {
+  const { openSqlite } = await import("../sqlite_driver.ts");
+  const { driverJson } = await import("./print_report.ts");
+  const connection = await openSqlite(":memory:", "auto", false);
+  connection.close();
+  return driverJson(connection.driver);
 }
