@@ -40,6 +40,15 @@ export {
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { Hint } from "./src/hints.ts";
+export type {
+  IfExists,
+  SaveCounts,
+  SavedTx,
+  SaveOptions,
+  SaveOutcome,
+  SaveStreamOptions,
+  SaveTxsOptions,
+} from "./src/if_exists.ts";
 export type { LockWait } from "./src/lock_wait.ts";
 export {
   type LeftOutReason,

@@ -7,11 +7,14 @@
 
 import type { CommitNote } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import { PohStorageError } from "./errors.ts";
+import { PohStorageError, TxExistsError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { FileThread } from "./file_thread.ts";
+import { sha256HexSync } from "./hash.ts";
+import { decide, type IfExists, type SavedTx, savedTx } from "./if_exists.ts";
 import { hasPlainName } from "./key.ts";
 import type { StoreLocks } from "./locks.ts";
+import { isSoundSoon } from "./payload_file.ts";
 import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
@@ -48,19 +51,36 @@ export interface Change {
   entry: RedoEntry;
   /** The payload, where it is to live in the database; its file is removed. */
   inline?: Uint8Array;
-  /**
-   * Only of the row as it was seen, not of one that came since; null: only where
-   * there is none.
-   */
-  seen?: TxInfo | null;
+  /** Only of the row as it was seen, not of one that came since. */
+  seen?: TxInfo;
+}
+
+/** A change that saves a transaction. */
+export interface SaveChange extends Omit<Change, "seen"> {
+  /** The row to write. */
+  info: TxInfo;
+  /** What to do where there is another transaction of that id. */
+  rule: IfExists;
 }
 
 interface Waiting extends Change {
-  /** Whether it was made: known once committed. */
-  made: boolean;
+  /** Of a save: what to do where there is another transaction of that id. */
+  rule?: IfExists;
+  /** What was committed: known then. */
+  result: Result;
   /** Whether a file has to follow. */
   follows: boolean;
-  settle: PromiseWithResolvers<boolean>;
+  settle: PromiseWithResolvers<Result>;
+}
+
+/** What a commit made of a change. */
+interface Result {
+  /** Whether the database has changed. */
+  made: boolean;
+  /** Of a save: what became of it. */
+  saved?: SavedTx;
+  /** Of a save: why it was refused. */
+  refusal?: TxExistsError;
 }
 
 /** Orders and commits the changes of one open writer. */
@@ -114,9 +134,24 @@ export class CommitQueue {
    * @returns Whether it was made: false for a deletion without a row, and
    * where the row is not as the change demands.
    */
-  submit(change: Change): Promise<boolean> {
-    const settle = Promise.withResolvers<boolean>();
-    this.#waiting.push({ ...change, made: true, follows: true, settle });
+  async submit(change: Change): Promise<boolean> {
+    return (await this.#push(change)).made;
+  }
+
+  /**
+   * Saves a transaction; durable when resolved. What to do where there is one
+   * of that id is decided in the commit, in the order of the calls.
+   *
+   * @throws {TxExistsError} If the rule forbids it; nothing was changed.
+   */
+  async save(change: SaveChange): Promise<SavedTx> {
+    return (await this.#push(change)).saved!;
+  }
+
+  #push(change: Change | SaveChange): Promise<Result> {
+    const settle = Promise.withResolvers<Result>();
+    const result = { made: false };
+    this.#waiting.push({ ...change, result, follows: false, settle });
     this.#draining ??= this.#drain();
     return settle.promise;
   }
@@ -239,20 +274,22 @@ export class CommitQueue {
 
   async #commit(batch: Waiting[]): Promise<void> {
     if (this.#failure) throw this.#failure;
-    await this.#rows.change(() => {
+    const made = await this.#rows.change(() => {
       // Without syncs a file is as good as it gets once it is written.
       if (!this.#sync && this.#hasEntries) this.#trim(Number.MAX_SAFE_INTEGER);
       const hasInline = this.#rows.hasInline() ||
         batch.some(({ inline }) => inline);
       for (const change of batch) this.#write(change, hasInline);
       const entries = lastEntries(batch);
+      const made = batch.filter(({ result }) => result.made);
       if (entries.size > 0) {
         this.#rows.redo.append(entries.values(), this.#writer);
-      } else this.#rows.redo.advance(1);
+      } else if (made.length > 0) this.#rows.redo.advance(1);
       crashPoint("rows written");
+      return made;
     });
     crashPoint("committed");
-    this.#wal.onCommit(batch.length, bytesOf(batch));
+    this.#wal.onCommit(made.length, bytesOf(made));
     for (const { entry, follows } of batch) {
       if (!follows) continue;
       this.#behind.add(entry.txId);
@@ -266,33 +303,82 @@ export class CommitQueue {
   async #apply(batch: Waiting[], thread: FileThread | null): Promise<void> {
     const failures = await this.#follow(batch, thread);
     crashPoint("batch applied");
-    for (const { entry, made, settle } of batch) {
-      const failure = failures.get(entry.txId);
+    for (const { entry, follows, result, settle } of batch) {
+      const failure = follows && failures.get(entry.txId);
       if (failure) settle.reject(failure);
-      else settle.resolve(made);
+      else if (result.refusal) settle.reject(result.refusal);
+      else settle.resolve(result);
     }
   }
 
   /** @param hasInline Whether any payload may live in the database. */
   #write(change: Waiting, hasInline: boolean): void {
-    const { info, entry, inline, seen } = change;
-    const rows = this.#rows;
-    if (entry.action === "put" && seen === undefined) {
-      rows.put(info!);
-      if (hasInline) rows.dropInline(entry.txId);
+    // The transaction may be tried again.
+    change.result = { made: false };
+    change.follows = false;
+    if (change.rule !== undefined) this.#writeSave(change, hasInline);
+    else this.#writeIfAsSeen(change, hasInline);
+  }
+
+  /** A new id costs one statement: it is looked up only where it is not new. */
+  #writeSave(change: Waiting, hasInline: boolean): void {
+    const { result, rule } = change;
+    const info = change.info!;
+    if (this.#rows.insert(info)) {
+      result.saved = savedTx(info, "created");
+      return this.#writePayload(change, null, hasInline);
+    }
+    const there = this.#rows.get(info.txId)!;
+    try {
+      const outcome = decide(there, info, rule!);
+      result.saved = savedTx(outcome === "kept" ? there : info, outcome);
+      if (outcome === "kept") return;
+      // The same again mends a payload that is damaged or gone.
+      const isThere = isSameRow(there, info) && this.#isSound(info, hasInline);
+      if (isThere) return;
+    } catch (error) {
+      if (!(error instanceof TxExistsError)) throw error;
+      result.refusal = error;
       return;
     }
-    const before = rows.get(entry.txId);
-    change.made = (before !== null || info !== null) && isAsSeen(before, seen);
-    change.follows = change.made &&
-      (entry.action === "put" || before !== null && !rows.isInline(before));
-    if (!change.made) return;
-    if (info) rows.put(info);
-    else rows.delete(entry.txId);
+    this.#writePayload(change, there, hasInline);
+    this.#rows.put(info);
+  }
+
+  #writeIfAsSeen(change: Waiting, hasInline: boolean): void {
+    const { info, entry, seen } = change;
+    const before = this.#rows.get(entry.txId);
+    if (before === null && info === null) return;
+    if (seen && !(before && isSameRow(before, seen))) return;
+    this.#writePayload(change, before, hasInline);
+    if (info) this.#rows.put(info);
+    else this.#rows.delete(entry.txId);
+  }
+
+  /** What goes with the row, while the row before it, if any, is still there. */
+  #writePayload(
+    change: Waiting,
+    before: TxInfo | null,
+    hasInline: boolean,
+  ): void {
+    const { info, entry, inline } = change;
+    const rows = this.#rows;
+    change.result.made = true;
+    change.follows = entry.action === "put" ||
+      before !== null && !rows.isInline(before);
+    if (change.follows && entry.action !== "put") {
+      entry.storageHash = before!.storageHash;
+    }
     if (info && inline) rows.putInline(info, inline);
     else if (info && hasInline) rows.dropInline(entry.txId);
-    const isOfOld = change.follows && entry.action !== "put";
-    if (isOfOld) entry.storageHash = before!.storageHash;
+  }
+
+  /** Fast path: true if a small payload matches its row. False proves nothing. */
+  #isSound(info: TxInfo, hasInline: boolean): boolean {
+    const inline = hasInline ? this.#rows.inlinePayload(info) : null;
+    return inline
+      ? sha256HexSync(inline) === info.storageHash
+      : isSoundSoon(this.#files.expected(info));
   }
 
   /**
@@ -301,8 +387,8 @@ export class CommitQueue {
    */
   #threadFor(batch: Waiting[]): FileThread | null {
     const isPlain = batch.length >= MANY_FILES &&
-      batch.every(({ entry, seen }) =>
-        entry.payload && seen === undefined && !this.#behind.has(entry.txId) &&
+      batch.every(({ entry, rule }) =>
+        entry.payload && rule !== undefined && !this.#behind.has(entry.txId) &&
         hasPlainName(entry.txId)
       );
     if (!isPlain) return null;
@@ -325,9 +411,9 @@ export class CommitQueue {
     thread: FileThread | null,
   ): Promise<Map<string, unknown>> {
     const entries = lastEntries(batch);
-    for (const { entry, follows } of batch) {
-      const isOvertaken = follows && entries.get(entry.txId) !== entry;
-      if (isOvertaken && entry.action === "put" && entry.staged) {
+    for (const { entry } of batch) {
+      const isLeft = entries.get(entry.txId) !== entry;
+      if (isLeft && entry.action === "put" && entry.staged) {
         this.#files.unstage(entry.staged);
       }
     }
@@ -451,14 +537,6 @@ function lastEntries(batch: Waiting[]): Map<string, RedoEntry> {
     if (follows) entries.set(entry.txId, entry);
   }
   return entries;
-}
-
-function isAsSeen(
-  before: TxInfo | null,
-  seen: TxInfo | null | undefined,
-): boolean {
-  if (seen === undefined) return true;
-  return before && seen ? isSameRow(before, seen) : before === seen;
 }
 
 /** Payload bytes that go into the database. */

@@ -36,6 +36,8 @@ export interface StoreDescription extends StoreTotals {
   schemaVersion: number;
   /** Payloads of up to so many bytes live in the database. */
   inlineBelow: number;
+  /** Whether no save replaces a transaction. */
+  writeOnce: boolean;
   /** How many transactions there are. */
   txs: number;
   /** How many holders there are, and those with the most transactions. */
@@ -89,6 +91,7 @@ export async function describeStore(
       driver: rows.driver,
       schemaVersion: rows.schemaVersion,
       inlineBelow: inlineBelow(rows),
+      writeOnce: store.writeOnce,
       txs: await rows.count(),
       ...rows.totals(),
       holders: rows.holders(TOP),

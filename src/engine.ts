@@ -6,7 +6,7 @@
  */
 
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
-import { PohStorageError } from "./errors.ts";
+import type { IfExists, SavedTx } from "./if_exists.ts";
 import type { OddRow } from "./odd_row.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
@@ -25,14 +25,6 @@ import type {
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** What has to be so for a stream to be saved. */
-export interface StreamDemands {
-  /** SHA-256 that the payload is to have, in hex. */
-  expected?: string;
-  /** Whether there must be no transaction of that id yet. */
-  isNew?: boolean;
-}
-
 /**
  * An open store. Ids and transactions have been checked by its caller; what
  * each method promises stands at the method of the same purpose of
@@ -45,14 +37,29 @@ export interface Engine {
   readonly db: string;
   /** What keeps the metadata. */
   readonly driver: DriverInfo;
-  /** Saves a transaction. Its payload is the engine's until it resolves. */
-  save(head: TxHead, payload: Uint8Array): Promise<TxInfo>;
-  /** Saves one whose payload comes in pieces. */
+  /** Whether no transaction is ever replaced: decided when the store is made. */
+  readonly writeOnce: boolean;
+  /**
+   * Saves a transaction. Its payload is the engine's until it resolves. Where
+   * there is another one of that id the rule decides, within the commit; that of
+   * a write-once store is never `"replace"`.
+   *
+   * @throws {TxExistsError} If the rule forbids it; nothing was changed.
+   */
+  save(head: TxHead, payload: Uint8Array, rule: IfExists): Promise<SavedTx>;
+  /**
+   * Saves one whose payload comes in pieces.
+   *
+   * @param expected SHA-256 that the payload is to have, in hex.
+   * @throws {IntegrityError} If the payload is not the expected one.
+   * @throws {TxExistsError} As `save` does.
+   */
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
-    demands?: StreamDemands,
-  ): Promise<TxInfo>;
+    rule: IfExists,
+    expected?: string,
+  ): Promise<SavedTx>;
   /** Loads and verifies. */
   load(txId: string): Promise<Tx | null>;
   /** Loads as a stream that errors at its end unless it is as promised. */
@@ -111,12 +118,4 @@ export function txOf(
   payload: Uint8Array,
 ): Tx {
   return { txId, holderId, timestamp, payload };
-}
-
-/** Why what must be new is not saved. */
-export function existsAlready(txId: string): PohStorageError {
-  return new PohStorageError(
-    "EXISTS",
-    `Cannot restore tx ${JSON.stringify(txId)}: it was saved since`,
-  );
 }

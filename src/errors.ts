@@ -41,6 +41,59 @@ export class InvalidTxIdError extends InvalidTxError {
 }
 
 /**
+ * There is another transaction of that id, which may not be replaced: the save
+ * asked for that, or the store is write-once. Nothing was changed. Code
+ * `EXISTS`.
+ */
+export class TxExistsError extends PohStorageError {
+  /** The id of both. */
+  readonly txId: string;
+  /** SHA-256 of the payload that is there, in hex. */
+  readonly storageHash: string;
+  /** SHA-256 of the payload that was given, in hex. */
+  readonly found: string;
+
+  /** Makes an error from the two digests. */
+  constructor(txId: string, storageHash: string, found: string) {
+    super(
+      "EXISTS",
+      `Cannot save tx ${JSON.stringify(txId)}: it is there already, ${
+        storageHash === found
+          ? `with the same payload (SHA-256 ${found}) but another holder or time`
+          : `and its payload has SHA-256 ${storageHash}, the given one ${found}`
+      }`,
+    );
+    this.txId = txId;
+    this.storageHash = storageHash;
+    this.found = found;
+  }
+}
+
+/**
+ * One of many transactions could not be saved. Its `cause` is the error of that
+ * one, and its code is the cause's; `SAVE_FAILED` where that has none.
+ */
+export class SaveTxsError extends PohStorageError {
+  /** The place of the transaction in the iterable, from 0. */
+  readonly index: number;
+  /** Its id; null where it has none. */
+  readonly txId: string | null;
+
+  /** Makes an error that names the transaction. */
+  constructor(index: number, txId: string | null, cause: unknown) {
+    super(
+      cause instanceof PohStorageError ? cause.code : "SAVE_FAILED",
+      `Tx ${index}${txId === null ? "" : ` (${JSON.stringify(txId)})`}: ${
+        cause instanceof Error ? cause.message : cause
+      }`,
+      { cause },
+    );
+    this.index = index;
+    this.txId = txId;
+  }
+}
+
+/**
  * Payload and digest disagree, or the payload is gone: proven damage. Code
  * `INTEGRITY`.
  */

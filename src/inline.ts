@@ -34,7 +34,7 @@ export function placement(
   writer: StoreWriter,
   info: TxInfo,
   payload: Uint8Array,
-): Change {
+): Change & { info: TxInfo } {
   const { txId, storageHash } = info;
   if (isForDatabase(payload.length, writer)) {
     return { info, entry: removal(txId), inline: payload };

@@ -8,14 +8,7 @@
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
-import {
-  type Engine,
-  existsAlready,
-  infoOf,
-  type MaybePromise,
-  type StreamDemands,
-  txOf,
-} from "./engine.ts";
+import { type Engine, infoOf, type MaybePromise, txOf } from "./engine.ts";
 import {
   IntegrityError,
   PayloadUnreadableError,
@@ -24,6 +17,7 @@ import {
 } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
+import type { IfExists, SavedTx } from "./if_exists.ts";
 import { isForDatabase, movePayloads, placement } from "./inline.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
 import {
@@ -111,12 +105,21 @@ export class LocalEngine implements Engine {
     return this.#store.rows.driver;
   }
 
+  /** {@inheritDoc Engine.writeOnce} */
+  get writeOnce(): boolean {
+    return this.#store.writeOnce;
+  }
+
   /** {@inheritDoc Engine.save} */
-  save(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
+  save(
+    head: TxHead,
+    payload: Uint8Array,
+    rule: IfExists,
+  ): Promise<SavedTx> {
     return this.#change((writer) =>
       payload.length > SMALL
-        ? this.#saveStaged(writer, head, [payload])
-        : this.#saveSmall(writer, head, payload)
+        ? this.#saveStaged(writer, head, [payload], rule)
+        : this.#saveSmall(writer, head, payload, rule)
     );
   }
 
@@ -124,10 +127,11 @@ export class LocalEngine implements Engine {
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
-    demands?: StreamDemands,
-  ): Promise<TxInfo> {
+    rule: IfExists,
+    expected?: string,
+  ): Promise<SavedTx> {
     return this.#change((writer) =>
-      this.#saveStaged(writer, head, chunks, demands)
+      this.#saveStaged(writer, head, chunks, rule, expected)
     );
   }
 
@@ -359,22 +363,25 @@ export class LocalEngine implements Engine {
     writer: StoreWriter,
     head: TxHead,
     payload: Uint8Array,
-  ): Promise<TxInfo> {
+    rule: IfExists,
+  ): Promise<SavedTx> {
     const info = infoOf(head, sha256HexSync(payload), payload.length);
     await this.#staging.get(head.txId);
-    await writer.queue.submit(placement(writer, info, payload));
-    return info;
+    return await writer.queue.save({
+      ...placement(writer, info, payload),
+      rule,
+    });
   }
 
   async #saveStaged(
     writer: StoreWriter,
     head: TxHead,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    { expected, isNew = false }: StreamDemands = {},
-  ): Promise<TxInfo> {
-    const { files, rows } = this.#store;
+    rule: IfExists,
+    expected?: string,
+  ): Promise<SavedTx> {
+    const { files } = this.#store;
     const { txId } = head;
-    if (isNew && rows.get(txId)) throw existsAlready(txId);
     const earlier = this.#staging.get(txId);
     const submitted = Promise.withResolvers<void>();
     this.#staging.set(txId, submitted.promise);
@@ -399,13 +406,9 @@ export class LocalEngine implements Engine {
             staged: name,
           },
         };
-      const committed = writer.queue.submit(
-        isNew ? { ...change, seen: null } : change,
-      );
+      const committed = writer.queue.save({ ...change, rule });
       submitted.resolve();
-      if (await committed) return info;
-      files.unstage(name);
-      throw existsAlready(txId);
+      return await committed;
     } finally {
       submitted.resolve();
       if (this.#staging.get(txId) === submitted.promise) {

@@ -9,6 +9,7 @@ import {
   IntegrityError,
   InvalidTxError,
   PayloadUnreadableError,
+  TxExistsError,
 } from "./errors.ts";
 import { fileName } from "./key.ts";
 import { requireKnown } from "./options.ts";
@@ -41,7 +42,8 @@ export interface MigrateProgress {
 export type LeftOutReason =
   | IntegrityError
   | PayloadUnreadableError
-  | InvalidTxError;
+  | InvalidTxError
+  | TxExistsError;
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -50,8 +52,9 @@ export interface MigrateOptions {
   /** Told after each transaction. */
   onProgress?: (progress: MigrateProgress) => void;
   /**
-   * Told of each transaction that is left out: damaged, not to be read, or one
-   * that no store may save; `id` is as SQL writes it where it is no text.
+   * Told of each transaction that is left out: damaged, not to be read, one
+   * that no store may save, or refused by a write-once target that has another
+   * one of its id; `id` is as SQL writes it where it is no text.
    */
   onLeftOut?: (error: LeftOutReason, id: string) => void;
   /** Reads those that the target has already as well; else rows are compared. */
@@ -72,6 +75,8 @@ export interface MigrateReport {
   unreadable: number;
   /** Rows left out because no store may save them, such as one without an id. */
   odd: number;
+  /** Transactions left out because a write-once target has others of their ids. */
+  refused: number;
   /** Whether it was stopped before its end. */
   interrupted: boolean;
 }
@@ -124,6 +129,7 @@ class Migration {
     damaged: 0,
     unreadable: 0,
     odd: 0,
+    refused: 0,
     interrupted: false,
   };
   #done = 0;
@@ -183,6 +189,7 @@ class Migration {
   #leaveOut(reason: LeftOutReason, id: string): void {
     if (reason instanceof IntegrityError) this.#report.damaged++;
     else if (reason instanceof InvalidTxError) this.#report.odd++;
+    else if (reason instanceof TxExistsError) this.#report.refused++;
     else this.#report.unreadable++;
     this.#options.onLeftOut?.(reason, id);
   }
@@ -196,6 +203,9 @@ class Migration {
         ? await this.#copySmall(txId)
         : await this.#copyLarge(txId);
     } catch (error) {
+      if (error instanceof TxExistsError) {
+        return this.#leaveOut(error, txId); // the target is write-once
+      }
       if (!(error instanceof LeftOut)) throw error;
       this.#leaveOut(error.reason, txId);
       return;
@@ -226,7 +236,9 @@ class Migration {
       }
     };
     try {
-      return await this.#to.saveTxStream(info, pieces(), info.storageHash);
+      return await this.#to.saveTxStream(info, pieces(), {
+        expected: info.storageHash,
+      });
     } finally {
       await reader.cancel().catch(() => {}); // its error is on its way
     }

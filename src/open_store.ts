@@ -19,6 +19,14 @@ import type { DriverChoice } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
 import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
 import { matchStoreId } from "./store_id.ts";
+import {
+  copyWriteOnce,
+  isBaseMarked,
+  isWriteOnce,
+  markBase,
+  requireWriteOnce,
+  writeOnceSettings,
+} from "./write_once.ts";
 
 /** The setting that says which payloads live in the database. */
 const INLINE_BELOW = "inline_below";
@@ -47,6 +55,12 @@ export interface StorageOptions extends LockWait {
    * {@linkcode StorageManager.moveInline}.
    */
   inlineBelow?: number;
+  /**
+   * Makes the store write-once: no save ever replaces a transaction, whatever
+   * it asks for. Remembered in the database: who opens it without this option
+   * follows it too. A store that is there and is not write-once is refused.
+   */
+  writeOnce?: boolean;
   /** Which SQLite binding; default `"auto"`. See {@linkcode DriverInfo}. */
   driver?: DriverChoice;
   /** Opens what is there, takes no lock, changes and creates nothing. */
@@ -61,6 +75,8 @@ export interface OpenStore {
   files: FileStore;
   /** The rows. */
   rows: SqliteStore;
+  /** Whether no save replaces a transaction. */
+  writeOnce: boolean;
   /** The locks and the queue of a writer; null when read-only. */
   writer: StoreWriter | null;
 }
@@ -91,13 +107,11 @@ export async function openStore(
   requireInlineBelow(options.inlineBelow);
   const { durability = "full", driver = "auto" } = options;
   if (options.readOnly) {
-    return {
-      ...await openForReading(basePath, sqlitePath, {
-        ...waitOf(options),
-        driver,
-      }),
-      writer: null,
-    };
+    const { files, rows } = await openForReading(basePath, sqlitePath, {
+      ...waitOf(options),
+      driver,
+    });
+    return { files, rows, writeOnce: isWriteOnce(rows), writer: null };
   }
   requirePohDir(basePath);
   const sync = durability === "full";
@@ -112,12 +126,7 @@ export async function openStore(
   const note = new CommitNote(basePath);
   opened.defer(() => note.close());
   const rows = await locks.whileCommitting(() =>
-    openRows(
-      sqlitePath,
-      { ...waitOf(options), driver, sync },
-      files,
-      options.inlineBelow,
-    )
+    openRows(sqlitePath, { ...waitOf(options), driver, sync }, files, options)
   );
   opened.defer(() => rows.close());
   const queue = new CommitQueue(files, rows, locks, note, {
@@ -132,6 +141,7 @@ export async function openStore(
   return {
     files,
     rows,
+    writeOnce: isWriteOnce(rows),
     writer: { locks, note, queue, inlineBelow: inlineBelow(rows) },
   };
 }
@@ -140,14 +150,17 @@ async function openRows(
   path: string,
   options: SqliteStoreOptions,
   files: FileStore,
-  below: number | undefined,
+  { inlineBelow, writeOnce = false }: StorageOptions,
 ): Promise<SqliteStore> {
   const rows = await SqliteStore.open(path, options);
   try {
-    await rows.init();
+    const isSo = writeOnce || isBaseMarked(files.basePath);
+    await rows.init(writeOnceSettings(isSo));
+    if (writeOnce) requireWriteOnce(isWriteOnce(rows), path);
     await matchStoreId(files, rows, false);
+    if (isWriteOnce(rows)) await markBase(files.basePath);
     await markLostCommits(files.basePath, rows);
-    await rememberInlineBelow(rows, below);
+    await rememberInlineBelow(rows, inlineBelow);
     return rows;
   } catch (error) {
     await rows.close();
@@ -160,11 +173,15 @@ export function inlineBelow(rows: SqliteStore): number {
   return Number(rows.setting(INLINE_BELOW) ?? 0);
 }
 
-/** Has another database remember what one remembers, unless it is nonsense. */
-export async function copyInlineBelow(
+/**
+ * Has another database remember what kind of store one is of, unless it is
+ * nonsense.
+ */
+export async function copySettings(
   from: SqliteStore,
   to: SqliteStore,
 ): Promise<void> {
+  copyWriteOnce(from, to);
   const bytes = inlineBelow(from);
   if (isInlineBelow(bytes)) await rememberInlineBelow(to, bytes);
 }

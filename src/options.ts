@@ -14,6 +14,12 @@ import type { WalkOptions } from "./backup_walk.ts";
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import type { FileStoreOptions } from "./file_store.ts";
 import { filterFields, type TxFilter } from "./filter.ts";
+import {
+  IF_EXISTS,
+  type SaveOptions,
+  type SaveStreamOptions,
+  type SaveTxsOptions,
+} from "./if_exists.ts";
 import type { LockWait } from "./lock_wait.ts";
 import type { MigrateOptions } from "./migrate.ts";
 import type { StorageOptions } from "./open_store.ts";
@@ -43,6 +49,9 @@ interface OptionsTypes {
   TxQuery: TxQuery;
   PruneFilter: PruneFilter;
   StorageOptions: StorageOptions;
+  SaveOptions: SaveOptions;
+  SaveStreamOptions: SaveStreamOptions;
+  SaveTxsOptions: SaveTxsOptions;
   CheckOptions: CheckOptions;
   VerifyOptions: VerifyOptions;
   RecoverOptions: RecoverOptions;
@@ -129,6 +138,7 @@ const optionsOf = (of: OptionsName): Rule => ({
 
 const driver = oneOf("auto", "ffi", "builtin");
 const durability = oneOf("full", "relaxed");
+const ifExists = oneOf(...IF_EXISTS);
 
 const filter = Object.fromEntries(
   filterFields.map(([name, { kind }]) => [
@@ -169,10 +179,14 @@ const FIELDS: {
     durability,
     checkpointAfter: count,
     inlineBelow: size,
+    writeOnce: flag,
     driver,
     readOnly: flag,
     create: flag,
   },
+  SaveOptions: { ifExists },
+  SaveStreamOptions: { ifExists, expected: text },
+  SaveTxsOptions: { ifExists, onSaved: callback },
   CheckOptions: check,
   VerifyOptions: {
     ...check,

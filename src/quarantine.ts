@@ -135,11 +135,12 @@ export interface Cases {
 
 /** What takes back a case that was restored. */
 interface Restored {
-  /** Saves a payload that is as demanded. */
+  /** Saves a payload of this digest, unless there is another transaction. */
   saveStream(
     row: TxInfo,
     payload: AsyncIterable<Uint8Array>,
-    demands: { expected: string; isNew: boolean },
+    rule: "fail",
+    expected: string,
   ): Promise<TxInfo>;
 }
 
@@ -168,6 +169,7 @@ export function casesIn(basePath: string): Cases {
  *
  * @param store Where it is put.
  * @throws {IntegrityError} If they do not; the case stays where it is.
+ * @throws {TxExistsError} If another transaction was saved since.
  */
 export async function restoreCase(
   cases: Cases,
@@ -196,10 +198,10 @@ export async function restoreCase(
     if (!bytes) throw new IntegrityError(row.txId, row.storageHash, null);
     yield* bytes;
   };
-  const demands = { expected: row.storageHash, isNew: true };
-  const info = await store.saveStream(row, payload(), demands);
+  const { txId, holderId, timestamp, storageHash, size } = await store
+    .saveStream(row, payload(), "fail", row.storageHash);
   await cases.remove(name);
-  return info;
+  return { txId, holderId, timestamp, storageHash, size };
 }
 
 /**

@@ -14,12 +14,13 @@ import { MetadataDamagedError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
-import { copyInlineBelow, type StorageOptions } from "./open_store.ts";
+import { copySettings, type StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isInLog, keepNewer, pendingRecords } from "./redo.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
+import { isBaseMarked, writeOnceSettings } from "./write_once.ts";
 
 /** Rows read or written at a time. */
 const PAGE = 256;
@@ -65,9 +66,10 @@ async function rebuild(
   const fresh = `${path}.rebuild`;
   for (const suffix of FILES) removeFileSync(fresh + suffix);
   const { driver = "auto" } = options;
+  const writeOnce = options.writeOnce || isBaseMarked(files.basePath);
   const rows = await SqliteStore.open(fresh, { driver });
   try {
-    await rows.init();
+    await rows.init(writeOnceSettings(writeOnce));
     const deleted = await salvage(files, path, rows, options);
     await describeFiles(files, rows, deleted);
   } finally {
@@ -101,7 +103,7 @@ async function salvage(
   }
   try {
     await salvageRows(old, rows);
-    await attempt(() => copyInlineBelow(old, rows));
+    await attempt(() => copySettings(old, rows));
     await salvageInline(old, rows, path);
     return await salvageLog(old, files, rows);
   } finally {

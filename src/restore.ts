@@ -38,7 +38,7 @@ import { FileStore } from "./file_store.ts";
 import { fileName, txIdOfFile } from "./key.ts";
 import type { LockWait } from "./lock_wait.ts";
 import { keepRepairsAway } from "./locks.ts";
-import { closeStore, copyInlineBelow, openStore } from "./open_store.ts";
+import { closeStore, copySettings, openStore } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
@@ -175,7 +175,7 @@ async function fromFolder(
       previous: null,
       verify: false,
     });
-    await copyInlineBelow(backup.rows, rows);
+    await copySettings(backup.rows, rows);
     return await walk("restore", backup, backup.rows, rows, target, options);
   } finally {
     await closeStore(backup);
@@ -207,7 +207,7 @@ async function fromTar(
       throw damagedArchive(`${BACKUP_DB} has more in it than tables`);
     }
     await archived.init();
-    await copyInlineBelow(archived, rows);
+    await copySettings(archived, rows);
     const origin = { files, rows: archived };
     const target = new InPlace(files);
     const report = await walk(

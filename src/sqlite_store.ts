@@ -237,9 +237,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /**
    * Brings the schema to the newest version; harmless when it is.
    *
+   * @param settings What a database that is new remembers from the start.
    * @throws {StoreNotFoundError} If the database is read-only and has no store.
    */
-  async init(): Promise<void> {
+  async init(settings: Readonly<Record<string, string>> = {}): Promise<void> {
     await this.#patiently(() => {
       const version = schemaVersion(this.#db);
       if (version > SCHEMA_VERSION) {
@@ -251,7 +252,14 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       if (this.#readOnly) return this.#adaptToOldSchema();
       // Another process may do it while this one waits.
       if (version < SCHEMA_VERSION) {
-        this.transaction(() => migrateSchema(this.#db));
+        this.transaction(() => {
+          const isNew = columnsOf(this.#db, "txs").size === 0;
+          migrateSchema(this.#db);
+          if (!isNew) return;
+          for (const [name, value] of Object.entries(settings)) {
+            this.setSetting(name, value);
+          }
+        });
       }
     });
   }
@@ -612,13 +620,25 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** Inserts or replaces a row. Within a transaction. */
   put(info: TxInfo): void {
+    this.#insert(
+      info,
+      `DO UPDATE SET storage_hash = excluded.storage_hash,
+        timestamp = excluded.timestamp, holder_id = excluded.holder_id, size = excluded.size`,
+    );
+  }
+
+  /** Inserts a row; false when the id has one. Within a transaction. */
+  insert(info: TxInfo): boolean {
+    return this.#insert(info, "DO NOTHING") > 0;
+  }
+
+  #insert(info: TxInfo, onConflict: string): number {
     requireStorable(info);
     const [numerator, denominator] = exactQuotient(info.timestamp);
-    this.#run(
+    return this.#run(
       `INSERT INTO txs (tx_id, storage_hash, timestamp, holder_id, size)
       VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?)
-      ON CONFLICT (tx_id) DO UPDATE SET storage_hash = excluded.storage_hash,
-        timestamp = excluded.timestamp, holder_id = excluded.holder_id, size = excluded.size`,
+      ON CONFLICT (tx_id) ${onConflict}`,
       info.txId,
       info.storageHash,
       numerator,

@@ -9,7 +9,21 @@ import { resolve } from "@std/path";
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
 import type { Engine, MaybePromise } from "./engine.ts";
-import { type PohStorageError, StoreClosedError } from "./errors.ts";
+import {
+  type PohStorageError,
+  SaveTxsError,
+  StoreClosedError,
+} from "./errors.ts";
+import {
+  countSave,
+  noSaves,
+  ruleOf,
+  type SaveCounts,
+  type SavedTx,
+  type SaveOptions,
+  type SaveStreamOptions,
+  type SaveTxsOptions,
+} from "./if_exists.ts";
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
 import type { OddRow } from "./odd_row.ts";
@@ -128,15 +142,54 @@ export class StorageManager implements AsyncDisposable {
     return this.#engine.driver;
   }
 
+  /** Whether the store is write-once: no transaction is ever replaced. */
+  get writeOnce(): boolean {
+    return this.#engine.writeOnce;
+  }
+
   /**
-   * Saves a transaction; an older one of that id is replaced. Once resolved it
-   * survives as `durability` promises; until then it is there whole or not at
-   * all. A payload of more than 64 KiB must not be changed before that.
+   * Saves a transaction; another one of that id is replaced, unless `ifExists`
+   * or a write-once store has it otherwise. Once resolved it survives as
+   * `durability` promises; until then it is there whole or not at all. A payload
+   * of more than 64 KiB must not be changed before that.
    *
+   * The same transaction again is no conflict: its outcome is `"unchanged"`, and
+   * a payload that was damaged or gone is mended by it.
+   *
+   * @returns What the store has under that id now, and how that came about.
    * @throws {InvalidTxError} If it cannot be stored; nothing was touched.
+   * @throws {TxExistsError} If there is another transaction of that id and it
+   * may not be replaced; nothing was changed.
+   *
+   * @example An id is taken once
+   * ```ts
+   * import { StorageManager, TxExistsError } from "@poh/storage";
+   * import { assertEquals, assertRejects } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const payload = new TextEncoder().encode("hello");
+   *   const tx = { txId: "a", holderId: "alice", timestamp: 0, payload };
+   *   assertEquals((await store.saveTx(tx)).outcome, "created");
+   *   assertEquals((await store.saveTx(tx)).outcome, "unchanged");
+   *
+   *   const other = { ...tx, holderId: "bob" };
+   *   await assertRejects(
+   *     () => store.saveTx(other, { ifExists: "fail" }),
+   *     TxExistsError,
+   *   );
+   *   const kept = await store.saveTx(other, { ifExists: "keep" });
+   *   assertEquals([kept.outcome, kept.holderId], ["kept", "alice"]);
+   *   assertEquals((await store.saveTx(other)).outcome, "replaced");
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
    */
-  saveTx(tx: Tx): Promise<TxInfo> {
+  saveTx(tx: Tx, options?: SaveOptions): Promise<SavedTx> {
     return this.#call(() => {
+      if (options !== undefined) requireKnown(options, "SaveOptions");
+      const rule = ruleOf(options ?? {}, this.writeOnce);
       validateTx(tx);
       fileName(tx.txId); // refuses what no file can stand for
       const { txId, holderId, timestamp, payload } = tx;
@@ -144,6 +197,7 @@ export class StorageManager implements AsyncDisposable {
       return this.#engine.save(
         { txId, holderId, timestamp },
         payload.length > SMALL ? payload : new Uint8Array(payload),
+        rule,
       );
     });
   }
@@ -166,53 +220,67 @@ export class StorageManager implements AsyncDisposable {
    * await Deno.remove(base, { recursive: true });
    * ```
    *
-   * @param expected The payload's SHA-256 in hex, where it is known.
+   * @param options As of {@linkcode saveTx}, and `expected`: the payload's
+   * SHA-256 in hex, where it is known.
+   * @returns As {@linkcode saveTx}.
    * @throws {InvalidTxError} If it cannot be stored.
    * @throws {IntegrityError} If the payload is not the expected one; nothing
    * was saved.
+   * @throws {TxExistsError} As {@linkcode saveTx} does.
    */
   saveTxStream(
     head: TxHead,
     payload: AsyncIterable<Uint8Array>,
-    expected?: string,
-  ): Promise<TxInfo> {
+    options: SaveStreamOptions = {},
+  ): Promise<SavedTx> {
     return this.#call(() => {
+      requireKnown(options, "SaveStreamOptions");
+      const rule = ruleOf(options, this.writeOnce);
       validateTxHead(head);
       fileName(head.txId);
-      return this.#engine.saveStream(
-        head,
-        payload,
-        expected === undefined ? {} : { expected },
-      );
+      return this.#engine.saveStream(head, payload, rule, options.expected);
     });
   }
 
   /**
-   * Saves transactions, many in flight at once. Takes no more from the iterable
-   * than it can keep up with.
+   * Saves transactions, many in flight at once, those of one id in the order in
+   * which they come. Takes no more from the iterable than it can keep up with.
    *
-   * @returns How many were saved: all of them.
-   * @throws The first error, once the saves in flight have ended; what was
-   * saved by then stays saved.
+   * @param options As of {@linkcode saveTx}, and `onSaved`.
+   * @returns How many were created, replaced, unchanged and kept.
+   * @throws {SaveTxsError} For the first transaction that could not be saved,
+   * once the saves in flight have ended; what was saved by then stays saved.
+   * What the iterable throws is thrown as it is.
    */
-  async saveTxs(txs: Iterable<Tx> | AsyncIterable<Tx>): Promise<number> {
-    const failures: unknown[] = [];
-    let saved = 0, inFlight = 0, bytes = 0;
+  async saveTxs(
+    txs: Iterable<Tx> | AsyncIterable<Tx>,
+    options: SaveTxsOptions = {},
+  ): Promise<SaveCounts> {
+    this.#requireOpen();
+    requireKnown(options, "SaveTxsOptions"); // before anything is read
+    const { ifExists, onSaved } = options;
+    const saveOptions = ifExists && { ifExists };
+    const failures: SaveTxsError[] = [];
+    const ofSource: unknown[] = [];
+    const counts = noSaves();
+    let next = 0, inFlight = 0, bytes = 0;
     let onEnd = () => {};
     const roomFor = async (txs: number, payloads: number) => {
       while (inFlight > txs || bytes > payloads) {
         await new Promise<void>((resolve) => onEnd = resolve);
       }
     };
-    const save = async (tx: Tx) => {
-      const size = tx.payload?.length ?? 0;
+    const save = async (tx: Tx, index: number) => {
+      const size = tx?.payload?.length ?? 0;
       inFlight++;
       bytes += size;
       try {
-        await this.saveTx(tx);
-        saved++;
+        const saved = await this.saveTx(tx, saveOptions);
+        countSave(counts, saved);
+        onSaved?.(saved, index);
       } catch (error) {
-        failures.push(error);
+        const txId = typeof tx?.txId === "string" ? tx.txId : null;
+        failures.push(new SaveTxsError(index, txId, error));
       }
       inFlight--;
       bytes -= size;
@@ -220,16 +288,17 @@ export class StorageManager implements AsyncDisposable {
     };
     try {
       for await (const tx of txs) {
-        save(tx);
+        save(tx, next++);
         await roomFor(IN_FLIGHT_TXS, IN_FLIGHT_BYTES);
         if (failures.length > 0) break;
       }
     } catch (error) {
-      failures.push(error); // of the iterable: what is in flight goes on
+      ofSource.push(error); // what is in flight goes on
     }
     await roomFor(0, 0);
-    if (failures.length > 0) throw failures[0];
-    return saved;
+    failures.sort((a, b) => a.index - b.index);
+    for (const failure of [...failures, ...ofSource]) throw failure;
+    return counts;
   }
 
   /**
@@ -483,7 +552,8 @@ export class StorageManager implements AsyncDisposable {
    * @param name {@linkcode QuarantineEntry.name}
    * @throws {IntegrityError} If they do not; the case stays where it is.
    * @throws {PohStorageError} `NOT_IN_QUARANTINE`; `NO_ROW` if it is an orphan's;
-   * `EXISTS` if the transaction was saved since; `NOTE_DAMAGED`.
+   * `NOTE_DAMAGED`.
+   * @throws {TxExistsError} If another transaction of that id was saved since.
    */
   restoreQuarantined(name: string): Promise<TxInfo> {
     return this.#call(() => this.#engine.restoreQuarantined(name));

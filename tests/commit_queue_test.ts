@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { PohStorageError, sha256Hex } from "../mod.ts";
-import type { Change, CommitQueue } from "../src/commit_queue.ts";
+import type { Change, CommitQueue, SaveChange } from "../src/commit_queue.ts";
 import { type CrashPoint, observeCrashPoints } from "../src/crash_points.ts";
 import { FileThread } from "../src/file_thread.ts";
+import { savedTx } from "../src/if_exists.ts";
 import {
   closeStore,
   type OpenStore,
@@ -46,7 +47,7 @@ async function tempParts(options: StorageOptions = {}): Promise<Parts> {
   };
 }
 
-async function put(txId: string, payload: Uint8Array): Promise<Change> {
+async function put(txId: string, payload: Uint8Array): Promise<SaveChange> {
   const storageHash = await sha256Hex(payload);
   return {
     info: {
@@ -57,6 +58,7 @@ async function put(txId: string, payload: Uint8Array): Promise<Change> {
       size: payload.length,
     },
     entry: { txId, action: "put", storageHash, payload, staged: null },
+    rule: "replace",
   };
 }
 
@@ -64,7 +66,7 @@ async function putStaged(
   { files }: OpenStore,
   txId: string,
   payload: Uint8Array,
-): Promise<Change> {
+): Promise<SaveChange> {
   const { name } = await files.stage([payload]);
   const change = await put(txId, payload);
   return { ...change, entry: { ...change.entry, payload: null, staged: name } };
@@ -92,7 +94,8 @@ for (const durability of ["full", "relaxed"] as const) {
     await using parts = await tempParts({ durability });
     const { files, rows, queue } = parts;
     using seen = observed();
-    assertEquals(await queue.submit(await put("a", bytes("hello"))), true);
+    const change = await put("a", bytes("hello"));
+    assertEquals(await queue.save(change), savedTx(change.info, "created"));
     assertEquals(seen.steps, [
       "rows written",
       "committed",
@@ -109,7 +112,7 @@ test("a staged payload's name is durable before its row", async () => {
   await using parts = await tempParts();
   const change = await putStaged(parts, "a", randomBytes(100));
   using seen = observed();
-  await parts.queue.submit(change);
+  await parts.queue.save(change);
   assertEquals(seen.steps, [
     "staged names synced",
     "rows written",
@@ -128,7 +131,7 @@ test("changes of one turn share one transaction", async () => {
     Array.from({ length: 128 }, (_, n) => put(`${n}`, bytes(`${n}`))),
   );
   using seen = observed();
-  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  await Promise.all(changes.map((change) => parts.queue.save(change)));
   assertEquals(seen.count("committed"), 1);
   assertEquals(seen.count("file written"), 128);
   assertEquals(await parts.rows.count(), 128);
@@ -140,7 +143,7 @@ test("a transaction takes no more than 128 changes", async () => {
     Array.from({ length: 300 }, (_, n) => put(`${n}`, bytes(`${n}`))),
   );
   using seen = observed();
-  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  await Promise.all(changes.map((change) => parts.queue.save(change)));
   assertEquals(seen.count("committed"), 3);
   assertEquals(await parts.rows.count(), 300);
 });
@@ -152,7 +155,7 @@ test("a transaction takes no more than 4 MiB of payloads", async () => {
     Array.from({ length: 6 }, (_, n) => put(`${n}`, payload)),
   );
   using seen = observed();
-  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  await Promise.all(changes.map((change) => parts.queue.save(change)));
   assertEquals(seen.count("committed"), 2);
 });
 
@@ -160,15 +163,26 @@ test("changes come in the order in which they were made", async () => {
   await using parts = await tempParts();
   const { files, rows, queue } = parts;
   const results = await Promise.all([
-    queue.submit(await put("a", bytes("1"))),
+    queue.save(await put("a", bytes("1"))),
     queue.submit(remove("a")),
     queue.submit(remove("a")),
-    queue.submit(await put("a", bytes("2"))),
+    queue.save(await put("a", bytes("2"))),
     queue.submit(remove("b")),
-    queue.submit(await put("b", bytes("3"))),
+    queue.save(await put("b", bytes("3"))),
     queue.submit(remove("b")),
   ]);
-  assertEquals(results, [true, true, false, true, false, true, true]);
+  const outcomes = results.map((result) =>
+    typeof result === "boolean" ? result : result.outcome
+  );
+  assertEquals(outcomes, [
+    "created",
+    true,
+    false,
+    "created",
+    false,
+    "created",
+    true,
+  ]);
   assertEquals(text(await files.load("a")), "2");
   assertEquals([rows.get("b"), await files.load("b")], [null, null]);
 });
@@ -182,7 +196,7 @@ test("a staged payload that is replaced in its own batch is not left over", asyn
     await putStaged(parts, "b", bytes("3")),
   ];
   await Promise.all([
-    ...changes.map((change) => queue.submit(change)),
+    ...changes.map((change) => queue.save(change)),
     queue.submit(remove("b")),
   ]);
   assertEquals(text(await files.load("a")), "2");
@@ -193,7 +207,7 @@ test("a staged payload that is replaced in its own batch is not left over", asyn
 test("flush() empties the log after the files are synced", async () => {
   await using parts = await tempParts();
   const { rows, queue } = parts;
-  for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
+  for (const id of ["a", "b"]) await queue.save(await put(id, bytes(id)));
   assertEquals(rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["a", "b"]);
   using seen = observed();
   await queue.flush();
@@ -208,7 +222,7 @@ test("flush() waits for what is in flight", async () => {
   const changes = await Promise.all(
     Array.from({ length: 300 }, (_, n) => put(`${n}`, bytes(`${n}`))),
   );
-  const done = changes.map((change) => parts.queue.submit(change));
+  const done = changes.map((change) => parts.queue.save(change));
   await parts.queue.flush();
   assertEquals(await parts.rows.count(), 300);
   assertEquals(parts.rows.redo.count(), 0);
@@ -218,8 +232,8 @@ test("flush() waits for what is in flight", async () => {
 test("flush() leaves the log of another writer alone", async () => {
   await using parts = await tempParts();
   const other = await openStore(parts.base, parts.rows.path);
-  await other.writer!.queue.submit(await put("a", bytes("1")));
-  await parts.queue.submit(await put("b", bytes("2")));
+  await other.writer!.queue.save(await put("a", bytes("1")));
+  await parts.queue.save(await put("b", bytes("2")));
   await parts.queue.flush();
   assertEquals(parts.rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["a"]);
   await closeStore(other);
@@ -229,7 +243,7 @@ test("flush() leaves the log of another writer alone", async () => {
 test("relaxed, the log holds no more than the last batch", async () => {
   await using parts = await tempParts({ durability: "relaxed" });
   for (const id of ["a", "b", "c"]) {
-    await parts.queue.submit(await put(id, bytes(id)));
+    await parts.queue.save(await put(id, bytes(id)));
   }
   assertEquals(parts.rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["c"]);
 });
@@ -241,7 +255,7 @@ test("the log is trimmed when it has grown long", async () => {
   const payload = new Uint8Array(4 << 20);
   using seen = observed();
   for (let n = 0; n < 17; n++) {
-    await full.queue.submit(await put(`${n}`, payload));
+    await full.queue.save(await put(`${n}`, payload));
   }
   assert(seen.count("redo trimmed") >= 1); // a second checkpoint waits for the first
   assert(full.rows.redo.idsAfter(0, 100).length < 17);
@@ -256,13 +270,13 @@ test("changes go on while a checkpoint is under way", async () => {
   const sync = files.sync.bind(files);
   files.sync = async (txIds) => {
     if (during++ === 0) {
-      await queue.submit(await put("a", bytes("newer")));
-      await queue.submit(await put("d", bytes("d")));
+      await queue.save(await put("a", bytes("newer")));
+      await queue.save(await put("d", bytes("d")));
     }
     return await sync(txIds);
   };
   for (const id of ["a", "b", "c"]) {
-    await queue.submit(await put(id, bytes(id)));
+    await queue.save(await put(id, bytes(id)));
   }
   while (rows.redo.idsAfter(0, 10).some(({ seq }) => seq <= 3)) {
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -281,7 +295,7 @@ test("a change whose file cannot follow is told so, the others go on", async () 
   const [a, b, c] = await Promise.allSettled(
     await Promise.all(["a", "b", "c"].map(async (id) => {
       const change = await put(id, bytes(`of ${id}`));
-      return () => queue.submit(change);
+      return () => queue.save(change);
     })).then((submits) => submits.map((submit) => submit())),
   );
   assertEquals([a!.status, b!.status, c!.status], [
@@ -307,9 +321,9 @@ test("what could not follow is forgotten once it is replaced", async () => {
   await using parts = await tempParts();
   const { base, files, rows, queue } = parts;
   await Deno.mkdir(join(base, "a.bin", "within"), { recursive: true });
-  await assertRejects(async () => queue.submit(await put("a", bytes("1"))));
+  await assertRejects(async () => queue.save(await put("a", bytes("1"))));
   await Deno.remove(join(base, "a.bin"), { recursive: true });
-  await queue.submit(await put("a", bytes("2")));
+  await queue.save(await put("a", bytes("2")));
   await queue.flush();
   assertEquals(text(await files.load("a")), "2");
   assertEquals(rows.redo.count(), 0);
@@ -322,24 +336,24 @@ test("a batch that cannot be committed is refused as a whole", async () => {
   const bad = await put("b", bytes("2"));
   bad.info!.timestamp = NaN;
   const results = await Promise.allSettled([
-    queue.submit(staged),
-    queue.submit(bad),
+    queue.save(staged),
+    queue.save(bad),
   ]);
   assertEquals(results.map(({ status }) => status), ["rejected", "rejected"]);
   assertEquals([await rows.count(), rows.redo.count()], [0, 0]);
   assertEquals(await files.listKeys(), []);
   assertEquals(namesIn(files.stagedPath), []);
-  await queue.submit(await put("a", bytes("3"))); // and the queue goes on
+  await queue.save(await put("a", bytes("3"))); // and the queue goes on
   assertEquals(await rows.count(), 1);
 });
 
 test("changes that come during a flush are not held up for good", async () => {
   await using parts = await tempParts();
   const { queue, rows } = parts;
-  await queue.submit(await put("a", bytes("1")));
+  await queue.save(await put("a", bytes("1")));
   const change = await put("b", bytes("2"));
   const flushed = queue.flush();
-  await within(TIME_LIMIT / 3, queue.submit(change));
+  await within(TIME_LIMIT / 3, queue.save(change));
   await within(TIME_LIMIT / 3, flushed);
   assertEquals(await rows.count(), 2);
   await queue.flush();
@@ -349,12 +363,12 @@ test("changes that come during a flush are not held up for good", async () => {
 test("a deletion of a row as it was seen spares the one that came since", async () => {
   await using parts = await tempParts();
   const { rows, files, queue } = parts;
-  await queue.submit(await put("a", bytes("old")));
+  await queue.save(await put("a", bytes("old")));
   const seen = rows.get("a")!;
   const newer = await put("a", bytes("old"));
   newer.info!.timestamp = 1; // the same bytes, at another time
   const [, deleted] = await Promise.all([
-    queue.submit(newer),
+    queue.save(newer),
     queue.submit({ ...remove("a"), seen }),
   ]);
   assertEquals(deleted, false);
@@ -372,16 +386,16 @@ test("after a commit that the disk did not take nothing is committed or trimmed"
   const store = await openStore(base, db);
   const { rows, writer } = store;
   const { queue } = writer!;
-  await queue.submit(await put("a", bytes("old")));
+  await queue.save(await put("a", bytes("old")));
   await queue.flush();
   rows.flush = () => Promise.reject(new Error("Input/output error"));
   const refused = await assertRejects(
-    () => put("a", bytes("new")).then((change) => queue.submit(change)),
+    () => put("a", bytes("new")).then((change) => queue.save(change)),
     PohStorageError,
   );
   assertEquals(refused.code, "DISK_FAILED");
   const next = await assertRejects(
-    () => put("b", bytes("b")).then((change) => queue.submit(change)),
+    () => put("b", bytes("b")).then((change) => queue.save(change)),
     PohStorageError,
   );
   assertEquals(next.code, "DISK_FAILED");
@@ -404,7 +418,7 @@ test("a log that is full when the disk fails keeps nobody waiting", async () => 
   for (const id of ["a", "b"]) {
     const change = await put(id, bytes(id));
     await assertRejects(
-      () => within(5_000, queue.submit(change)),
+      () => within(5_000, queue.save(change)),
       PohStorageError,
       "did not take a commit",
     );
@@ -422,7 +436,7 @@ test("a file that the disk refuses keeps its entry, the others lose theirs", asy
     if (isBad && txIds.includes("b")) onRefused!("b", new Error("refused"));
   };
   for (const id of ["a", "b", "c"]) {
-    await queue.submit(await put(id, bytes(id)));
+    await queue.save(await put(id, bytes(id)));
   }
   await queue.flush();
   assertEquals(rows.redo.idsAfter(0, 10).map(({ txId }) => txId), ["b"]);
@@ -458,7 +472,7 @@ async function putUntilThread(
     const changes = await Promise.all(
       Array.from({ length: 128 }, (_, n) => put(`first-${at + n}`, bytes("1"))),
     );
-    await Promise.all(changes.map((change) => queue.submit(change)));
+    await Promise.all(changes.map((change) => queue.save(change)));
     if (counter.files > 0) return at + 128;
   }
 }
@@ -480,7 +494,7 @@ for (const durability of ["full", "relaxed"] as const) {
       ids.map((id, n) => put(id, bytes(`${n} of ${id}`))),
     );
     const ends = await Promise.allSettled(
-      changes.map((change) => queue.submit(change)),
+      changes.map((change) => queue.save(change)),
     );
     const failed = ids.filter((_, n) => ends[n]!.status === "rejected");
     assertEquals(failed, ["id-4"]);
@@ -508,7 +522,7 @@ test("where another thread dies its files are made all the same", async () => {
   const { files, queue, rows } = parts;
   const saveAll = async (ids: string[]) => {
     const changes = await Promise.all(ids.map((id) => put(id, bytes(id))));
-    await Promise.all(changes.map((change) => queue.submit(change)));
+    await Promise.all(changes.map((change) => queue.save(change)));
     for (const id of ids) assertEquals(text(await files.load(id)), id);
   };
   await putUntilThread(parts, counter);

@@ -52,6 +52,7 @@ testDrivers(
       driver: temp.store.driver,
       schemaVersion: 4,
       inlineBelow: 0,
+      writeOnce: false,
       txs: 2,
       bytes: 20,
       unknownSizes: 0,

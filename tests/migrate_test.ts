@@ -40,6 +40,7 @@ test("a migration copies all, and again only what is new", async () => {
     damaged: 0,
     unreadable: 0,
     odd: 0,
+    refused: 0,
     interrupted: false,
   });
   assertEquals(await to.store.deleteTx("own"), true);

@@ -31,7 +31,7 @@ testDrivers(
   async (driver) => {
     await using temp = await tempStore({ driver });
     const txs = lines!.map((line) => txFromJson(JSON.parse(line)));
-    assertEquals(await temp.store.saveTxs(txs), 1_557);
+    assertEquals((await temp.store.saveTxs(txs)).created, 1_557);
 
     const store = await temp.reopen();
     const ids = txs.map(({ txId }) => txId);

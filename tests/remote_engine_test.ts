@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { IntegrityError, sha256Hex } from "../mod.ts";
+import { type IfExists, savedTx } from "../src/if_exists.ts";
 import type { CatalogEntry } from "../src/remote/contracts.ts";
 import { describeRemote } from "../src/remote/describe_remote.ts";
 import { plainKey, versionKey } from "../src/remote/object_key.ts";
@@ -19,9 +20,13 @@ import {
 } from "./helpers.ts";
 import { keysOf, type Node, SharedStore } from "./remote_helpers.ts";
 
-function save({ engine }: Node, tx: Parameters<typeof sampleTx>[0] = {}) {
+function save(
+  { engine }: Node,
+  tx: Parameters<typeof sampleTx>[0] = {},
+  rule: IfExists = "replace",
+) {
   const { payload, ...head } = sampleTx(tx);
-  return engine.save(head, payload);
+  return engine.save(head, payload, rule);
 }
 
 async function loaded({ engine }: Node, txId = "a"): Promise<string | null> {
@@ -36,14 +41,17 @@ async function entryOf({ catalog }: Node, txId = "a"): Promise<CatalogEntry> {
 test("a save is seen by every node, under the plain key of its id", async () => {
   await using store = await SharedStore.make();
   const [one, two] = [await store.node(), await store.node()];
-  const info = await save(one, { txId: "A/b", payload: bytes("hello") });
-  assertEquals(info, {
+  const info = {
     txId: "A/b",
     holderId: "alice",
     timestamp: 1464307123.25,
     storageHash: await sha256Hex(bytes("hello")),
     size: 5,
-  });
+  };
+  assertEquals(
+    await save(one, { txId: "A/b", payload: bytes("hello") }),
+    savedTx(info, "created"),
+  );
   assertEquals(await two.engine.info("A/b"), info);
   assertEquals(await loaded(two, "A/b"), "hello");
   assertEquals(await keysOf(two), [plainKey("A/b")]);
@@ -86,7 +94,7 @@ test("saves of one id by one node keep the order of their calls", async () => {
   };
   const { payload: _, ...head } = sampleTx();
   const saves = [
-    node.engine.saveStream(head, slow()),
+    node.engine.saveStream(head, slow(), "replace"),
     save(node, { payload: bytes("second") }),
     node.engine.remove("a"),
     save(node, { payload: bytes("third") }),
@@ -131,7 +139,8 @@ test("a payload in pieces comes back as a stream, whatever its size", async () =
     const payload = randomBytes(size, size);
     const { payload: _, ...head } = sampleTx();
     const pieces = ReadableStream.from(piecesOf(payload, 70_000));
-    assertEquals((await node.engine.saveStream(head, pieces)).size, size);
+    const saved = await node.engine.saveStream(head, pieces, "replace");
+    assertEquals(saved.size, size);
     const stream = await node.engine.loadStream("a");
     const parts = await Array.fromAsync(stream!.payload);
     assertBytes(new Uint8Array(await new Blob(parts).arrayBuffer()), payload);
@@ -154,12 +163,12 @@ test("a payload that is not the expected one is not saved", async () => {
   const { payload, ...head } = sampleTx();
   const pieces = () => ReadableStream.from([payload]);
   await assertRejects(
-    () => node.engine.saveStream(head, pieces(), { expected: "0".repeat(64) }),
+    () => node.engine.saveStream(head, pieces(), "replace", "0".repeat(64)),
     IntegrityError,
   );
   assertEquals(await keysOf(node), []);
   const digest = await sha256Hex(payload);
-  await node.engine.saveStream(head, pieces(), { expected: digest });
+  await node.engine.saveStream(head, pieces(), "replace", digest);
   assertEquals(await loaded(node), "payload of a");
 });
 

@@ -62,6 +62,22 @@ async function age(path: string, seconds: number): Promise<void> {
   db.close();
 }
 
+test("a catalog that is made write-once stays so", async () => {
+  await using dir = await tempDir();
+  for (const writeOnce of [true, false]) {
+    const path = dir.join(`${writeOnce}.db`);
+    for (const asked of [writeOnce, !writeOnce]) {
+      const catalog = await SqliteCatalog.open(path, {
+        driver: "builtin",
+        writeOnce: asked,
+      });
+      await catalog.init();
+      assertEquals(await catalog.isWriteOnce(), writeOnce);
+      await catalog.close();
+    }
+  }
+});
+
 test("the database of a local store is not taken for a catalog", async () => {
   await using dir = await tempDir();
   const db = dir.join("base", "poh.db");

@@ -11,6 +11,7 @@ import {
   InvalidTxIdError,
   PayloadUnreadableError,
   PohStorageError,
+  SaveTxsError,
   sha256Hex,
   StorageManager,
   StoreClosedError,
@@ -65,6 +66,8 @@ testDrivers(
       timestamp: tx.timestamp,
       storageHash: await sha256Hex(tx.payload),
       size: tx.payload.length,
+      outcome: "created",
+      saved: true,
     });
     assertEquals(await temp.store.loadTx("a"), tx);
     assertEquals(await (await temp.reopen()).loadTx("a"), tx);
@@ -379,7 +382,7 @@ testDrivers("saveTxStream() saves what comes in pieces", async (driver) => {
   await using temp = await tempStore({ driver });
   const payload = randomBytes(300_000);
   const head = { txId: "a", holderId: "alice", timestamp: 0.5 };
-  const info = await temp.store.saveTxStream(
+  const { outcome, saved, ...info } = await temp.store.saveTxStream(
     head,
     pieces(
       payload.subarray(0, 1),
@@ -388,6 +391,7 @@ testDrivers("saveTxStream() saves what comes in pieces", async (driver) => {
       payload.subarray(250_000),
     ),
   );
+  assertEquals([outcome, saved], ["created", true]);
   assertEquals(info, {
     ...head,
     storageHash: await sha256Hex(payload),
@@ -434,14 +438,19 @@ testDrivers(
     const head = { txId: "a", holderId: "eve", timestamp: 0 };
     const digest = await sha256Hex(bytes("right"));
     const error = await assertRejects(
-      () => temp.store.saveTxStream(head, pieces(bytes("wrong")), digest),
+      () =>
+        temp.store.saveTxStream(head, pieces(bytes("wrong")), {
+          expected: digest,
+        }),
       IntegrityError,
     );
     assertEquals(error.expected, digest);
     assertEquals(error.found, await sha256Hex(bytes("wrong")));
     assertEquals(await temp.store.loadTx("a"), sampleTx());
     assertEquals(namesIn(temp.base, ".poh", "staged"), []);
-    await temp.store.saveTxStream(head, pieces(bytes("right")), digest);
+    await temp.store.saveTxStream(head, pieces(bytes("right")), {
+      expected: digest,
+    });
     assertEquals(text((await temp.store.loadTx("a"))?.payload), "right");
   },
 );
@@ -466,9 +475,8 @@ testDrivers(
 
 testDrivers("loadTxStream() tells what it streams", async (driver) => {
   await using temp = await tempStore({ driver });
-  const info = await temp.store.saveTx(
-    sampleTx({ payload: randomBytes(300_000) }),
-  );
+  await temp.store.saveTx(sampleTx({ payload: randomBytes(300_000) }));
+  const info = await temp.store.infoTx("a");
   const stream = (await temp.store.loadTxStream("a"))!;
   assertEquals(stream.info, info);
   let size = 0;
@@ -734,7 +742,7 @@ testDrivers(
       { length: 600 },
       (_, n) => sampleTx({ txId: `tx-${n + 1_000}`, timestamp: n }),
     );
-    assertEquals(await temp.store.saveTxs(txs), 600);
+    assertEquals((await temp.store.saveTxs(txs)).txs, 600);
     const deletions: Promise<boolean>[] = [];
     for await (const { txId } of temp.store.iterateTxs({ before: 500 })) {
       deletions.push(temp.store.deleteTx(txId));
@@ -759,9 +767,15 @@ testDrivers("saveTxs() takes any iterable and counts", async (driver) => {
     yield await Promise.resolve(sampleTx({ txId: "c" }));
     yield sampleTx({ txId: "a", holderId: "bob" });
   }
-  assertEquals(await store.saveTxs([]), 0);
-  assertEquals(await store.saveTxs(some()), 2);
-  assertEquals(await store.saveTxs(others()), 2);
+  const none = { txs: 0, created: 0, replaced: 0, unchanged: 0, kept: 0 };
+  assertEquals(await store.saveTxs([]), none);
+  assertEquals(await store.saveTxs(some()), { ...none, txs: 2, created: 2 });
+  assertEquals(await store.saveTxs(others()), {
+    ...none,
+    txs: 2,
+    created: 1,
+    replaced: 1,
+  });
   assertEquals(await store.listTxs(), ["a", "b", "c"]);
   assertEquals((await store.loadTx("a"))?.holderId, "bob");
 });
@@ -784,7 +798,7 @@ testDrivers(
       taken--;
       return info;
     };
-    assertEquals(await temp.store.saveTxs(large()), 60);
+    assertEquals((await temp.store.saveTxs(large())).created, 60);
     assert(most <= 18, `${most} MiB in flight`);
   },
 );
@@ -806,9 +820,13 @@ testDrivers(
     }
     const error = await assertRejects(
       () => temp.store.saveTxs(txs()),
-      InvalidTxError,
+      SaveTxsError,
+      'Tx 10 ("tx-1010"): timestamp',
     );
-    assertEquals(error.field, "timestamp");
+    assertEquals([error.index, error.txId], [10, "tx-1010"]);
+    assertEquals(error.code, "INVALID_TX");
+    assert(error.cause instanceof InvalidTxError);
+    assertEquals(error.cause.field, "timestamp");
     assert(ended && taken < 5_000, `took ${taken}`);
     const ids = await temp.store.listTxs();
     assertEquals(ids.slice(0, 10).at(-1), "tx-1009");

@@ -11,14 +11,16 @@ import {
   IntegrityError,
   InvalidTxError,
   MetadataDamagedError,
+  SaveTxsError,
   StoreBusyError,
+  TxExistsError,
 } from "../errors.ts";
 
 /** What each exit code means. */
 export const EXIT_CODES: Readonly<Record<number, string>> = {
   0: "done",
   1: "failed (I/O, unexpected)",
-  2: "wrong usage or bad input",
+  2: "wrong usage, bad input, or a tx that may not be replaced",
   3: "no such transaction",
   4: "damage found, or repaired under recover --strict",
   5: "store busy",
@@ -61,9 +63,10 @@ export class UsageError extends CliError {
 /** The exit code that an error ends the program with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CliError) return error.exitCode;
+  if (error instanceof SaveTxsError) return exitCodeOf(error.cause);
   if (
-    error instanceof InvalidTxError || error instanceof BackupPathError ||
-    error instanceof BackupReadOnlyError
+    error instanceof InvalidTxError || error instanceof TxExistsError ||
+    error instanceof BackupPathError || error instanceof BackupReadOnlyError
   ) return Exit.usage;
   if (
     error instanceof IntegrityError || error instanceof MetadataDamagedError ||

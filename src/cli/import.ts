@@ -1,4 +1,10 @@
-import { InvalidTxError } from "../errors.ts";
+import { InvalidTxError, SaveTxsError } from "../errors.ts";
+import {
+  countSave,
+  noSaves,
+  type SaveCounts,
+  type SavedTx,
+} from "../if_exists.ts";
 import { fileName } from "../key.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { txFromJson } from "../tx.ts";
@@ -20,15 +26,26 @@ export async function run(call: Call<"import">): Promise<number> {
   const job = new Import(call, input, progress);
   await job.run();
   progress[Symbol.dispose]();
-  const { imported, bad } = job;
+  const { counts, bad } = job;
   await call.output.print(
     call.options.json
       ? `${
-        JSON.stringify({ imported, bad, interrupted: call.signal.aborted })
+        JSON.stringify({ ...counts, bad, interrupted: call.signal.aborted })
       }\n`
-      : `Imported ${imported} txs\n`,
+      : `${countsText(counts)}\n`,
   );
   return ending(call, job);
+}
+
+/** `1,557 txs: 1,500 new, 57 unchanged, 0 replaced` */
+function countsText(counts: SaveCounts): string {
+  const { txs, created, unchanged, replaced, kept } = counts;
+  const text = (count: number) => count.toLocaleString("en-US");
+  return `${text(txs)} txs: ${text(created)} new, ${
+    text(unchanged)
+  } unchanged, ${text(replaced)} replaced${
+    kept > 0 ? `, ${text(kept)} kept` : ""
+  }`;
 }
 
 function ending(call: Call<"import">, { stop, bad }: Import): number {
@@ -56,8 +73,8 @@ interface LongTx {
 }
 
 class Import {
-  /** Transactions saved. */
-  imported = 0;
+  /** What became of the transactions so far. */
+  readonly counts: SaveCounts = noSaves();
   /** Bad lines seen. */
   bad = 0;
   /** Why the import stopped before its end, or null. */
@@ -84,13 +101,7 @@ class Import {
       while (!next.done) next = await this.#save(store, next.value);
     } catch (error) {
       if (error instanceof CliError) throw error;
-      throw new CliError(
-        exitCodeOf(error),
-        `Import failed near line ${this.#number}, what was saved stays: ${
-          error instanceof Error ? error.message : error
-        }`,
-        { cause: error },
-      );
+      throw failed(`near line ${this.#number}`, error);
     }
   }
 
@@ -99,24 +110,42 @@ class Import {
     store: StorageManager,
     first: Tx | LongTx,
   ): Promise<IteratorResult<Tx | LongTx>> {
+    const ifExists = this.#call.options["if-exists"];
     if (isLong(first)) {
+      const { head, payload, number } = first;
       try {
-        await store.saveTxStream(first.head, first.payload);
-        this.imported++;
+        const saved = await store.saveTxStream(head, payload, { ifExists });
+        countSave(this.counts, saved);
       } catch (error) {
-        if (!(error instanceof BadPayload)) throw error;
-        if (!this.#call.signal.aborted) this.#reject(first.number, error);
+        if (!(error instanceof BadPayload)) {
+          throw failed(placeOf(number, head.txId), error);
+        }
+        if (!this.#call.signal.aborted) this.#reject(number, error);
       }
       return await this.#items.next();
     }
     let next: IteratorResult<Tx | LongTx> = { done: false, value: first };
-    const items = this.#items;
-    this.imported += await store.saveTxs(async function* () {
+    let count = 0;
+    /** The lines of what is on its way, by its place in this stretch. */
+    const lines = new Map<number, number>();
+    const stretch = async function* (this: Import) {
       while (!next.done && !isLong(next.value)) {
+        lines.set(count++, this.#number);
         yield next.value;
-        next = await items.next();
+        next = await this.#items.next();
       }
-    }());
+    };
+    const onSaved = (saved: SavedTx, index: number) => {
+      countSave(this.counts, saved);
+      lines.delete(index);
+    };
+    try {
+      await store.saveTxs(stretch.call(this), { ifExists, onSaved });
+    } catch (error) {
+      if (!(error instanceof SaveTxsError)) throw error;
+      const { index, txId, cause } = error;
+      throw failed(placeOf(lines.get(index)!, txId!), cause);
+    }
     return next;
   }
 
@@ -157,6 +186,20 @@ class Import {
     if (this.#call.options["skip-bad"]) this.#call.output.error(reason);
     else this.stop = reason;
   }
+}
+
+function placeOf(line: number, txId: string): string {
+  return `at line ${line} (tx ${JSON.stringify(txId)})`;
+}
+
+function failed(where: string, cause: unknown): CliError {
+  return new CliError(
+    exitCodeOf(cause),
+    `Import failed ${where}, what was saved stays: ${
+      cause instanceof Error ? cause.message : cause
+    }`,
+    { cause },
+  );
 }
 
 function isLong(item: Tx | LongTx): item is LongTx {

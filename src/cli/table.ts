@@ -137,6 +137,14 @@ const durability = {
   default: "full",
 } as const satisfies OptionSpec;
 
+const ifExists = {
+  type: "choice",
+  choices: ["replace", "keep", "fail"],
+  help:
+    "What to do where there is another transaction of that id: replace it, keep it and save nothing, or fail with exit code 2. A write-once store never replaces.",
+  default: "replace",
+} as const satisfies OptionSpec;
+
 const progress = {
   type: "flag",
   help:
@@ -184,6 +192,7 @@ export const commands = {
     usage: [""],
     positionals: [],
     description: [
+      "With --write-once no save ever replaces a transaction: another one of an id that is there already is refused, whatever a command asks for. Only a new store can be made so, and it stays so.",
       "With --inline-below small payloads live in the database instead of in files: saved faster, but not to be seen as files, nor by the older Python package. The store remembers it, and those that are there are moved, either way.",
     ],
     options: {
@@ -193,6 +202,10 @@ export const commands = {
         help:
           "Payloads of up to so many bytes, at most 64k, live in the database; 0: all in files.",
       },
+      "write-once": {
+        type: "flag",
+        help: "Make a store that never replaces a transaction.",
+      },
       durability,
       progress,
     },
@@ -201,6 +214,10 @@ export const commands = {
       {
         line: "init --inline-below 16KiB",
         note: "Small payloads within the database",
+      },
+      {
+        line: "init --write-once",
+        note: "A store for ids that are content hashes",
       },
       {
         line: "init --base /var/lib/poh --db /var/lib/poh/meta.db",
@@ -214,7 +231,7 @@ export const commands = {
   save: {
     summary: "Save a transaction",
     description: [
-      "The transaction is a JSON object with the text fields tx_id and holder_id, the number timestamp (UNIX seconds) and payload in base64; or the fields come as options and the payload as the bytes of a file, which may be larger than memory. An id that is there already is replaced.",
+      "The transaction is a JSON object with the text fields tx_id and holder_id, the number timestamp (UNIX seconds) and payload in base64; or the fields come as options and the payload as the bytes of a file, which may be larger than memory. Another transaction of that id is replaced unless --if-exists says otherwise; the same one again changes nothing.",
     ],
     usage: [
       "--tx <json|-|@file>",
@@ -241,6 +258,7 @@ export const commands = {
         metavar: "file|-",
         help: "File that holds the payload, or - for stdin.",
       },
+      "if-exists": ifExists,
       durability,
     },
     examples: [
@@ -374,6 +392,7 @@ export const commands = {
     summary: "Save transactions from NDJSON",
     description: [
       "One transaction a line, in the JSON form of save --tx; blank lines are skipped. Import stops at the first bad line: what stands before it is saved, and running it again with the line mended is harmless. With --skip-bad it reports the line and goes on. Either way a bad line makes the exit code 2.",
+      "Its last line tells what became of them: 1,557 txs: 1,500 new, 57 unchanged, 0 replaced. With --if-exists fail, and in a write-once store, import stops at the first transaction that would replace another one.",
       "Memory stays flat however long the input. A line longer than 8 MiB must have payload as its last field, as export writes it.",
     ],
     usage: ["[file|-]"],
@@ -384,6 +403,7 @@ export const commands = {
     }],
     options: {
       "skip-bad": { type: "flag", help: "Report bad lines and go on." },
+      "if-exists": ifExists,
       durability,
       progress,
     },

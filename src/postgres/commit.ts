@@ -57,11 +57,17 @@ interface Numbered {
 }
 
 const OUTCOMES: Record<string, CatalogOutcome> = {
-  m: "made",
+  c: "created",
+  p: "replaced",
+  s: "same",
+  d: "removed",
   u: "unchanged",
   l: "late",
   r: "retired",
 };
+
+/** Whether a change was made. */
+const MADE = "outcome IN ('c', 'p', 's', 'd')";
 
 /** Makes commits. */
 export class Committer {
@@ -266,7 +272,11 @@ function statement(
         WHEN c.key IS NULL AND o.tx_id IS NULL THEN 'u'
         WHEN c.deadline < ${NOW} THEN 'l'
         WHEN c.key IN (SELECT key FROM taken) THEN 'r'
-        ELSE 'm'
+        WHEN c.key IS NULL THEN 'd'
+        WHEN o.tx_id IS NULL THEN 'c'
+        WHEN o.storage_hash = c.storage_hash AND
+          o.timestamp = c.timestamp AND o.holder_id = c.holder_id THEN 's'
+        ELSE 'p'
       END AS outcome
     FROM change c LEFT JOIN old o ON o.tx_id = c.tx_id
   ), changed AS (
@@ -275,17 +285,17 @@ function statement(
       ? `INSERT INTO ${txs} (tx_id, storage_hash, timestamp, holder_id, size, object_key)
       SELECT tx_id, storage_hash, timestamp, holder_id, size,
         CASE WHEN key IS DISTINCT FROM plain THEN key END
-      FROM judged WHERE outcome = 'm' ORDER BY tx_id
+      FROM judged WHERE ${MADE} ORDER BY tx_id
       ON CONFLICT (tx_id) DO UPDATE SET storage_hash = excluded.storage_hash,
         timestamp = excluded.timestamp, holder_id = excluded.holder_id,
         size = excluded.size, object_key = excluded.object_key`
       : `DELETE FROM ${txs}
-      WHERE tx_id IN (SELECT tx_id FROM judged WHERE outcome = 'm')`
+      WHERE tx_id IN (SELECT tx_id FROM judged WHERE ${MADE})`
   }
   ), left_over AS (
     INSERT INTO ${retired} (key, deleted, at)
     SELECT old_key, FALSE, ${NOW} FROM judged
-    WHERE outcome = 'm' AND old_key IS NOT NULL AND old_key IS DISTINCT FROM key
+    WHERE ${MADE} AND old_key IS NOT NULL AND old_key IS DISTINCT FROM key
     ORDER BY old_key
     ON CONFLICT (key) DO UPDATE SET deleted = FALSE, at = excluded.at
   ), noted AS (

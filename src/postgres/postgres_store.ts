@@ -34,7 +34,13 @@ import {
 import { takeLease } from "./lease.ts";
 import { conditionsOf, orderOf } from "./query.ts";
 import { COLUMNS, plainKeyOrNull, toEntry, toInfo } from "./rows.ts";
-import { migrate, schemaVersion, type Tables, tablesOf } from "./schema.ts";
+import {
+  migrate,
+  schemaVersion,
+  type Tables,
+  tablesOf,
+  WRITE_ONCE,
+} from "./schema.ts";
 import { type Target, targetOf } from "./target.ts";
 
 /** Rows fetched at a time by what goes through all of them. */
@@ -61,6 +67,8 @@ export interface PostgresStoreOptions extends ConnectionLimits {
   readOnly?: boolean;
   /** Whether to make the tables where there are none; default true. */
   create?: boolean;
+  /** Whether a store that is made here is write-once; default false. */
+  writeOnce?: boolean;
   /** How long the right to repair lasts unless renewed, in seconds; 30. */
   leaseSeconds?: number;
 }
@@ -82,6 +90,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
   readonly #committer: Committer;
   readonly #readOnly: boolean;
   readonly #create: boolean;
+  readonly #writeOnce: boolean;
   readonly #leaseSeconds: number;
 
   private constructor(target: Target, options: PostgresStoreOptions) {
@@ -91,6 +100,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     this.#committer = new Committer(this.#db, this.#tables);
     this.#readOnly = options.readOnly ?? false;
     this.#create = options.create ?? true;
+    this.#writeOnce = options.writeOnce ?? false;
     this.#leaseSeconds = options.leaseSeconds ?? LEASE;
   }
 
@@ -120,7 +130,8 @@ export class PostgresStore implements Catalog, AsyncDisposable {
       const version = await schemaVersion(this.#db, this.#target);
       if (!version) throw new StoreNotFoundError(this.url);
     }
-    if (!this.#readOnly) await migrate(this.#db, this.#target);
+    if (this.#readOnly) return;
+    await migrate(this.#db, this.#target, this.#writeOnce);
   }
 
   /** The version of the server, as it says itself. */
@@ -145,7 +156,7 @@ export class PostgresStore implements Catalog, AsyncDisposable {
   /** {@inheritDoc MetadataStore.remove} */
   async remove(txId: string): Promise<boolean> {
     const [outcome] = await this.commit([{ remove: txId }]);
-    return outcome === "made";
+    return outcome === "removed";
   }
 
   /** {@inheritDoc MetadataStore.listIds} */
@@ -306,6 +317,14 @@ export class PostgresStore implements Catalog, AsyncDisposable {
       `SELECT value FROM ${this.#tables.meta} WHERE name = 'id'`,
     );
     return row!.value as string;
+  }
+
+  /** {@inheritDoc Catalog.isWriteOnce} */
+  async isWriteOnce(): Promise<boolean> {
+    const rows = await this.#db.query(
+      `SELECT 1 FROM ${this.#tables.meta} WHERE name = '${WRITE_ONCE}'`,
+    );
+    return rows.length > 0;
   }
 
   /** {@inheritDoc Catalog.holders} */

@@ -84,6 +84,9 @@ const MIGRATIONS: ((tables: Tables, collate: string) => string)[] = [
   `,
 ];
 
+/** What `meta` has a row of where the store is write-once. */
+export const WRITE_ONCE = "write_once";
+
 /** Nodes that make the tables at once are in each other's way less often. */
 const ATTEMPTS = 10;
 
@@ -94,16 +97,23 @@ const NEWEST_VERSION = MIGRATIONS.length;
  * Makes the tables, or brings them to the newest version; harmless when they
  * are, and when others do it at the same time.
  *
+ * @param writeOnce Whether a store that is made here is write-once.
  * @throws {PohStorageError} `SCHEMA_TOO_NEW`, or `ENCODING` if the database
  * cannot hold all text.
  */
-export async function migrate(db: Connections, target: Target): Promise<void> {
+export async function migrate(
+  db: Connections,
+  target: Target,
+  writeOnce = false,
+): Promise<void> {
   for (let attempt = 1;; attempt++) {
     try {
       if (await schemaVersion(db, target) === NEWEST_VERSION) return;
       await requireUtf8(db, target);
       await makeMeta(db, target);
-      await db.transaction((run) => step(run, tablesOf(target.schema)));
+      await db.transaction((run) =>
+        step(run, tablesOf(target.schema), writeOnce)
+      );
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined;
       if (!isMadeByAnother(cause) || attempt === ATTEMPTS) throw error;
@@ -140,7 +150,11 @@ export async function schemaVersion(
 }
 
 /** Carries out the next step, if there is one, while no other node does. */
-async function step(run: Run, tables: Tables): Promise<void> {
+async function step(
+  run: Run,
+  tables: Tables,
+  writeOnce: boolean,
+): Promise<void> {
   const [row] = await run(
     `SELECT value FROM ${tables.meta} WHERE name = 'version' FOR UPDATE`,
   );
@@ -151,6 +165,11 @@ async function step(run: Run, tables: Tables): Promise<void> {
   const [server] = await run("SELECT version()");
   const isByBytes = (server!.version as string).startsWith("CockroachDB");
   await run(migration(tables, isByBytes ? "" : 'COLLATE "C"'));
+  if (version === 0 && writeOnce) {
+    await run(
+      `INSERT INTO ${tables.meta} (name, value) VALUES ('${WRITE_ONCE}', '1')`,
+    );
+  }
   await run(
     `UPDATE ${tables.meta} SET value = $1 WHERE name = 'version'`,
     [String(version + 1)],

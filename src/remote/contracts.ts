@@ -117,10 +117,24 @@ export type CatalogChange =
   };
 
 /**
- * What became of a change: `made`; `unchanged`, as there is no such row or it
+ * What became of a change. A put has `created` a row, `replaced` one of another
+ * transaction, or given one of the `same` transaction its key; a removal has
+ * `removed` one. Or nothing was done: `unchanged`, as there is no such row or it
  * is not as seen; `late`, past its deadline; `retired`, as its key is.
  */
-export type CatalogOutcome = "made" | "unchanged" | "late" | "retired";
+export type CatalogOutcome =
+  | "created"
+  | "replaced"
+  | "same"
+  | "removed"
+  | "unchanged"
+  | "late"
+  | "retired";
+
+/** Whether a change was made. */
+export function isMade(outcome: CatalogOutcome): boolean {
+  return outcome !== "unchanged" && outcome !== "late" && outcome !== "retired";
+}
 
 /** A key that a commit has left without a row. */
 export interface RetiredKey {
@@ -190,6 +204,11 @@ export interface Catalog extends MetadataStore {
   now(): Promise<number>;
   /** Names this catalog, and no other, for as long as it is there. */
   id(): Promise<string>;
+  /**
+   * Whether it is that of a write-once store: decided when it is made. To keep
+   * to it is the engine's.
+   */
+  isWriteOnce(): Promise<boolean>;
   /** Sums over all rows; see {@linkcode StoreTotals}. */
   totals(): Promise<StoreTotals>;
   /** How many holders there are, and those with the most transactions. */

@@ -22,13 +22,15 @@ const USUAL_SKEW = 300;
 export async function describeRemote(
   { objects, catalog, driver }: RemoteParts,
 ): Promise<StoreDescription> {
-  const [txs, totals, holders, retired, quarantined] = await Promise.all([
-    catalog.count(),
-    catalog.totals(),
-    catalog.holders(TOP),
-    catalog.retired(MOST_PENDING),
-    countCases(objects),
-  ]);
+  const [txs, totals, holders, retired, writeOnce, quarantined] = await Promise
+    .all([
+      catalog.count(),
+      catalog.totals(),
+      catalog.holders(TOP),
+      catalog.retired(MOST_PENDING),
+      catalog.isWriteOnce(),
+      countCases(objects),
+    ]);
   const latest = await catalog.now() + USUAL_SKEW;
   const early = totals.newest !== null && totals.newest > latest
     ? await catalog.count({ since: latest })
@@ -47,6 +49,7 @@ export async function describeRemote(
     driver,
     schemaVersion: 1,
     inlineBelow: 0,
+    writeOnce,
     txs,
     ...totals,
     holders,

@@ -21,6 +21,7 @@ import { FileObjects } from "./file_objects.ts";
 import { recoverRemote, verifyRemote } from "./remote_check.ts";
 import { closeParts, RemoteEngine, type RemoteParts } from "./remote_engine.ts";
 import { SqliteCatalog } from "./sqlite_catalog.ts";
+import { requireWriteOnce } from "../write_once.ts";
 
 /** Not fetched before they are needed, as these are no literals. */
 const S3: string = "../s3/s3_store.ts";
@@ -33,7 +34,14 @@ export async function openRemote(
   options: StorageOptions,
 ): Promise<RemoteEngine> {
   const { readOnly = false } = options;
-  return new RemoteEngine(await openParts(base, db, options), { readOnly });
+  const parts = await openParts(base, db, options);
+  try {
+    const writeOnce = await parts.catalog.isWriteOnce();
+    return new RemoteEngine(parts, { readOnly, writeOnce });
+  } catch (error) {
+    await closeParts(parts);
+    throw error;
+  }
 }
 
 /** {@inheritDoc RemoteStores.recoverRemoteStore} */
@@ -124,6 +132,9 @@ export async function openParts(
   opened.defer(() => objects.close());
   const { catalog, driver } = await openCatalog(db, options);
   opened.defer(() => catalog.close());
+  if (options.writeOnce && !options.readOnly) {
+    requireWriteOnce(await catalog.isWriteOnce(), catalog.url);
+  }
   await matchParts(objects, catalog, options);
   opened.move(); // they stay open
   return { objects, catalog, driver };
@@ -151,10 +162,11 @@ async function openCatalog(
   db: string,
   options: StorageOptions,
 ): Promise<Pick<RemoteParts, "catalog" | "driver">> {
-  const { readOnly = false, create = true, driver, durability } = options;
+  const { readOnly = false, create = true, writeOnce = false } = options;
+  const { driver, durability } = options;
   if (isServer(db)) {
     const { PostgresStore } = await import(POSTGRES);
-    const catalog = PostgresStore.open(db, { readOnly, create });
+    const catalog = PostgresStore.open(db, { readOnly, create, writeOnce });
     try {
       await catalog.init();
       const version = await catalog.serverVersion();
@@ -171,6 +183,7 @@ async function openCatalog(
     ...waitOf(options),
     sync: durability !== "relaxed",
     readOnly,
+    writeOnce,
   });
   try {
     await catalog.init();

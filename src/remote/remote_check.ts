@@ -32,12 +32,13 @@ import {
   type Verdict,
 } from "../verdict.ts";
 import { CatalogClock } from "./clock.ts";
-import type {
-  CatalogChange,
-  CatalogEntry,
-  CatalogOutcome,
-  Lease,
-  StoredObject,
+import {
+  type CatalogChange,
+  type CatalogEntry,
+  type CatalogOutcome,
+  isMade,
+  type Lease,
+  type StoredObject,
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
@@ -340,7 +341,7 @@ class RemoteCheck {
         : { remove: txId };
       const outcome = await this.#commit({ ...change, deadline, seen: entry });
       if (outcome === "late") return this.#tell(finding); // the next one's
-      if (outcome !== "made") return; // replaced meanwhile
+      if (!isMade(outcome)) return; // replaced meanwhile
       if (action === "corrected") this.#sound(txId);
     }
     this.#tell({ ...finding, action });
@@ -415,8 +416,8 @@ class RemoteCheck {
     const info = { txId, holderId: "", timestamp: modified };
     const put = { info: { ...info, storageHash: digest, size }, key };
     const outcome = await this.#commit({ put, deadline, seen: null });
-    if (outcome === "made") this.#sound(txId);
-    return outcome === "made";
+    if (isMade(outcome)) this.#sound(txId);
+    return isMade(outcome);
   }
 
   /** Before what it tells of goes; false when that is not so any more. */

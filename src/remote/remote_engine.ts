@@ -6,19 +6,20 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
-import {
-  type Engine,
-  existsAlready,
-  infoOf,
-  type StreamDemands,
-  txOf,
-} from "../engine.ts";
+import { type Engine, infoOf, txOf } from "../engine.ts";
 import {
   IntegrityError,
   InvalidTxError,
   PayloadUnreadableError,
   PohStorageError,
 } from "../errors.ts";
+import {
+  decide,
+  type IfExists,
+  isSameTx,
+  type SavedTx,
+  savedTx,
+} from "../if_exists.ts";
 import { digestInTurns } from "./digest.ts";
 import type { OddRow } from "../odd_row.ts";
 import {
@@ -48,13 +49,19 @@ import {
   type CatalogEntry,
   type CatalogOutcome,
   GRACE,
+  isMade,
   type ObjectStore,
   type PayloadSource,
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
 import { recoverRemote, verifyRemote } from "./remote_check.ts";
-import { casesOf, emptyCases, listCases } from "./remote_quarantine.ts";
+import {
+  casesOf,
+  digestOf,
+  emptyCases,
+  listCases,
+} from "./remote_quarantine.ts";
 import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
 
@@ -82,6 +89,8 @@ export interface RemoteParts {
 export interface RemoteOptions {
   /** Changes nothing. */
   readOnly?: boolean;
+  /** Whether no save replaces a transaction: the catalog knows. */
+  writeOnce?: boolean;
   /** {@linkcode GRACE}, unless a test has not the time. */
   grace?: number;
 }
@@ -90,6 +99,8 @@ export interface RemoteOptions {
 export class RemoteEngine implements Engine {
   readonly #parts: RemoteParts;
   readonly #readOnly: boolean;
+  /** {@inheritDoc Engine.writeOnce} */
+  readonly writeOnce: boolean;
   readonly #grace: number;
   readonly #clock: CatalogClock;
   readonly #sweeper: Sweeper;
@@ -103,6 +114,7 @@ export class RemoteEngine implements Engine {
     const { catalog, objects } = parts;
     this.#parts = parts;
     this.#readOnly = options.readOnly ?? false;
+    this.writeOnce = options.writeOnce ?? false;
     this.#grace = options.grace ?? GRACE;
     this.#clock = new CatalogClock(() => catalog.now());
     this.#sweeper = new Sweeper(objects, catalog);
@@ -129,10 +141,15 @@ export class RemoteEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.save} */
-  save(head: TxHead, payload: Uint8Array): Promise<TxInfo> {
+  save(
+    head: TxHead,
+    payload: Uint8Array,
+    rule: IfExists,
+  ): Promise<SavedTx> {
     return this.#change(head.txId, async (before) => {
       const digest = await digestInTurns(payload);
-      return this.#put(infoOf(head, digest, payload.length), payload, before);
+      const info = infoOf(head, digest, payload.length);
+      return await this.#put(info, payload, before, rule);
     });
   }
 
@@ -140,18 +157,18 @@ export class RemoteEngine implements Engine {
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
-    { expected, isNew = false }: StreamDemands = {},
-  ): Promise<TxInfo> {
+    rule: IfExists,
+    expected?: string,
+  ): Promise<SavedTx> {
     const { txId } = head;
     return this.#change(txId, async (before) => {
-      if (isNew && await this.info(txId)) throw existsAlready(txId);
       await using whole = await spool(chunks);
       const { digest, size, source } = whole;
       if (expected !== undefined && digest !== expected) {
         throw new IntegrityError(txId, expected, digest);
       }
       const info = infoOf(head, digest, size);
-      return await this.#put(info, source, before, isNew);
+      return await this.#put(info, source, before, rule);
     });
   }
 
@@ -329,64 +346,110 @@ export class RemoteEngine implements Engine {
     }
   }
 
-  /** The object first, then the row that names it. */
+  /**
+   * The object first, then the row that names it. A new id is not looked up:
+   * its plain key, or the commit, tells where it is not new.
+   */
   async #put(
     info: TxInfo,
     source: PayloadSource,
     before: Promise<unknown>,
-    isNew = false,
-  ): Promise<TxInfo> {
-    let placed = await this.#place(
-      info,
-      source,
-      await this.#isLikelyTaken(info),
-    );
-    await before;
-    for (let attempt = 1;; attempt++) {
+    rule: IfExists,
+  ): Promise<SavedTx> {
+    let isNew = !await this.#isLikelyTaken(info);
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      let placed = isNew ? await this.#placeFirst(info, source) : null;
+      await before;
+      // One that may not replace commits only where there is nothing.
+      let seen: CatalogEntry | null | undefined = rule === "replace"
+        ? undefined
+        : null;
+      if (!placed) {
+        const there = await this.#finds.submit(info.txId);
+        const settled = there && await this.#settle(there, info, rule);
+        if (settled) return settled;
+        if (there && isSameTx(there.info, info)) seen = there; // to be mended
+        placed = await this.#placeVersion(info, source);
+      }
       const { key, deadline } = placed;
       const outcome = await this.#commits.submit({
         put: { info, key },
         deadline,
-        ...isNew && { seen: null },
+        ...seen !== undefined && { seen },
       });
-      if (outcome === "made") {
+      if (isMade(outcome)) {
         // Under a key of its own it has replaced another.
         if (isPlainKey(key)) this.#sweeper.sweepLater();
         else this.#sweeper.sweep();
-        return info;
+        return savedTx(
+          info,
+          outcome === "created" || outcome === "replaced"
+            ? outcome
+            : "unchanged",
+        );
       }
       await this.#sweeper.discard(key);
       if (outcome === "late") this.#clock.askAgain();
-      if (outcome === "unchanged") throw existsAlready(info.txId);
-      if (attempt === ATTEMPTS) {
-        throw new PohStorageError(
-          "TOO_SLOW",
-          `Cannot save tx ${
-            JSON.stringify(info.txId)
-          }: to send its payload took too long`,
-        );
-      }
-      placed = await this.#place(info, source, true);
+      isNew = false;
+    }
+    throw new PohStorageError(
+      "TOO_SLOW",
+      `Cannot save tx ${
+        JSON.stringify(info.txId)
+      }: to send its payload took too long`,
+    );
+  }
+
+  /**
+   * What a save comes to where there is a row; null where it is to be committed:
+   * it replaces, or mends a payload that is damaged or gone.
+   */
+  async #settle(
+    { info: there, key }: CatalogEntry,
+    info: TxInfo,
+    rule: IfExists,
+  ): Promise<SavedTx | null> {
+    const outcome = decide(there, info, rule);
+    if (outcome === "replaced") return null;
+    if (outcome === "kept") return savedTx(there, outcome);
+    const isSound = there.size === info.size &&
+      await this.#hasDigest(key, info.storageHash);
+    return isSound ? savedTx(there, outcome) : null;
+  }
+
+  /** Whether an object is there and can be read, with this digest. */
+  async #hasDigest(key: string, digest: string): Promise<boolean> {
+    try {
+      return (await digestOf(this.#parts.objects, key))?.digest === digest;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      return false; // what cannot be read is saved anew
     }
   }
 
-  /** Makes an object, under a key of its own where the plain one is taken. */
-  async #place(
+  /** Makes an object of an id that may be new; null where it is not. */
+  async #placeFirst(
     info: TxInfo,
     source: PayloadSource,
-    isTaken: boolean,
-  ): Promise<{ key: string; deadline: number }> {
+  ): Promise<{ key: string; deadline: number } | null> {
     const { objects } = this.#parts;
-    const { txId, storageHash } = info;
-    const deadline = await this.#clock.deadline(this.#grace);
-    const plain = plainKey(txId);
-    if (!isTaken && await objects.canCreateOnce()) {
-      if (await objects.create(plain, source, storageHash)) {
-        return { key: plain, deadline };
-      }
+    if (!await objects.canCreateOnce()) {
+      return await this.#placeVersion(info, source);
     }
+    const deadline = await this.#clock.deadline(this.#grace);
+    const key = plainKey(info.txId);
+    const isCreated = await objects.create(key, source, info.storageHash);
+    return isCreated ? { key, deadline } : null;
+  }
+
+  /** Makes an object under a key of its own. */
+  async #placeVersion(
+    { txId, storageHash }: TxInfo,
+    source: PayloadSource,
+  ): Promise<{ key: string; deadline: number }> {
+    const deadline = await this.#clock.deadline(this.#grace);
     const key = versionKey(txId, storageHash);
-    if (await objects.create(key, source, storageHash)) {
+    if (await this.#parts.objects.create(key, source, storageHash)) {
       return { key, deadline };
     }
     throw new PohStorageError("KEY_TAKEN", `The new key ${key} is taken`);
@@ -399,9 +462,9 @@ export class RemoteEngine implements Engine {
   #remove(change: { remove: string; seen?: CatalogEntry }): Promise<boolean> {
     return this.#change(change.remove, async (before) => {
       await before;
-      const isMade = await this.#commits.submit(change) === "made";
-      if (isMade) this.#sweeper.sweep();
-      return isMade;
+      const isRemoved = isMade(await this.#commits.submit(change));
+      if (isRemoved) this.#sweeper.sweep();
+      return isRemoved;
     });
   }
 

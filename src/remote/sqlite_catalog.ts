@@ -11,6 +11,7 @@
 import { dirname } from "@std/path";
 import { makeDir } from "../durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
+import { isSameTx } from "../if_exists.ts";
 import { type LockWait, retryBusy } from "../lock_wait.ts";
 import { LockFile } from "../locks.ts";
 import type { OddRow } from "../odd_row.ts";
@@ -31,6 +32,7 @@ import {
 } from "./contracts.ts";
 import { isSameEntry, saveRow } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
+import { isWriteOnce, writeOnceSettings } from "../write_once.ts";
 
 /** Rows fetched at a time by what goes through all of them. */
 const PAGE = 512;
@@ -50,6 +52,7 @@ const TABLES = [
 export class SqliteCatalog implements Catalog {
   readonly #rows: SqliteStore;
   readonly #lock: LockFile | null;
+  readonly #isNewWriteOnce: boolean;
   /** Settles when this process has done with the lock. */
   #locked: Promise<unknown> = Promise.resolve();
   #hasTables = true;
@@ -60,21 +63,29 @@ export class SqliteCatalog implements Catalog {
   private constructor(
     rows: SqliteStore,
     lock: LockFile | null,
-    wait: LockWait,
+    options: LockWait & { writeOnce: boolean },
   ) {
     this.#rows = rows;
     this.#lock = lock;
-    this.#wait = wait;
+    this.#wait = options;
+    this.#isNewWriteOnce = options.writeOnce;
   }
 
-  /** Opens a database, by its absolute path; before the first use call `init`. */
+  /**
+   * Opens a database, by its absolute path; before the first use call `init`.
+   *
+   * @param options As of a SQLite store, and whether one that is made here is
+   * write-once.
+   */
   static async open(
     path: string,
-    options: SqliteStoreOptions = {},
+    { writeOnce = false, ...options }:
+      & SqliteStoreOptions
+      & { writeOnce?: boolean } = {},
   ): Promise<SqliteCatalog> {
     if (options.readOnly) {
       const rows = await SqliteStore.open(path, options);
-      return new SqliteCatalog(rows, null, options);
+      return new SqliteCatalog(rows, null, { ...options, writeOnce });
     }
     await makeDir(dirname(path), options.sync ?? true);
     const lock = new LockFile(`${path}.lock`);
@@ -82,7 +93,7 @@ export class SqliteCatalog implements Catalog {
       await lock.lockExclusive(options);
       const rows = await SqliteStore.open(path, options);
       lock.unlock();
-      return new SqliteCatalog(rows, lock, options);
+      return new SqliteCatalog(rows, lock, { ...options, writeOnce });
     } catch (error) {
       lock.close();
       throw error;
@@ -101,7 +112,9 @@ export class SqliteCatalog implements Catalog {
 
   /** {@inheritDoc Catalog.init} */
   async init(): Promise<void> {
-    await this.#alone(() => this.#rows.init());
+    await this.#alone(() =>
+      this.#rows.init(writeOnceSettings(this.#isNewWriteOnce))
+    );
     if (!this.#lock) {
       this.#hasTables = this.#all(
         "SELECT 1 FROM sqlite_schema WHERE name = 'object_keys'",
@@ -128,6 +141,12 @@ export class SqliteCatalog implements Catalog {
   // deno-lint-ignore require-await -- the contract is asynchronous
   async id(): Promise<string> {
     return this.#rows.setting("id") ?? "";
+  }
+
+  /** {@inheritDoc Catalog.isWriteOnce} */
+  // deno-lint-ignore require-await -- the contract is asynchronous
+  async isWriteOnce(): Promise<boolean> {
+    return isWriteOnce(this.#rows);
   }
 
   /** {@inheritDoc Catalog.commit} */
@@ -158,7 +177,7 @@ export class SqliteCatalog implements Catalog {
 
   /** {@inheritDoc Catalog.remove} */
   async remove(txId: string): Promise<boolean> {
-    return (await this.commit([{ remove: txId }]))[0] === "made";
+    return (await this.commit([{ remove: txId }]))[0] === "removed";
   }
 
   /** {@inheritDoc Catalog.listIds} */
@@ -363,7 +382,7 @@ export class SqliteCatalog implements Catalog {
       this.#rows.delete(txId);
       this.#all("DELETE FROM object_keys WHERE tx_id = ?", txId);
       this.#retire(before.key);
-      return "made";
+      return "removed";
     }
     const { put: { info, key }, deadline } = change;
     validateTxHead(info);
@@ -371,8 +390,9 @@ export class SqliteCatalog implements Catalog {
     if (this.#isRetired(key)) return "retired";
     this.#rows.put(info);
     this.#setKey(txId, key);
-    if (before && before.key !== key) this.#retire(before.key);
-    return "made";
+    if (!before) return "created";
+    if (before.key !== key) this.#retire(before.key);
+    return isSameTx(before.info, info) ? "same" : "replaced";
   }
 
   #entry(txId: string): CatalogEntry | null {

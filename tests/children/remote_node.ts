@@ -59,8 +59,8 @@ async function save(txId: string, content: string): Promise<void> {
   tell(`> ${txId} ${content}`);
   try {
     if (content.endsWith("7")) {
-      await engine.saveStream(head, ReadableStream.from([payload]));
-    } else await engine.save(head, payload);
+      await engine.saveStream(head, ReadableStream.from([payload]), "replace");
+    } else await engine.save(head, payload, "replace");
     tell(`< ${txId} ${content}`);
   } catch (error) {
     await failed(error);

@@ -47,7 +47,7 @@ export function testCatalog(
 
   test("find() gives rows with their keys, in the order asked for", async (made) => {
     const a = entry("a"), b = entry("b", versionOf("b"));
-    assertEquals(await commit(made.catalog, put(a), put(b)), "made made");
+    assertEquals(await commit(made.catalog, put(a), put(b)), "created created");
     for (const catalog of [made.catalog, await made.again()]) {
       assertEquals(await catalog.find(["b", "x", "a", "b"]), [b, null, a, b]);
       assertEquals(await catalog.find([]), []);
@@ -85,7 +85,7 @@ export function testCatalog(
       ),
     ];
     const outcomes = await made.catalog.commit(entries.map((e) => put(e)));
-    assertEquals(new Set(outcomes), new Set(["made"]));
+    assertEquals(new Set(outcomes), new Set(["created"]));
     const again = await made.again();
     assertEquals(await again.find(entries.map((e) => e.info.txId)), entries);
   });
@@ -198,7 +198,7 @@ export function testCatalog(
       remove("a"),
       put(entry("b", versionOf("b")), { seen: a }),
     );
-    assertEquals(outcomes, "made unchanged late retired made unchanged");
+    assertEquals(outcomes, "created unchanged late retired removed unchanged");
     assertEquals(await catalog.listIds(), ["b", "c"]);
   });
 
@@ -208,7 +208,7 @@ export function testCatalog(
     assertEquals(outcomes.length, ids.length);
     assertEquals(await catalog.count(), ids.length);
     const gone = await catalog.commit(ids.map((id) => remove(id)));
-    assertEquals(gone.filter((outcome) => outcome === "made").length, 5_000);
+    assertEquals(gone.filter((outcome) => outcome === "removed").length, 5_000);
     assertEquals(await catalog.count(), 0);
   });
 
@@ -232,9 +232,9 @@ export function testCatalog(
     }
     assertEquals(await catalog.find(["a"]), [a]);
     assertEquals(await catalog.retired(9), []);
-    assertEquals(await commit(catalog, put(next, { seen: a })), "made");
+    assertEquals(await commit(catalog, put(next, { seen: a })), "same");
     assertEquals(await catalog.find(["a"]), [next]);
-    assertEquals(await commit(catalog, remove("a", next)), "made");
+    assertEquals(await commit(catalog, remove("a", next)), "removed");
     assertEquals(await catalog.find(["a"]), [null]);
   });
 
@@ -247,10 +247,10 @@ export function testCatalog(
     assertEquals(await catalog.count(), 0);
     assertEquals(await catalog.retired(9), []);
     const deadline = now + 60;
-    assertEquals(await commit(catalog, put(a, { deadline })), "made");
+    assertEquals(await commit(catalog, put(a, { deadline })), "created");
     assertEquals(
       await commit(catalog, put(a, { deadline: Infinity })),
-      "made",
+      "same",
     );
   });
 
@@ -260,7 +260,7 @@ export function testCatalog(
     const removeBy = (deadline: number) => ({ remove: "a", deadline });
     assertEquals(await commit(catalog, removeBy(now - 1)), "late");
     assertEquals(await catalog.count(), 1);
-    assertEquals(await commit(catalog, removeBy(now + 60)), "made");
+    assertEquals(await commit(catalog, removeBy(now + 60)), "removed");
     assertEquals(await commit(catalog, removeBy(now - 1)), "unchanged");
   });
 
@@ -285,7 +285,7 @@ export function testCatalog(
     );
     assertEquals(
       outcomes,
-      "unchanged made made made unchanged made unchanged retired retired late made made retired",
+      "unchanged created created same unchanged removed unchanged retired retired late created removed retired",
     );
     assertEquals(await catalog.find(["a", "b"]), [a3, null]);
     assertEquals(
@@ -355,7 +355,10 @@ export function testCatalog(
     await made.age(120);
     assertEquals(await catalog.forgetRetired(), 1);
     assertEquals(await retiredKeys(catalog), [version.key]);
-    assertEquals(await commit(catalog, put(a), put(version)), "made retired");
+    assertEquals(
+      await commit(catalog, put(a), put(version)),
+      "created retired",
+    );
     assertEquals(await catalog.find(["a", "b"]), [a, null]);
   });
 
@@ -389,11 +392,29 @@ export function testCatalog(
 
   test("a put where no row is to be leaves one alone", async ({ catalog }) => {
     const a = entry("a"), next = entry("a", versionOf("a"));
-    assertEquals(await commit(catalog, put(a, { seen: null })), "made");
+    assertEquals(await commit(catalog, put(a, { seen: null })), "created");
     assertEquals(await commit(catalog, put(next, { seen: null })), "unchanged");
     assertEquals(await catalog.find(["a"]), [a]);
     await commit(catalog, remove("a"));
-    assertEquals(await commit(catalog, put(next, { seen: null })), "made");
+    assertEquals(await commit(catalog, put(next, { seen: null })), "created");
+  });
+
+  test("a put tells whether there was a row, and of the same transaction", async ({ catalog }) => {
+    const a = entry("a");
+    assertEquals(await commit(catalog, put(a)), "created");
+    const others = [
+      entry("a", versionOf("a"), { holderId: "bob" }),
+      entry("a", versionOf("a"), { holderId: "bob", timestamp: 0 }),
+      entry("a", versionOf("a"), { storageHash: "ff".repeat(32) }),
+    ];
+    for (const other of others) {
+      assertEquals(await commit(catalog, put(other)), "replaced");
+      const moved = { ...other, key: versionOf("a") };
+      assertEquals(await commit(catalog, put(moved)), "same");
+    }
+    assertEquals(await commit(catalog, remove("a")), "removed");
+    assertEquals(await commit(catalog, put(entry("b"))), "created");
+    assertEquals(await catalog.isWriteOnce(), false);
   });
 
   test("a catalog has an id that stays", async (made) => {
@@ -519,10 +540,10 @@ export function testCatalog(
       await assertRejects(() => made.catalog.lease(), StoreBusyError);
       assertEquals(
         await made.catalog.commit([put(entry("a"))], lease.token),
-        ["made"],
+        ["created"],
       );
       // Only repairs need the right.
-      assertEquals(await commit(other, put(entry("b"))), "made");
+      assertEquals(await commit(other, put(entry("b"))), "created");
       assertEquals(lease.signal.aborted, false);
     }
     await using lease = await other.lease();
@@ -549,7 +570,7 @@ export function testCatalog(
       assertEquals(error.code, "LEASE_LOST");
       assertEquals(await other.count(), 0);
       assertEquals(await other.commit([put(entry("a"))], lease.token), [
-        "made",
+        "created",
       ]);
       await within(TIME_LIMIT / 2, aborted);
       assertEquals(lease.signal.aborted, false);
@@ -568,7 +589,10 @@ export function testCatalog(
         commit(n % 2 ? other : made.catalog, put(entry("a", key)))
       ),
     );
-    assertEquals(new Set(outcomes), new Set(["made"]));
+    assertEquals(outcomes.toSorted(), [
+      "created",
+      ...Array(23).fill("same"),
+    ]);
     const [found] = await other.find(["a"]);
     assertEquals(
       await retiredKeys(other),
@@ -588,7 +612,10 @@ export function testCatalog(
         return commit(n % 2 ? other : made.catalog, change);
       }),
     );
-    assertEquals(outcomes.filter((outcome) => outcome === "made").length, 1);
+    assertEquals(
+      outcomes.filter((outcome) => outcome !== "unchanged").length,
+      1,
+    );
     assertEquals(await retiredKeys(other), [a.key]);
   });
 
@@ -603,7 +630,10 @@ export function testCatalog(
           )
         ),
       );
-      assertEquals(new Set(outcomes.flat()), new Set(["made"]));
+      assertEquals(
+        new Set(outcomes.flat().filter((one) => one !== "created")),
+        new Set(["same"]),
+      );
     }
     assertEquals(await other.count(), ids.length);
     assertEquals((await other.retired(9_999)).length, (3 * 4 - 1) * ids.length);

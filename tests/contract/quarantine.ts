@@ -168,9 +168,9 @@ export function testQuarantine(
       await save({ engine: other }, { holderId: "newer" });
       yield payload;
     };
-    const demands = { expected: await sha256Hex(payload), isNew: true };
+    const digest = await sha256Hex(payload);
     const { payload: _, ...head } = sampleTx({ holderId: "older" });
-    const late = () => engine.saveStream(head, chunks(), demands);
+    const late = () => engine.saveStream(head, chunks(), "fail", digest);
     await assertCode(late, "EXISTS");
     await other.close();
     assertEquals((await engine.load("a"))?.holderId, "newer");
@@ -252,7 +252,7 @@ function save(
   tx: Parameters<typeof sampleTx>[0],
 ) {
   const { payload, ...head } = sampleTx(tx);
-  return engine.save(head, payload);
+  return engine.save(head, payload, "replace");
 }
 
 /** A file of an id that has no row, old enough for all to see it as that. */

@@ -134,8 +134,8 @@ test("a statement that arrives long after it was sent anew changes nothing", asy
   await slow.store.commit([put(a), put(entry("x"))]);
   const delivery = Promise.withResolvers<void>();
   proxy.befallNext({ kind: "late", until: delivery.promise });
-  assertEquals(await slow.store.commit([remove("a")]), ["made"]);
-  assertEquals(await other.store.commit([put(b)]), ["made"]);
+  assertEquals(await slow.store.commit([remove("a")]), ["removed"]);
+  assertEquals(await other.store.commit([put(b)]), ["created"]);
   delivery.resolve();
   await pause(500);
   assertEquals(await other.store.find(["a"]), [b]);
@@ -203,7 +203,7 @@ test("a lease is not mistaken for one that the server has forgotten", async () =
   await using lease = await other.store.lease();
   const changes = [put(entry("a"))];
   await assertRejects(() => one.store.commit(changes, forgotten.token));
-  assertEquals(await other.store.commit(changes, lease.token), ["made"]);
+  assertEquals(await other.store.commit(changes, lease.token), ["created"]);
 });
 
 test("what a standby is to have is acknowledged once it has it", async () => {
@@ -228,7 +228,7 @@ test("what a standby is to have is acknowledged once it has it", async () => {
   await pause(500);
   assertEquals(isMade, false);
   await set("RESET synchronous_standby_names");
-  assertEquals(await commit, ["made"]);
+  assertEquals(await commit, ["created"]);
 });
 
 test("nothing is committed where the settings of a connection do not stay", async () => {
@@ -333,7 +333,7 @@ class Writers implements AsyncDisposable {
           expected.push("unchanged");
           continue;
         }
-        expected.push("made");
+        expected.push(isRemoval ? "removed" : row ? "same" : "created");
         if (row) before.push(row);
         if (isRemoval) this.#rows.delete(txId);
         else this.#rows.set(txId, next);

@@ -1,9 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path";
 import {
+  describeStore,
   InvalidTxError,
   PohStorageError,
+  StorageManager,
   StoreClosedError,
   StoreNotFoundError,
+  TxExistsError,
 } from "../../mod.ts";
 import { PostgresStore } from "../../src/postgres/postgres_store.ts";
 import {
@@ -15,7 +19,18 @@ import {
   versionOf,
 } from "../contract/catalog.ts";
 import { testMetadataStore } from "../contract/metadata_store.ts";
-import { denoScript, outputOf, TIME_LIMIT, within } from "../helpers.ts";
+import { testSaving } from "../contract/saving.ts";
+import { FileObjects } from "../../src/remote/file_objects.ts";
+import { RemoteEngine } from "../../src/remote/remote_engine.ts";
+import {
+  denoScript,
+  flipBit,
+  outputOf,
+  sampleTx,
+  tempDir,
+  TIME_LIMIT,
+  within,
+} from "../helpers.ts";
 import { postgres, storeUrl } from "./postgres.ts";
 
 const server = await postgres();
@@ -72,6 +87,62 @@ test("several stores share a database", async () => {
   assert(lease.token > 0 && other.token > 0);
 });
 
+testSaving("nodes with PostgreSQL", async () => {
+  const url = storeUrl(server!);
+  const dir = await tempDir();
+  const opened: RemoteEngine[] = [];
+  const make = async () => {
+    const objects = new FileObjects(dir.path, { sync: false });
+    await objects.init();
+    const catalog = await open(url);
+    const driver = {
+      name: "postgres",
+      library: "",
+      sqliteVersion: "",
+    } as const;
+    const engine = new RemoteEngine({ objects, catalog, driver });
+    opened.push(engine);
+    return { engine, catalog };
+  };
+  const { engine, catalog } = await make();
+  const pathOf = async (txId: string) =>
+    join(dir.path, (await catalog.find([txId]))[0]!.key);
+  return {
+    engine,
+    again: async () => (await make()).engine,
+    lose: async (txId) => Deno.remove(await pathOf(txId)),
+    damage: async (txId) => flipBit(await pathOf(txId)),
+    stored: async (txId) => Deno.readFile(await pathOf(txId)),
+    async [Symbol.asyncDispose]() {
+      for (const engine of opened) await engine.close();
+      await dir[Symbol.asyncDispose]();
+    },
+  };
+}, options);
+
+test("a store of nodes that is made write-once stays so", async () => {
+  await using dir = await tempDir();
+  const url = storeUrl(server!);
+  const other = sampleTx({ holderId: "bob" });
+  for (const writeOnce of [true, undefined, false]) {
+    await using store = await StorageManager.create(dir.path, url, {
+      ...writeOnce !== undefined && { writeOnce },
+    });
+    assertEquals(store.writeOnce, true);
+    const { outcome } = await store.saveTx(sampleTx());
+    assertEquals(outcome, writeOnce ? "created" : "unchanged");
+    await assertRejects(() => store.saveTx(other), TxExistsError);
+  }
+  assertEquals((await describeStore(dir.path, url)).writeOnce, true);
+  await using plain = await tempDir();
+  const elsewhere = storeUrl(server!);
+  const open = (writeOnce: boolean) =>
+    StorageManager.create(plain.path, elsewhere, { writeOnce });
+  await (await open(false)).close();
+  const error = await assertRejects(() => open(true), PohStorageError);
+  assertEquals(error.code, "NOT_WRITE_ONCE");
+});
+
 test("read-only, a store is used, and none is made", async () => {
   const url = storeUrl(server!);
   const openReadOnly = () => PostgresStore.open(url, { readOnly: true });
@@ -115,7 +186,7 @@ test("whoever may not make a schema is content with one given", async () => {
     `CREATE SCHEMA ${schemaOf(url.href)} AUTHORIZATION ${role}`,
   );
   await using store = await open(url.href);
-  assertEquals(await commit(store, put(entry("a"))), "made");
+  assertEquals(await commit(store, put(entry("a"))), "created");
 });
 
 test("a schema with tables of others is refused, and stays as it is", async () => {
@@ -139,7 +210,7 @@ test("a holder's id that no index takes is refused as such", async () => {
   const txId = "x".repeat(251);
   assertEquals(
     await commit(store, put(entry(txId, undefined, { holderId: longest }))),
-    "made",
+    "created",
   );
   const error = await assertRejects(
     () => store.commit([put(entry("a", undefined, { holderId: longer }))]),
@@ -213,7 +284,7 @@ test("commits go on where the server has forgotten some", async () => {
     await commit(store, put(entry("a", versionOf("a"))));
     await server!.sql(forget);
     const next = entry("a", versionOf("a"));
-    assertEquals(await commit(store, put(next)), "made");
+    assertEquals(await commit(store, put(next)), "same");
     assertEquals(await store.find(["a"]), [next]);
   }
 });
@@ -228,7 +299,7 @@ test("of those who have died nothing is left after a grace", async () => {
   assertEquals(await slots(), 1);
   await store.forgetRetired();
   assertEquals(await slots(), 0);
-  assertEquals(await commit(store, put(entry("b"))), "made");
+  assertEquals(await commit(store, put(entry("b"))), "created");
   assertEquals(await slots(), 1);
   await store.close();
   assertEquals(await slots(), 0);
