@@ -252,3 +252,10 @@ export function txText(
     JSON.stringify(holderId)
   },"timestamp":${timestamp},"payload":"${base64}"}`;
 }
+
+/** The last line of an import of so many new transactions, and others. */
+export function importLine(created: number, unchanged = 0): string {
+  const [all, news, same] = [created + unchanged, created, unchanged]
+    .map((count) => count.toLocaleString("en-US"));
+  return `${all} txs: ${news} new, ${same} unchanged, 0 replaced\n`;
+}

@@ -18,6 +18,7 @@ import {
   cliStore,
   command,
   ended,
+  importLine,
   run,
   txText,
 } from "./cli_helpers.ts";
@@ -242,7 +243,7 @@ test(
     const outcome = await ended(child);
     await writer.abort().catch(() => {});
     assertEquals(outcome.code, 130);
-    assertEquals(outcome.stdout, "Imported 2 txs\n");
+    assertEquals(outcome.stdout, importLine(2));
     assertStringIncludes(
       outcome.stderr,
       "poh-storage: Interrupted; run it again",
@@ -691,7 +692,7 @@ test("ids of every kind come back as they were", async () => {
   const lines = ids.map((txId) => `${txText(txId)}\n`);
   assertEquals(
     await store.ok(["import"], { stdin: lines.join("") }),
-    `Imported ${ids.length} txs\n`,
+    importLine(ids.length),
   );
   for (const [i, txId] of ids.entries()) {
     assertEquals(await store.ok(["load", `--tx-id=${txId}`]), lines[i]);
@@ -747,7 +748,7 @@ test("timestamps come back exactly, as floats", async () => {
       ["9007199254740993", "9007199254740992.0"],
     ] as const
   ) {
-    await store.ok(["save", "--tx", txText("a", "", "b", written)]);
+    await store.ok(["save", "--quiet", "--tx", txText("a", "", "b", written)]);
     assertEquals(
       await store.ok(["load", "a"]),
       `${txText("a", "", "b", printed)}\n`,
@@ -761,10 +762,16 @@ test("payloads of no byte, one byte, random bytes and 1 MiB come back as they we
   await using store = await cliStore();
   for (const size of [0, 1, 2, 3, 1000, 1024 * 1024]) {
     const payload = randomBytes(size, size);
-    await store.ok(["save", "--tx", "-"], { stdin: txText("a", payload) });
+    const stdin = txText("a", payload);
+    await store.ok(["save", "--quiet", "--tx", "-"], { stdin });
     assertEquals((await store.call(["load", "a", "--raw"])).output, payload);
     assertEquals(await store.ok(["load", "a"]), `${txText("a", payload)}\n`);
-    const options = ["--tx-id=b", "--holder-id=", "--payload-file=-"];
+    const options = [
+      "--tx-id=b",
+      "--holder-id=",
+      "--payload-file=-",
+      "--quiet",
+    ];
     await store.ok(["save", ...options], { stdin: payload });
     assertEquals((await store.call(["load", "b", "--raw"])).output, payload);
   }
@@ -787,7 +794,7 @@ test("a payload that is larger than what is held in memory comes back as it was"
   await using copy = await cliStore();
   assertEquals(
     await copy.ok(["import"], { stdin: exported.output }),
-    "Imported 1 txs\n",
+    importLine(1),
   );
   assertEquals((await copy.ok(["export", "--quiet"])) === line, true);
   await flipBit(join(store.base, fileName("a")), 5_000_000);
@@ -812,9 +819,15 @@ test("save takes the time of now unless it is told one", async () => {
 
 test("saving an id again replaces its transaction", async () => {
   await using store = await cliStore();
-  await save(store, txText("a", "one"), txText("a", "two"));
+  await save(store, txText("a", "one"));
+  assertEquals(
+    await store.ok(["import"], { stdin: txText("a", "two") }),
+    "1 txs: 0 new, 0 unchanged, 1 replaced\n",
+  );
   assertEquals(await store.ok(["load", "a", "--raw"]), "two");
-  await store.ok(["save", "--tx", txText("a", "three")]);
+  const third = await store.call(["save", "--tx", txText("a", "three")]);
+  assertEquals(third.stdout, "Saved tx a\n");
+  assertEquals(third.stderr, "It has replaced another tx of that id\n");
   assertEquals(await store.ok(["load", "a", "--raw"]), "three");
   assertEquals(await store.ok(["list"]), "Transactions: a\n");
 });
@@ -824,8 +837,17 @@ test("--json prints one object for each result", async () => {
   const db = join(store.base, "poh.db");
   const json = async (...args: string[]) =>
     JSON.parse(await store.ok([...args, "--json"]));
-  assertEquals(await json("init"), { base: store.base, db });
-  const info = await json("save", "--tx", txText("a", "abc"));
+  assertEquals(await json("init"), {
+    base: store.base,
+    db,
+    write_once: false,
+  });
+  const { outcome, saved, ...info } = await json(
+    "save",
+    "--tx",
+    txText("a", "abc"),
+  );
+  assertEquals([outcome, saved], ["created", true]);
   assertEquals(info, {
     tx_id: "a",
     holder_id: "alice",
@@ -840,7 +862,11 @@ test("--json prints one object for each result", async () => {
     stdin: `${txText("b")}\n`,
   });
   assertEquals(JSON.parse(imported), {
-    imported: 1,
+    txs: 1,
+    created: 1,
+    replaced: 0,
+    unchanged: 0,
+    kept: 0,
     bad: 0,
     interrupted: false,
   });
@@ -857,6 +883,7 @@ test("--json prints one object for each result", async () => {
     db,
     schema_version: 4,
     inline_below: 0,
+    write_once: false,
     txs: 1,
     bytes: 3,
     unknown_sizes: 0,
@@ -1136,14 +1163,14 @@ test("export prints what import read, ordered by id", async () => {
   );
   const file = store.dir.join("in.ndjson");
   await Deno.writeTextFile(file, lines.join(""));
-  assertEquals(await store.ok(["import", file]), "Imported 300 txs\n");
+  assertEquals(await store.ok(["import", file]), importLine(300));
   const { code, stdout, stderr } = await store.call(["export"]);
   assertEquals({ code, stderr }, { code: 0, stderr: "Exported 300 txs\n" });
   assertEquals(stdout, lines.toSorted().join(""));
   assertEquals(await store.ok(["export", "--quiet"]), stdout);
   assertEquals(
     await store.ok(["import", "-"], { stdin: stdout }),
-    "Imported 300 txs\n",
+    importLine(0, 300),
   );
 });
 
@@ -1152,9 +1179,9 @@ test("import takes blank lines, CRLF, a byte order mark and a last line without 
   const stdin = `\ufeff${txText("a")}\r\n\n   \n${txText("b")}\r\n${
     txText("c")
   }`;
-  assertEquals(await store.ok(["import"], { stdin }), "Imported 3 txs\n");
+  assertEquals(await store.ok(["import"], { stdin }), importLine(3));
   assertEquals(await store.ok(["list"]), "Transactions: a, b, c\n");
-  assertEquals(await store.ok(["import"]), "Imported 0 txs\n");
+  assertEquals(await store.ok(["import"]), importLine(0));
 });
 
 test("import stops at the first bad line and says which and why", async () => {
@@ -1165,7 +1192,7 @@ test("import stops at the first bad line and says which and why", async () => {
   assertEquals(stopped, {
     ...stopped,
     code: 2,
-    stdout: "Imported 2 txs\n",
+    stdout: importLine(2),
     stderr:
       "poh-storage: line 4: payload must be standard base64 with padding; import stopped, what stands before it is saved\n",
   });
@@ -1184,7 +1211,7 @@ test("import --skip-bad reports bad lines and goes on", async () => {
   ].join("\n");
   const skipped = await store.call(["import", "--skip-bad"], { stdin });
   assertEquals(skipped.code, 2);
-  assertEquals(skipped.stdout, "Imported 2 txs\n");
+  assertEquals(skipped.stdout, importLine(2));
   const told = skipped.stderr.trimEnd().split("\n");
   assertEquals(told.length, 5);
   for (const [i, number] of [1, 3, 4, 6].entries()) {
@@ -1193,7 +1220,11 @@ test("import --skip-bad reports bad lines and goes on", async () => {
   assertEquals(told[4], "poh-storage: 4 bad lines were skipped");
   const json = await store.call(["import", "--skip-bad", "--json"], { stdin });
   assertEquals(JSON.parse(json.stdout), {
-    imported: 2,
+    txs: 2,
+    created: 0,
+    replaced: 0,
+    unchanged: 2,
+    kept: 0,
     bad: 4,
     interrupted: false,
   });
@@ -1203,7 +1234,7 @@ test("import of input that is bad from the start makes no store", async () => {
   await using store = await cliStore();
   for (const stdin of ["x\n", new Uint8Array([0xff, 0xfe, 0x7b, 0])]) {
     const { code, stdout } = await store.call(["import"], { stdin });
-    assertEquals({ code, stdout }, { code: 2, stdout: "Imported 0 txs\n" });
+    assertEquals({ code, stdout }, { code: 2, stdout: importLine(0) });
   }
   assertEquals(namesIn(store.dir.path), []);
 });
@@ -1225,7 +1256,7 @@ test("import refuses what is wrong with a long line, and takes the next", async 
     .join("\n");
   const outcome = await store.call(["import", "--skip-bad"], { stdin });
   assertEquals(outcome.code, 2);
-  assertEquals(outcome.stdout, "Imported 3 txs\n");
+  assertEquals(outcome.stdout, importLine(2, 1));
   const told = outcome.stderr.trimEnd().split("\n");
   assertEquals(told.pop(), "poh-storage: 6 bad lines were skipped");
   for (const [i, line] of told.entries()) {
@@ -1254,7 +1285,9 @@ test("import can be interrupted between transactions", async () => {
   });
   assertEquals(code, 130);
   assertEquals(stderr, "poh-storage: Interrupted; run it again to go on\n");
-  const [, count] = /^Imported (\d+) txs\n$/.exec(stdout)!;
+  const [, count] = /^(\d+) txs: \1 new, 0 unchanged, 0 replaced\n$/.exec(
+    stdout,
+  )!;
   const listed = (await store.ok(["list", "--json"])).split("\n").length - 1;
   assertEquals(listed, Number(count));
   assertEquals((await store.call(["verify", "--quiet"])).code, 0);
@@ -1277,7 +1310,7 @@ test("export leaves out what is damaged, says so, and ends with 4", async () => 
 test("real transactions come out as they went in", async () => {
   await using store = await cliStore();
   const before = (await Deno.readTextFile(BLOCK)).trimEnd().split("\n").sort();
-  assertEquals(await store.ok(["import", BLOCK]), "Imported 1557 txs\n");
+  assertEquals(await store.ok(["import", BLOCK]), importLine(1557));
   const after = (await store.ok(["export", "--quiet"])).trimEnd().split("\n");
   assertEquals(after.length, before.length);
   assertEquals(after.every((line, i) => line === before[i]), true);
@@ -1657,14 +1690,14 @@ test("progress is shown on a terminal only, and taken away at the end", async ()
     stdin,
     terminal: { stdout: true, stderr: true },
   });
-  assertEquals(shown.stdout, "Imported 2 txs\n");
+  assertEquals(shown.stdout, importLine(2));
   const [before, drawn, ...frames] = shown.stderr.split("\r\x1b[K");
   assertEquals([before, frames.at(-1)], ["", ""]);
   assertMatch(drawn!, /^import: \d lines\b/);
   const terminal = { stdout: false, stderr: true };
   assertEquals(
     await store.ok(["import", "--quiet"], { stdin, terminal }),
-    "Imported 2 txs\n",
+    importLine(0, 2),
   );
   const verified = await store.call(["verify"], { terminal });
   assertMatch(verified.stderr, /payloads: 2 checked, .*\n/);
@@ -1691,7 +1724,7 @@ test("--progress tells lines where there is no terminal, --quiet none", async ()
   ]);
   assertMatch(told.stderr, /^import: 0\.2\/s, 1 lines, \d+ bytes\n$/);
   for (const { code, stdout } of [told, quiet, silent]) {
-    assertEquals([code, stdout], [0, "Imported 2 txs\n"]);
+    assertEquals([code, stdout.slice(0, 7)], [0, "2 txs: "]);
   }
   assertEquals([quiet.stderr, silent.stderr], ["", ""]);
 });
@@ -1703,7 +1736,7 @@ async function save(store: CliStore, ...txs: string[]): Promise<void> {
   const stdin = txs.map((tx) => `${tx}\n`).join("");
   assertEquals(
     await store.ok(["import"], { stdin }),
-    `Imported ${txs.length} txs\n`,
+    importLine(txs.length),
   );
 }
 

@@ -39,6 +39,10 @@ function text(description: StoreDescription): string {
     ],
     ["Schema", `version ${description.schemaVersion}`],
     ["Inline", inlineText(description.inlineBelow)],
+    [
+      "Write once",
+      description.writeOnce ? "yes: no transaction is ever replaced" : "no",
+    ],
     ["Transactions", String(description.txs)],
     ["Bytes", `${bytes} (${byteText(bytes)})${unknown}`],
     ["Oldest", timeText(description.oldest)],
@@ -76,6 +80,7 @@ function json(description: StoreDescription): string {
     driver: driverJson(driver),
     schema_version: description.schemaVersion,
     inline_below: description.inlineBelow,
+    write_once: description.writeOnce,
     txs: description.txs,
     bytes: description.bytes,
     unknown_sizes: description.unknownSizes,

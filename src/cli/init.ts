@@ -11,13 +11,14 @@ const LARGEST_INLINE = 64 * 1024;
 /** `poh-storage init` */
 export async function run(call: Call<"init">): Promise<number> {
   const { options, output } = call;
-  const { base, db, moved } = await init(call);
+  const { base, db, writeOnce, moved } = await init(call);
   await output.print(
     options.json
       ? `${
         JSON.stringify({
           base,
           db,
+          write_once: writeOnce,
           ...(moved !== null && { moved }),
         })
       }\n`
@@ -35,7 +36,9 @@ export async function run(call: Call<"init">): Promise<number> {
 /** What was opened, and payloads moved; null when nobody asked for that. */
 async function init(
   call: Call<"init">,
-): Promise<{ base: string; db: string; moved: number | null }> {
+): Promise<
+  { base: string; db: string; writeOnce: boolean; moved: number | null }
+> {
   const { options, output, signal } = call;
   const below = options["inline-below"];
   if (below !== undefined && below > LARGEST_INLINE) {
@@ -43,15 +46,16 @@ async function init(
   }
   if (below !== undefined) requireLocal("--inline-below", options);
   await using store = await openStore(call, "create");
+  const { writeOnce } = store;
   // A URL is told without the password that it may have.
   const where = isRemote(options.base, dbPath(options))
     ? { base: store.basePath, db: store.sqlitePath }
     : { base: options.base, db: dbPath(options) };
-  if (below === undefined) return { ...where, moved: null };
+  if (below === undefined) return { ...where, writeOnce, moved: null };
   using progress = new Progress(output, "init", "payloads");
   const moved = await store.moveInline(below, {
     signal,
     onProgress: ({ done, total }) => progress.update({ done, total }),
   });
-  return { ...where, moved };
+  return { ...where, writeOnce, moved };
 }

@@ -14,10 +14,11 @@ import { CliError, Exit } from "./exit_codes.ts";
  * @throws {CliError} If there was one, or something was left out.
  */
 export function endingOf(
-  { damaged, unreadable, odd = 0 }: {
+  { damaged, unreadable, odd = 0, refused = 0 }: {
     damaged: number;
     unreadable: number;
     odd?: number;
+    refused?: number;
   },
   interrupted: string | null,
 ): number {
@@ -25,6 +26,7 @@ export function endingOf(
     ...(damaged > 0 ? [`${damaged} damaged`] : []),
     ...(unreadable > 0 ? [`${unreadable} unreadable`] : []),
     ...(odd > 0 ? [`${odd} that no store may save`] : []),
+    ...(refused > 0 ? [`${refused} refused`] : []),
   ];
   const leftOut = left.length > 0 ? `${left.join(", ")} left out` : "";
   if (interrupted !== null) {

@@ -1,12 +1,13 @@
+import type { SavedTx } from "../if_exists.ts";
 import { fileName } from "../key.ts";
 import { txFromJson, validateTxHead } from "../tx.ts";
-import type { Tx, TxHead, TxInfo } from "../types.ts";
+import type { Tx, TxHead } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { type Input, openInput, readText } from "./input.ts";
 import { printable } from "./output.ts";
 import { openStore } from "./store.ts";
-import { infoJson } from "./tx_json.ts";
+import { savedJson } from "./tx_json.ts";
 
 /** A transaction whose JSON is longer is saved by `--payload-file`. */
 const MAX_JSON_BYTES = 256 * 1024 * 1024;
@@ -14,18 +15,32 @@ const MAX_JSON_BYTES = 256 * 1024 * 1024;
 /** `poh-storage save` */
 export async function run(call: Call<"save">): Promise<number> {
   // All input is checked before the store is opened, which may create it.
-  const info = call.options.tx === undefined
-    ? await saveFile(call, headOf(call.options))
-    : await saveJson(call, call.options.tx);
-  await call.output.print(
-    call.options.json
-      ? `${infoJson(info)}\n`
-      : `Saved tx ${printable(info.txId)}\n`,
-  );
+  const { options, output } = call;
+  const saved = options.tx === undefined
+    ? await saveFile(call, headOf(options))
+    : await saveJson(call, options.tx);
+  if (options.json) {
+    await output.print(`${savedJson(saved)}\n`);
+    return Exit.done;
+  }
+  const { done, notice } = WORDS[saved.outcome];
+  await output.print(`${done} tx ${printable(saved.txId)}\n`);
+  if (notice) output.notice(notice);
   return Exit.done;
 }
 
-async function saveJson(call: Call<"save">, source: string): Promise<TxInfo> {
+/** What is printed on stdout, where scripts read it, and on stderr. */
+const WORDS: Record<SavedTx["outcome"], { done: string; notice?: string }> = {
+  created: { done: "Saved" },
+  replaced: { done: "Saved", notice: "It has replaced another tx of that id" },
+  unchanged: { done: "Unchanged", notice: "The same tx is there already" },
+  kept: {
+    done: "Kept",
+    notice: "Another tx of that id is there already: nothing was saved",
+  },
+};
+
+async function saveJson(call: Call<"save">, source: string): Promise<SavedTx> {
   const { options } = call;
   for (
     const name of ["tx-id", "holder-id", "timestamp", "payload-file"] as const
@@ -36,7 +51,7 @@ async function saveJson(call: Call<"save">, source: string): Promise<TxInfo> {
   }
   const tx = await readTx(call, source);
   await using store = await openStore(call, "create");
-  return await store.saveTx(tx);
+  return await store.saveTx(tx, { ifExists: options["if-exists"] });
 }
 
 async function readTx(call: Call<"save">, source: string): Promise<Tx> {
@@ -79,12 +94,15 @@ function headOf(options: Call<"save">["options"]): TxHead {
   return head;
 }
 
-async function saveFile(call: Call<"save">, head: TxHead): Promise<TxInfo> {
-  const file = call.options["payload-file"];
+async function saveFile(call: Call<"save">, head: TxHead): Promise<SavedTx> {
+  const { options } = call;
+  const file = options["payload-file"];
   if (file === undefined) throw new UsageError("save needs --payload-file");
   using input = await openInput(call, file, true);
   await using store = await openStore(call, "create");
-  return await store.saveTxStream(head, wholeOf(input, call.signal));
+  return await store.saveTxStream(head, wholeOf(input, call.signal), {
+    ifExists: options["if-exists"],
+  });
 }
 
 /** A payload that was cut short by Ctrl-C must not be saved as if it were whole. */

@@ -18,7 +18,7 @@ import type { CommonValues } from "./table.ts";
 /** The options that say which store, and how to open it. */
 export type StoreValues =
   & Pick<CommonValues, "base" | "db" | "driver" | "lock-timeout">
-  & { durability?: "full" | "relaxed" };
+  & { durability?: "full" | "relaxed"; "write-once"?: boolean };
 
 /** The part of a command's call that says how to open the store. */
 export interface StoreCall {
@@ -95,6 +95,7 @@ export function storageOptions(
     driver: options.driver,
     ...lockWait({ options, signal }),
     ...(options.durability && { durability: options.durability }),
+    ...(options["write-once"] && { writeOnce: true }),
     readOnly: access === "read",
     create: access === "create",
   };

@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { SavedTx } from "../if_exists.ts";
 import type { Tx, TxHead, TxInfo } from "../types.ts";
 
 /** The JSON form of a transaction, on one line. */
@@ -32,6 +33,13 @@ export function infoJson(info: TxInfo): string {
   },"timestamp":${
     jsonFloat(info.timestamp)
   },"storage_hash":"${info.storageHash}","size":${info.size}}`;
+}
+
+/** {@linkcode infoJson} with what became of the save. */
+export function savedJson(saved: SavedTx): string {
+  return `${
+    infoJson(saved).slice(0, -1)
+  },"outcome":"${saved.outcome}","saved":${saved.saved}}`;
 }
 
 /**
