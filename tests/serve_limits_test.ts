@@ -47,7 +47,7 @@ test("a body that is too long is refused, told beforehand or not, and nothing is
   assertEquals((await served.post("/txs", long)).problem, "413 TOO_LARGE");
   const line = await served.postLines(`${json("b")}\n${long}\n${json("c")}`);
   assertEquals(line.problem, "413 TOO_LARGE");
-  assertEquals([line.json.line, line.json.saved], [2, 1]);
+  assertEquals([line.json.line, line.json.txs], [2, 1]);
   using wire = await served.connect(
     `${POST}${JSON_BODY}Transfer-Encoding: chunked\r\n\r\n`,
   );

@@ -48,6 +48,8 @@ testDrivers("POST /txs saves one transaction", async (driver) => {
     timestamp: 1464307123.25,
     storage_hash: storageHash,
     size: 14,
+    outcome: "created",
+    saved: true,
   });
   const tx = await served.service.store.loadTx("a/b");
   assertBytes(tx?.payload, bytes("payload of a/b"));
@@ -60,7 +62,13 @@ test("POST /txs saves NDJSON, also of more than one chunk and with blank lines",
     (_, i) => `${json(`t${i}`, randomBytes(100, i))}\r\n`,
   );
   const saved = await served.postLines(`\n${lines.join("\n")}`);
-  assertEquals([saved.status, saved.json], [200, { saved: 3_000 }]);
+  assertEquals([saved.status, saved.json], [200, {
+    txs: 3_000,
+    created: 3_000,
+    replaced: 0,
+    unchanged: 0,
+    kept: 0,
+  }]);
   assertEquals(await served.service.store.countTxs(), 3_000);
 });
 
@@ -70,7 +78,7 @@ test("NDJSON stops at its first bad line and says what is saved", async () => {
     [json("a"), json("b"), "{", json("c")].join("\n"),
   );
   assertEquals(answer.problem, "400 NOT_JSON");
-  assertEquals([answer.json.line, answer.json.saved], [3, 2]);
+  assertEquals([answer.json.line, answer.json.txs], [3, 2]);
   assertEquals(await served.service.store.listTxs(), ["a", "b"]);
 });
 

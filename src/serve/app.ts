@@ -5,7 +5,7 @@
  */
 
 import { UsageError } from "../cli/exit_codes.ts";
-import { infoJson } from "../cli/tx_json.ts";
+import { infoJson, savedJson } from "../cli/tx_json.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";
@@ -225,22 +225,22 @@ async function postTxs(
   const { store, room, limits, metrics } = service;
   const type = mediaType(c);
   if (NDJSON_TYPES.includes(type)) {
-    const saved = await saveLines(
+    const counts = await saveLines(
       store,
       c.req.raw,
       room,
       limits,
-      (info) => metrics.saved(info),
+      (saved) => metrics.saved(saved),
     );
-    return c.json({ saved });
+    return c.json(counts);
   }
   if (type !== JSON_TYPE) throw unsupportedType([JSON_TYPE, ...NDJSON_TYPES]);
-  const info = await saveOne(store, c.req.raw, txOf, room, limits);
-  metrics.saved(info);
-  return c.body(infoJson(info), 201, {
+  const saved = await saveOne(store, c.req.raw, txOf, room, limits);
+  metrics.saved(saved);
+  return c.body(savedJson(saved), saved.outcome === "created" ? 201 : 200, {
     "content-type": JSON_TYPE,
-    "location": `/txs/${encodeURIComponent(info.txId)}`,
-    "etag": `"${info.storageHash}"`,
+    "location": `/txs/${encodeURIComponent(saved.txId)}`,
+    "etag": `"${saved.storageHash}"`,
   });
 }
 
@@ -250,8 +250,9 @@ async function broadcast(
 ): Promise<Response> {
   const { store, room, limits, metrics } = service;
   if (mediaType(c) !== JSON_TYPE) throw unsupportedType([JSON_TYPE]);
-  const info = await saveOne(store, c.req.raw, txOfBroadcast, room, limits);
-  metrics.saved(info);
+  metrics.saved(
+    await saveOne(store, c.req.raw, txOfBroadcast, room, limits),
+  );
   return c.text("OK");
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { TxInfo } from "../types.ts";
+import type { SavedTx } from "../if_exists.ts";
 import {
   type Meter,
   MeterProvider,
@@ -117,8 +117,9 @@ export class Metrics {
     this.#seconds.record(seconds, { method: known, route });
   }
 
-  /** Counts a saved transaction. */
-  saved({ size }: TxInfo): void {
+  /** Counts a transaction that was saved, and not one that was there already. */
+  saved({ saved, size }: SavedTx): void {
+    if (!saved) return;
     this.#savedTxs.add(1);
     this.#savedBytes.add(size);
   }

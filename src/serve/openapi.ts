@@ -123,7 +123,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           operationId: "saveTxs",
           summary: "Save one transaction, or many as NDJSON",
           description:
-            `One that is there already is replaced. A transaction may be ${maxBody} bytes long as JSON. NDJSON stops at the first bad line; what stands before it is saved.`,
+            `Another one of the same id is replaced; in a write-once store it is kept, and the answer is 409. The same one again changes nothing. A transaction may be ${maxBody} bytes long as JSON. NDJSON stops at the first bad line; what stands before it is saved.`,
           requestBody: {
             required: true,
             content: {
@@ -133,19 +133,16 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           },
           responses: {
             200: {
-              description: "All lines are saved",
+              description:
+                "It has replaced another one, or is unchanged; or all lines of NDJSON are done",
               content: {
                 "application/json": {
-                  schema: {
-                    type: "object",
-                    required: ["saved"],
-                    properties: { saved: { type: "integer" } },
-                  },
+                  schema: { oneOf: [ref("SavedTx"), ref("SaveCounts")] },
                 },
               },
             },
-            201: { description: "Saved", content: json("TxInfo") },
-            ...problems(400, 408, 413, 415),
+            201: { description: "Saved, new", content: json("SavedTx") },
+            ...problems(400, 408, 409, 413, 415),
           },
         },
       },
@@ -186,7 +183,10 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           operationId: "broadcast",
           summary: "Save one transaction whose payload is latin-1 text",
           requestBody: { required: true, content: json("Broadcast") },
-          responses: { 200: plain("OK"), ...problems(400, 408, 413, 415) },
+          responses: {
+            200: plain("OK"),
+            ...problems(400, 408, 409, 413, 415),
+          },
         },
       },
       "/healthz": {
@@ -289,6 +289,27 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
             },
           },
         },
+        SavedTx: {
+          allOf: [ref("TxInfo"), {
+            type: "object",
+            required: ["outcome", "saved"],
+            properties: {
+              outcome: {
+                type: "string",
+                enum: ["created", "replaced", "unchanged"],
+              },
+              saved: {
+                type: "boolean",
+                description: "Whether the store has changed",
+              },
+            },
+          }],
+        },
+        SaveCounts: {
+          type: "object",
+          required: Object.keys(counts),
+          properties: counts,
+        },
         Page: {
           type: "object",
           required: ["txs", "next"],
@@ -311,16 +332,31 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
             code: { type: "string", description: "Stable name of the problem" },
             field: { type: "string", description: "The field at fault" },
             line: { type: "integer", description: "The NDJSON line at fault" },
-            saved: {
-              type: "integer",
-              description: "NDJSON lines that are saved all the same",
+            tx_id: { type: "string", description: "The id that is taken" },
+            storage_hash: {
+              type: "string",
+              description: "SHA-256 of the payload that is there, in hex",
             },
+            found: {
+              type: ["string", "null"],
+              description: "SHA-256 of the payload at fault, in hex",
+            },
+            ...counts,
           },
         },
       },
     },
   };
 }
+
+/** What became of the lines of NDJSON; in a problem, of those before it. */
+const counts = {
+  txs: { type: "integer", description: "NDJSON lines that are done" },
+  created: { type: "integer", description: "Of them, new" },
+  replaced: { type: "integer", description: "Of them, in place of others" },
+  unchanged: { type: "integer", description: "Of them, there already" },
+  kept: { type: "integer", description: "Always 0: others are never kept" },
+};
 
 const head = {
   tx_id: { type: "string", minLength: 1 },

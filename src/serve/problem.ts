@@ -12,6 +12,7 @@ import {
   PohStorageError,
   StoreBusyError,
   StoreClosedError,
+  TxExistsError,
 } from "../errors.ts";
 
 /** How long a client should wait before it tries again, in seconds. */
@@ -141,6 +142,12 @@ export function problemOf(error: unknown): Problem {
   }
   if (error instanceof UsageError) {
     return new Problem(400, "INVALID_REQUEST", error.message);
+  }
+  if (error instanceof TxExistsError) {
+    const { txId, storageHash, found } = error;
+    return new Problem(409, error.code, error.message, {
+      members: { tx_id: txId, storage_hash: storageHash, found },
+    });
   }
   if (error instanceof IntegrityError) {
     const { expected, found } = error;

@@ -7,10 +7,16 @@
 import { concat } from "../cli/bytes.ts";
 import { linesOf } from "../cli/lines.ts";
 import { InvalidTxError } from "../errors.ts";
+import {
+  countSave,
+  noSaves,
+  type SaveCounts,
+  type SavedTx,
+} from "../if_exists.ts";
 import { fileName } from "../key.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { txFromJson } from "../tx.ts";
-import type { Tx, TxInfo } from "../types.ts";
+import type { Tx } from "../types.ts";
 import {
   announcedLength,
   bodyOf,
@@ -44,7 +50,7 @@ export async function saveOne(
   read: Read,
   room: UploadRoom,
   limits: Limits,
-): Promise<TxInfo> {
+): Promise<SavedTx> {
   const length = announcedLength(request, limits.maxBody) ?? limits.maxBody;
   const release = await room.bytes.take(length, limits.patience);
   try {
@@ -60,7 +66,7 @@ export async function saveOne(
  * with each other and with what other requests save. It takes no more from the
  * client than it can keep up with.
  *
- * @returns How many were saved: all of them.
+ * @returns What became of them.
  * @throws {Problem} At the first bad line; what stands before it is saved.
  */
 export async function saveLines(
@@ -68,8 +74,8 @@ export async function saveLines(
   request: Request,
   room: UploadRoom,
   limits: Limits,
-  onSaved: (info: TxInfo) => void,
-): Promise<number> {
+  onSaved: (saved: SavedTx) => void,
+): Promise<SaveCounts> {
   const release = await room.streams.take(1, limits.patience);
   try {
     return await new Lines(store, room, limits, onSaved).save(request);
@@ -82,16 +88,16 @@ class Lines {
   readonly #store: StorageManager;
   readonly #room: UploadRoom;
   readonly #limits: Limits;
-  readonly #onSaved: (info: TxInfo) => void;
+  readonly #onSaved: (saved: SavedTx) => void;
   readonly #inFlight = new Budget(IN_FLIGHT);
-  #saved = 0;
+  readonly #counts = noSaves();
   #failure: { line: number; error: unknown } | null = null;
 
   constructor(
     store: StorageManager,
     room: UploadRoom,
     limits: Limits,
-    onSaved: (info: TxInfo) => void,
+    onSaved: (saved: SavedTx) => void,
   ) {
     this.#store = store;
     this.#room = room;
@@ -99,7 +105,7 @@ class Lines {
     this.#onSaved = onSaved;
   }
 
-  async save(request: Request): Promise<number> {
+  async save(request: Request): Promise<SaveCounts> {
     let line = 0;
     try {
       const { maxBody } = this.#limits;
@@ -116,7 +122,7 @@ class Lines {
     }
     await this.#inFlight.take(IN_FLIGHT); // all of it: nothing is in flight
     if (this.#failure) throw this.#problem(this.#failure);
-    return this.#saved;
+    return this.#counts;
   }
 
   /** Begins to save a line once there is room for it. */
@@ -132,15 +138,15 @@ class Lines {
   }
 
   async #saveLine(bytes: Uint8Array): Promise<void> {
-    const info = await this.#store.saveTx(txOf(parsed(bytes)));
-    this.#saved++;
-    this.#onSaved(info);
+    const saved = await this.#store.saveTx(txOf(parsed(bytes)));
+    countSave(this.#counts, saved);
+    this.#onSaved(saved);
   }
 
   #problem({ line, error }: { line: number; error: unknown }): Problem {
     const { status, code, message, members, headers } = problemOf(error);
     return new Problem(status, code, `Line ${line}: ${message}`, {
-      members: { ...members, line, saved: this.#saved },
+      members: { ...members, line, ...this.#counts },
       // What follows the line has not been read.
       headers: { ...headers, connection: "close" },
       cause: error,
