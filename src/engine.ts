@@ -6,6 +6,7 @@
  */
 
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
+import type { PohStorageError } from "./errors.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import type { OddRow } from "./odd_row.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
