@@ -70,8 +70,8 @@ export class TxExistsError extends PohStorageError {
 }
 
 /**
- * One of many transactions could not be saved. Its `cause` is the error of that
- * one, and its code is the cause's; `SAVE_FAILED` where that has none.
+ * One of many transactions could not be saved; the `cause` is why. Code
+ * `NOT_SAVED`.
  */
 export class SaveTxsError extends PohStorageError {
   /** The place of the transaction in the iterable, from 0. */
@@ -82,7 +82,7 @@ export class SaveTxsError extends PohStorageError {
   /** Makes an error that names the transaction. */
   constructor(index: number, txId: string | null, cause: unknown) {
     super(
-      cause instanceof PohStorageError ? cause.code : "SAVE_FAILED",
+      "NOT_SAVED",
       `Tx ${index}${txId === null ? "" : ` (${JSON.stringify(txId)})`}: ${
         cause instanceof Error ? cause.message : cause
       }`,

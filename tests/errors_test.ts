@@ -17,10 +17,12 @@ import {
   MetadataDamagedError,
   PayloadUnreadableError,
   PohStorageError,
+  SaveTxsError,
   StoreBusyError,
   StoreClosedError,
   StoreMismatchError,
   StoreNotFoundError,
+  TxExistsError,
 } from "../mod.ts";
 
 const CASES: [PohStorageError, string, string][] = [
@@ -36,6 +38,8 @@ const CASES: [PohStorageError, string, string][] = [
   [new StoreClosedError(), "StoreClosedError", "CLOSED"],
   [new StoreNotFoundError("/x"), "StoreNotFoundError", "NOT_FOUND"],
   [new StoreMismatchError("no"), "StoreMismatchError", "MISMATCH"],
+  [new TxExistsError("a", "00", "11"), "TxExistsError", "EXISTS"],
+  [new SaveTxsError(3, "a", new Error("no")), "SaveTxsError", "NOT_SAVED"],
   [
     new MetadataDamagedError("/x", "no"),
     "MetadataDamagedError",

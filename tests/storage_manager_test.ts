@@ -824,7 +824,6 @@ testDrivers(
       'Tx 10 ("tx-1010"): timestamp',
     );
     assertEquals([error.index, error.txId], [10, "tx-1010"]);
-    assertEquals(error.code, "INVALID_TX");
     assert(error.cause instanceof InvalidTxError);
     assertEquals(error.cause.field, "timestamp");
     assert(ended && taken < 5_000, `took ${taken}`);

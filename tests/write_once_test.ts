@@ -25,6 +25,7 @@ import {
   tempStore,
   test,
   testDrivers,
+  TIME_LIMIT,
 } from "./helpers.ts";
 import { startService } from "./serve_helpers.ts";
 
@@ -237,7 +238,7 @@ test("saveTxs() names the first transaction that is refused", async () => {
     PohStorageError,
     'Tx 7 ("7"): Cannot save tx "7": it is there already',
   );
-  assertEquals(error.code, "EXISTS");
+  assertEquals(error.code, "NOT_SAVED");
   assert(error.cause instanceof TxExistsError);
   const bad = [sampleTx(), null] as Tx[];
   await assertRejects(() => store.saveTxs(bad), PohStorageError, "Tx 1: ");
@@ -321,7 +322,7 @@ test("import of a file twice finds all of it unchanged", async () => {
     }),
     "3 txs: 1 new, 1 unchanged, 0 replaced, 1 kept\n",
   );
-});
+}, { timeout: 3 * TIME_LIMIT });
 
 test("import names line and id of what is refused", async () => {
   await using store = await cliStore();
