@@ -34,9 +34,9 @@ export type { WalkOptions, WalkReport } from "./src/backup_walk.ts";
 export { describeStore, type StoreDescription } from "./src/describe.ts";
 export * from "./src/errors.ts";
 export {
+  type EarlierNames,
   FileStore,
   type FileStoreOptions,
-  type HasRow,
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
 export type { Hint } from "./src/hints.ts";
@@ -59,6 +59,7 @@ export {
 } from "./src/migrate.ts";
 export type { OddRow } from "./src/odd_row.ts";
 export type { StorageOptions } from "./src/open_store.ts";
+export type { UpgradeNote, UpgradeReport } from "./src/upgrade.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";
 export type {

@@ -46,10 +46,12 @@ import {
 } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
-import { fileName, txIdsOfFile } from "./key.ts";
+import { storedName } from "./key.ts";
+import { KnownFiles } from "./known_files.ts";
 import { type LockWait, waitOf } from "./lock_wait.ts";
 import { keepRepairsAway, StoreLocks } from "./locks.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
+import { NAMING_HERE, writeNaming } from "./naming.ts";
 import { requireKnown } from "./options.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { replay } from "./redo.ts";
@@ -324,6 +326,11 @@ class FolderBackup {
       await this.#clearLeftovers();
       return { ...report, linked, txs: 0, removed: 0 };
     }
+    // What has another name belongs to no row of the fresh database.
+    await writeNaming(this.#files.basePath, {
+      naming: NAMING_HERE,
+      phase: null,
+    });
     await this.#replaceDatabase(fresh);
     return { ...report, linked, ...await this.#tidyUp() };
   }
@@ -416,20 +423,21 @@ class FolderBackup {
   async #tidyUp(): Promise<{ txs: number; removed: number }> {
     await using rows = (await this.#openSettled())!;
     let removed = 0, batch: string[] = [];
-    const sweep = () => {
-      const known = rows.inFiles(batch.flatMap(txIdsOfFile));
+    const knownFiles = new KnownFiles(this.#files, rows);
+    const sweep = async () => {
+      const known = await knownFiles.among(batch);
       for (const name of batch) {
-        if (this.#files.usersOf(name).some((id) => known.has(id))) continue;
+        if (known.has(name)) continue;
         if (removeFileSync(join(this.#files.basePath, name))) removed++;
       }
       batch = [];
     };
     for await (const { name } of this.#files.files()) {
       if (batch.push(name) < PAGE) continue;
-      sweep();
+      await sweep();
       await nextTurn();
     }
-    sweep();
+    await sweep();
     if (this.#sync) await syncDir(this.#files.basePath);
     return { txs: await rows.count(), removed };
   }
@@ -517,7 +525,7 @@ class PayloadArchive implements PayloadTarget {
     { txId, storageHash }: TxInfo,
     source: PayloadSource,
   ): Promise<{ digest: string; size: number } | null> {
-    const name = fileName(txId);
+    const name = storedName(txId);
     const add = async (payload: Uint8Array) => {
       const digest = await digestOf(payload);
       const size = payload.length;

@@ -20,7 +20,7 @@ import {
 } from "./durable_fs.ts";
 import { MetadataDamagedError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
-import { fileName } from "./key.ts";
+import { storedName } from "./key.ts";
 import type { RedoEntry } from "./redo_log.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 import type { TxInfo } from "./types.ts";
@@ -105,7 +105,7 @@ export class PayloadFolder implements PayloadTarget {
   }
 
   #place(txId: string): string {
-    return join(this.#files.basePath, fileName(txId));
+    return join(this.#files.basePath, storedName(txId));
   }
 
   #known(txId: string): TxInfo | null {

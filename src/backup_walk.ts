@@ -19,11 +19,10 @@ import {
 import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
-import { fileName } from "./key.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
 import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
-import { validateTxHead } from "./tx.ts";
+import { validateRow } from "./tx.ts";
 import type { TxInfo } from "./types.ts";
 
 /** Rows settled in one transaction. */
@@ -378,8 +377,7 @@ export function unreadable(txId: string, error: unknown): Error {
 /** Why a row, edited by hand, cannot be one of a store; or null. */
 function flawOf(info: TxInfo): string | null {
   try {
-    validateTxHead(info);
-    fileName(info.txId);
+    validateRow(info);
     return null;
   } catch (error) {
     if (!(error instanceof InvalidTxError)) throw error;

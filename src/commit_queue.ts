@@ -12,7 +12,6 @@ import type { FileStore } from "./file_store.ts";
 import { FileThread } from "./file_thread.ts";
 import { sha256HexSync } from "./hash.ts";
 import { decide, type IfExists, type SavedTx, savedTx } from "./if_exists.ts";
-import { hasPlainName } from "./key.ts";
 import type { StoreLocks } from "./locks.ts";
 import { isSoundSoon } from "./payload_file.ts";
 import { carryOut, isVoid } from "./redo.ts";
@@ -388,8 +387,7 @@ export class CommitQueue {
   #threadFor(batch: Waiting[]): FileThread | null {
     const isPlain = batch.length >= MANY_FILES &&
       batch.every(({ entry, rule }) =>
-        entry.payload && rule !== undefined && !this.#behind.has(entry.txId) &&
-        hasPlainName(entry.txId)
+        entry.payload && rule !== undefined && !this.#behind.has(entry.txId)
       );
     if (!isPlain) return null;
     this.#manyFiles += batch.length;
@@ -454,7 +452,7 @@ export class CommitQueue {
 
   async #carryOut(entry: RedoEntry): Promise<void> {
     try {
-      await carryOut(entry, this.#files, (txId) => this.#rows.isInFile(txId));
+      await carryOut(entry, this.#files);
     } finally {
       // Afterwards: who has counted the files by then has to be told.
       if (entry.action === "put") this.filesPut++;

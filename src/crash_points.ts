@@ -26,6 +26,11 @@ export const CRASH_POINTS = [
   "leftover removed", // recovery: one leftover file is gone
   "database set aside", // rebuild: the damaged database is out of the way
   "database rebuilt", // rebuild: the new database is complete, not yet in place
+  "upgrade file gathered", // upgrade: one file waits under its new name
+  "upgrade name dropped", // upgrade: … and has its old name no more
+  "upgrade gathered", // upgrade: all that are renamed wait, durably
+  "upgrade file placed", // upgrade: one file has its new name
+  "upgrade recorded", // upgrade: the store says that it is done
 ] as const;
 
 /** A step at which a test can stop the process. */

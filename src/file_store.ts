@@ -9,7 +9,7 @@
  * @module
  */
 
-import { basename, dirname, join } from "@std/path";
+import { join } from "@std/path";
 import {
   createFile,
   createFileFrom,
@@ -28,22 +28,18 @@ import {
 } from "./durable_fs.ts";
 import type { FileThread } from "./file_thread.ts";
 import { type PayloadFile, readSoon } from "./payload_file.ts";
-import {
-  fileName,
-  fileNames,
-  hasPlainName,
-  txIdOfFile,
-  txIdsOfFile,
-} from "./key.ts";
+import { fileName, PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
 import { requireKnown } from "./options.ts";
-import { quarantineFile } from "./quarantine.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";
 
-/** Whether an id has a row whose payload is in a file. */
-export type HasRow = (txId: string) => boolean;
-
-const noRow: HasRow = () => false;
+/** How the files of a store that has not been upgraded yet are named. */
+export interface EarlierNames {
+  /** Where an id's payload may be, as paths from the base, the likelier first. */
+  placesOf(txId: string): string[];
+  /** The ids whose payload a file may hold, by its name. */
+  txIdsOf(name: string): string[];
+}
 
 /** Options of {@linkcode FileStore}. */
 export interface FileStoreOptions {
@@ -79,11 +75,20 @@ export class FileStore implements PayloadStore {
   /** Who has the store open for writing. */
   readonly holdersPath: string;
   readonly #sync: boolean;
+  readonly #earlier: EarlierNames | null;
   /** What stands before the name of a payload file. */
   readonly #prefix: string;
 
-  /** A store on `basePath`; touches nothing yet. */
-  constructor(basePath: string, options: FileStoreOptions = {}) {
+  /**
+   * A store on `basePath`; touches nothing yet.
+   *
+   * @param earlier For reading a store that has not been upgraded yet.
+   */
+  constructor(
+    basePath: string,
+    options: FileStoreOptions = {},
+    earlier: EarlierNames | null = null,
+  ) {
     requireKnown(options, "FileStoreOptions");
     this.basePath = basePath;
     this.tmpPath = join(basePath, ".poh", "tmp");
@@ -91,6 +96,7 @@ export class FileStore implements PayloadStore {
     this.holdersPath = join(basePath, ".poh", "holders");
     this.#prefix = join(basePath, "_").slice(0, -1);
     this.#sync = options.sync ?? true;
+    this.#earlier = earlier;
   }
 
   /** Makes the directories; harmless when they are there. */
@@ -101,7 +107,7 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.save} */
   async save(txId: string, payload: Uint8Array): Promise<void> {
-    const to = this.pathOf(txId);
+    const to = this.#at(fileName(txId));
     const tmp = this.#tmpName();
     await createFile(tmp, payload, this.#sync);
     await this.#replace(to, tmp, this.#sync);
@@ -116,7 +122,7 @@ export class FileStore implements PayloadStore {
   async loadWithDigest(
     txId: string,
   ): Promise<{ bytes: Uint8Array; digest: string } | null> {
-    for (const name of this.#names(txId)) {
+    for (const name of this.placesOf(txId)) {
       const found = await readWithDigest(this.#at(name));
       if (found) return found;
     }
@@ -138,7 +144,8 @@ export class FileStore implements PayloadStore {
    */
   expected(row: TxInfo): PayloadFile {
     const { size, storageHash: digest } = row;
-    return { path: this.#path(row) ?? "", size, digest };
+    const [name] = this.placesOf(row.txId);
+    return { path: name === undefined ? "" : this.#at(name), size, digest };
   }
 
   /** {@inheritDoc PayloadStore.exists} */
@@ -149,7 +156,7 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.remove} */
   async remove(txId: string): Promise<boolean> {
-    const name = this.findOwn(txId);
+    const name = this.find(txId);
     if (name === null) return false;
     const removed = removeFileSync(this.#at(name));
     if (this.#sync) await syncDir(this.basePath);
@@ -163,52 +170,52 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.keys} */
   async *keys(): AsyncIterableIterator<string> {
-    for await (const { txId } of this.files()) yield txId;
+    for await (const { txId } of this.files()) if (txId !== null) yield txId;
   }
 
   /**
-   * Every payload file's name and the id whose payload it holds, or that of
-   * another one which `txIdsOfFile` tells.
+   * Every payload file's name and the id whose payload it holds; null where
+   * the name does not tell.
    */
-  async *files(): AsyncIterableIterator<{ name: string; txId: string }> {
-    for await (const entry of Deno.readDir(this.basePath)) {
-      const txId = txIdOfFile(entry.name);
-      if (txId !== null) yield { name: entry.name, txId };
+  async *files(): AsyncIterableIterator<{ name: string; txId: string | null }> {
+    for await (const { name } of Deno.readDir(this.basePath)) {
+      if (!name.endsWith(PAYLOAD_SUFFIX)) continue;
+      yield { name, txId: this.txIdsOf(name)[0] ?? null };
     }
+  }
+
+  /**
+   * Whether each id has one name and each name one id: after the upgrade.
+   *
+   * @internal
+   */
+  get hasOwnNames(): boolean {
+    return this.#earlier === null;
+  }
+
+  /**
+   * The ids whose payload a file may hold, by its name: at most one, unless the
+   * store has not been upgraded yet.
+   *
+   * @internal
+   */
+  txIdsOf(name: string): string[] {
+    if (this.#earlier) return this.#earlier.txIdsOf(name);
+    const txId = txIdOfFile(name);
+    return txId === null ? [] : [txId];
   }
 
   /** The name of the file that holds an id's payload; null when none does. */
   find(txId: string): string | null {
-    for (const name of this.#names(txId)) {
+    for (const name of this.placesOf(txId)) {
       if (regularSize(this.#at(name)) !== null) return name;
     }
     return null;
   }
 
-  /**
-   * Like `find`, but not by a name that is another id's here, as `a%2Fb.bin` is
-   * that of `a/b`, nor by one under which an id that has a row finds its
-   * payload. What it holds may be the other's: to load it does no harm, the
-   * digest tells; to take it away would.
-   */
-  findOwn(txId: string, hasRow: HasRow = noRow): string | null {
-    const name = this.find(txId);
-    const isOwn = name !== null && txIdOfFile(name) === txId &&
-      !this.#isOthers(name, txId, hasRow);
-    return isOwn ? name : null;
-  }
-
-  /** The ids of `txIdsOfFile` that find their payload in this file. */
-  usersOf(name: string): string[] {
-    const txIds = txIdsOfFile(name);
-    return txIds.every(hasPlainName)
-      ? txIds
-      : txIds.filter((txId) => this.find(txId) === name);
-  }
-
   /** The open payload file and its size in bytes; null when there is none. */
   open(txId: string): { file: Deno.FsFile; size: number } | null {
-    for (const name of this.#names(txId)) {
+    for (const name of this.placesOf(txId)) {
       const opened = openRegular(this.#at(name));
       if (opened) return opened;
     }
@@ -231,17 +238,12 @@ export class FileStore implements PayloadStore {
 
   /** Where an id's payload is put. */
   pathOf(txId: string): string {
-    return this.#at(fileName(txId));
+    return this.#at(storedName(txId));
   }
 
   /** Puts a payload in its place, atomically for whoever reads an older one. */
-  async place(
-    txId: string,
-    payload: Uint8Array,
-    hasRow: HasRow = noRow,
-  ): Promise<void> {
+  async place(txId: string, payload: Uint8Array): Promise<void> {
     const to = this.pathOf(txId);
-    this.#makeRoom(txId, hasRow);
     try {
       // A new name needs no rename: nobody trusts it before it has all bytes.
       await createFile(to, payload, false);
@@ -251,7 +253,6 @@ export class FileStore implements PayloadStore {
       await createFile(tmp, payload, false);
       await this.#replace(to, tmp, false);
     }
-    this.#removeOlder(txId, hasRow);
   }
 
   /** Keeps a payload under a name that nothing refers to yet. */
@@ -269,18 +270,10 @@ export class FileStore implements PayloadStore {
   }
 
   /** Puts a staged payload in its place; false when it is not there any more. */
-  async placeStaged(
-    txId: string,
-    name: string,
-    hasRow: HasRow = noRow,
-  ): Promise<boolean> {
+  async placeStaged(txId: string, name: string): Promise<boolean> {
     const from = join(this.stagedPath, name);
     if (regularSize(from) === null) return false;
-    const to = this.pathOf(txId);
-    this.#makeRoom(txId, hasRow);
-    await makeWay(to);
-    await renameFile(from, to, false); // `sync` waits for many at once
-    this.#removeOlder(txId, hasRow);
+    await renameFile(from, this.pathOf(txId), false); // `sync` waits for many
     return true;
   }
 
@@ -314,37 +307,9 @@ export class FileStore implements PayloadStore {
     }
   }
 
-  /**
-   * Removes the files of an id that no row refers to any more. Under the id's
-   * own name that is any file; under another name it might have, only one with
-   * the digest that its row had; under another id's name, only where there was
-   * none of its own, and never one in which an id that has a row finds its
-   * payload.
-   */
-  async discard(
-    txId: string,
-    digest: string,
-    hasRow: HasRow = noRow,
-  ): Promise<void> {
-    const [own] = fileNames(txId);
-    let hadOwn = false;
-    for (const name of this.#names(txId)) {
-      if (this.#isOthers(name, txId, hasRow)) continue;
-      const path = this.#at(name);
-      if (name === own) {
-        hadOwn = removeFileSync(path);
-        continue;
-      }
-      if (hadOwn && txIdOfFile(name) !== txId) continue;
-      const found = await this.digestOfFile(name);
-      if (found?.digest === digest) removeFileSync(path);
-    }
-  }
-
-  /** Whether nothing is left that `discard` would look at. */
-  isDiscarded(txId: string, hasRow: HasRow): boolean {
-    const name = this.find(txId);
-    return name === null || this.#isOthers(name, txId, hasRow);
+  /** Removes the file of an id that has no row any more, without a sync. */
+  discard(txId: string): void {
+    removeFileSync(this.pathOf(txId));
   }
 
   /**
@@ -361,30 +326,38 @@ export class FileStore implements PayloadStore {
     onRefused?: OnRefused,
     thread?: FileThread | null,
   ): Promise<void> {
+    const ids = new Map(txIds.map((txId) => [storedName(txId), txId]));
+    await this.syncNames(
+      [...ids.keys()],
+      onRefused && ((name, error) => onRefused(ids.get(name)!, error)),
+      thread,
+    );
+  }
+
+  /**
+   * As `sync`, by the names of the files.
+   *
+   * @internal
+   */
+  async syncNames(
+    names: string[],
+    onRefused?: OnRefused,
+    thread?: FileThread | null,
+  ): Promise<void> {
     if (!this.#sync) return;
-    const ids = new Map<string, string>();
-    for (const txId of txIds) {
-      const path = this.#path({ txId });
-      if (path !== null) ids.set(path, txId);
-    }
+    const at = new Map(names.map((name) => [this.#at(name), name]));
     const refused = new Map<string, Error>();
     const onFile = (path: string, error: Error) =>
-      refused.set(ids.get(path)!, error);
-    const paths = [...ids.keys()];
+      refused.set(at.get(path)!, error);
+    const paths = [...at.keys()];
     await (thread ? thread.sync(paths, onFile) : syncFiles(paths, onFile));
     try {
       await syncDir(this.basePath);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
-      for (const txId of txIds) refused.set(txId, error as Error);
+      for (const name of names) refused.set(name, error as Error);
     }
     handleRefused(refused, onRefused);
-  }
-
-  /** Where an id's payload is put; null where no file can stand for it. */
-  #path({ txId }: Pick<TxInfo, "txId">): string | null {
-    const [name] = fileNames(txId);
-    return name === undefined ? null : this.#at(name);
   }
 
   /** The path of a name in this directory. */
@@ -392,45 +365,14 @@ export class FileStore implements PayloadStore {
     return this.#prefix + name;
   }
 
-  /** The names under which an id's payload may be found in this directory. */
-  #names(txId: string): string[] {
-    return fileNames(txId).filter((name) => {
-      const actual = nameOnDisk(this.#at(name));
-      return actual === null || actual === name;
-    });
-  }
-
-  /** Whether another id, one that has a row, finds its payload in this file. */
-  #isOthers(name: string, txId: string, hasRow: HasRow): boolean {
-    return txIdsOfFile(name).some((id) =>
-      id !== txId && hasRow(id) && this.find(id) === name
-    );
-  }
-
   /**
-   * `a%2Fb.bin`, which the older package made for the id `a%2Fb`, gets the name
-   * that this id has here before `a/b` takes the other.
+   * Where an id's payload may be, as paths from the base: one place, unless the
+   * store has not been upgraded yet.
+   *
+   * @internal
    */
-  #makeRoom(txId: string, hasRow: HasRow): void {
-    const name = fileName(txId);
-    for (const other of txIdsOfFile(name)) {
-      const isUsed = other !== txId && hasRow(other) &&
-        this.find(other) === name;
-      if (!isUsed) continue;
-      const to = this.#at(fileName(other));
-      Deno.renameSync(this.#at(name), to);
-    }
-  }
-
-  /** Removes what an id had under its other names, now that it has its own. */
-  #removeOlder(txId: string, hasRow: HasRow): void {
-    for (const name of fileNames(txId).slice(1)) {
-      if (txIdOfFile(name) !== txId) continue;
-      if (this.#isOthers(name, txId, hasRow)) continue;
-      const path = this.#at(name);
-      const actual = nameOnDisk(path);
-      if (actual === null || actual === name) removeFileSync(path);
-    }
+  placesOf(txId: string): string[] {
+    return this.#earlier?.placesOf(txId) ?? [storedName(txId)];
   }
 
   #tmpName(): string {
@@ -439,46 +381,10 @@ export class FileStore implements PayloadStore {
 
   async #replace(path: string, tmp: string, sync: boolean): Promise<void> {
     try {
-      await makeWay(path);
       await renameFile(tmp, path, sync);
     } catch (error) {
       removeFileSync(tmp);
       throw error;
     }
-  }
-}
-
-/**
- * Where case does not count, a file of the older package may have the wanted
- * name in other letters and so belong to another id (`A.bin` when `a` is
- * saved). It moves to the name that its own id has here, unless that id has a
- * newer payload there.
- */
-async function makeWay(path: string): Promise<void> {
-  const actual = nameOnDisk(path);
-  if (actual === null || actual === basename(path)) return;
-  const owner = txIdOfFile(actual);
-  if (owner === null) return;
-  const base = dirname(path);
-  const to = join(base, fileName(owner));
-  if (regularSize(to) === null) return Deno.renameSync(path, to);
-  // Its id was saved here since; this is an older payload, that nobody reads.
-  const reason = "orphan-payload";
-  await quarantineFile(base, path, { txId: owner, reason });
-}
-
-/**
- * How the file that answers to a path is really spelled, where case does not
- * count: `a.bin` answers to `A.bin` there. Null when there is no such file, when
- * it cannot be told, and where a name has one spelling only.
- */
-function nameOnDisk(path: string): string | null {
-  if (Deno.build.os !== "windows" && Deno.build.os !== "darwin") return null;
-  try {
-    if (Deno.lstatSync(path).isSymlink) return null; // it leads elsewhere
-    return basename(Deno.realPathSync(path));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return null; // reading it will tell why
   }
 }

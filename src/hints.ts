@@ -73,7 +73,7 @@ function walReset({ driver }: Facts): string | null {
   if (!isBelow(driver.sqliteVersion, MENDED)) return null;
   return `SQLite ${driver.sqliteVersion} can corrupt a database that two processes write and checkpoint at the same instant (mended in ${
     MENDED.join(".")
-  }): poh-storage keeps its own processes from it by a lock, the Python package does not keep it`;
+  }): poh-storage keeps its own processes from it by a lock, which other programs do not take`;
 }
 
 /** Whether a version such as `3.46.0` is an earlier one. */

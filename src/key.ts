@@ -6,10 +6,16 @@
  * percent-encoded as UTF-8. The mapping is injective: two ids never share a
  * name, and no name has a path in it.
  *
+ * Stores of the older Python package may have ids that no new transaction can
+ * have: the empty one, and those whose names would be too long. Their rows are
+ * kept, and their files are named by digest: `%=` and 64 hex digits, which the
+ * encoding of no id produces.
+ *
  * @module
  */
 
 import { InvalidTxIdError } from "./errors.ts";
+import { sha256HexSync } from "./hash.ts";
 import { validateTxId } from "./tx.ts";
 
 /** What every payload file's name ends with. */
@@ -19,7 +25,8 @@ export const PAYLOAD_SUFFIX = ".bin";
 const MAX_NAME_BYTES = 255;
 
 /** Whether `A` and `a` are one file, as they are by default on these systems. */
-const FOLDS_CASE = Deno.build.os === "windows" || Deno.build.os === "darwin";
+export const FOLDS_CASE: boolean = Deno.build.os === "windows" ||
+  Deno.build.os === "darwin";
 
 /**
  * Ids that are their own file name everywhere, devices' names left out: most, so
@@ -36,12 +43,11 @@ const UNSAFE = /[\u0000-\u001f\u007f-\u009f/\\:*?"<>|%]/u;
 const DEVICE =
   /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)/iu;
 
-/** What Windows has in no name. */
-// deno-lint-ignore no-control-regex
-const NOT_ON_WINDOWS = /[\u0000-\u001f\\:*?"<>|]/;
+/** A name by digest. */
+const BY_DIGEST = /^%=[0-9a-f]{64}\.bin$/;
 
 /**
- * The name of the file that holds an id's payload.
+ * The name of the file that holds the payload of a new transaction.
  *
  * @throws {InvalidTxIdError} If the id is invalid or its name would be longer
  * than 255 bytes.
@@ -61,53 +67,40 @@ export function fileName(txId: string, foldsCase = FOLDS_CASE): string {
 }
 
 /**
- * All names under which an id's payload may be found, the one to write first:
- * this system's, the one a store from a system with other case rules has, and
- * the verbatim name of the older Python package where it is a plain one. None
- * for an id that no file can stand for, as a row edited by hand may have.
+ * The name of the file that holds the payload of a row, whatever its id: the
+ * one that `fileName` gives, or one by digest where it refuses the id.
  */
-export function fileNames(txId: string, foldsCase = FOLDS_CASE): string[] {
-  if (hasPlainName(txId)) return [txId + PAYLOAD_SUFFIX];
-  const names = [encode(txId, foldsCase), encode(txId, !foldsCase)]
-    .map((stem) => stem + PAYLOAD_SUFFIX)
-    .filter((name) => byteLength(name) <= MAX_NAME_BYTES);
-  const verbatim = txId + PAYLOAD_SUFFIX;
-  if (isPlainComponent(verbatim)) names.push(verbatim);
-  return [...new Set(names)];
+export function storedName(txId: string, foldsCase = FOLDS_CASE): string {
+  if (hasPlainName(txId)) return txId + PAYLOAD_SUFFIX;
+  const name = encode(txId, foldsCase) + PAYLOAD_SUFFIX;
+  const isRefused = txId === "" || txId.includes("\0") ||
+    !txId.isWellFormed() || byteLength(name) > MAX_NAME_BYTES;
+  if (!isRefused) return name;
+  const digest = sha256HexSync(new TextEncoder().encode(txId));
+  return `%=${digest}${PAYLOAD_SUFFIX}`;
+}
+
+/** Whether a name is one by digest, which does not tell its id. */
+export function isNameByDigest(name: string): boolean {
+  return BY_DIGEST.test(name);
 }
 
 /**
- * The id whose payload a file holds, by its name; null when the name is none
- * of ours. A name that this encoding would not have made is the verbatim one
- * of the older package.
+ * The id whose payload a file holds, by its name; null when `fileName` gives
+ * that name to no id.
  */
-export function txIdOfFile(name: string): string | null {
+export function txIdOfFile(
+  name: string,
+  foldsCase = FOLDS_CASE,
+): string | null {
   if (!name.endsWith(PAYLOAD_SUFFIX)) return null;
   const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
   if (hasPlainName(stem)) return stem;
-  if (stem === "" || !stem.isWellFormed()) return null;
-  const decoded = decode(stem);
-  if (decoded) {
-    const isOurs = encode(decoded, true) === stem ||
-      encode(decoded, false) === stem;
-    if (isOurs) return decoded;
-  }
-  return stem;
+  const txId = decode(stem);
+  return txId && storedName(txId, foldsCase) === name ? txId : null;
 }
 
-/**
- * The ids whose payload a file may hold, by its name, the likelier first; none
- * when the name is none of ours. `a%2Fb.bin` is the file of `a/b`, and may be
- * one that the older package made for the id `a%2Fb`.
- */
-export function txIdsOfFile(name: string): string[] {
-  const txId = txIdOfFile(name);
-  if (txId === null) return [];
-  const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
-  return txId === stem ? [txId] : [txId, stem];
-}
-
-/** Whether an id has one file name only, which no other id has. */
+/** Whether an id is its own file name on every system. */
 export function hasPlainName(txId: string): boolean {
   return PLAIN.test(txId);
 }
@@ -131,11 +124,12 @@ function encode(txId: string, foldsCase: boolean): string {
 }
 
 function decode(stem: string): string | null {
+  if (!stem.isWellFormed()) return null;
   try {
     const txId = decodeURIComponent(stem);
     return txId.includes("\0") ? null : txId;
   } catch {
-    return null; // a bare "%": only a verbatim name has that
+    return null; // a bare "%"
   }
 }
 
@@ -154,14 +148,6 @@ function percentEncode(char: string): string {
     text += "%" + byte.toString(16).toUpperCase().padStart(2, "0");
   }
   return text;
-}
-
-/** Whether a name is one component of a path here, neither hidden nor special. */
-function isPlainComponent(name: string): boolean {
-  if (name.startsWith(".") || byteLength(name) > MAX_NAME_BYTES) return false;
-  if (name.includes("/") || name.includes("\0")) return false;
-  return Deno.build.os !== "windows" ||
-    !(NOT_ON_WINDOWS.test(name) || DEVICE.test(name));
 }
 
 function byteLength(text: string): number {

@@ -17,10 +17,10 @@ import {
 import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
-import { InvalidTxIdError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
-import { fileName, hasPlainName, txIdsOfFile } from "./key.ts";
+import { storedName } from "./key.ts";
+import { KnownFiles } from "./known_files.ts";
 import { listHolders } from "./locks.ts";
 import { type OpenStore, removal } from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";
@@ -231,9 +231,7 @@ class LocalCheck {
   async #tellUnlessFollowed(entry: RedoEntry): Promise<void> {
     const { txId, action } = entry;
     try {
-      const { files, rows } = this.#store;
-      const hasRow = (txId: string) => rows.isInFile(txId);
-      if (await hasFollowed(entry, files, hasRow)) return;
+      if (await hasFollowed(entry, this.#store.files)) return;
       this.#unfinished({ txId, action, outcome: "finished" });
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
@@ -323,14 +321,14 @@ class LocalCheck {
         sha256HexSync(inline) === info.storageHash;
     }
     const isSound = await page.isSound(i);
-    if (isSound && hasPlainName(info.txId)) this.#owners++;
+    if (isSound) this.#owners++;
     return isSound;
   }
 
-  /** Whether a row has a payload file that no other one can have. */
+  /** Whether a row has a payload file. */
   #ownsFile(info: TxInfo): boolean {
     const { files, rows } = this.#store;
-    return hasPlainName(info.txId) && files.find(info.txId) !== null &&
+    return files.find(info.txId) !== null &&
       !(this.#hasInline && rows.isInline(info));
   }
 
@@ -358,10 +356,7 @@ class LocalCheck {
         }
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
-        if (!(error instanceof InvalidTxIdError)) {
-          return unreadable((error as Error).message);
-        }
-        found = null; // no file can have this id's name
+        return unreadable((error as Error).message);
       }
       const size = found?.size ?? 0;
       if (found?.digest === info.storageHash) {
@@ -371,10 +366,7 @@ class LocalCheck {
       }
       if (await isInLog(info, files, rows)) return { kind: "sound", size };
       const now = rows.get(info.txId);
-      // Under another id's name there is that one's payload, or may be.
-      const isOwn = inline !== null || found !== null &&
-          files.findOwn(info.txId, (txId) => rows.isInFile(txId)) !== null;
-      const digest = isOwn ? found!.digest : null;
+      const digest = found?.digest ?? null;
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.
       if (isSame && before === digest) {
@@ -468,29 +460,33 @@ class LocalCheck {
 
   async #files(step: Step): Promise<void> {
     if (this.#areAllOwned()) return step.add(this.#owners, 0);
-    let batch: { name: string; txId: string }[] = [];
-    for await (const file of this.#store.files.files()) {
+    const { files, rows } = this.#store;
+    const known = new KnownFiles(files, rows);
+    let batch: { name: string; txId: string | null }[] = [];
+    for await (const file of files.files()) {
       batch.push(file);
       if (batch.length < PAGE) continue;
-      await this.#orphansIn(batch, step);
+      await this.#orphansIn(batch, known, step);
       if (this.#report.interrupted) return;
       batch = [];
     }
-    await this.#orphansIn(batch, step);
+    await this.#orphansIn(batch, known, step);
   }
 
   /** As many files as rows that own one: then there is none without a row. */
   #areAllOwned(): boolean {
-    return this.#census !== null && this.#census.files === this.#owners &&
+    return this.#store.files.hasOwnNames && this.#census !== null &&
+      this.#census.files === this.#owners &&
       this.#census.state === this.#state();
   }
 
   async #orphansIn(
-    batch: { name: string; txId: string }[],
+    batch: { name: string; txId: string | null }[],
+    knownFiles: KnownFiles,
     step: Step,
   ): Promise<void> {
     const { files, rows } = this.#store;
-    const known = rows.inFiles(batch.flatMap(({ name }) => txIdsOfFile(name)));
+    const known = await knownFiles.among(batch.map(({ name }) => name));
     for (const { name, txId } of batch) {
       if (this.#options.signal?.aborted) {
         this.#report.interrupted = true;
@@ -498,14 +494,13 @@ class LocalCheck {
       }
       step.add(1, 0);
       try {
-        const isUsed = files.usersOf(name).some((user) => known.has(user));
-        if (isUsed || rows.redo.of(txId)) continue;
+        if (known.has(name)) continue;
+        if (txId !== null && rows.redo.of(txId)) continue;
         const size = regularSize(join(files.basePath, name));
-        const hasRow = rows.get(txId) !== null;
+        const hasRow = txId !== null && rows.get(txId) !== null;
         if (size !== null) await this.#orphan(name, txId, hasRow);
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
-        if (known.has(txId)) continue; // told with its row
         this.#tell({
           kind: "unreadable",
           txId,
@@ -519,7 +514,7 @@ class LocalCheck {
 
   async #orphan(
     name: string,
-    txId: string,
+    txId: string | null,
     isSuperseded: boolean,
   ): Promise<void> {
     const choice = this.#repair?.orphans ?? "keep";
@@ -533,7 +528,7 @@ class LocalCheck {
     };
     if (!this.#repair || choice === "keep") return this.#tell(finding);
     const path = join(this.#report.base, name);
-    if (choice === "adopt" && !isSuperseded) {
+    if (choice === "adopt" && txId !== null && !isSuperseded) {
       const found = await this.#store.files.digest(txId);
       if (!found) return;
       if (this.#acts) await this.#adopt(txId, path, found);
@@ -623,12 +618,12 @@ class LocalCheck {
     tellFinding(this.#report, finding, this.#options.onFinding);
   }
 
-  #fileOf(txId: string): string | null {
+  #fileOf(txId: string): string {
     try {
-      return this.#store.files.findOwn(txId) ?? fileName(txId);
+      return this.#store.files.find(txId) ?? storedName(txId);
     } catch (error) {
-      if (error instanceof InvalidTxIdError) return null;
-      return fileName(txId);
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      return storedName(txId);
     }
   }
 }

@@ -19,6 +19,7 @@ import type { DriverChoice } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
 import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
 import { matchStoreId } from "./store_id.ts";
+import { type UpgradeReport, upgradeStore } from "./upgrade.ts";
 import {
   copyWriteOnce,
   isBaseMarked,
@@ -33,6 +34,9 @@ const INLINE_BELOW = "inline_below";
 
 /** Default of {@linkcode StorageOptions.checkpointAfter}. */
 const CHECKPOINT_AFTER = 32_768;
+
+/** Default of {@linkcode StorageOptions.upgradeQuiet}. */
+const UPGRADE_QUIET = 2_000;
 
 /** How to open a store. */
 export interface StorageOptions extends LockWait {
@@ -63,6 +67,18 @@ export interface StorageOptions extends LockWait {
   writeOnce?: boolean;
   /** Which SQLite binding; default `"auto"`. See {@linkcode DriverInfo}. */
   driver?: DriverChoice;
+  /**
+   * Told what the upgrade of a store of the older Python package did: which
+   * rows it could not keep as they were, and why. Opening such a store for
+   * writing upgrades it.
+   */
+  onUpgrade?: (report: UpgradeReport) => void;
+  /**
+   * For how long nobody must have changed a store of the older package before it
+   * is upgraded, in ms; default 2,000. Where its newest change is younger,
+   * opening it takes so long.
+   */
+  upgradeQuiet?: number;
   /** Opens what is there, takes no lock, changes and creates nothing. */
   readOnly?: boolean;
   /** Whether to make the store where there is none; default true. */
@@ -120,6 +136,12 @@ export async function openStore(
   requireOwnName(basePath, sqlitePath);
   await files.init();
   await makeDir(dirname(sqlitePath), sync);
+  await upgradeStore(basePath, sqlitePath, {
+    driver,
+    wait: waitOf(options),
+    quiet: options.upgradeQuiet ?? UPGRADE_QUIET,
+    onUpgrade: options.onUpgrade,
+  });
   await using opened = new AsyncDisposableStack();
   const locks = await StoreLocks.acquire(basePath, waitOf(options));
   opened.defer(() => locks.release());

@@ -183,6 +183,8 @@ const FIELDS: {
     driver,
     readOnly: flag,
     create: flag,
+    onUpgrade: callback,
+    upgradeQuiet: duration,
   },
   SaveOptions: { ifExists },
   SaveStreamOptions: { ifExists, expected: text },

@@ -10,8 +10,16 @@ import { join } from "@std/path";
 import { kindOf } from "./durable_fs.ts";
 import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
 
-const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders"];
-const FILES = ["lock", "commit.lock", "waiting", "newest", "id", "backup"];
+const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders", "upgrade"];
+const FILES = [
+  "lock",
+  "commit.lock",
+  "waiting",
+  "newest",
+  "id",
+  "names",
+  "backup",
+];
 
 /** The directory for what is out of service. */
 export function quarantinePath(basePath: string): string {

@@ -20,10 +20,9 @@ import {
 } from "./durable_fs.ts";
 import { IntegrityError, PohStorageError } from "./errors.ts";
 import { sha256HexSync } from "./hash.ts";
-import { fileName } from "./key.ts";
 import { quarantinePath, requirePohDir } from "./poh_dir.ts";
 import type { FindingKind } from "./report.ts";
-import { validateTxHead } from "./tx.ts";
+import { validateRow } from "./tx.ts";
 import type { TxInfo } from "./types.ts";
 
 /** What a note says. */
@@ -191,8 +190,7 @@ export async function restoreCase(
       `Cannot restore ${name}: it has no row; save its bytes as a new tx`,
     );
   }
-  validateTxHead(row); // somebody may have written in the note
-  fileName(row.txId);
+  validateRow(row); // somebody may have written in the note
   const payload = async function* () {
     const bytes = await cases.bytes(name);
     if (!bytes) throw new IntegrityError(row.txId, row.storageHash, null);
@@ -241,7 +239,10 @@ export function caseName(file: string | null, note: QuarantineNote): string {
 /** A note by its JSON text. */
 export function parseNote(name: string, text: string): QuarantineNote {
   try {
-    return JSON.parse(text);
+    const note = JSON.parse(text);
+    const time = note.row?.timestamp;
+    if (typeof time === "string") note.row.timestamp = Number(time);
+    return note;
   } catch (error) {
     throw new PohStorageError(
       "NOTE_DAMAGED",
@@ -251,9 +252,14 @@ export function parseNote(name: string, text: string): QuarantineNote {
   }
 }
 
-/** The text of a note. */
+/** The text of a note. JSON has no infinite numbers: they are text in it. */
 export function noteText(note: QuarantineNote): Uint8Array {
-  return textBytes(`${JSON.stringify(note, null, 2)}\n`);
+  const { row } = note;
+  const isFinite = row === null || Number.isFinite(row.timestamp);
+  const written = isFinite
+    ? note
+    : { ...note, row: { ...row, timestamp: String(row.timestamp) } };
+  return textBytes(`${JSON.stringify(written, null, 2)}\n`);
 }
 
 /** The names of all cases. */

@@ -8,6 +8,7 @@
 import { resolve } from "@std/path";
 import type { Engine } from "./engine.ts";
 import { FileStore } from "./file_store.ts";
+import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir, requireThere } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
@@ -21,19 +22,30 @@ export async function openForReading(
 ): Promise<{ files: FileStore; rows: SqliteStore }> {
   requirePohDir(basePath);
   await requireStore(basePath, sqlitePath);
-  const files = new FileStore(basePath);
   const rows = await SqliteStore.open(sqlitePath, {
     ...options,
     readOnly: true,
   });
   try {
     await rows.init();
+    const files = await filesAsNamed(basePath, rows);
     await matchStoreId(files, rows, true);
+    return { files, rows };
   } catch (error) {
     await rows.close();
     throw error;
   }
-  return { files, rows };
+}
+
+/** The payload files under the names that they have, upgraded or not. */
+async function filesAsNamed(
+  basePath: string,
+  rows: SqliteStore,
+): Promise<FileStore> {
+  const state = await readNaming(basePath) ??
+    { naming: namingOf((sql) => rows.query(sql)), phase: null };
+  if (isSettled(state)) return new FileStore(basePath);
+  return new FileStore(basePath, {}, earlierNames(basePath, state));
 }
 
 /** What lists a store, of any kind. */

@@ -9,12 +9,25 @@
 import { dirname, join } from "@std/path";
 import { forgetCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
+import {
+  regularSize,
+  removeFileSync,
+  renameFile,
+  syncDir,
+  syncFile,
+} from "./durable_fs.ts";
 import { MetadataDamagedError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
 import { copySettings, type StorageOptions } from "./open_store.ts";
+import {
+  earlierNames,
+  isSettled,
+  type NamingState,
+  readNaming,
+  writeNaming,
+} from "./naming.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isInLog, keepNewer, pendingRecords } from "./redo.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
@@ -41,12 +54,14 @@ export async function rebuildDatabase(
 ): Promise<void> {
   requirePohDir(basePath);
   const files = new FileStore(basePath);
+  const naming = await namingOfBase(basePath);
   await files.init();
   const locks = await StoreLocks.acquire(basePath, options);
   try {
-    const done = await locks.whileAlone(() =>
-      rebuild(files, sqlitePath, options)
-    );
+    const done = await locks.whileAlone(async () => {
+      if (!isSettled(naming)) await writeNaming(basePath, naming);
+      await rebuild(files, sqlitePath, options, naming);
+    });
     if (!done) {
       throw new StoreBusyError(
         "The store is open elsewhere, nothing was repaired",
@@ -58,10 +73,19 @@ export async function rebuildDatabase(
   }
 }
 
+/** How the files of a base are named, which its database may tell no more. */
+async function namingOfBase(basePath: string): Promise<NamingState> {
+  const said = await readNaming(basePath);
+  if (said) return said;
+  const isOurs = regularSize(join(basePath, ".poh", "id")) !== null;
+  return { naming: isOurs ? "mixed" : "verbatim", phase: null };
+}
+
 async function rebuild(
   files: FileStore,
   path: string,
   options: StorageOptions,
+  naming: NamingState,
 ): Promise<void> {
   const fresh = `${path}.rebuild`;
   for (const suffix of FILES) removeFileSync(fresh + suffix);
@@ -71,7 +95,7 @@ async function rebuild(
   try {
     await rows.init(writeOnceSettings(writeOnce));
     const deleted = await salvage(files, path, rows, options);
-    await describeFiles(files, rows, deleted);
+    await describeFiles(files, rows, deleted, naming);
   } finally {
     await rows.close();
   }
@@ -221,10 +245,9 @@ async function salvageLog(
         if (row?.storageHash !== entry.storageHash) continue;
         if ((await files.digest(txId))?.digest === row.storageHash) continue;
         if (!await isInLog(row, files, old)) continue;
-        const hasRow = (id: string) => rows.isInFile(id);
-        await keepNewer(txId, files, hasRow);
+        await keepNewer(txId, files);
         if (entry.payload) await files.save(txId, entry.payload);
-        else await files.placeStaged(txId, entry.staged!, hasRow);
+        else await files.placeStaged(txId, entry.staged!);
       }
     }
   });
@@ -236,24 +259,32 @@ async function describeFiles(
   files: FileStore,
   rows: SqliteStore,
   deleted: ReadonlySet<string>,
+  naming: NamingState,
 ): Promise<void> {
   let batch: TxInfo[] = [];
   const keep = () => {
     rows.transaction(() => batch.forEach((info) => rows.put(info)));
     batch = [];
   };
-  for await (const { name, txId } of files.files()) {
-    if (rows.get(txId) || deleted.has(txId)) continue;
+  const { txIdsOf } = isSettled(naming)
+    ? { txIdsOf: (name: string) => files.txIdsOf(name) }
+    : earlierNames(files.basePath, naming);
+  for await (const { name } of files.files()) {
+    const ids = txIdsOf(name);
+    const known = ids.map((id) => rows.get(id)).filter((row) => row !== null);
+    const txId = ids.find((id) => rows.get(id) === null);
+    if (txId === undefined || ids.some((id) => deleted.has(id))) continue;
     const path = join(files.basePath, name);
     let found: { digest: string; size: number } | null;
     try {
-      if (files.usersOf(name).some((user) => rows.get(user))) continue;
-      found = await files.digest(txId);
+      found = await files.digestOfFile(name);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       continue; // unreadable: it stays where it is, an orphan for now
     }
-    if (!found) continue;
+    if (!found || known.some((row) => row.storageHash === found.digest)) {
+      continue;
+    }
     batch.push({
       ...described(txId, path),
       storageHash: found.digest,
@@ -276,9 +307,9 @@ function described(
 
 /** A row that damage has not made nonsense of. */
 function isPlausible(info: TxInfo): boolean {
-  return typeof info.txId === "string" && info.txId !== "" &&
+  return typeof info.txId === "string" &&
     /^[0-9a-f]{64}$/.test(info.storageHash) &&
-    typeof info.holderId === "string" && Number.isFinite(info.timestamp);
+    typeof info.holderId === "string" && typeof info.timestamp === "number";
 }
 
 async function attempt(work: () => Promise<void>): Promise<void> {

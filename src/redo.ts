@@ -21,7 +21,7 @@ import { join } from "@std/path";
 import { lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { digestOfOpen, makeDir, renameFile } from "./durable_fs.ts";
-import type { FileStore, HasRow } from "./file_store.ts";
+import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { quarantinePath } from "./poh_dir.ts";
 import { quarantineFile } from "./quarantine.ts";
@@ -36,18 +36,17 @@ const PAGE = 64;
 export async function carryOut(
   entry: RedoEntry,
   files: FileStore,
-  hasRow: HasRow,
 ): Promise<void> {
   switch (entry.action) {
     case "put":
-      if (entry.payload) await files.place(entry.txId, entry.payload, hasRow);
-      else await placeStaged(entry, files, hasRow);
+      if (entry.payload) await files.place(entry.txId, entry.payload);
+      else await placeStaged(entry, files);
       return crashPoint("file written");
     case "remove":
-      await files.discard(entry.txId, entry.storageHash, hasRow);
+      files.discard(entry.txId);
       return crashPoint("file removed");
     case "quarantine":
-      await setAside(entry, files, hasRow);
+      await setAside(entry, files);
       return crashPoint("file quarantined");
   }
 }
@@ -55,20 +54,18 @@ export async function carryOut(
 async function placeStaged(
   entry: RedoEntry,
   files: FileStore,
-  hasRow: HasRow,
 ): Promise<void> {
   const { txId, staged } = entry;
-  if (await files.placeStaged(txId, staged!, hasRow)) return;
-  if (await hasFollowed(entry, files, hasRow)) return; // done before
+  if (await files.placeStaged(txId, staged!)) return;
+  if (await hasFollowed(entry, files)) return; // done before
   throw new Deno.errors.NotFound(`The staged payload ${staged} is gone`);
 }
 
 async function setAside(
   entry: RedoEntry,
   files: FileStore,
-  hasRow: HasRow,
 ): Promise<void> {
-  const name = files.findOwn(entry.txId, hasRow);
+  const name = files.find(entry.txId);
   if (name === null) return;
   const quarantine = quarantinePath(files.basePath);
   await makeDir(quarantine, true);
@@ -153,14 +150,13 @@ async function replayOne(
   isOutdated: boolean,
 ): Promise<Replayed> {
   const { txId, action } = entry;
-  const hasRow: HasRow = (txId) => rows.isInFile(txId);
   if (isVoid(entry, rows)) return { txId, action, outcome: "void" };
   try {
-    if (await hasFollowed(entry, files, hasRow)) {
+    if (await hasFollowed(entry, files)) {
       return { txId, action, outcome: "done" };
     }
-    if (isOutdated) await keepNewer(txId, files, hasRow);
-    await carryOut(entry, files, hasRow);
+    if (isOutdated) await keepNewer(txId, files);
+    await carryOut(entry, files);
     return { txId, action, outcome: "finished" };
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
@@ -173,9 +169,8 @@ async function replayOne(
 export async function keepNewer(
   txId: string,
   files: FileStore,
-  hasRow: HasRow,
 ): Promise<void> {
-  const name = files.findOwn(txId, hasRow);
+  const name = files.find(txId);
   if (name === null) return;
   await quarantineFile(files.basePath, join(files.basePath, name), {
     txId,
@@ -183,10 +178,7 @@ export async function keepNewer(
   });
 }
 
-/**
- * Whether an entry has nothing to say any more: the other Python package
- * changes rows without knowing of the log.
- */
+/** Whether an entry has nothing to say any more: its row has changed since. */
 export function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
   const isEmpty = entry.payload === null && entry.staged === null;
   if (isEmpty && entry.action !== "remove") return true;
@@ -200,12 +192,8 @@ export function isVoid(entry: RedoEntry, rows: SqliteStore): boolean {
 export async function hasFollowed(
   entry: RedoEntry,
   files: FileStore,
-  hasRow: HasRow,
 ): Promise<boolean> {
-  if (entry.action === "quarantine") {
-    return files.findOwn(entry.txId, hasRow) === null;
-  }
-  if (entry.action === "remove") return files.isDiscarded(entry.txId, hasRow);
+  if (entry.action !== "put") return files.find(entry.txId) === null;
   const found = await files.digest(entry.txId);
   return found?.digest === entry.storageHash;
 }

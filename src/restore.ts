@@ -30,13 +30,13 @@ import {
 import {
   BackupDamagedError,
   BackupPathError,
-  InvalidTxIdError,
   MetadataDamagedError,
   StoreNotFoundError,
 } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
-import { fileName, txIdOfFile } from "./key.ts";
+import { isNameByDigest, storedName, txIdOfFile } from "./key.ts";
 import type { LockWait } from "./lock_wait.ts";
+import { NAMING_HERE, writeNaming } from "./naming.ts";
 import { keepRepairsAway } from "./locks.ts";
 import { closeStore, copySettings, openStore } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
@@ -241,15 +241,15 @@ async function unpack(
       if (signal?.aborted) return null;
       if (hasDb) throw damagedArchive(`${BACKUP_DB} is not its last entry`);
       hasDb = entry.name === BACKUP_DB;
-      const txId = hasDb ? null : txIdOfEntry(entry.name);
-      const path = txId === null ? db : join(files.basePath, fileName(txId));
+      const name = hasDb ? null : nameOfEntry(entry.name);
+      const path = name === null ? db : join(files.basePath, name);
       const size = await writeEntry(path, entry);
-      if (txId === null) continue;
+      if (name === null) continue;
       payloads++;
       bytes += size;
       onProgress?.({ step: "unpack", done: payloads, total: null, bytes });
-      if (unsynced.push(txId) < PAGE) continue;
-      await files.sync(unsynced);
+      if (unsynced.push(name) < PAGE) continue;
+      await files.syncNames(unsynced);
       unsynced = [];
     }
   } catch (error) {
@@ -262,7 +262,7 @@ async function unpack(
     throw error;
   }
   if (!hasDb) throw damagedArchive(`it has no ${BACKUP_DB}, or is cut`);
-  await files.sync(unsynced);
+  await files.syncNames(unsynced);
   return payloads;
 }
 
@@ -283,19 +283,13 @@ async function writeEntry(
 }
 
 /**
- * The transaction whose payload an entry is. Its name is never used as a path
- * here: it is one that the encoding of ids makes, on this system or another, or
- * it is refused.
+ * The name that a payload's file gets here. An entry's name is never used as a
+ * path unless it is one that ids are given, on this system or another.
  */
-function txIdOfEntry(name: string): string {
-  try {
-    const txId = txIdOfFile(name);
-    const isOurs = txId !== null &&
-      [true, false].some((foldsCase) => fileName(txId, foldsCase) === name);
-    if (isOurs) return txId;
-  } catch (error) {
-    if (!(error instanceof InvalidTxIdError)) throw error;
-  }
+function nameOfEntry(name: string): string {
+  if (isNameByDigest(name)) return name;
+  const txId = txIdOfFile(name, false) ?? txIdOfFile(name, true);
+  if (txId !== null) return storedName(txId);
   throw damagedArchive(`${JSON.stringify(name)} is no name of a payload`);
 }
 
@@ -323,7 +317,7 @@ class InPlace implements PayloadTarget {
   async take(
     { txId }: TxInfo,
   ): Promise<{ digest: string; size: number } | null> {
-    return await this.#files.digestOfFile(fileName(txId));
+    return await this.#files.digestOfFile(storedName(txId));
   }
 }
 
@@ -412,6 +406,7 @@ class Place {
   async #make(fill: Fill): Promise<WalkReport> {
     const files = new FileStore(this.#madeBase, { sync: this.#sync });
     await files.init();
+    await writeNaming(this.#madeBase, { naming: NAMING_HERE, phase: null });
     await makeDir(dirname(this.#madeDb), this.#sync);
     const driver = this.#driver;
     let report: WalkReport;

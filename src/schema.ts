@@ -3,7 +3,7 @@
  *
  * Version 0 is the older Python package's: `txs` with its first three columns.
  * Opening a store for writing brings it to the newest version in one
- * transaction; that package can go on using it afterwards.
+ * transaction, once `upgrade.ts` has given its files their names.
  *
  * @module
  */

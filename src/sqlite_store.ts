@@ -266,6 +266,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.save} */
   async save(info: TxInfo): Promise<void> {
+    requireTime(info, true);
     await this.change(() => this.put(info));
     await this.flush();
   }
@@ -656,9 +657,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /**
    * A transaction's payload, if it lives in the database. One that belongs to
-   * another version of the row, which the Python package has replaced since,
-   * counts for nothing. The bytes are as they are: to verify them is the
-   * caller's.
+   * another version of the row counts for nothing. The bytes are as they are: to
+   * verify them is the caller's.
    */
   inlinePayload(
     { txId, storageHash }: Pick<TxInfo, "txId" | "storageHash">,
@@ -680,12 +680,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       txId,
       storageHash,
     ) !== undefined;
-  }
-
-  /** Whether an id has a row whose payload is in a file. */
-  isInFile(txId: string): boolean {
-    const row = this.get(txId);
-    return row !== null && !this.isInline(row);
   }
 
   /** Whether any row's payload is in a file, or should be. */
@@ -922,13 +916,17 @@ function toInfo(row: SqlValue[]): TxInfo {
   return { txId, holderId, timestamp, storageHash, size };
 }
 
+/** Rows of the older package may have infinite times, new ones may not. */
+function requireTime({ timestamp }: TxInfo, isNew: boolean): void {
+  if (isNew ? Number.isFinite(timestamp) : !Number.isNaN(timestamp)) return;
+  throw new InvalidTxError(
+    "timestamp",
+    `timestamp must be a finite number of seconds, got ${timestamp}`,
+  );
+}
+
 function requireStorable(info: TxInfo): void {
-  if (!Number.isFinite(info.timestamp)) {
-    throw new InvalidTxError(
-      "timestamp",
-      `timestamp must be a finite number of seconds, got ${info.timestamp}`,
-    );
-  }
+  requireTime(info, false);
   if (info.txId.includes("\0") || info.holderId.includes("\0")) {
     throw new InvalidTxError(
       info.txId.includes("\0") ? "tx_id" : "holder_id",
@@ -987,7 +985,11 @@ function openLog(path: string): Deno.FsFile | null {
   }
 }
 
-async function translated<T>(path: string, work: () => Promise<T>): Promise<T> {
+/** Runs `work`; what SQLite throws of a database becomes this package's. */
+export async function translated<T>(
+  path: string,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -995,7 +997,8 @@ async function translated<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-function translatedSync<T>(path: string, work: () => T): T {
+/** As `translated`, for what is done at once. */
+export function translatedSync<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {

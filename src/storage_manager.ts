@@ -36,7 +36,7 @@ import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import { Pacer } from "./turn.ts";
-import { validateTx, validateTxHead, validateTxId } from "./tx.ts";
+import { isText, validateTx, validateTxHead, validateTxId } from "./tx.ts";
 import type {
   StoreTotals,
   Tx,
@@ -309,10 +309,9 @@ export class StorageManager implements AsyncDisposable {
    * @throws {PayloadUnreadableError} If the system would not give it.
    */
   loadTx(txId: string): Promise<Tx | null> {
-    return this.#read(() => {
-      fileName(txId); // refuses what no file can stand for
-      return this.#engine.load(txId);
-    });
+    return this.#read(() =>
+      this.#withId(txId, fileName, () => this.#engine.load(txId))
+    );
   }
 
   /**
@@ -324,10 +323,9 @@ export class StorageManager implements AsyncDisposable {
    * @throws {PayloadUnreadableError} If the system would not give it.
    */
   loadTxStream(txId: string): Promise<TxStream | null> {
-    return this.#read(() => {
-      fileName(txId);
-      return this.#engine.loadStream(txId);
-    });
+    return this.#read(() =>
+      this.#withId(txId, fileName, () => this.#engine.loadStream(txId))
+    );
   }
 
   /** Whether an id is known. Its payload is not looked at. */
@@ -445,10 +443,9 @@ export class StorageManager implements AsyncDisposable {
    * @returns False when the id is unknown.
    */
   deleteTx(txId: string): Promise<boolean> {
-    return this.#call(() => {
-      validateTxId(txId);
-      return this.#engine.remove(txId);
-    });
+    return this.#call(() =>
+      this.#withId(txId, validateTxId, () => this.#engine.remove(txId))
+    );
   }
 
   /**
@@ -573,7 +570,7 @@ export class StorageManager implements AsyncDisposable {
    * From now on payloads of up to so many bytes live in the database, others in
    * files; moves those that are there. Small payloads are saved faster there,
    * and a copy of the database is a copy of them; but they are not to be seen
-   * as files, and the older Python package does not find them.
+   * as files.
    *
    * What is damaged stays where it is.
    *
@@ -637,6 +634,27 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /** A call that need not leave the thread: a loop of them would keep it. */
+  /**
+   * Runs `work` with an id that passes a check for new transactions, or that a
+   * row has all the same: stores of the older Python package have such.
+   */
+  #withId<T>(
+    txId: string,
+    check: (txId: string) => unknown,
+    work: () => MaybePromise<T>,
+  ): MaybePromise<T> {
+    try {
+      check(txId);
+    } catch (error) {
+      if (!isText(txId)) throw error;
+      return (async () => {
+        if (await this.#engine.info(txId) === null) throw error;
+        return await work();
+      })();
+    }
+    return work();
+  }
+
   #read<T>(work: () => MaybePromise<T>): Promise<T> {
     return this.#call(() => {
       const turn = this.#pacer.giveWay();

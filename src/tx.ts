@@ -76,6 +76,24 @@ export function validateTxHead(head: TxHead): void {
 }
 
 /**
+ * Checks that a row that is there can be handled. Rows that the older Python
+ * package saved may have what no new transaction can: the empty id, an infinite
+ * timestamp.
+ *
+ * @throws {InvalidTxError} If it cannot; `field` names what is wrong.
+ */
+export function validateRow(row: TxHead): void {
+  requireText("tx_id", row.txId);
+  requireText("holder_id", row.holderId);
+  if (typeof row.timestamp !== "number" || Number.isNaN(row.timestamp)) {
+    throw new InvalidTxError(
+      "timestamp",
+      `timestamp must be a number of seconds, got ${describe(row.timestamp)}`,
+    );
+  }
+}
+
+/**
  * Checks that an id can be stored. Whether its file name fits is a matter of
  * the payload store.
  *
@@ -191,6 +209,11 @@ function requireText(field: string, value: unknown): void {
   if (flaw) {
     throw new InvalidTxError(field, `${field} must not contain ${flaw}`);
   }
+}
+
+/** Whether a value is text that rows can hold. */
+export function isText(value: unknown): value is string {
+  return typeof value === "string" && textFlaw(value) === null;
 }
 
 /** SQLite's C API ends text at NUL; an unpaired surrogate has no UTF-8 form. */

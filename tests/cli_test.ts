@@ -392,7 +392,7 @@ test("wrong usage is one line on stderr, exit 2, and nothing is written", async 
     [["load"], "load needs the id of a transaction"],
     [["load", ""], "tx_id must not be empty"],
     [["delete"], "delete needs the id of a transaction"],
-    [["delete", "--tx-id="], "tx_id must not be empty"],
+    [["delete", ""], "tx_id must not be empty"],
     [
       ["list", "--driver", "fastest"],
       '--driver must be auto, ffi or builtin, got "fastest"',

@@ -195,29 +195,6 @@ testDrivers("a damaged one is purged when that is wanted", async (driver) => {
   assertEquals(namesIn(temp.base, ".poh", "quarantine"), []);
 });
 
-testDrivers(
-  "what the Python package replaces is found in its file",
-  async (driver) => {
-    await using temp = await inlineStore(driver);
-    await temp.store.saveTxs([small, edge]);
-    await temp.close();
-    await Deno.writeFile(join(temp.base, "small.bin"), edge.payload);
-    const { store } = await reopened(temp, driver);
-    const { storageHash } = (await store.infoTx("edge"))!;
-    await store.close();
-    await edit(
-      temp,
-      driver,
-      `INSERT OR REPLACE INTO txs (tx_id, storage_hash, timestamp)
-        VALUES ('small', '${storageHash}', 1)`,
-    );
-    const again = await reopened(temp, driver);
-    assertBytes((await again.store.loadTx("small"))!.payload, edge.payload);
-    assertEquals((await again.store.verify()).findings, []);
-    await again.store.close();
-  },
-);
-
 async function reopened(temp: TempStore, driver: Driver) {
   const { base, db } = temp;
   return { store: await StorageManager.create(base, db, { driver }) };

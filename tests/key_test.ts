@@ -1,7 +1,13 @@
+import { createHash } from "node:crypto";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { basename, join, normalize } from "@std/path";
 import { InvalidTxIdError } from "../mod.ts";
-import { fileName, fileNames, txIdOfFile, txIdsOfFile } from "../src/key.ts";
+import {
+  fileName,
+  isNameByDigest,
+  storedName,
+  txIdOfFile,
+} from "../src/key.ts";
 import { bytes, seededRandom } from "./helpers.ts";
 
 const CASE_MODES = [false, true]; // whether the file system folds case
@@ -64,13 +70,10 @@ for (const [txId, name, foldedName] of NAMES) {
   Deno.test(`fileName() of ${JSON.stringify(txId).slice(0, 30)}`, () => {
     assertEquals(fileName(txId, false), name);
     assertEquals(fileName(txId, true), foldedName);
-    assertEquals(txIdOfFile(name), txId);
-    assertEquals(txIdOfFile(foldedName), txId);
+    assertEquals(txIdOfFile(name, false), txId);
+    assertEquals(txIdOfFile(foldedName, true), txId);
     for (const foldsCase of CASE_MODES) {
-      const names = fileNames(txId, foldsCase);
-      assertEquals(names[0], fileName(txId, foldsCase));
-      assert(names.includes(name) && names.includes(foldedName));
-      assertEquals(new Set(names).size, names.length);
+      assertEquals(storedName(txId, foldsCase), fileName(txId, foldsCase));
     }
   });
 }
@@ -94,7 +97,24 @@ for (const [what, txId] of REFUSED) {
       assertThrows(() => fileName(txId, foldsCase), InvalidTxIdError);
     }
   });
+
+  Deno.test(`storedName() names a row's file by digest: ${what}`, () => {
+    for (const foldsCase of CASE_MODES) {
+      const name = storedName(txId, foldsCase);
+      assert(isNameByDigest(name), name);
+      assertEquals(txIdOfFile(name, foldsCase), null);
+    }
+  });
 }
+
+Deno.test("a name by digest is the id's own, and no other id's", () => {
+  const digest = createHash("sha256").update("").digest("hex");
+  assertEquals(storedName(""), `%=${digest}.bin`);
+  const names = new Set(REFUSED.map(([, txId]) => storedName(txId)));
+  // Unpaired surrogates have no UTF-8 form, and no row can have them.
+  assert(names.size >= REFUSED.length - 1);
+  assertEquals(storedName(`%=${digest}`), `%25=${digest}.bin`);
+});
 
 Deno.test("fileName() takes an id whose name has 255 bytes", () => {
   assertEquals(bytes(fileName("x".repeat(251))).length, 255);
@@ -108,22 +128,7 @@ Deno.test("fileName() takes fewer capitals where case does not count", () => {
   assertThrows(() => fileName(txId, true), InvalidTxIdError, "256 bytes");
 });
 
-Deno.test("fileNames() has the older package's name last, if it is plain", () => {
-  assertEquals(fileNames("取?".normalize("NFD"), false).at(-1), legacy("取?"));
-  assertEquals(fileNames("%41", false), ["%2541.bin", "%41.bin"]);
-  for (const txId of ["../x", "a/b", "/x", "."]) {
-    assert(!fileNames(txId, false).includes(`${txId}.bin`), txId);
-  }
-});
-
-/** What the older package made of an id, where this system can have it. */
-function legacy(txId: string): string {
-  return Deno.build.os === "windows" && txId.includes("?")
-    ? fileName(txId, false)
-    : `${txId}.bin`;
-}
-
-Deno.test("txIdOfFile() takes a name of the older package verbatim", () => {
+Deno.test("txIdOfFile() takes no name that ids are not given", () => {
   const names = [
     "CON",
     "a?b",
@@ -134,21 +139,20 @@ Deno.test("txIdOfFile() takes a name of the older package verbatim", () => {
     "e\u0301",
     "%41%",
     "%00",
+    "%62",
+    "%=00",
   ];
-  for (const stem of names) assertEquals(txIdOfFile(`${stem}.bin`), stem);
-});
-
-Deno.test("txIdsOfFile() tells every id that may have made a name", () => {
-  assertEquals(txIdsOfFile("a%2Fb.bin"), ["a/b", "a%2Fb"]);
-  assertEquals(txIdsOfFile("a.bin"), ["a"]);
-  assertEquals(txIdsOfFile("CON.bin"), ["CON"]);
-  assertEquals(txIdsOfFile("poh.db"), []);
-});
-
-Deno.test("txIdOfFile() knows the other case mode's names", () => {
-  for (const txId of ["A", "Txß", "CON", "É"]) {
+  for (const stem of names) {
     for (const foldsCase of CASE_MODES) {
-      assertEquals(txIdOfFile(fileName(txId, foldsCase)), txId);
+      assertEquals(txIdOfFile(`${stem}.bin`, foldsCase), null, stem);
+    }
+  }
+});
+
+Deno.test("txIdOfFile() takes no name of a system with other case rules", () => {
+  for (const txId of ["A", "Txß", "É"]) {
+    for (const foldsCase of CASE_MODES) {
+      assertEquals(txIdOfFile(fileName(txId, foldsCase), !foldsCase), null);
     }
   }
 });
@@ -188,20 +192,18 @@ for (const foldsCase of CASE_MODES) {
   Deno.test(`random ids: a name gives its id back, ${mode}`, () => {
     for (const txId of randomIds(5_000)) {
       const name = nameOrNull(txId, foldsCase);
-      if (name !== null) assertEquals(txIdOfFile(name), txId);
+      if (name !== null) assertEquals(txIdOfFile(name, foldsCase), txId);
     }
   });
 
   Deno.test(`random ids: no name leaves the directory, ${mode}`, () => {
     const base = join(Deno.cwd(), "base");
     for (const txId of randomIds(5_000)) {
-      if (nameOrNull(txId, foldsCase) === null) continue;
-      for (const name of fileNames(txId, foldsCase)) {
-        assertEquals(normalize(join(base, name)), join(base, name));
-        assertEquals(basename(join(base, name)), name);
-        assert(name.endsWith(".bin") && !name.startsWith("."), name);
-        assert(bytes(name).length <= 255, name);
-      }
+      const name = storedName(txId, foldsCase);
+      assertEquals(normalize(join(base, name)), join(base, name));
+      assertEquals(basename(join(base, name)), name);
+      assert(name.endsWith(".bin") && !name.startsWith("."), name);
+      assert(bytes(name).length <= 255, name);
     }
   });
 

@@ -123,22 +123,6 @@ testDrivers(
 );
 
 testDrivers(
-  "a migrated store still takes the older package's statement",
-  async (driver) => {
-    await using dir = await tempDir();
-    await (await openStore(dir, { driver })).close();
-    await sql(
-      dir,
-      driver,
-      `INSERT OR REPLACE INTO txs (tx_id, storage_hash, timestamp)
-      VALUES ('old1', '${"0a".repeat(32)}', 1.5)`,
-    );
-    await using store = await openStore(dir, { driver });
-    assertEquals(await store.load("old1"), OLD_ROW);
-  },
-);
-
-testDrivers(
   "a table that has some of the newer columns is migrated",
   async (driver) => {
     await using dir = await tempDir();

@@ -32,7 +32,6 @@ import {
   sampleTx,
   seededRandom,
   tempDir,
-  type TempStore,
   tempStore,
   test,
   testDrivers,
@@ -908,16 +907,10 @@ testDrivers(
   },
 );
 
-// --- names of the older package -----------------------------------------------------------------
-
-/** Ids that the older package keeps under a name that is not the one here. */
-const LEGACY_IDS = ["CON", "a?b", "e\u0301", "100%", "a:b", "A*"];
-
 testDrivers(
   "deleting one transaction never takes the payload of another",
   async (driver) => {
     await using temp = await tempStore({ driver });
-    // The older package's name of the second is the name of the first here.
     const ids = ["user/tx", "user%2Ftx"];
     const payload = bytes("the same");
     for (const hasOwnFile of [true, false]) {
@@ -928,97 +921,6 @@ testDrivers(
       assertEquals((await store.loadTx("user/tx"))?.payload, payload);
       await temp.reopen();
       assertEquals((await temp.store.verify()).findings, []);
-    }
-  },
-);
-
-/** A store in which these ids have the older package's file names. */
-async function legacyStore(driver: "ffi" | "builtin", ids: string[]) {
-  const temp = await tempStore({ driver });
-  for (const txId of ids) {
-    await temp.store.saveTx(sampleTx({ txId, payload: bytes(`of ${txId}`) }));
-  }
-  await temp.close();
-  for (const txId of ids) {
-    await Deno.rename(temp.file(txId), join(temp.base, `${txId}.bin`));
-  }
-  await temp.open();
-  return temp;
-}
-
-testDrivers(
-  "a file under the older package's name is loaded, sound and deleted",
-  async (driver) => {
-    await using temp = await legacyStore(driver, LEGACY_IDS);
-    const { store } = temp;
-    const report = await store.verify();
-    assertEquals([report.sound, report.findings], [LEGACY_IDS.length, []]);
-    for (const txId of LEGACY_IDS) {
-      assertEquals(text((await store.loadTx(txId))?.payload), `of ${txId}`);
-      assertEquals(
-        text(await bytesOf(await store.loadTxStream(txId))),
-        `of ${txId}`,
-      );
-    }
-    for (const txId of LEGACY_IDS) {
-      assertEquals(await store.deleteTx(txId), true);
-    }
-    assertEquals(
-      namesIn(temp.base).filter((name) => name.endsWith(".bin")),
-      [],
-    );
-  },
-  { ignore: IS_WINDOWS },
-);
-
-testDrivers(
-  "replacing or deleting a transaction leaves no older payload of it",
-  async (driver) => {
-    await using temp = await legacyStore(driver, LEGACY_IDS);
-    for (const [n, txId] of LEGACY_IDS.entries()) {
-      const payload = randomBytes(n % 2 ? 100_000 : 10);
-      await temp.store.saveTx(sampleTx({ txId, payload }));
-    }
-    assertEquals(payloadFiles(temp).length, LEGACY_IDS.length);
-    const store = await temp.reopen();
-    assertEquals((await store.verify()).findings, []);
-    for (const txId of LEGACY_IDS) await store.deleteTx(txId);
-    assertEquals(payloadFiles(temp), []);
-  },
-  { ignore: IS_WINDOWS },
-);
-
-function payloadFiles({ base }: TempStore): string[] {
-  return namesIn(base).filter((name) => name.endsWith(".bin"));
-}
-
-testDrivers(
-  "a new transaction does not take the file of an older one that has its name",
-  async (driver) => {
-    // The older package keeps these ids under the names that the others have.
-    const pairs = [["user%2Ftx", "user/tx"], ["%41", "A"], ["%43ON", "CON"]];
-    for (const size of [10, 100_000]) {
-      await using temp = await legacyStore(driver, pairs.map(([old]) => old!));
-      const payload = randomBytes(size);
-      for (const [, txId] of pairs) {
-        await temp.store.saveTx(sampleTx({ txId: txId!, payload }));
-      }
-      for (const open of [() => temp.store, () => temp.reopen()]) {
-        const store = await open();
-        for (const [older, newer] of pairs) {
-          const tx = await store.loadTx(older!);
-          assertEquals(text(tx?.payload), `of ${older}`);
-          assertBytes((await store.loadTx(newer!))?.payload, payload);
-        }
-      }
-      assertEquals((await temp.store.verify()).findings, []);
-      for (const [, txId] of pairs) await temp.store.deleteTx(txId!);
-      for (const [older] of pairs) {
-        const tx = await temp.store.loadTx(older!);
-        assertEquals(text(tx?.payload), `of ${older}`);
-      }
-      const report = await (await temp.reopen()).verify();
-      assertEquals([report.sound, report.findings], [pairs.length, []]);
     }
   },
 );
@@ -1171,7 +1073,7 @@ testDrivers("a stream outlives its manager", async (driver) => {
 });
 
 testDrivers(
-  "after close() nothing is left but payloads, database, id and note",
+  "after close() nothing is left but payloads, database, id, names and note",
   async (driver) => {
     await using temp = await tempStore({ driver });
     await temp.store.saveTxs([
@@ -1182,7 +1084,7 @@ testDrivers(
     await temp.close();
     assertEquals(
       Object.keys(await filesBelow(temp.base)),
-      [".poh/id", ".poh/newest", "a.bin", "b.bin", "poh.db"],
+      [".poh/id", ".poh/names", ".poh/newest", "a.bin", "b.bin", "poh.db"],
     );
   },
 );

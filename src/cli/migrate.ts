@@ -33,9 +33,12 @@ async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
   const { options, output, signal } = call;
   const { from, to } = storesOf(options);
   const { migrateStore } = await import("../migrate.ts");
-  await using source = await openStore({ options: from, signal }, "read");
+  await using source = await openStore(
+    { options: from, signal, output },
+    "read",
+  );
   await using target = await openTarget(
-    { options: to, signal },
+    { options: to, signal, output },
     source.writeOnce,
   );
   if (source.writeOnce && !target.writeOnce) {

@@ -13,6 +13,7 @@ import type { StorageManager } from "../storage_manager.ts";
 import { UsageError } from "./exit_codes.ts";
 import { type Output, printable } from "./output.ts";
 import { requireAccess, requireServers } from "./permissions.ts";
+import { printUpgrade } from "./print_upgrade.ts";
 import type { CommonValues } from "./table.ts";
 
 /** The options that say which store, and how to open it. */
@@ -26,6 +27,8 @@ export interface StoreCall {
   options: StoreValues;
   /** Ends waits for locks when it is aborted. */
   signal: AbortSignal;
+  /** Where it is told that the store was upgraded. */
+  output: Output;
 }
 
 /** What a command does with the store. */
@@ -57,15 +60,16 @@ export function dbPath({ base, db }: StoreValues): string {
  * @throws {CliError} If a permission is missing.
  */
 export async function openStore(
-  { options, signal }: StoreCall,
+  call: StoreCall,
   access: Access,
 ): Promise<StorageManager> {
+  const { options } = call;
   await requireStore(options, access);
   const { StorageManager } = await import("../storage_manager.ts");
   return await StorageManager.create(
     options.base,
     dbPath(options),
-    storageOptions({ options, signal }, access),
+    storageOptions(call, access),
   );
 }
 
@@ -88,21 +92,27 @@ export async function openListing(
 
 /** The options of the API that the command line's stand for. */
 export function storageOptions(
-  { options, signal }: StoreCall,
+  call: StoreCall,
   access: Access,
 ): StorageOptions {
+  const { options, output } = call;
   return {
     driver: options.driver,
-    ...lockWait({ options, signal }),
+    ...lockWait(call),
     ...(options.durability && { durability: options.durability }),
     ...(options["write-once"] && { writeOnce: true }),
     readOnly: access === "read",
     create: access === "create",
+    ...(access !== "read" && {
+      onUpgrade: (report) => printUpgrade(report, output),
+    }),
   };
 }
 
 /** How long a command waits for a lock, and the Ctrl-C that ends the wait. */
-export function lockWait({ options, signal }: StoreCall): Required<LockWait> {
+export function lockWait(
+  { options, signal }: Pick<StoreCall, "options" | "signal">,
+): Required<LockWait> {
   return { lockTimeout: 1000 * options["lock-timeout"], signal };
 }
 

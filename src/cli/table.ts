@@ -193,7 +193,7 @@ export const commands = {
     positionals: [],
     description: [
       "With --write-once no save ever replaces a transaction: another one of an id that is there already is refused, whatever a command asks for. Only a new store can be made so, and it stays so.",
-      "With --inline-below small payloads live in the database instead of in files: saved faster, but not to be seen as files, nor by the older Python package. The store remembers it, and those that are there are moved, either way.",
+      "With --inline-below small payloads live in the database instead of in files: saved faster, but not to be seen as files. The store remembers it, and those that are there are moved, either way.",
     ],
     options: {
       "inline-below": {
@@ -569,7 +569,7 @@ export const commands = {
     summary: "Copy the store to a folder or a tar archive, verified",
     description: [
       "Taken beside whoever uses the store: what was acknowledged before it began is in it. The folder is a store itself, with the database poh.db, and can be verified as one; do not write to it. A second backup into the same folder takes only what is new, and removes what is not needed any more; one that was interrupted leaves the previous one valid, and goes on when it is run again.",
-      "Payloads are hard links where the file system has them. These take no room, and protect from deletion and replacement; from a program that writes into the files, as the older Python package does, only --copy protects, and from a failing disk only a backup on another one. A tar archive always has copies; while it is made the rows are in <base>/.poh/tmp.",
+      "Payloads are hard links where the file system has them. These take no room, and protect from deletion and replacement; from a program that writes into the files only --copy protects, and from a failing disk only a backup on another one. A tar archive always has copies; while it is made the rows are in <base>/.poh/tmp.",
       "Damaged transactions are reported and left out, and end it with 4. What is in quarantine is not backed up.",
     ],
     usage: ["<folder>", "--tar > <file>"],

@@ -11,7 +11,7 @@ import { UsageError } from "./exit_codes.ts";
  * The id from `--tx-id` or from the argument.
  *
  * @throws {UsageError} If there is none, or both.
- * @throws {InvalidTxIdError} If no transaction can have it.
+ * @throws {InvalidTxIdError} If the argument is empty.
  */
 export function requireTxId(
   command: string,
@@ -26,6 +26,7 @@ export function requireTxId(
   if (txId === undefined) {
     throw new UsageError(`${command} needs the id of a transaction`);
   }
-  validateTxId(txId);
+  // An unset variable of a shell, not the empty id that an older store may have.
+  if (argument !== undefined) validateTxId(argument);
   return txId;
 }

@@ -212,7 +212,7 @@ export class FileObjects implements ObjectStore {
 
 /** The name that a part of a key has in this system. */
 function nameHere(part: string): string {
-  const txId = txIdOfFile(part);
+  const txId = txIdOfFile(part, false);
   return txId !== null && fits(txId) && plainKey(txId) === part
     ? fileName(txId)
     : part;

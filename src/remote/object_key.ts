@@ -32,7 +32,7 @@ export function txIdOfKey(key: string): string | null {
   const version = /^\.poh\/versions\/[0-9a-f]{64}\.[0-9a-f-]{36}\/([^/]+)$/
     .exec(key);
   const name = version?.[1] ?? key;
-  return name.includes("/") ? null : txIdOfFile(name);
+  return name.includes("/") ? null : txIdOfFile(name, false);
 }
 
 /** Whether a key may have been another payload's, and be used again. */

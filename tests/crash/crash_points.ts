@@ -13,6 +13,7 @@ import {
 } from "../../mod.ts";
 import type { CrashPoint } from "../../src/crash_points.ts";
 import { tempDir } from "../helpers.ts";
+import { makeOddStore } from "../older_store.ts";
 import {
   type Allowed,
   assertClean,
@@ -81,6 +82,7 @@ export async function allWorkloads(
     workloads.push(() => recovering(damaged, recover));
   }
   workloads.push(() => pruning(join(dir, "pruned")));
+  workloads.push(() => upgrading(join(dir, "older")));
   workloads.push(
     () => rebuilding(join(dir, "malformed"), "malformed"),
     () => rebuilding(join(dir, "lost"), "lost"),
@@ -187,6 +189,43 @@ async function replaying(
       assert((await open(dir.path, kill)).killed);
       const how = kill.n % 2 ? "recover" : "open";
       await checkAfterCrash(placeBelow(dir.path), allowed, how, options);
+    },
+  };
+}
+
+/** Opening a store of the older package, which upgrades it. */
+async function upgrading(dir: string): Promise<Workload> {
+  const template = placeBelow(dir);
+  const ids = ["", "a", "a:b", "a%3Ab", "dir/x", "./y", "y"];
+  const { base, db } = template;
+  const saved = await makeOddStore(base, db, "builtin", ids);
+  const options = { upgradeQuiet: 0 };
+  const open = async (dir: string, kill?: KillAt) => {
+    copyTree(base, placeBelow(dir).base);
+    return await runWriter({
+      ...placeBelow(dir),
+      options,
+      work: { kind: "open" },
+      ...(kill && { kill }),
+    });
+  };
+  await using census = await tempDir();
+  const { passed } = await open(census.path);
+  return {
+    name: "upgrade",
+    passes: passed,
+    async run(kill) {
+      await using dir = await tempDir();
+      assert((await open(dir.path, kill)).killed);
+      const { base, db } = placeBelow(dir.path);
+      for (const readOnly of [true, false, true]) {
+        const how = { ...options, readOnly };
+        await using store = await StorageManager.create(base, db, how);
+        for (const [txId, { payload }] of saved) {
+          assertEquals((await store.loadTx(txId))?.payload, payload, txId);
+        }
+        assertEquals((await store.verify()).sound, saved.size);
+      }
     },
   };
 }
