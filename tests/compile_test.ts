@@ -1,6 +1,6 @@
 // What a single file is made of, and what it relies on.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { pathToFileURL } from "node:url";
 import config from "../deno.json" with { type: "json" };
 import {
@@ -11,12 +11,20 @@ import {
 } from "../.ci/compile/main.ts";
 import { icon } from "../.ci/compile/icon.ts";
 import { withDetails } from "../.ci/compile/windows_version.ts";
-import { resolutionFlags } from "../offline/deno.ts";
+import {
+  bundlePackages,
+  type Bundles,
+  PACKAGES,
+} from "../.ci/compile/packages.ts";
 import { argumentsOf, commit, headOf } from "../src/cli/commit.ts";
 import { denoArgs, run, txText } from "./cli_helpers.ts";
 import { bytes, namesIn, tempDir, text } from "./helpers.ts";
 
 const HASH = "0123456789abcdef0123456789abcdef01234567";
+
+const ROOT = new URL("..", import.meta.url);
+
+const isOffline = Deno.env.get("POH_OFFLINE") === "1";
 
 /** A Windows program, which most systems do not have. */
 const WINDOWS_PROGRAM =
@@ -151,7 +159,10 @@ Deno.test("buildsOf() gives this system, Windows, or five", () => {
 
 Deno.test("a binary has no other permission than the program uses, and no prompt", () => {
   for (const build of buildsOf(["all"])) {
-    const args = compileArgs(build, "abc", "i.ico");
+    const bundles = { flags: ["--import-map=m"], loadedLate: ["a.js"] };
+    const args = compileArgs(build, bundles, "abc", "i.ico");
+    assert(args.includes("--import-map=m"));
+    assert(args.includes("--include=a.js"));
     assert(args.includes("--no-prompt"));
     assert(args.includes("--no-code-cache"));
     for (const arg of args) {
@@ -163,19 +174,28 @@ Deno.test("a binary has no other permission than the program uses, and no prompt
       build.target?.includes("windows"),
     );
   }
-  assertEquals(compileArgs({ output: "x" }, null, "").at(-1), "cli.ts");
+  const bundles = { flags: [], loadedLate: [] };
+  assertEquals(
+    compileArgs({ output: "x" }, bundles, null, "").at(-1),
+    "cli.ts",
+  );
 });
 
 Deno.test("deno compile takes the arguments, and the icon and details of the Windows file", async (t) => {
   await using dir = await tempDir();
   const iconFile = dir.join("icon.ico");
   await Deno.writeFile(iconFile, icon());
+  await using bundles = await bundlePackages(isOffline);
 
   await t.step("this system", async () => {
     const build = { output: dir.join("poh-storage") };
     // Deno itself in the place of what it would download.
-    const binary = await compiled(build, iconFile, Deno.execPath());
+    const binary = await compiled(build, bundles, iconFile, Deno.execPath());
     assert(contains(binary, bytes("--commit=abc123")));
+    assert(contains(binary, bytes("string-width-7.2.0.js")));
+    // The folders of its packages from npm, read at every start, take 14 MiB.
+    const { size } = await Deno.stat(Deno.execPath());
+    assert(binary.length - size < 10 * 1024 * 1024, `${binary.length - size}`);
   });
 
   await t.step({
@@ -189,7 +209,12 @@ Deno.test("deno compile takes the arguments, and the icon and details of the Win
       );
       const [build] = buildsOf(["windows"]);
       const output = dir.join("poh-storage.exe");
-      const before = await compiled({ ...build!, output }, iconFile, base);
+      const before = await compiled(
+        { ...build!, output },
+        bundles,
+        iconFile,
+        base,
+      );
       const after = await withDetails(before, {
         name: "poh-storage",
         description: "What it is for",
@@ -214,17 +239,77 @@ Deno.test("deno compile takes the arguments, and the icon and details of the Win
   });
 });
 
+Deno.test("every package from npm that the program uses is bundled", async () => {
+  const named: string[] = [];
+  for (const path of sourcesBelow("src")) {
+    if (path.endsWith("/packages.ts")) named.push(path);
+    else {
+      const code = await Deno.readTextFile(new URL(path, ROOT));
+      named.push(...code.match(/(?<=")npm:[^"]+@[^"]+(?=")/g) ?? []);
+    }
+  }
+  assertEquals(named.sort(), [...PACKAGES].sort());
+});
+
+Deno.test("the program does with bundles what it does with packages, and without npm", async () => {
+  await using dir = await tempDir();
+  await using bundles = await bundlePackages(isOffline);
+  const deno = async (...args: string[]) => {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-prompt", "--allow-all", ...args],
+      cwd: ROOT,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+    }).output();
+    assertEquals(code, 0, text(stderr));
+    return stdout;
+  };
+  const poh = (...args: string[]) =>
+    deno(
+      ...["--no-npm", "--no-check", ...bundles.flags, "cli.ts"],
+      ...[...args, "--base", dir.join("store")],
+    );
+  await poh("save", "--tx", txText("見本"));
+  assertMatch(text(await poh("list", "--long")), /^ID    HOLDER .*\n見本  /);
+  await Deno.writeFile(dir.join("a.tar"), await poh("backup", "--tar"));
+  await Deno.remove(dir.join("store"), { recursive: true });
+  await poh("restore", dir.join("a.tar"));
+  assertMatch(text(await poh("load", "見本")), /見本/);
+
+  const modules = PACKAGES.filter((name) => !name.startsWith("npm:"))
+    .map((path) => new URL(path, ROOT).href);
+  const script = dir.join("exports.ts");
+  await Deno.writeTextFile(
+    script,
+    modules.map((module) =>
+      `console.log(Object.keys(await import("${module}")).join());\n`
+    ).join(""),
+  );
+  assertEquals(
+    text(await deno("--no-npm", "--no-check", ...bundles.flags, script)),
+    text(await deno("--no-check", "--no-lock", script)),
+  );
+});
+
+/** The TypeScript files of a folder of the project, by their paths in it. */
+function* sourcesBelow(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, ROOT))) {
+    const path = `${folder}/${name}`;
+    if (isDirectory) yield* sourcesBelow(path);
+    else if (name.endsWith(".ts")) yield path;
+  }
+}
+
 /** Compiles with a given program in the place of Deno's runtime. */
 async function compiled(
   build: Build,
+  bundles: Bundles,
   iconFile: string,
   runtime: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const [command, ...rest] = compileArgs(build, "abc123", iconFile);
-  const offline = Deno.env.get("POH_OFFLINE") === "1";
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [command!, ...resolutionFlags(offline), ...rest],
-    cwd: new URL("..", import.meta.url),
+    args: compileArgs(build, bundles, "abc123", iconFile),
+    cwd: ROOT,
     env: { DENORT_BIN: runtime, NO_COLOR: "1" },
     stdin: "null",
   }).output();

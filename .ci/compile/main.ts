@@ -13,6 +13,7 @@
 import config from "../../deno.json" with { type: "json" };
 import { commit } from "../../src/cli/commit.ts";
 import { icon } from "./icon.ts";
+import { bundlePackages, type Bundles } from "./packages.ts";
 import { withDetails } from "./windows_version.ts";
 
 /** The systems, by the names of their files in dist/. */
@@ -77,17 +78,20 @@ export function buildsOf(args: readonly string[]): Build[] {
 /** The arguments of `deno` that make a file. */
 export function compileArgs(
   { output, target }: Build,
+  { flags, loadedLate }: Pick<Bundles, "flags" | "loadedLate">,
   commit: string | null,
   iconFile: string,
 ): string[] {
   return [
     "compile",
+    "--no-check", // `deno task check` does; bundles have no types
+    ...flags,
     ...PERMISSIONS,
     MEMORY,
     // Its cache would be a file beside, in the folder of temporary files.
     "--no-code-cache",
     // Loaded by names that are no literals, see src/cli/main.ts.
-    ...LOADED_LATE.map((module) => `--include=${module}`),
+    ...[...LOADED_LATE, ...loadedLate].map((module) => `--include=${module}`),
     ...(target === undefined ? [] : [`--target=${target}`]),
     ...(isWindows(target) ? [`--icon=${iconFile}`] : []),
     `--output=${output}`,
@@ -96,10 +100,14 @@ export function compileArgs(
   ];
 }
 
-async function make(build: Build, iconFile: string): Promise<boolean> {
+async function make(
+  build: Build,
+  bundles: Bundles,
+  iconFile: string,
+): Promise<boolean> {
   const from = await commit([]);
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "-q", "deno", ...compileArgs(build, from, iconFile)],
+    args: compileArgs(build, bundles, from, iconFile),
     stdin: "null",
   }).spawn().status;
   if (success && isWindows(build.target)) {
@@ -127,9 +135,12 @@ if (import.meta.main) {
   const iconFile = await Deno.makeTempFile({ suffix: ".ico" });
   let isDone = true;
   try {
+    const builds = buildsOf(Deno.args);
     await Deno.writeFile(iconFile, icon());
-    for (const build of buildsOf(Deno.args)) {
-      isDone = isDone && await make(build, iconFile);
+    const isOffline = Deno.env.get("POH_OFFLINE") === "1";
+    await using bundles = await bundlePackages(isOffline);
+    for (const build of builds) {
+      isDone = isDone && await make(build, bundles, iconFile);
     }
   } finally {
     await Deno.remove(iconFile);
