@@ -264,9 +264,9 @@ class Walk {
     failure: string | null;
   }> {
     let digest: string | null = null, failure: string | null = null;
-    for (const place of [inDatabase, inFile, inLog]) {
+    for (const place of payloadPlaces(this.#origin)) {
       try {
-        const source = place(info, this.#origin);
+        const source = place(info);
         const found = source && await this.#target.take(info, source);
         if (!found) continue;
         if (found.digest === info.storageHash) {
@@ -307,6 +307,7 @@ class Walk {
       found,
       detail,
       action: "none",
+      source: null,
     };
     if (kind === "unreadable") this.#report.unreadable++;
     else this.#report.damaged++;
@@ -343,11 +344,29 @@ export async function requireSoundDatabase(
   if (line !== undefined) throw new MetadataDamagedError(path, line);
 }
 
+/**
+ * Every place where a store may keep the payload of a row, in the order in which
+ * they are looked at: each tells what is there, unverified.
+ *
+ * @param origin Its rows are null where there are payload files alone.
+ */
+export function payloadPlaces(
+  { files, rows }: { files: FileStore; rows: SqliteStore | null },
+): ((info: TxInfo) => PayloadSource | null)[] {
+  if (rows === null) return [(info) => inFile(info, { files })];
+  return [inDatabase, inFile, inLog].map((place) => (info) =>
+    place(info, { files, rows })
+  );
+}
+
 function inDatabase(info: TxInfo, { rows }: PayloadOrigin): Uint8Array | null {
   return rows.inlinePayload(info);
 }
 
-function inFile({ txId }: TxInfo, { files }: PayloadOrigin): string | null {
+function inFile(
+  { txId }: TxInfo,
+  { files }: Pick<PayloadOrigin, "files">,
+): string | null {
   try {
     const name = files.find(txId);
     return name && join(files.basePath, name);

@@ -6,6 +6,7 @@
  */
 
 import { MetadataDamagedError } from "./errors.ts";
+import type { HealOptions } from "./heal/open_sources.ts";
 import type { Finding, ReportStep, StoreReport } from "./report.ts";
 import type { TxFilter } from "./types.ts";
 
@@ -22,7 +23,7 @@ export interface Progress {
 }
 
 /** What both `verify` and `recover` take. */
-export interface CheckOptions {
+export interface CheckOptions extends Pick<HealOptions, "from" | "fromToken"> {
   /** Stops the check between two transactions; what was done stays done. */
   signal?: AbortSignal;
   /** Told of every finding. */
@@ -112,23 +113,27 @@ export class Step {
   }
 }
 
+/** The name of a step, and what it does. */
+export type CheckStep = [name: string, work: (step: Step) => Promise<void>];
+
 /**
- * Runs the steps of a check, or the one for payloads where only a part of these
- * is asked for, or all but that one, until it is interrupted or the database is
+ * Runs the steps of a check, or those for payloads where only a part of these
+ * is asked for, or all but those, until it is interrupted or the database is
  * found to be damaged.
  *
  * @param onDamage Told why, when a step could not go on for that.
  * @returns Whether it came to its end.
  */
 export async function runSteps(
-  steps: [name: string, work: (step: Step) => Promise<void>][],
+  steps: CheckStep[],
   report: StoreReport,
   options: VerifyOptions & RecoverOptions,
   onDamage: (detail: string) => void,
 ): Promise<boolean> {
   const isPartial = isLimited(options);
   for (const [name, work] of steps) {
-    if (name === "payloads" ? options.skipPayloads : isPartial) continue;
+    const isOfPayloads = name === "payloads" || name === "heal";
+    if (isOfPayloads ? options.skipPayloads : isPartial) continue;
     const step = new Step(name, options.onProgress);
     try {
       await work(step);
@@ -144,7 +149,8 @@ export async function runSteps(
   return true;
 }
 
-function isLimited(options: VerifyOptions & RecoverOptions): boolean {
+/** Whether a check is of a part of the payloads only. */
+export function isLimited(options: VerifyOptions & RecoverOptions): boolean {
   const { filter = {}, sample, after, until, limit, only } = options;
   return [sample, after, until, limit, only, ...Object.values(filter)]
     .some((bound) => bound !== undefined);

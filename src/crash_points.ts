@@ -22,6 +22,8 @@ export const CRASH_POINTS = [
   "batch pruned", // pruning: one batch of deletions is done
   "entry replayed", // recovery: one redo entry was carried out
   "note written", // recovery: the note beside a quarantined payload is durable
+  "damaged bytes kept", // healing: … and its bytes too; the sound ones wait
+  "case healed", // healing: a transaction is back, its case still there
   "orphan moved", // recovery: an orphan is in quarantine
   "leftover removed", // recovery: one leftover file is gone
   "database set aside", // rebuild: the damaged database is out of the way

@@ -9,6 +9,7 @@
 
 import { join, relative } from "@std/path";
 import {
+  type CheckStep,
   type RecoverOptions,
   runSteps,
   type Step,
@@ -18,6 +19,14 @@ import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
 import { sha256HexSync } from "./hash.ts";
+import {
+  type Case,
+  type Damage,
+  type Healer,
+  Healing,
+} from "./heal/healing.ts";
+import { healLocal, type Lost } from "./heal/local_healer.ts";
+import type { Sources } from "./heal/sources.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
@@ -25,8 +34,10 @@ import { listHolders } from "./locks.ts";
 import { type OpenStore, removal } from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";
 import {
+  closeCase,
   quarantineFile,
   type QuarantineNote,
+  readableCases,
   writeBytes,
   writeNote,
 } from "./quarantine.ts";
@@ -65,13 +76,23 @@ const ATTEMPTS = 5;
  * Checks an open store.
  *
  * @param repair What to do about findings; null: only tell them.
+ * @param sources Where damaged payloads are looked for; null: nowhere.
  */
 export async function checkLocal(
   store: OpenStore,
   options: VerifyOptions,
   repair: RecoverOptions | null,
+  sources: Sources | null = null,
 ): Promise<StoreReport> {
-  return await new LocalCheck(store, options, repair).run();
+  return await new LocalCheck(store, options, repair, sources).run();
+}
+
+/** A damaged payload of a store on this machine. */
+interface LocalDamage extends Damage {
+  /** SHA-256 of what is in its place; null when nothing is. */
+  found: string | null;
+  /** The name of its file; null where no file can stand for the id. */
+  file: string | null;
 }
 
 /** One walk. */
@@ -81,6 +102,8 @@ class LocalCheck {
   /** What to do about findings; null: only tell them. */
   readonly #repair: RecoverOptions | null;
   readonly #report: StoreReport;
+  /** Null where there is no source to heal from. */
+  readonly #healing: Healing<LocalDamage> | null;
   /** Changes that the database has lost by going back to an earlier commit. */
   #lost = 0;
   #hasInline = false;
@@ -94,6 +117,7 @@ class LocalCheck {
     store: OpenStore,
     options: VerifyOptions,
     repair: RecoverOptions | null,
+    sources: Sources | null,
   ) {
     this.#store = store;
     this.#options = options;
@@ -103,6 +127,13 @@ class LocalCheck {
       store.rows.path,
       store.rows.driver,
       repair?.dryRun ?? false,
+    );
+    this.#healing = sources && new Healing(
+      sources,
+      this.#report,
+      options,
+      repair,
+      this.#healer(sources),
     );
   }
 
@@ -122,6 +153,7 @@ class LocalCheck {
         ["database", (step) => this.#database(step)],
         ["redo log", (step) => this.#redoLog(step)],
         ["payloads", (step) => this.#payloads(step)],
+        ...this.#healSteps(),
         ["files", (step) => this.#files(step)],
         ["leftovers", (step) => this.#leftovers(step)],
       ],
@@ -129,11 +161,17 @@ class LocalCheck {
       this.#options,
       (detail) => this.#metadataDamage(detail),
     );
+    this.#healing?.end();
     if (isWhole && this.#acts) {
       if (this.#accepts) await acceptLostCommits(this.#store.rows);
       await this.#store.rows.flush();
     }
     return this.#report;
+  }
+
+  #healSteps(): CheckStep[] {
+    const healing = this.#healing;
+    return healing ? [["heal", (step) => healing.run(step)]] : [];
   }
 
   get #dbFile(): string {
@@ -401,19 +439,78 @@ class LocalCheck {
       if (this.#acts) {
         const { rows } = this.#store;
         await rows.change(() => rows.put({ ...info, size: verdict.size }));
-        this.#report.sound++;
-        this.#options.onSound?.(info.txId);
       }
+      if (this.#repair) this.#becomesSound(info.txId);
       return this.#tell({
         ...base,
         action: this.#repair ? "corrected" : "none",
       });
     }
-    if (this.#acts) {
-      await this.#takeOut(info, verdict.kind, verdict.found, file);
-    }
+    const { kind, found } = verdict;
+    const damage = { info, finding: { ...base, kind }, found, file };
+    if (this.#healing) await this.#healing.add(damage);
+    else await this.#giveUp(damage);
+  }
+
+  async #giveUp({ info, finding, found, file }: LocalDamage): Promise<void> {
+    if (this.#acts) await this.#takeOut(info, finding.kind, found, file);
     const action = this.#repair?.purge ? "purged" : "quarantined";
-    this.#tell({ ...base, action: this.#repair ? action : "none" });
+    this.#tell({ ...finding, action: this.#repair ? action : "none" });
+  }
+
+  #healer(sources: Sources): Healer<LocalDamage> {
+    const { signal } = this.#options;
+    const purge = this.#repair?.purge ?? false;
+    const find = (lost: Lost[], onFound: (info: TxInfo) => void) =>
+      healLocal(this.#store, sources, lost, {
+        act: this.#acts,
+        onFound,
+        ...(signal && { signal }),
+      });
+    return {
+      heal: (damage, onFound) => {
+        const lost = damage.map(({ info, found, file }): Lost => ({
+          info,
+          isOut: false,
+          damaged: !purge && found !== null && file !== null
+            ? { digest: found, file }
+            : null,
+        }));
+        return find(lost, onFound);
+      },
+      giveUp: (damage) => this.#giveUp(damage),
+      cases: () => this.#outOfService(),
+      healCases: async (cases, onFound) => {
+        const lost = cases.map(({ row }): Lost => ({
+          info: row,
+          isOut: true,
+          damaged: null,
+        }));
+        const found = await find(lost, onFound);
+        if (!this.#acts) return found;
+        for (const { name, row } of cases) {
+          if (!found.has(row.txId)) continue;
+          crashPoint("case healed");
+          closeCase(this.#report.base, name, purge);
+        }
+        return found;
+      },
+      onSound: (txId) => this.#becomesSound(txId),
+    };
+  }
+
+  async *#outOfService(): AsyncGenerator<Case> {
+    const { files, rows } = this.#store;
+    for await (const { name, note } of readableCases(files.basePath)) {
+      const { row } = note;
+      if (!row) continue;
+      const now = rows.get(row.txId);
+      if (now === null) yield { name, note, row };
+      // Healed by a run that a crash ended, or saved again.
+      else if (this.#acts && now.storageHash === row.storageHash) {
+        closeCase(files.basePath, name, false);
+      }
+    }
   }
 
   /** The note first, then the row with an entry for the file, then the file. */
@@ -532,6 +629,7 @@ class LocalCheck {
       const found = await this.#store.files.digest(txId);
       if (!found) return;
       if (this.#acts) await this.#adopt(txId, path, found);
+      this.#becomesSound(txId);
       return this.#tell({
         ...finding,
         found: found.digest,
@@ -562,8 +660,6 @@ class LocalCheck {
         size: found.size,
       })
     );
-    this.#report.sound++;
-    this.#options.onSound?.(txId);
   }
 
   async #leftovers(step: Step): Promise<void> {
@@ -613,6 +709,12 @@ class LocalCheck {
   }
 
   // --- help -------------------------------------------------------------------
+
+  /** A repair, or what would be one, has put a transaction right. */
+  #becomesSound(txId: string): void {
+    this.#report.sound++;
+    this.#options.onSound?.(txId);
+  }
 
   #tell(finding: BriefFinding): void {
     tellFinding(this.#report, finding, this.#options.onFinding);

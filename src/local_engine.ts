@@ -16,6 +16,8 @@ import {
   StoreBusyError,
 } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
+import { openSources } from "./heal/open_sources.ts";
+import type { Sources } from "./heal/sources.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import { isForDatabase, movePayloads, placement } from "./inline.ts";
@@ -258,13 +260,22 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.verify} */
-  verify(options: VerifyOptions): Promise<StoreReport> {
-    return verifyRows(this.#store, options);
+  async verify(options: VerifyOptions): Promise<StoreReport> {
+    await using sources = await this.#sources(options);
+    return await verifyRows(this.#store, options, sources);
   }
 
   /** {@inheritDoc Engine.recover} */
   recover(options: RecoverOptions): Promise<StoreReport> {
-    return this.#withoutChanges(() => recoverStore(this.#store, options));
+    return this.#withoutChanges(async () => {
+      await using sources = await this.#sources(options);
+      return await recoverStore(this.#store, options, sources);
+    });
+  }
+
+  #sources(options: CheckOptions): Promise<Sources | null> {
+    const driver = this.driver.name === "builtin" ? "builtin" : "auto";
+    return openSources({ ...options, driver }, this.base);
   }
 
   /** {@inheritDoc Engine.quarantined} */

@@ -148,7 +148,22 @@ const filter = Object.fromEntries(
 ) as Record<keyof TxFilter, Rule>;
 const { after: _, ...pruneFilter } = filter;
 
+const sources: Rule = {
+  what: "a source or an array of them",
+  is: (value) =>
+    typeof value === "string" ||
+    Array.isArray(value) && value.every((one) => typeof one === "string"),
+};
+const tokens: Rule = {
+  what: "a token, or an object of tokens by URL",
+  is: (value) =>
+    typeof value === "string" ||
+    Object.values(Object(value)).every((one) => typeof one === "string"),
+};
+
 const check = {
+  from: sources,
+  fromToken: tokens,
   signal,
   onFinding: callback,
   onProgress: callback,

@@ -9,6 +9,7 @@
 
 import { basename, join } from "@std/path";
 import {
+  createFileFrom,
   digestOfOpen,
   makeDir,
   openRegular,
@@ -76,6 +77,31 @@ export async function writeBytes(
   await writeFile(quarantinePath(basePath), `${name}.bin`, bytes);
 }
 
+/**
+ * Keeps the bytes of a file beside the note of a case, durably; the file stays
+ * where it is, so that a crash leaves no moment without it.
+ */
+export async function copyBytes(
+  basePath: string,
+  name: string,
+  path: string,
+): Promise<void> {
+  const opened = openRegular(path);
+  if (!opened) return;
+  const dir = quarantinePath(basePath);
+  const tmp = join(dir, `${crypto.randomUUID()}.tmp`);
+  try {
+    Deno.linkSync(path, tmp);
+    opened.file.close();
+  } catch {
+    // A file system without hard links.
+    await createFileFrom(tmp, piecesOf(opened.file), true);
+  }
+  await renameFile(tmp, join(dir, `${name}.bin`), true);
+  // Two names of one file, as after a crash: then the rename did nothing.
+  removeFileSync(tmp);
+}
+
 async function writeFile(
   dir: string,
   name: string,
@@ -115,11 +141,36 @@ export async function* listQuarantine(
   }
 }
 
+/**
+ * Takes a case out of quarantine whose transaction is back in service.
+ *
+ * @param purge Whether bytes that are kept in it go as well; else it stays.
+ */
+export function closeCase(basePath: string, name: string, purge: boolean) {
+  const dir = quarantinePath(basePath);
+  const hasBytes = regularSize(join(dir, `${name}.bin`)) !== null;
+  if (purge || !hasBytes) removeCase(dir, name);
+}
+
 /** How many cases there are. */
 export async function countQuarantine(basePath: string): Promise<number> {
   let count = 0;
   for await (const _ of caseNames(basePath)) count++;
   return count;
+}
+
+/** The cases whose notes can be read, in no order. */
+export async function* readableCases(
+  basePath: string,
+): AsyncIterableIterator<{ name: string; note: QuarantineNote }> {
+  for await (const name of caseNames(basePath)) {
+    try {
+      yield { name, note: readNote(quarantinePath(basePath), name) };
+    } catch (error) {
+      // quarantine list tells of it.
+      if (!(error instanceof PohStorageError)) throw error;
+    }
+  }
 }
 
 /** Where cases are, to be restored from. */

@@ -12,6 +12,8 @@ import {
   PohStorageError,
   StoreBusyError,
 } from "./errors.ts";
+import { openSources } from "./heal/open_sources.ts";
+import type { Sources } from "./heal/sources.ts";
 import { checkLocal } from "./local_check.ts";
 import {
   closeStore,
@@ -25,6 +27,7 @@ import { rebuildDatabase } from "./rebuild.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
+  countFindings,
   emptyReport,
   type StoreReport,
   tellFinding,
@@ -65,15 +68,18 @@ export async function performRecovery(
   }
   requireAll(options);
   const base = resolve(basePath), db = resolve(sqlitePath);
-  const first = await recoverOnce(base, db, options);
-  const isDamaged = first.counts["metadata-damaged"] > 0;
-  if (!isDamaged || !options.rebuild || options.dryRun) return first;
+  await using sources = await openSources(options, base);
+  const first = await recoverOnce(base, db, options, sources);
+  const damages = first.counts["metadata-damaged"];
+  if (damages === 0 || !options.rebuild || options.dryRun) return first;
   await rebuildDatabase(base, db, options);
-  const second = await recoverOnce(base, db, options);
-  for (const finding of first.findings) {
-    if (finding.kind !== "metadata-damaged") continue;
+  const second = await recoverOnce(base, db, options, sources);
+  const told = first.findings.filter(({ kind }) => kind === "metadata-damaged");
+  for (const finding of told) {
     addFinding(second, { ...finding, action: "rebuilt" });
   }
+  const others = damages - told.length;
+  countFindings(second, "metadata-damaged", "rebuilt", others);
   return second;
 }
 
@@ -81,6 +87,7 @@ async function recoverOnce(
   base: string,
   db: string,
   options: StorageOptions & RecoverOptions,
+  sources: Sources | null,
 ): Promise<StoreReport> {
   const readOnly = options.dryRun ?? false;
   if (options.rebuild && isLost(base, db)) {
@@ -95,7 +102,7 @@ async function recoverOnce(
     return damagedDatabase(base, db, error.message, options);
   }
   try {
-    return await recoverStore(store, options);
+    return await recoverStore(store, options, sources);
   } finally {
     await closeStore(store);
   }
@@ -148,6 +155,7 @@ export async function verifyStore(
     return await verifyRemoteStore(basePath, sqlitePath, options);
   }
   const base = resolve(basePath), db = resolve(sqlitePath);
+  await using sources = await openSources(options, base);
   let store: OpenStore;
   try {
     store = await openStore(base, db, { ...options, readOnly: true });
@@ -156,7 +164,7 @@ export async function verifyStore(
     return damagedDatabase(base, db, error.message, options);
   }
   try {
-    return await verifyRows(store, options);
+    return await verifyRows(store, options, sources);
   } finally {
     await closeStore(store);
   }
@@ -166,21 +174,23 @@ export async function verifyStore(
 export async function verifyRows(
   store: OpenStore,
   options: VerifyOptions,
+  sources: Sources | null = null,
 ): Promise<StoreReport> {
-  return await checkLocal(store, options, null);
+  return await checkLocal(store, options, null, sources);
 }
 
 /** Verifies and repairs an open store. */
 export async function recoverStore(
   store: OpenStore,
   options: RecoverOptions,
+  sources: Sources | null = null,
 ): Promise<StoreReport> {
   requireAll(options);
-  if (options.dryRun) return await checkLocal(store, options, options);
+  if (options.dryRun) return await checkLocal(store, options, options, sources);
   const { locks, queue } = writerOf(store);
   await queue.flush();
   const done = await locks.whileAlone(() =>
-    checkLocal(store, options, options)
+    checkLocal(store, options, options, sources)
   );
   if (!done) {
     throw new StoreBusyError(

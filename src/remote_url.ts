@@ -9,6 +9,8 @@ import type { StoreDescription } from "./describe.ts";
 import type { Engine } from "./engine.ts";
 import type { StorageOptions } from "./open_store.ts";
 import type { StoreReport } from "./report.ts";
+import type { DriverChoice } from "./sqlite_driver.ts";
+import type { TxInfo } from "./types.ts";
 
 /**
  * Deno fetches whatever an import names when the program starts; packages for
@@ -16,6 +18,14 @@ import type { StoreReport } from "./report.ts";
  * `deno compile` is told to include it.
  */
 const REMOTE: string = "./remote/open.ts";
+
+/** The payloads of a shared store, for reading. */
+export interface SharedPayloads {
+  /** The bytes for a row, unverified; null when there are none. */
+  find(info: TxInfo): Promise<ReadableStream<Uint8Array> | null>;
+  /** Lets go of the store. */
+  close(): Promise<void>;
+}
 
 /** What works on stores of which a part lies elsewhere. */
 export interface RemoteStores {
@@ -49,6 +59,12 @@ export interface RemoteStores {
     ranges: number,
     options: StorageOptions,
   ): Promise<string[]>;
+  /** Opens the payloads of one, or of a bucket without a database, for reading. */
+  openPayloads(
+    base: string,
+    db: string | null,
+    driver: DriverChoice,
+  ): Promise<SharedPayloads>;
   /** {@linkcode describeStore} for them. */
   describeRemoteStore(
     base: string,

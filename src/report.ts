@@ -19,6 +19,8 @@ import type { DriverInfo } from "./sqlite_driver.ts";
  * - `unreadable`: the system would not give a file: says nothing about damage
  * - `metadata-damaged`: SQLite finds the database itself damaged
  * - `metadata-outdated`: the database has gone back to an earlier commit
+ * - `out-of-service`: a transaction in quarantine that a source can bring back:
+ *   no damage, and looked for only where there are sources
  */
 export type FindingKind =
   | "payload-missing"
@@ -29,7 +31,8 @@ export type FindingKind =
   | "leftover-temp"
   | "unreadable"
   | "metadata-damaged"
-  | "metadata-outdated";
+  | "metadata-outdated"
+  | "out-of-service";
 
 const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "payload-missing": 0,
@@ -41,6 +44,7 @@ const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "unreadable": 0,
   "metadata-damaged": 0,
   "metadata-outdated": 0,
+  "out-of-service": 0,
 };
 
 /** Every kind of finding. */
@@ -49,6 +53,7 @@ export const FINDING_KINDS = Object.keys(NO_COUNTS) as FindingKind[];
 /** What was done about it, or would be in a dry run. */
 export type FindingAction =
   | "none"
+  | "healed"
   | "quarantined"
   | "purged"
   | "finished"
@@ -75,11 +80,16 @@ export interface Finding {
   detail: string;
   /** What was done, or would be in a dry run. */
   action: FindingAction;
+  /**
+   * The source that has the payload: it healed it, or could, where the action
+   * is `"none"`; null when none has it or none was asked.
+   */
+  source: string | null;
 }
 
 /** One step of a check, as far as it got. */
 export interface ReportStep {
-  /** `database`, `redo log`, `payloads`, `files` or `leftovers`. */
+  /** `database`, `redo log`, `payloads`, `heal`, `files` or `leftovers`. */
   name: string;
   /** Things looked at. */
   count: number;
@@ -87,6 +97,18 @@ export interface ReportStep {
   bytes: number;
   /** Time taken, in milliseconds. */
   ms: number;
+}
+
+/** What one source came to. */
+export interface SourceReport {
+  /** The source as it was named. */
+  source: string;
+  /** Payloads that it gave and that have the right digest. */
+  healed: number;
+  /** Times that it gave other bytes, or broke off in the middle of a payload. */
+  wrong: number;
+  /** Why it could be asked no more; null when it answered to the end. */
+  failure: string | null;
 }
 
 /** The whole outcome. */
@@ -115,6 +137,14 @@ export interface StoreReport {
   damaged: boolean;
   /** Findings acted on. */
   repaired: number;
+  /** What was done about each kind, also beyond the findings that are kept. */
+  actions: Partial<Record<FindingKind, Partial<Record<FindingAction, number>>>>;
+  /** Transactions taken out of service, the first {@linkcode MAX_NAMED} ids. */
+  takenOut: string[];
+  /** Findings whose payload a source has, and that were not acted on. */
+  healable: number;
+  /** What the sources came to, in the order in which they were asked. */
+  sources: SourceReport[];
   /** Where a limited or interrupted check stopped: the next one's `after`. */
   cursor: string | null;
   /** Whether the check was stopped before its end. */
@@ -124,6 +154,9 @@ export interface StoreReport {
 /** More findings than these are counted, and told to `onFinding`, but not kept. */
 export const MAX_FINDINGS = 1_000;
 
+/** So many transactions that were taken out of service are named. */
+export const MAX_NAMED = 10;
+
 /** What counts as damage: the rest is untidy, or unknown. */
 const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "payload-missing",
@@ -131,6 +164,18 @@ const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "size-mismatch",
   "metadata-damaged",
   "metadata-outdated",
+]);
+
+/** What is wrong with a payload that its transaction cannot be served without. */
+const PAYLOAD: ReadonlySet<FindingKind> = new Set([
+  "payload-missing",
+  "payload-corrupt",
+]);
+
+/** What ends a transaction's service. */
+const TAKEN_OUT: ReadonlySet<FindingAction> = new Set([
+  "quarantined",
+  "purged",
 ]);
 
 /** A report with nothing in it yet. */
@@ -153,6 +198,10 @@ export function emptyReport(
     steps: [],
     damaged: false,
     repaired: 0,
+    actions: {},
+    takenOut: [],
+    healable: 0,
+    sources: [],
     cursor: null,
     interrupted: false,
   };
@@ -173,6 +222,7 @@ export function tellFinding(
     expected: null,
     found: null,
     action: "none",
+    source: null,
     ...brief,
   };
   addFinding(report, finding);
@@ -181,8 +231,43 @@ export function tellFinding(
 
 /** Puts a finding into a report. */
 export function addFinding(report: StoreReport, finding: Finding): void {
-  report.counts[finding.kind]++;
+  const { kind, action, txId, source } = finding;
+  countFindings(report, kind, action, 1);
   if (report.findings.length < MAX_FINDINGS) report.findings.push(finding);
-  if (DAMAGE.has(finding.kind)) report.damaged = true;
-  if (finding.action !== "none") report.repaired++;
+  if (action === "none" && source !== null) report.healable++;
+  const isOut = txId !== null && TAKEN_OUT.has(action) && PAYLOAD.has(kind);
+  if (isOut && report.takenOut.length < MAX_NAMED) report.takenOut.push(txId);
+}
+
+/** Counts findings that are not kept, as {@linkcode addFinding} does. */
+export function countFindings(
+  report: StoreReport,
+  kind: FindingKind,
+  action: FindingAction,
+  count: number,
+): void {
+  if (count === 0) return;
+  report.counts[kind] += count;
+  const actions = report.actions[kind] ??= {};
+  actions[action] = (actions[action] ?? 0) + count;
+  if (DAMAGE.has(kind)) report.damaged = true;
+  if (action !== "none") report.repaired += count;
+}
+
+/** How many findings, of these kinds or all, were acted on in one of these ways. */
+export function countActions(
+  { actions }: StoreReport,
+  wanted: readonly FindingAction[],
+  kinds: readonly FindingKind[] = FINDING_KINDS,
+): number {
+  let count = 0;
+  for (const kind of kinds) {
+    for (const action of wanted) count += actions[kind]?.[action] ?? 0;
+  }
+  return count;
+}
+
+/** How many transactions were taken out of service. */
+export function countTakenOut(report: StoreReport): number {
+  return countActions(report, [...TAKEN_OUT], [...PAYLOAD]);
 }

@@ -496,21 +496,41 @@ export class StorageManager implements AsyncDisposable {
    * Verifies the store and repairs what is proven to be damaged. Changes made
    * meanwhile through this manager wait.
    *
-   * @returns The ids that are sound, all at once; for a large store see
-   * {@linkcode performRecovery}.
+   * What is missing or damaged is healed from the sources that `from` names,
+   * where they have it; the rest goes to quarantine. `onSound` is told the ids of
+   * the transactions that are sound.
+   *
+   * @returns What was found and done. Damage to the database itself is reported,
+   * not thrown.
    * @throws {StoreBusyError} If another process has the store open; nothing
    * was repaired.
+   * @throws {PohStorageError} `NO_SOURCE` if a source cannot be opened; nothing
+   * was repaired.
+   *
+   * @example A lost payload comes back from a backup
+   * ```ts
+   * import { backupStore, StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const dir = await Deno.makeTempDir();
+   * const base = `${dir}/data`, backup = `${dir}/backup`;
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const payload = new TextEncoder().encode("hello");
+   *   await store.saveTx({ txId: "a", holderId: "b", timestamp: 0, payload });
+   *   await backupStore(base, `${base}/poh.db`, backup);
+   *   await Deno.remove(`${base}/a.bin`);
+   *   const report = await store.recover({ from: backup });
+   *   assertEquals(report.findings[0]?.action, "healed");
+   *   assertEquals((await store.loadTx("a"))?.payload, payload);
+   * }
+   * await Deno.remove(dir, { recursive: true });
+   * ```
    */
-  recover(options: RecoverOptions = {}): Promise<string[]> {
-    return this.#call(async () => {
+  recover(options: RecoverOptions = {}): Promise<StoreReport> {
+    return this.#call(() => {
       requireKnown(options, "RecoverOptions");
-      const sound: string[] = [];
-      const onSound = (txId: string) => {
-        sound.push(txId);
-        options.onSound?.(txId);
-      };
-      await this.#engine.recover({ ...options, onSound });
-      return sound;
+      return this.#engine.recover(options);
     });
   }
 

@@ -10,6 +10,7 @@ import { assertEquals } from "@std/assert";
 import { join, relative } from "@std/path";
 import {
   type Finding,
+  type RecoverOptions,
   sha256Hex,
   StorageManager,
   type StorageOptions,
@@ -208,6 +209,20 @@ export function namesIn(dir: string, ...below: string[]): string[] {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
+}
+
+/** Recovers an open store; the ids of the transactions that are sound. */
+export async function soundAfter(
+  store: StorageManager,
+  options: RecoverOptions = {},
+): Promise<string[]> {
+  const sound: string[] = [];
+  const onSound = (txId: string) => {
+    sound.push(txId);
+    options.onSound?.(txId);
+  };
+  await store.recover({ ...options, onSound });
+  return sound;
 }
 
 // --- data -------------------------------------------------------------------

@@ -389,7 +389,7 @@ for (const one of CASES) {
       one.actions.filter((action) => action !== "none").length,
     );
     assertEquals(report.sound, one.sound.length);
-    assertEquals(Object.keys(report.counts).length, 9);
+    assertEquals(Object.keys(report.counts).length, 10);
     for (const [kind, count] of Object.entries(report.counts)) {
       assertEquals(
         count,
@@ -449,6 +449,7 @@ testDrivers(
       found: null,
       detail: missing!.detail,
       action: "none",
+      source: null,
     });
     assertEquals(corrupt, {
       kind: "payload-corrupt",
@@ -458,6 +459,7 @@ testDrivers(
       found: await sha256Hex(await Deno.readFile(temp.file("b/c"))),
       detail: corrupt!.detail,
       action: "none",
+      source: null,
     });
     for (const { detail } of findings) assertMatch(detail, /^[^.]+[^.]$/);
   },

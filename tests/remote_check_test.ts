@@ -4,7 +4,17 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex, StoreBusyError, type StoreReport } from "../mod.ts";
 import { GRACE } from "../src/remote/contracts.ts";
 import { plainKey, versionKey } from "../src/remote/object_key.ts";
-import { bytes, flipBit, outline, sampleTx, test, text } from "./helpers.ts";
+import {
+  bytes,
+  flipBit,
+  outline,
+  randomBytes,
+  sampleTx,
+  type TempDir,
+  tempDir,
+  test,
+  text,
+} from "./helpers.ts";
 import { keysOf, type Node, SharedStore } from "./remote_helpers.ts";
 
 function save({ engine }: Node, txId: string, payload = bytes(txId)) {
@@ -352,4 +362,74 @@ test("an interrupted check tells where to go on", async () => {
   assert(first.interrupted);
   const second = await node.engine.verify({ after: first.cursor! });
   assertEquals(first.checked + second.checked, 100);
+});
+
+// --- heal -----------------------------------------------------------------------
+
+/** A folder of payload files by their names. */
+async function folderOf(
+  dir: TempDir,
+  files: Record<string, Uint8Array>,
+): Promise<string> {
+  const path = dir.join("files");
+  await Deno.mkdir(path);
+  for (const [name, content] of Object.entries(files)) {
+    await Deno.writeFile(`${path}/${name}`, content);
+  }
+  return path;
+}
+
+test("a shared store is healed by new objects, and keeps what was damaged", async () => {
+  await using dir = await tempDir();
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  const large = randomBytes(200_000);
+  for (const txId of ["a", "b", "d"]) await save(node, txId);
+  await save(node, "c", large);
+  await flipBit(store.path("a.bin"));
+  await Deno.remove(store.path("b.bin"));
+  await Deno.remove(store.path("c.bin"));
+  await Deno.remove(store.path("d.bin"));
+  const from = await folderOf(dir, {
+    "a.bin": bytes("a"),
+    "b.bin": bytes("B"),
+    "c.bin": large,
+  });
+  const seen = await node.engine.verify({ from });
+  assertEquals([seen.healable, seen.damaged], [2, true]);
+  const report = await recovered(node, { from });
+  assertEquals(outline(report), [
+    "payload-corrupt a: healed",
+    "payload-missing b: quarantined",
+    "payload-missing c: healed",
+    "payload-missing d: quarantined",
+  ]);
+  assertEquals(report.sources, [
+    { source: from, healed: 2, wrong: 1, failure: null },
+  ]);
+  assertEquals(report.takenOut.toSorted(), ["b", "d"]);
+  assertEquals(text((await node.engine.load("a"))?.payload), "a");
+  assertEquals((await node.engine.load("c"))?.payload, large);
+  const kept = await Array.fromAsync(node.engine.quarantined());
+  assertEquals(
+    kept.map(({ txId, size }) => [txId, size]).sort(),
+    [["a", 1], ["b", null], ["d", null]],
+  );
+  assertEquals((await node.engine.verify({})).sound, 2);
+});
+
+test("what is in quarantine of a shared store comes back once a source has it", async () => {
+  await using dir = await tempDir();
+  await using store = await SharedStore.make();
+  const node = await store.node();
+  for (const txId of ["a", "b"]) await save(node, txId);
+  await Deno.remove(store.path("a.bin"));
+  await recovered(node);
+  assertEquals(await node.catalog.listIds(), ["b"]);
+  const from = await folderOf(dir, { "a.bin": bytes("a") });
+  const report = await recovered(node, { from });
+  assertEquals(outline(report), ["out-of-service a: healed"]);
+  assertEquals(await node.catalog.listIds(), ["a", "b"]);
+  assertEquals(text((await node.engine.load("a"))?.payload), "a");
+  assertEquals(await Array.fromAsync(node.engine.quarantined()), []);
 });

@@ -28,9 +28,11 @@ import {
   flipBit,
   IS_WINDOWS,
   namesIn,
+  outline,
   randomBytes,
   sampleTx,
   seededRandom,
+  soundAfter,
   tempDir,
   tempStore,
   test,
@@ -150,7 +152,7 @@ testDrivers(
       ]);
     }
     assertEquals((await store.listTxs()).sort(), TRICKY_IDS.toSorted());
-    assertEquals((await store.recover()).sort(), TRICKY_IDS.toSorted());
+    assertEquals((await soundAfter(store)).sort(), TRICKY_IDS.toSorted());
     assertEquals(namesIn(join(temp.base, "..")), ["base"]);
     for (const txId of TRICKY_IDS) {
       assertEquals(
@@ -1136,23 +1138,28 @@ testDrivers("a read-only manager sees what a writer does", async (driver) => {
 
 // --- recover and verify of an open manager --------------------------------------------------------
 
-testDrivers("recover() returns the ids that are sound", async (driver) => {
-  await using temp = await tempStore({ driver });
-  assertEquals(await temp.store.recover(), []);
-  for (const txId of ["c", "a", "b"]) {
-    await temp.store.saveTx(sampleTx({ txId }));
-  }
-  assertEquals(await temp.store.recover(), ["a", "b", "c"]);
-  await flipBit(temp.file("b"));
-  const told: string[] = [];
-  assertEquals(
-    await temp.store.recover({ onSound: (txId) => told.push(txId) }),
-    ["a", "c"],
-  );
-  assertEquals(told, ["a", "c"]);
-  assertEquals(await temp.store.listTxs(), ["a", "c"]);
-  assertEquals(await temp.store.loadTx("b"), null);
-});
+testDrivers(
+  "recover() tells the ids that are sound, and returns the report",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    assertEquals(await soundAfter(temp.store), []);
+    for (const txId of ["c", "a", "b"]) {
+      await temp.store.saveTx(sampleTx({ txId }));
+    }
+    assertEquals(await soundAfter(temp.store), ["a", "b", "c"]);
+    await flipBit(temp.file("b"));
+    const told: string[] = [];
+    const report = await temp.store.recover({
+      onSound: (txId) => told.push(txId),
+    });
+    assertEquals(outline(report), ["payload-corrupt b: quarantined"]);
+    assertEquals([report.sound, report.checked], [2, 3]);
+    assertEquals(report.takenOut, ["b"]);
+    assertEquals(told, ["a", "c"]);
+    assertEquals(await temp.store.listTxs(), ["a", "c"]);
+    assertEquals(await temp.store.loadTx("b"), null);
+  },
+);
 
 testDrivers(
   "changes wait while recover() has the store, and none is lost",
@@ -1199,7 +1206,7 @@ testDrivers(
     const order: string[] = [];
     const changes: Promise<unknown>[] = [];
     const told = (what: string) => () => order.push(what);
-    const sound = await store.recover({
+    const sound = await soundAfter(store, {
       onSound: (txId) => {
         if (txId !== "a") return;
         const large = sampleTx({ txId: "e", payload: randomBytes(100_000) });

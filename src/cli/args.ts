@@ -24,7 +24,10 @@ export type Invocation =
 /** A command's arguments, checked against the table. */
 export interface ParsedArgs {
   /** Every option of the command, by name. */
-  options: Record<string, string | number | boolean | undefined>;
+  options: Record<
+    string,
+    string | number | boolean | readonly string[] | undefined
+  >;
   /** Arguments without a name, verbatim. */
   positionals: string[];
 }
@@ -86,8 +89,8 @@ function split(
   command: CommandName,
   args: readonly string[],
   specs: Record<string, OptionSpec>,
-): { given: Map<string, string>; positionals: string[] } {
-  const given = new Map<string, string>();
+): { given: Map<string, string[]>; positionals: string[] } {
+  const given = new Map<string, string[]>();
   const positionals: string[] = [];
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
@@ -100,14 +103,17 @@ function split(
       continue;
     }
     const { name, value } = splitOption(command, arg, specs);
-    const isFlag = specs[name]!.type === "flag";
+    const spec = specs[name]!;
+    const isFlag = spec.type === "flag";
+    const repeats = "repeats" in spec && spec.repeats;
     if (isFlag && value !== undefined) {
       throw new UsageError(`Option --${name} takes no value`);
     }
-    if (given.has(name) && !isFlag) {
+    if (given.has(name) && !isFlag && !repeats) {
       throw new UsageError(`Option --${name} is given twice`);
     }
-    given.set(name, isFlag ? "" : value ?? valueAfter(name, args[++i]));
+    const text = isFlag ? "" : value ?? valueAfter(name, args[++i]);
+    given.set(name, [...given.get(name) ?? [], text]);
   }
   return { given, positionals };
 }
@@ -176,11 +182,16 @@ function checkPositionals(command: CommandName, positionals: string[]): void {
 function valueOf(
   name: string,
   spec: OptionSpec,
-  given: string | undefined,
+  given: readonly string[] | undefined,
   env: ReadEnv,
-): string | number | boolean | undefined {
+): ParsedArgs["options"][string] {
   if (spec.type === "flag") return given !== undefined;
-  if (given !== undefined) return convert(`--${name}`, spec, given);
+  if ("repeats" in spec && spec.repeats) {
+    return (given ?? []).map((text) =>
+      String(convert(`--${name}`, spec, text))
+    );
+  }
+  if (given !== undefined) return convert(`--${name}`, spec, given[0]!);
   if ("env" in spec && spec.env !== undefined) {
     const value = env(spec.env);
     if (value !== undefined) return convert(spec.env, spec, value);

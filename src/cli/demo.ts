@@ -1,6 +1,6 @@
 /**
- * A tour for newcomers: makes a store in a temporary folder, fills it, damages
- * it, and shows what the program makes of that. Each step is a command of the
+ * A tour for newcomers: makes a store in a temporary folder, fills it, backs it
+ * up, has a disk fail, and shows how everything comes back. Each step is a command of the
  * program, printed as it would be typed and then run.
  *
  * With `--keep` the folder stays.
@@ -12,6 +12,7 @@ import { join } from "@std/path";
 import { fileName } from "../key.ts";
 import type { Tx } from "../types.ts";
 import { main } from "./main.ts";
+import { shellWord } from "./shell_word.ts";
 import { txLine } from "./tx_json.ts";
 
 /** A quarter's statements of what four accounts hold. */
@@ -54,11 +55,13 @@ export async function demo(keep: boolean): Promise<boolean> {
       ? `The store is in ${tour.base}; delete ${dir} when you are done.`
       : `The store was in ${dir} and is deleted; --keep would have kept it.`,
     "",
-    "What to try next, with a store in ./data:",
-    "  poh-storage init",
-    "  poh-storage save --tx-id first --holder-id me --payload-file LICENSE",
-    "  poh-storage load first --raw",
-    "  poh-storage --help            (from source: deno task cli --help)",
+    "What to try next, in this folder, with a store in ./data:",
+    "  deno task cli init",
+    "  deno task cli save --tx-id first --holder-id me --payload-file LICENSE",
+    "  deno task cli load first --raw",
+    "  deno task cli --help",
+    "poh-storage above is what deno task compile makes; deno task cli runs the same from source.",
+    "Without an installed Deno: npx -y deno task cli --help",
   );
   return tour.asExpected;
 }
@@ -86,17 +89,35 @@ async function takeTour(tour: Tour, dir: string): Promise<void> {
   await tour.run(["load", "holding-2026-0004"], 0);
   await tour.run(["load", "holding-2026-0004", "--raw"], 0);
 
-  const victim = "holding-2026-0004";
-  const changed = await flipByte(join(tour.base, fileName(victim)));
-  tour.say(`Now a disk fails: one bit of ${changed} is flipped.`);
-  tour.say("A damaged payload is not handed out; the exit code says so too.");
-  await tour.run(["load", victim], 4);
+  const backup = join(dir, "backup");
+  tour.say("A backup can be made while others use the store.");
+  await tour.run(["backup", backup, "--copy"], 0);
 
-  tour.say("recover takes it out of service and keeps what can be kept.");
-  await tour.run(["recover"], 0);
-  await tour.run(["quarantine", "list"], 0);
+  const damaged = "holding-2026-0004", lost = "holding-2026-0002";
+  const changed = await flipByte(join(tour.base, fileName(damaged)));
+  const removed = join(tour.base, fileName(lost));
+  await Deno.remove(removed);
+  tour.say(
+    `Now a disk fails: one bit of ${changed} is flipped,`,
+    `and ${removed} is gone.`,
+  );
+  tour.say("A damaged payload is not handed out; the exit code says so too.");
+  await tour.run(["load", damaged], 4);
+
+  tour.say("verify changes nothing, and tells what the backup could heal.");
+  await tour.run(["verify", "--from", backup], 4);
+
+  tour.say(
+    "recover looks for both in the backup, verifies what it finds against the",
+    "SHA-256 that the database has, and puts it in its place.",
+  );
+  await tour.run(["recover", "--from", backup], 0);
+
+  tour.say("Nothing was lost. The damaged bytes are kept, in quarantine.");
   await tour.run(["list"], 0);
-  await tour.run(["load", victim], 3);
+  await tour.run(["load", damaged, "--raw"], 0);
+  await tour.run(["load", lost, "--raw"], 0);
+  await tour.run(["quarantine", "list"], 0);
 
   tour.say("Running it again finds nothing to do.");
   await tour.run(["recover"], 0);
@@ -143,12 +164,6 @@ async function flipByte(path: string): Promise<string> {
   bytes[middle]! ^= 1;
   await Deno.writeFile(path, bytes);
   return path;
-}
-
-function shellWord(word: string): string {
-  return /^[\w./:=@%+-]+$/.test(word)
-    ? word
-    : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 if (import.meta.main) {

@@ -29,6 +29,7 @@ const OTHER_VARIABLES: readonly [string, string][] = [
   ],
   ["PGPASSWORD", "Password for a database server, unless it is in --db."],
   ["POH_TOKEN", "Bearer token that serve asks for."],
+  ["POH_FROM_TOKEN", "Bearer token that nodes of --from ask for."],
   ["POH_DEBUG", "1 prints the stack of an error that ends the program."],
   [
     "DENO_SQLITE_PATH",

@@ -5,11 +5,21 @@
  */
 
 import type { CheckOptions } from "../check.ts";
-import type { Finding, FindingKind, StoreReport } from "../report.ts";
+import {
+  countActions,
+  countTakenOut,
+  type Finding,
+  FINDING_KINDS,
+  type FindingKind,
+  type StoreReport,
+} from "../report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { type Output, printable } from "./output.ts";
 import { byteText, type Progress } from "./progress.ts";
+import { shellWord } from "./shell_word.ts";
+import type { StoreValues } from "./store.ts";
+import { commonOptions } from "./table.ts";
 
 /** Tells findings as they come, shows progress, and stops at Ctrl-C. */
 export function checkOptions(
@@ -29,7 +39,7 @@ export function checkOptions(
 
 /** A finding in one line. */
 export function findingText(finding: Finding): string {
-  const { kind, txId, file, detail, expected, found, action } = finding;
+  const { kind, txId, file, detail, expected, found, action, source } = finding;
   const about = [
     ...(txId === null ? [] : [`tx ${JSON.stringify(txId)}`]),
     ...(file === null ? [] : [`file ${JSON.stringify(file)}`]),
@@ -40,7 +50,11 @@ export function findingText(finding: Finding): string {
   ].join(", ");
   return printable(
     `${kind}: ${about && `${about}: `}${detail}${digests && ` (${digests})`}${
-      action === "none" ? "" : `: ${action}`
+      action !== "none"
+        ? `: ${action}${source === null ? "" : ` from ${source}`}`
+        : source !== null
+        ? `: could be healed from ${source}`
+        : ""
     }`,
   );
 }
@@ -56,6 +70,88 @@ export function tellSteps(output: Output, report: StoreReport): void {
   }
 }
 
+/**
+ * Tells on stderr what was found and done, what was taken out of service, and
+ * the next command.
+ */
+export function tellOutcome(
+  output: Output,
+  store: StoreValues,
+  report: StoreReport,
+): void {
+  for (const line of outcomeLines(store, report)) output.notice(line);
+}
+
+/** {@linkcode tellOutcome} in lines. */
+export function outcomeLines(
+  store: StoreValues,
+  report: StoreReport,
+): string[] {
+  const { dryRun } = report;
+  const lines: string[] = [];
+  const found = FINDING_KINDS.filter((kind) => report.counts[kind] > 0)
+    .map((kind) => `${report.counts[kind]} ${kind}${doneText(report, kind)}`);
+  if (found.length > 0) lines.push(`Found: ${found.join(", ")}`);
+  lines.push(...sourceLines(report));
+  const count = countTakenOut(report);
+  if (count > 0) {
+    const isPurged = countActions(report, ["purged"]) > 0;
+    const what = isPurged
+      ? dryRun ? "Would be deleted" : "Deleted"
+      : dryRun
+      ? "Would be taken out of service"
+      : "Taken out of service";
+    lines.push(`${what}: ${namesText(report.takenOut, count)}`);
+    if (!isPurged && !dryRun) {
+      lines.push(
+        `See them by: ${commandText(["quarantine", "list"], store)}`,
+        `Bring them back, where a copy has them, by: ${
+          commandText(["recover"], store)
+        } --from <backup, archive, store or URL>`,
+      );
+    }
+  }
+  return lines.map(printable);
+}
+
+/** What became of findings of a kind: ` (2 healed, 1 quarantined)`. */
+function doneText({ actions, dryRun }: StoreReport, kind: FindingKind): string {
+  const done = Object.entries(actions[kind] ?? {}).map(([action, count]) => ({
+    count,
+    what: action === "none"
+      ? "left as found"
+      : dryRun
+      ? `to be ${action}`
+      : action,
+  }));
+  if (done.length === 1) return ` (${done[0]!.what})`;
+  return ` (${done.map(({ count, what }) => `${count} ${what}`).join(", ")})`;
+}
+
+/** What each source came to. */
+export function sourceLines({ sources, dryRun }: StoreReport): string[] {
+  return sources.map(({ source, healed, wrong, failure }) =>
+    `From ${source}: ${healed} ${dryRun ? "to be healed" : "found"}${
+      wrong > 0 ? `, ${wrong} not what the row promises` : ""
+    }${failure === null ? "" : `; then it failed: ${failure}`}`
+  );
+}
+
+function namesText(ids: readonly string[], count: number): string {
+  const named = ids.map((id) => JSON.stringify(id)).join(", ");
+  const others = count - ids.length;
+  return others > 0 ? `${named} and ${others} more` : named;
+}
+
+/** A command on the same store, as it is typed. */
+function commandText(words: string[], { base, db }: StoreValues): string {
+  const store = [
+    ...(base === commonOptions.base.default ? [] : ["--base", base]),
+    ...(db === undefined ? [] : ["--db", db]),
+  ];
+  return ["poh-storage", ...words, ...store].map(shellWord).join(" ");
+}
+
 /** How many of each kind were found, in words; `""` when nothing was. */
 export function countsText(
   { counts }: StoreReport,
@@ -68,10 +164,8 @@ export function countsText(
 }
 
 /** Whether the database is damaged and stays so. */
-export function isDatabaseDamaged({ findings }: StoreReport): boolean {
-  return findings.some(({ kind, action }) =>
-    kind === "metadata-damaged" && action === "none"
-  );
+export function isDatabaseDamaged(report: StoreReport): boolean {
+  return countActions(report, ["none"], ["metadata-damaged"]) > 0;
 }
 
 /**
@@ -84,6 +178,26 @@ export function requireSoundDatabase(report: StoreReport): void {
   throw new CliError(
     Exit.damage,
     "The database is damaged, nothing was repaired; recover --rebuild makes a new one",
+  );
+}
+
+/**
+ * What a source may have is not given up.
+ *
+ * @throws {CliError} If one failed.
+ */
+export function requireAllSources(report: StoreReport): void {
+  const failed = report.sources.filter(({ failure }) => failure !== null);
+  if (failed.length === 0) return;
+  const left = countActions(report, ["none"], [
+    "payload-missing",
+    "payload-corrupt",
+  ]);
+  throw new CliError(
+    Exit.failed,
+    `${failed.map(({ source }) => source).join(", ")} failed, and ${left} tx${
+      left === 1 ? " was" : "s were"
+    } left as found that it may have: run it again to go on`,
   );
 }
 
@@ -114,6 +228,10 @@ export function reportJson(report: StoreReport): string {
     bytes: rest.bytes,
     damaged: rest.damaged,
     repaired: rest.repaired,
+    healable: rest.healable,
+    taken_out: rest.takenOut,
+    actions: rest.actions,
+    sources: rest.sources,
     interrupted: rest.interrupted,
     cursor: rest.cursor,
     counts: rest.counts,

@@ -1,12 +1,17 @@
+import { resolve } from "@std/path";
+import { StoreBusyError } from "../errors.ts";
 import type { StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { fromOptions } from "./from.ts";
 import {
   checkOptions,
   isDatabaseDamaged,
   reportJson,
   requireAllRead,
+  requireAllSources,
   requireSoundDatabase,
+  tellOutcome,
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
@@ -20,7 +25,10 @@ export async function run(call: Call<"recover">): Promise<number> {
   requireOneScope(options);
   const report = await recover(call);
   const isComplete = !report.interrupted && !isDatabaseDamaged(report);
-  if (!options.json) tellSteps(output, report);
+  if (!options.json) {
+    tellSteps(output, report);
+    tellOutcome(output, options, report);
+  }
   if (options.json) await output.print(`${reportJson(report)}\n`);
   else if (isComplete) {
     await output.print(
@@ -29,11 +37,33 @@ export async function run(call: Call<"recover">): Promise<number> {
         : `Recovery complete: ${report.sound} valid txs\n`,
     );
   }
+  if (options["dry-run"]) await requireNobodyElse(options);
   return ending(call, report);
+}
+
+/**
+ * What a real run would find out first.
+ *
+ * @throws {StoreBusyError} If another process has the store open.
+ */
+async function requireNobodyElse(
+  options: Call<"recover">["options"],
+): Promise<void> {
+  if (isRemote(options.base, dbPath(options))) return;
+  const { listHolders } = await import("../locks.ts");
+  const holders = listHolders(resolve(options.base));
+  if (holders.length === 0) return;
+  throw new StoreBusyError(
+    "The store is open elsewhere, a real run would repair nothing",
+    holders,
+  );
 }
 
 /** @throws {UsageError} If options ask for two things at once. */
 function requireOneScope(options: Call<"recover">["options"]): void {
+  if (options["skip-payloads"] && options.from.length > 0) {
+    throw new UsageError("--from excludes --skip-payloads");
+  }
   if (options.only === undefined) return;
   if (!isRemote(options.base, dbPath(options))) {
     throw new UsageError("--only is for stores in a bucket or on a server");
@@ -50,6 +80,7 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   if (access === "create" && !options.rebuild) {
     await tellIfNew(options, output);
   }
+  const from = await fromOptions(call);
   const only = options.only === undefined
     ? undefined
     : await readTxIds(call, options.only);
@@ -58,6 +89,7 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   const report = await performRecovery(options.base, dbPath(options), {
     ...storageOptions(call, access),
     ...checkOptions(call, progress),
+    ...from,
     dryRun: options["dry-run"],
     purge: options.purge,
     orphans: options.orphans,
@@ -79,6 +111,7 @@ function ending({ options }: Call<"recover">, report: StoreReport): number {
       "Interrupted; what was repaired stays so, run it again to go on",
     );
   }
+  requireAllSources(report);
   if (options.strict && report.repaired > 0) {
     throw new CliError(
       Exit.damage,

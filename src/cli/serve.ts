@@ -6,7 +6,7 @@ import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
-import { requireSoundDatabase } from "./print_report.ts";
+import { requireSoundDatabase, tellOutcome } from "./print_report.ts";
 import { isRemote } from "../remote_url.ts";
 import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
 
@@ -34,6 +34,10 @@ export async function run(call: Call<"serve">): Promise<number> {
     await output.flush();
     await tellIfNew(options, output);
     if (await service.start(signal)) {
+      const { recovery } = service;
+      if (recovery.kind === "done") {
+        tellOutcome(output, options, recovery.report);
+      }
       output.notice("Ready");
       await aborted(signal);
     }

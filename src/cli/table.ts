@@ -31,6 +31,8 @@ export interface ValueSpec {
   readonly default?: string;
   /** What completes it in a shell; files where `type` is `"path"`. */
   readonly completes?: "ids";
+  /** Whether it may be given several times; its value is a list then. */
+  readonly repeats?: true;
 }
 
 /** An option with one of a few values. */
@@ -150,6 +152,28 @@ const progress = {
   help:
     "Tell progress on stderr every few seconds where there is no terminal to draw a bar on.",
 } as const satisfies OptionSpec;
+
+const from = {
+  from: {
+    type: "path",
+    metavar: "source",
+    help:
+      "Look for payloads that are missing or damaged in a backup folder, a tar archive, another store (<base>, or <base>,<db>), a bucket (s3://bucket/prefix, or with ,<db>) or another node (http[s]://host:port). May be given several times; they are asked in turn.",
+    repeats: true,
+  },
+  "from-token-file": {
+    type: "path",
+    metavar: "file",
+    help:
+      "File with the bearer token that nodes of --from ask for, or with lines of URL and token; instead of the environment's POH_FROM_TOKEN.",
+  },
+} as const satisfies Record<string, OptionSpec>;
+
+/** What sources take beside the store's own permissions. */
+const FROM_PERMISSIONS = [
+  "--allow-read=<source>, or --allow-net=<host>:<port> (for --from)",
+  "--allow-env=POH_FROM_TOKEN, or --allow-read=<token file> (where a node asks for it)",
+] as const;
 
 const workers = {
   type: "count",
@@ -465,6 +489,7 @@ export const commands = {
         help:
           "Print each finding as a line of JSON, for recover --only; the summary goes to stderr.",
       },
+      ...from,
       workers,
       progress,
     },
@@ -472,23 +497,30 @@ export const commands = {
       { line: "verify", note: "Everything" },
       { line: "verify --sample 5%", note: "A twentieth, chosen at random" },
       {
+        line: "verify --from /mnt/backup",
+        note: "Which damage the backup could heal",
+      },
+      {
         line: "verify --limit 100000 --after 5b4a --json",
         note: "The next part of a large store",
       },
     ],
     writes: false,
+    permissions: FROM_PERMISSIONS,
     interruptible: true,
     exitCodes: [4, 130],
   },
   recover: {
     summary: "Verify, then repair what is proven to be damaged",
     description: [
-      "A damaged transaction is taken out of service: its bytes and its row go to quarantine. Half-finished work is finished or dropped. What cannot be read is reported and left alone.",
+      "With --from, payloads that are missing or damaged are looked for in the sources that it names, verified against their SHA-256, and put in their place; so are those of transactions that are in quarantine. No source has to be trusted. Where one can be asked no more, what it may have stays as it is, and recover ends with 1: run it again to go on.",
+      "A damaged transaction that nothing healed is taken out of service: its bytes and its row go to quarantine. Half-finished work is finished or dropped. What cannot be read is reported and left alone.",
       "Repairs need the store for themselves: while another process has it open for writing, recover says which one, repairs nothing and ends with 5. A store in a bucket or on a server is repaired beside those who use it; there a second recover ends with 5. Damage that was repaired ends with 0, or with 4 under --strict; a damaged database ends with 4 unless --rebuild mends it. With --dry-run the exit code is the one a real run would have.",
     ],
     usage: [""],
     positionals: [],
     options: {
+      ...from,
       "dry-run": { type: "flag", help: "Show what would be done." },
       purge: {
         type: "flag",
@@ -525,6 +557,10 @@ export const commands = {
     },
     examples: [
       { line: "recover", note: "At the start of a service" },
+      {
+        line: "recover --from /mnt/backup --from https://node2.example",
+        note: "What a disk has lost, from a backup or from another node",
+      },
       { line: "recover --dry-run --json", note: "What would be done" },
       { line: "recover --orphans adopt", note: "Give orphans a row again" },
       {
@@ -533,6 +569,7 @@ export const commands = {
       },
     ],
     writes: true,
+    permissions: FROM_PERMISSIONS,
     interruptible: true,
     exitCodes: [4, 5, 130],
   },
@@ -820,6 +857,7 @@ export function optionsOf(name: CommandName): Record<string, OptionSpec> {
 }
 
 type Value<O> = O extends { type: "flag" } ? boolean
+  : O extends { repeats: true } ? readonly string[]
   : O extends { type: "choice"; choices: readonly (infer C)[]; default: string }
     ? C
   : O extends { type: "choice"; choices: readonly (infer C)[] } ? C | undefined

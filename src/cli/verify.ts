@@ -2,12 +2,16 @@ import type { Finding, StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { filterOf } from "./filter.ts";
+import { fromOptions } from "./from.ts";
+import { printable } from "./output.ts";
 import {
   checkOptions,
   countsText,
   findingJson,
   reportJson,
   requireAllRead,
+  requireAllSources,
+  sourceLines,
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
@@ -25,9 +29,12 @@ export async function run(call: Call<"verify">): Promise<number> {
   if (options.json) await output.print(`${reportJson(report)}\n`);
   else {
     tellSteps(output, report);
+    for (const line of sourceLines(report)) output.notice(printable(line));
     const summary = `Verification ${
       report.interrupted ? "interrupted" : "complete"
-    }: ${report.sound} of ${report.checked} txs valid`;
+    }: ${report.sound} of ${report.checked} txs valid${
+      options.from.length > 0 ? `, ${report.healable} could be healed` : ""
+    }`;
     if (options.findings) output.notice(summary);
     else await output.print(`${summary}\n`);
   }
@@ -48,6 +55,7 @@ export async function run(call: Call<"verify">): Promise<number> {
   if (report.interrupted) {
     throw new CliError(Exit.interrupted, `Interrupted${next && `; ${next}`}`);
   }
+  requireAllSources(report);
   requireAllRead(report);
   return Exit.done;
 }
@@ -102,6 +110,7 @@ async function verify(call: Call<"verify">): Promise<StoreReport> {
   const report = await verifyStore(options.base, dbPath(options), {
     ...storageOptions(call, "read"),
     ...checkOptions(call, progress),
+    ...await fromOptions(call),
     ...(options.findings && { onFinding }),
     // Any filter, even one that selects all, limits the check to rows' payloads.
     ...(Object.keys(filter).length > 0 && { filter }),

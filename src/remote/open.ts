@@ -8,17 +8,19 @@
 import { resolve } from "@std/path";
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
 import type { StoreDescription } from "../describe.ts";
+import { StoreNotFoundError } from "../errors.ts";
 import { waitOf } from "../lock_wait.ts";
 import type { StorageOptions } from "../open_store.ts";
 import { requireNoBackup, requireThere } from "../poh_dir.ts";
-import { isBucket, isServer } from "../remote_url.ts";
+import { isBucket, isServer, type SharedPayloads } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
-import type { DriverInfo } from "../sqlite_driver.ts";
+import type { DriverChoice, DriverInfo } from "../sqlite_driver.ts";
 import { matchParts } from "./binding.ts";
 import { GRACE, type ObjectStore } from "./contracts.ts";
 import { describeRemote } from "./describe_remote.ts";
 import { FileObjects } from "./file_objects.ts";
 import { recoverRemote, verifyRemote } from "./remote_check.ts";
+import { payloadsOf } from "./payloads.ts";
 import { closeParts, RemoteEngine, type RemoteParts } from "./remote_engine.ts";
 import { SqliteCatalog } from "./sqlite_catalog.ts";
 import { requireWriteOnce } from "../write_once.ts";
@@ -95,6 +97,28 @@ export function boundaries(
     { ...options, readOnly: true },
     ({ catalog }) => catalog.boundaries(ranges),
   );
+}
+
+/** {@inheritDoc RemoteStores.openPayloads} */
+export async function openPayloads(
+  base: string,
+  db: string | null,
+  driver: DriverChoice,
+): Promise<SharedPayloads> {
+  if (db !== null) {
+    const options = { readOnly: true, create: false, driver };
+    const { objects, catalog } = await openParts(base, db, options);
+    return payloadsOf(objects, catalog);
+  }
+  const objects = await openObjects(base, { readOnly: true });
+  try {
+    for await (const _ of objects.list()) return payloadsOf(objects, null);
+  } catch (error) {
+    await objects.close();
+    throw error;
+  }
+  await objects.close();
+  throw new StoreNotFoundError(base);
 }
 
 /** {@inheritDoc RemoteStores.accessTo} */

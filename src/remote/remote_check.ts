@@ -8,6 +8,8 @@
  */
 
 import {
+  type CheckOptions,
+  type CheckStep,
   type RecoverOptions,
   runSteps,
   type Step,
@@ -15,6 +17,14 @@ import {
 } from "../check.ts";
 import { StoreBusyError } from "../errors.ts";
 import { sha256HexSync } from "../hash.ts";
+import {
+  type Case,
+  type Damage,
+  type Healer,
+  Healing,
+} from "../heal/healing.ts";
+import { openSources } from "../heal/open_sources.ts";
+import type { Sources } from "../heal/sources.ts";
 import { Pool } from "../pool.ts";
 import type { QuarantineNote } from "../quarantine.ts";
 import {
@@ -43,8 +53,9 @@ import {
 import { isSameEntry } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
 import type { RemoteParts } from "./remote_engine.ts";
-import { digestOf, keepCase } from "./remote_quarantine.ts";
-import { sweepRetired } from "./sweeper.ts";
+import { healRemote } from "./remote_healer.ts";
+import { casesOf, digestOf, keepCase, listCases } from "./remote_quarantine.ts";
+import { Sweeper, sweepRetired } from "./sweeper.ts";
 
 /** Payloads read at the same time unless told otherwise, and their bytes. */
 const WORKERS = 32;
@@ -60,12 +71,31 @@ const PAGE = 512;
 const ATTEMPTS = 5;
 
 /** Verifies a store. */
-export function verifyRemote(
+export async function verifyRemote(
   parts: RemoteParts,
   options: VerifyOptions,
   grace: number,
 ): Promise<StoreReport> {
-  return new RemoteCheck(parts, options, { grace }).run();
+  await using sources = await sourcesFor(parts, options);
+  return await new RemoteCheck(parts, options, { grace, sources }).run();
+}
+
+/** Opened before anything is done. */
+function sourcesFor(
+  { objects }: RemoteParts,
+  options: CheckOptions,
+): Promise<Sources | null> {
+  return openSources(options, objects.url);
+}
+
+/** A damaged payload of a store that machines share. */
+interface RemoteDamage extends Damage {
+  /** The row as it was seen, and the key that it names. */
+  entry: CatalogEntry;
+  /** SHA-256 of what is there; null when nothing is. */
+  found: string | null;
+  /** Until when it may be acted on. */
+  deadline: number;
 }
 
 /**
@@ -78,12 +108,11 @@ export async function recoverRemote(
   options: RecoverOptions,
   grace: number,
 ): Promise<StoreReport> {
-  const repair = options;
-  if (options.dryRun) {
-    return await new RemoteCheck(parts, options, { grace, repair }).run();
-  }
+  await using sources = await sourcesFor(parts, options);
+  const how = { grace, repair: options, sources };
+  if (options.dryRun) return await new RemoteCheck(parts, options, how).run();
   await using lease = await parts.catalog.lease();
-  return await new RemoteCheck(parts, options, { grace, repair, lease }).run();
+  return await new RemoteCheck(parts, options, { ...how, lease }).run();
 }
 
 /** One walk over a store. */
@@ -97,11 +126,18 @@ class RemoteCheck {
   readonly #lease: Lease | null;
   readonly #clock: CatalogClock;
   readonly #report: StoreReport;
+  /** Null where there is no source to heal from. */
+  readonly #healing: Healing<RemoteDamage> | null;
 
   constructor(
     parts: RemoteParts,
     options: VerifyOptions,
-    how: { grace: number; repair?: RecoverOptions; lease?: Lease },
+    how: {
+      grace: number;
+      repair?: RecoverOptions;
+      lease?: Lease;
+      sources: Sources | null;
+    },
   ) {
     this.#parts = parts;
     this.#options = options;
@@ -115,6 +151,13 @@ class RemoteCheck {
       parts.driver,
       this.#repair?.dryRun ?? false,
     );
+    this.#healing = how.sources && new Healing(
+      how.sources,
+      this.#report,
+      options,
+      this.#repair,
+      this.#healer(how.sources),
+    );
   }
 
   async run(): Promise<StoreReport> {
@@ -122,6 +165,7 @@ class RemoteCheck {
       [
         ["database", (step) => this.#database(step)],
         ["payloads", (step) => this.#payloads(step)],
+        ...this.#healSteps(),
         ["retired", (step) => this.#retired(step)],
         ["objects", (step) => this.#objects(step)],
         ["uploads", (step) => this.#uploads(step)],
@@ -130,7 +174,13 @@ class RemoteCheck {
       this.#options,
       (detail) => this.#metadataDamage(detail),
     );
+    this.#healing?.end();
     return this.#report;
+  }
+
+  #healSteps(): CheckStep[] {
+    const healing = this.#healing;
+    return healing ? [["heal", (step) => healing.run(step)]] : [];
   }
 
   // --- steps ------------------------------------------------------------------
@@ -320,31 +370,111 @@ class RemoteCheck {
       found,
       detail,
     };
-    if (!this.#repair || kind === "unreadable") return this.#tell(finding);
-    const action = kind === "size-mismatch"
-      ? "corrected"
-      : this.#repair.purge
-      ? "purged"
-      : "quarantined";
-    if (this.#lease) {
-      if (action === "quarantined") {
-        const note = {
-          ...caseOf(txId, kind, found),
-          expected: storageHash,
-          row: info,
-        };
-        if (!await this.#keep(key, note)) return this.#tellChanging(finding);
+    if (kind === "unreadable") return this.#tell(finding);
+    if (kind === "size-mismatch") {
+      if (!this.#repair) return this.#tell(finding);
+      if (this.#lease) {
+        const put = { info: { ...info, size }, key };
+        const outcome = await this.#commit({ put, deadline, seen: entry });
+        if (outcome === "late") return this.#tell(finding); // the next one's
+        if (!isMade(outcome)) return; // replaced meanwhile
       }
+      this.#sound(txId);
+      return this.#tell({ ...finding, action: "corrected" });
+    }
+    const damage = {
+      info,
+      entry,
+      finding: { ...finding, kind },
+      found,
+      deadline,
+    };
+    if (this.#healing) await this.#healing.add(damage);
+    else await this.#giveUp(damage);
+  }
+
+  async #giveUp({ entry, finding, found, deadline }: RemoteDamage) {
+    if (!this.#repair) return this.#tell(finding);
+    if (this.#lease) {
+      const isKept = this.#repair.purge ||
+        await this.#keepDamaged(entry, finding.kind, found);
+      if (!isKept) return this.#tellChanging(finding);
       // The object of a row that goes is retired with it, and goes later.
-      const change = action === "corrected"
-        ? { put: { info: { ...info, size }, key } }
-        : { remove: txId };
-      const outcome = await this.#commit({ ...change, deadline, seen: entry });
+      const { txId } = entry.info;
+      const outcome = await this.#commit({
+        remove: txId,
+        deadline,
+        seen: entry,
+      });
       if (outcome === "late") return this.#tell(finding); // the next one's
       if (!isMade(outcome)) return; // replaced meanwhile
-      if (action === "corrected") this.#sound(txId);
     }
+    const action = this.#repair.purge ? "purged" : "quarantined";
     this.#tell({ ...finding, action });
+  }
+
+  #keepDamaged(
+    { info, key }: CatalogEntry,
+    kind: "payload-missing" | "payload-corrupt",
+    found: string | null,
+  ): Promise<boolean> {
+    const { txId, storageHash } = info;
+    const note = caseOf(txId, kind, found);
+    return this.#keep(key, { ...note, expected: storageHash, row: info });
+  }
+
+  #healer(sources: Sources): Healer<RemoteDamage> {
+    const { objects, catalog } = this.#parts;
+    const purge = this.#repair?.purge ?? false;
+    const store = this.#lease && {
+      objects,
+      deadline: () => this.#clock.deadline(this.#grace),
+      commit: (change: CatalogChange) => this.#commit(change),
+      discard: (key: string) => new Sweeper(objects, catalog).discard(key),
+    };
+    const { signal } = this.#options;
+    return {
+      heal: (damage, onFound) => {
+        const lost = damage.map(({ info, entry, finding, found }) => ({
+          info,
+          seen: entry,
+          ...(!purge && found !== null && {
+            keep: () => this.#keepDamaged(entry, finding.kind, found),
+          }),
+        }));
+        return healRemote(store, sources, lost, signal, onFound);
+      },
+      giveUp: (damage) => this.#giveUp(damage),
+      cases: () => this.#outOfService(),
+      healCases: async (cases, onFound) => {
+        const lost = cases.map(({ row }) => ({ info: row, seen: null }));
+        const found = await healRemote(store, sources, lost, signal, onFound);
+        if (!store) return found;
+        for (const { name, note, row } of cases) {
+          const isClosed = purge || note.found === null;
+          if (found.has(row.txId) && isClosed) {
+            await casesOf(objects).remove(name);
+          }
+        }
+        return found;
+      },
+      onSound: (txId) => this.#sound(txId),
+    };
+  }
+
+  async *#outOfService(): AsyncGenerator<Case> {
+    const { objects, catalog } = this.#parts;
+    for await (const { name, size: _, ...note } of listCases(objects)) {
+      const { row } = note;
+      if (row === null) continue;
+      const [now] = await catalog.find([row.txId]);
+      if (!now) yield { name, note, row };
+      // Healed by a run that a crash ended, or saved again.
+      else if (
+        this.#lease && note.found === null &&
+        now.info.storageHash === row.storageHash
+      ) await casesOf(objects).remove(name);
+    }
   }
 
   #tellChanging(finding: BriefFinding): void {
@@ -391,9 +521,10 @@ class RemoteCheck {
     if (!found) return; // deleted meanwhile
     const { digest } = found;
     if (choice === "adopt") {
-      const isMade = !this.#lease ||
+      const isAdopted = !this.#lease ||
         await this.#adopt(object, txId, found, deadline);
-      if (!isMade) return;
+      if (!isAdopted) return;
+      this.#sound(txId);
       return this.#tell({ ...finding, found: digest, action: "adopted" });
     }
     if (this.#lease) {
@@ -415,9 +546,7 @@ class RemoteCheck {
   ): Promise<boolean> {
     const info = { txId, holderId: "", timestamp: modified };
     const put = { info: { ...info, storageHash: digest, size }, key };
-    const outcome = await this.#commit({ put, deadline, seen: null });
-    if (isMade(outcome)) this.#sound(txId);
-    return isMade(outcome);
+    return isMade(await this.#commit({ put, deadline, seen: null }));
   }
 
   /** Before what it tells of goes; false when that is not so any more. */

@@ -23,17 +23,20 @@ export interface Spooled extends AsyncDisposable {
 }
 
 /**
- * Takes in a payload. What is larger than 4 MiB needs `--allow-write` and
+ * Takes in a payload. What is larger than is held needs `--allow-write` and
  * `--allow-read` for the system's temporary folder.
+ *
+ * @param inMemory Up to so many bytes are held.
  */
 export async function spool(
   chunks: AsyncIterable<Uint8Array>,
+  inMemory: number = IN_MEMORY,
 ): Promise<Spooled> {
   const iterator = chunks[Symbol.asyncIterator]();
   const held: Uint8Array[] = [];
   let size = 0;
   const hash = new Sha256();
-  while (size <= IN_MEMORY) {
+  while (size <= inMemory) {
     const { done, value } = await iterator.next();
     if (done) {
       const source = joined(held, size);

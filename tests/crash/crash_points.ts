@@ -81,6 +81,18 @@ export async function allWorkloads(
   ) {
     workloads.push(() => recovering(damaged, recover));
   }
+  const healing = { from: damaged.source, orphans: "quarantine" } as const;
+  workloads.push(
+    () => recovering(damaged, healing),
+    () => recovering(damaged, { ...healing, purge: true }),
+    async () => {
+      // What an earlier run without a source has put into quarantine.
+      const place = placeBelow(join(dir, "quarantined"));
+      copyTree(damaged.base, place.base);
+      await performRecovery(place.base, place.db);
+      return await recovering({ ...damaged, ...place }, healing, "again");
+    },
+  );
   workloads.push(() => pruning(join(dir, "pruned")));
   workloads.push(() => upgrading(join(dir, "older")));
   workloads.push(
@@ -289,6 +301,7 @@ async function pruning(dir: string): Promise<Workload> {
 async function recovering(
   template: DamagedStore,
   recover: RecoverOptions,
+  when = "",
 ): Promise<Workload> {
   const copy = async (kill?: KillAt) => {
     const dir = await tempDir();
@@ -305,7 +318,7 @@ async function recovering(
   const census = await copy();
   await using _ = census.dir;
   return {
-    name: `recover ${JSON.stringify(recover)}`,
+    name: `recover ${JSON.stringify(recover)} ${when}`.trim(),
     passes: census.ending.passed,
     async run(kill) {
       const { dir, place, ending } = await copy(kill);

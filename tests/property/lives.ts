@@ -18,7 +18,7 @@ import { fileName } from "../../src/key.ts";
 import { listQuarantine } from "../../src/quarantine.ts";
 import { assertClean, assertSameTx, type Place } from "../crash/check.ts";
 import { type State, versionOf } from "../crash/journal.ts";
-import { outline, tempDir } from "../helpers.ts";
+import { outline, soundAfter, tempDir } from "../helpers.ts";
 
 /** Ids that are easily taken for one another, or for something else. */
 const IDS = ["a", "A", "%41", "é", "e\u0301", "../a", ".poh", "con"];
@@ -129,7 +129,7 @@ class Life implements AsyncDisposable {
         return;
       case "recover":
         assertEquals(
-          (await this.#store.recover()).sort(),
+          (await soundAfter(this.#store)).sort(),
           [...this.model.keys()].sort(),
         );
         return await this.#compare();

@@ -1,0 +1,139 @@
+/**
+ * A folder as a source: a backup, another store, or payload files alone.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { payloadPlaces } from "../backup_walk.ts";
+import { openRegular, piecesOf } from "../durable_fs.ts";
+import { PohStorageError } from "../errors.ts";
+import { FileStore } from "../file_store.ts";
+import { openForReading } from "../read_store.ts";
+import type { DriverChoice } from "../sqlite_driver.ts";
+import type { SqliteStore } from "../sqlite_store.ts";
+import type { TxInfo } from "../types.ts";
+import { type HealSource, searchEach, type Take } from "./source.ts";
+
+/** Reads payloads below a folder; changes nothing there. */
+export class FolderSource implements HealSource {
+  readonly name: string;
+  readonly #files: FileStore;
+  /** Null where there are payload files alone. */
+  readonly #rows: SqliteStore | null;
+  /** Tells the folder from what may have its path later. */
+  readonly #identity: string;
+
+  private constructor(
+    name: string,
+    files: FileStore,
+    rows: SqliteStore | null,
+  ) {
+    this.name = name;
+    this.#files = files;
+    this.#rows = rows;
+    this.#identity = identityOf(files.basePath);
+  }
+
+  /**
+   * Opens a folder. Where its database cannot be used, its payload files can all
+   * the same: their digests are known.
+   *
+   * @param db Its database; null: `poh.db` in the folder, if there is one.
+   * @throws {PohStorageError} `NO_SOURCE` if there is neither a database nor a
+   * payload file.
+   */
+  static async open(
+    name: string,
+    base: string,
+    db: string | null,
+    driver: DriverChoice,
+  ): Promise<FolderSource> {
+    const files = new FileStore(base);
+    try {
+      const store = await openForReading(
+        base,
+        db ?? join(base, "poh.db"),
+        driver,
+      );
+      return new FolderSource(name, store.files, store.rows);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      if (db !== null || !await hasPayloads(files)) {
+        throw new PohStorageError(
+          "NO_SOURCE",
+          `Cannot heal from ${name}: there is no store, no backup and no payload file (${
+            (error as Error).message
+          })`,
+          { cause: error },
+        );
+      }
+      return new FolderSource(name, files, null);
+    }
+  }
+
+  async search(
+    wanted: readonly TxInfo[],
+    take: Take,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await searchEach(wanted, signal, (info) => this.#look(info, take));
+    // Below a volume that was unmounted meanwhile nothing is found either.
+    if (identityOf(this.#files.basePath) !== this.#identity) {
+      throw new Deno.errors.NotFound("the folder is another one by now");
+    }
+  }
+
+  /** Tries every place where this store may keep the payload. */
+  async #look(info: TxInfo, take: Take): Promise<void> {
+    for (const bytes of this.#candidates(info)) {
+      if (await take(info, bytes)) return;
+    }
+  }
+
+  *#candidates(info: TxInfo): Generator<AsyncIterable<Uint8Array>> {
+    const origin = { files: this.#files, rows: this.#rows };
+    for (const place of payloadPlaces(origin)) {
+      const bytes = unlessUnreadable(() => {
+        const found = place(info);
+        if (found === null) return null;
+        if (typeof found !== "string") return once(found);
+        const opened = openRegular(found);
+        return opened && piecesOf(opened.file);
+      });
+      if (bytes) yield bytes;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rows?.close();
+  }
+}
+
+function identityOf(path: string): string {
+  const { dev, ino } = Deno.statSync(path);
+  return `${dev} ${ino}`;
+}
+
+/** What cannot be read here is looked for elsewhere. */
+function unlessUnreadable<T>(read: () => T | null): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return null;
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+async function hasPayloads(files: FileStore): Promise<boolean> {
+  try {
+    for await (const _ of files.files()) return true;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return false;
+}

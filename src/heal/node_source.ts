@@ -1,0 +1,201 @@
+/**
+ * Another node's service as a source: `GET /txs/{id}`.
+ *
+ * @module
+ */
+
+import { PohStorageError } from "../errors.ts";
+import type { TxInfo } from "../types.ts";
+import { type HealSource, searchEach, type Take } from "./source.ts";
+
+/** How long a node may be silent, in ms. */
+const SILENCE_MS = 30_000;
+
+/** Times that a request is made, and the wait after the first, in ms. */
+const ATTEMPTS = 4;
+const WAIT_MS = 250;
+
+/** Answers that say "later", not "no". */
+const BUSY: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
+
+/**
+ * Asks a node by HTTP. Needs `--allow-net` for its host and port.
+ */
+export class NodeSource implements HealSource {
+  readonly name: string;
+  readonly #url: URL;
+  readonly #headers: Record<string, string>;
+
+  private constructor(name: string, url: URL, token: string | undefined) {
+    this.name = name;
+    this.#url = url;
+    this.#headers = {
+      accept: "application/octet-stream",
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+    };
+  }
+
+  /**
+   * Asks a node whether it gives transactions.
+   *
+   * @param address `http://host:port` or `https://…`, also with a path.
+   * @param token What it asks for, if it does.
+   * @throws {PohStorageError} `NO_SOURCE` if it does not.
+   */
+  static async open(
+    address: string,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<NodeSource> {
+    const url = urlOf(address);
+    const source = new NodeSource(url.href, url, token);
+    let response: Response;
+    try {
+      response = await source.#ask("txs?limit=1", signal);
+      await response.body?.cancel();
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      throw noNode(url, (error as Error).message, error);
+    }
+    if (response.ok) return source;
+    throw noNode(
+      url,
+      response.status !== 401
+        ? `it answers ${response.status}`
+        : token === undefined
+        ? "it asks for a token: see --from-token-file and POH_FROM_TOKEN"
+        : "it refuses the token",
+    );
+  }
+
+  search(
+    wanted: readonly TxInfo[],
+    take: Take,
+    signal: AbortSignal,
+  ): Promise<void> {
+    return searchEach(wanted, signal, async (info) => {
+      const response = await this.#ask(
+        `txs/${encodeURIComponent(info.txId)}`,
+        signal,
+      );
+      if (BUSY.has(response.status) || response.status === 401) {
+        await response.body?.cancel();
+        throw new Error(`it answers ${response.status}`);
+      }
+      // It has another version under this id: spare both the transfer.
+      const tag = response.headers.get("etag");
+      const isOther = tag !== null && /^"[0-9a-f]{64}"$/.test(tag) &&
+        tag !== `"${info.storageHash}"`;
+      if (!response.ok || isOther || !response.body) {
+        await response.body?.cancel();
+        return;
+      }
+      await take(info, piecesOf(response.body));
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  /** Asks again while the node is busy or cannot be reached. */
+  async #ask(path: string, signal: AbortSignal): Promise<Response> {
+    for (let attempt = 1, wait = WAIT_MS;; attempt++, wait *= 2) {
+      try {
+        const response = await this.#askOnce(path, signal);
+        if (!BUSY.has(response.status) || attempt === ATTEMPTS) return response;
+        await response.body?.cancel();
+      } catch (error) {
+        const isLast = error instanceof Deno.errors.NotCapable ||
+          signal.aborted || attempt === ATTEMPTS;
+        if (isLast) throw error;
+      }
+      await pause(wait, signal);
+    }
+  }
+
+  async #askOnce(path: string, signal: AbortSignal): Promise<Response> {
+    const late = new AbortController();
+    const timer = setTimeout(
+      () => late.abort(new Error(`no answer for ${SILENCE_MS / 1000} s`)),
+      SILENCE_MS,
+    );
+    try {
+      return await fetch(new URL(path, this.#url), {
+        headers: this.#headers,
+        // The token is for this host.
+        redirect: "error",
+        signal: AbortSignal.any([late.signal, signal]),
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** The pieces of a body; an error when the next one is too long in coming. */
+async function* piecesOf(
+  body: ReadableStream<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader();
+  try {
+    while (true) {
+      const { done, value } = await inTime(reader.read());
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    await reader.cancel().catch(() => {}); // its error has been told
+  }
+}
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`no byte for ${SILENCE_MS / 1000} s`)),
+      SILENCE_MS,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const wake = () => resolve();
+  signal.addEventListener("abort", wake, { once: true });
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", wake);
+}
+
+/** The address of a node, ending in a slash so that paths go below it. */
+function urlOf(address: string): URL {
+  if (!URL.canParse(address)) {
+    throw new PohStorageError(
+      "NO_SOURCE",
+      `Cannot heal from ${address}: it is no URL`,
+    );
+  }
+  const url = new URL(address);
+  if (url.username || url.password) {
+    throw new PohStorageError(
+      "NO_SOURCE",
+      `Cannot heal from ${url.origin}: a token belongs into --from-token-file or POH_FROM_TOKEN, not into the URL`,
+    );
+  }
+  url.search = url.hash = "";
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return url;
+}
+
+function noNode(url: URL, why: string, cause?: unknown): PohStorageError {
+  return new PohStorageError(
+    "NO_SOURCE",
+    `Cannot heal from ${url.href}: ${why}`,
+    { cause },
+  );
+}
