@@ -6,6 +6,7 @@ import {
   PohStorageError,
   type RecoverOptions,
   StorageManager,
+  StoreMismatchError,
   type StoreReport,
   type Tx,
   verifyStore,
@@ -633,3 +634,19 @@ async function* piecesOf(whole: Uint8Array): AsyncGenerator<Uint8Array> {
     yield whole.subarray(at, at + 50_000);
   }
 }
+
+test("a store whose disk was replaced comes back, once one file shows that the place is right", async () => {
+  await using node = await makeNode();
+  const { dir, base } = node, db = dir.join("meta.db");
+  await Deno.rename(node.db, db);
+  await Deno.remove(base, { recursive: true });
+  await Deno.mkdir(base);
+  await assertRejects(
+    () => performRecovery(base, db, { from: node.backup }),
+    StoreMismatchError,
+  );
+  await Deno.copyFile(join(node.backup, "a.bin"), node.path("a"));
+  const report = await performRecovery(base, db, { from: node.backup });
+  assertEquals(report.actions, { "payload-missing": { healed: 5 } });
+  await assertAllSound({ ...node, db });
+});

@@ -54,7 +54,7 @@ export class FolderSource implements HealSource {
       const store = await openForReading(
         base,
         db ?? join(base, "poh.db"),
-        driver,
+        { driver },
       );
       return new FolderSource(name, store.files, store.rows);
     } catch (error) {
