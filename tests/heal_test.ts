@@ -225,6 +225,70 @@ test("recover heals from another node's service, with its token", async () => {
   await assertAllSound(node);
 });
 
+test("recover heals from a bucket, by the names of ids", async () => {
+  await using node = await makeNode();
+  await damage(node);
+  await using bucket = bucketOf(node.backup);
+  const variables = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "key" };
+  const before = Object.keys(variables).map((name) =>
+    [name, Deno.env.get(name)] as const
+  );
+  for (const [name, value] of Object.entries(variables)) {
+    Deno.env.set(name, value);
+  }
+  try {
+    const from = `s3://poh/x?endpoint=http://127.0.0.1:${bucket.addr.port}`;
+    await Deno.remove(join(node.backup, "large.bin"));
+    const report = await node.recover({ from: [from, node.tar] });
+    assertEquals(report.sources.map(({ source, healed }) => [source, healed]), [
+      [from, 3],
+      [node.tar, 1],
+    ]);
+    await assertAllSound(node);
+    const empty = from.replace("/x?", "/empty?");
+    const error = await assertRejects(
+      () => node.recover({ from: empty }),
+      PohStorageError,
+    );
+    assertMatch(error.message, /^Cannot heal from s3:.*: There is no store/);
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
+});
+
+/** A bucket `poh` whose prefix `x` has the payload files of a folder. */
+function bucketOf(folder: string): Deno.HttpServer<Deno.NetAddr> {
+  return Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    async (request) => {
+      const { pathname, searchParams } = new URL(request.url);
+      if (searchParams.has("list-type")) {
+        const prefix = searchParams.get("prefix") ?? "";
+        const names = prefix.startsWith("x/") ? namesIn(folder) : [];
+        const items = names.map((name) =>
+          `<Contents><Key>x/${name}</Key><Size>1</Size>` +
+          "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+        );
+        return new Response(
+          `<r>${items.join("")}<IsTruncated>false</IsTruncated></r>`,
+        );
+      }
+      const name = decodeURIComponent(pathname).replace("/poh/x/", "");
+      try {
+        return new Response(await Deno.readFile(join(folder, name)));
+      } catch {
+        return new Response(
+          "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>",
+          { status: 404 },
+        );
+      }
+    },
+  );
+}
+
 // --- sources that need not be trusted -----------------------------------------
 
 test("wrong bytes are not taken, and the next source is asked", async () => {

@@ -82,7 +82,7 @@ export async function openSources(
 }
 
 async function open(
-  name: string,
+  given: string,
   base: string,
   driver: DriverChoice,
   { fromToken, signal }: {
@@ -90,7 +90,8 @@ async function open(
     signal: AbortSignal;
   },
 ): Promise<HealSource> {
-  const parsed = await kindOfSource(name);
+  const parsed = await kindOfSource(given);
+  const name = withoutPassword(given);
   if (parsed.kind === "node") {
     const { NodeSource } = await import("./node_source.ts");
     const { url } = parsed;
@@ -119,6 +120,11 @@ async function open(
   if (!info.isFile) throw noSource(name, "it is neither a folder nor a file");
   const { TarSource } = await import("./tar_source.ts");
   return await TarSource.open(name, path);
+}
+
+/** A name as it may be told: `postgres://poh:secret@db` loses its secret. */
+function withoutPassword(name: string): string {
+  return name.replace(/(:\/\/[^/@,:]*):[^/@,]*@/g, "$1@");
 }
 
 /** What is damaged here is damaged there. */

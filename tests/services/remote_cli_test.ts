@@ -275,3 +275,39 @@ test("the database of another store, and an emptied bucket, are refused", async 
   assertMatch((await poh.run(["recover", ...lost])).stderr, /--rebuild/);
   await poh.ok(["recover", "--rebuild", ...lost]);
 });
+
+test("a shared store heals a local one, and is healed by a backup of it", async (poh) => {
+  const ids = ["a", "b", "c/d"];
+  for (const id of ids) await poh.ok(["save", "--tx", txText(id)]);
+  await poh.ok(["save", "--tx", txText("a", "newer")]); // under a key of its own
+  await poh.ok(["migrate", "--to-base", "copy"]);
+  const copy = ["--base", "copy", "--db", "copy/poh.db"];
+  await poh.ok(["backup", "backup", "--copy", ...copy]);
+  await Deno.remove(poh.dir.join("copy", "a.bin"));
+  await Deno.remove(poh.dir.join("copy", "c%2Fd.bin"));
+  // By names alone, the newer payload of "a" is not found.
+  const bucket = poh.bucket.url();
+  assertMatch(
+    (await poh.run(["verify", "--from", bucket, ...copy])).stdout,
+    /: 1 of 3 txs valid, 1 could be healed\n/,
+  );
+  const shared = `${bucket},${poh.db}`;
+  assertMatch(
+    await poh.ok(["recover", "--from", shared, ...copy]),
+    /: 3 valid txs/,
+  );
+
+  const objects = poh.bucket.open();
+  for (const key of ["b.bin", "c%2Fd.bin"]) await objects.delete(key);
+  await objects.create(
+    "b.bin",
+    bytes("other"),
+    await sha256Hex(bytes("other")),
+  );
+  assertMatch(await poh.ok(["recover", "--from", "backup"]), /: 3 valid txs/);
+  assertMatch(await poh.ok(["verify"]), /: 3 of 3 txs valid/);
+  assertEquals(
+    JSON.parse(await poh.ok(["load", "b"])),
+    JSON.parse(txText("b")),
+  );
+});
