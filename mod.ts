@@ -74,6 +74,7 @@ export type {
   FindingAction,
   FindingKind,
   ReportStep,
+  SourceReport,
   StoreReport,
 } from "./src/report.ts";
 export type {

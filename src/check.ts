@@ -6,7 +6,6 @@
  */
 
 import { MetadataDamagedError } from "./errors.ts";
-import type { HealOptions } from "./heal/open_sources.ts";
 import type { Finding, ReportStep, StoreReport } from "./report.ts";
 import type { TxFilter } from "./types.ts";
 
@@ -23,7 +22,18 @@ export interface Progress {
 }
 
 /** What both `verify` and `recover` take. */
-export interface CheckOptions extends Pick<HealOptions, "from" | "fromToken"> {
+export interface CheckOptions {
+  /**
+   * Where payloads that are missing or damaged are looked for, in this order:
+   * a backup folder, a tar archive that `backup` wrote, the base of another
+   * store or any folder of payload files, `<base>,<database>` for a store whose
+   * database is elsewhere, `s3://bucket/prefix` with or without
+   * `,postgres://user@host/name`, or the URL of another node's service. None
+   * has to be trusted: every payload is verified against its row's SHA-256.
+   */
+  from?: string | readonly string[];
+  /** Bearer token for nodes: one for all of them, or one for each URL. */
+  fromToken?: string | Readonly<Record<string, string>>;
   /** Stops the check between two transactions; what was done stays done. */
   signal?: AbortSignal;
   /** Told of every finding. */

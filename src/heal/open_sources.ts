@@ -5,29 +5,18 @@
  */
 
 import { resolve } from "@std/path";
+import type { CheckOptions } from "../check.ts";
 import { PohStorageError } from "../errors.ts";
 import { isBucket, isRemote } from "../remote_url.ts";
 import type { DriverChoice } from "../sqlite_driver.ts";
 import type { HealSource } from "./source.ts";
 import { Sources } from "./sources.ts";
 
-/** What to heal from. */
-export interface HealOptions {
-  /**
-   * Where payloads that are missing or damaged are looked for, in this order:
-   * a backup folder, a tar archive that `backup` wrote, the base of another
-   * store or any folder of payload files, `<base>,<database>` for a store whose
-   * database is elsewhere, `s3://bucket/prefix` with or without
-   * `,postgres://user@host/name`, or the URL of another node's service. None
-   * has to be trusted: every payload is verified against its row's SHA-256.
-   */
-  from?: string | readonly string[];
-  /** Bearer token for nodes: one for all of them, or one for each URL. */
-  fromToken?: string | Readonly<Record<string, string>>;
+/** What to heal from, and how to open it. */
+export interface HealOptions
+  extends Pick<CheckOptions, "from" | "fromToken" | "signal"> {
   /** Which SQLite binding opens the databases of sources; default `"auto"`. */
   driver?: DriverChoice;
-  /** Ends the opening. */
-  signal?: AbortSignal;
 }
 
 /** A source by the parts of its name. */
