@@ -170,7 +170,7 @@ testInterop(
       payload: bytes("hello"),
     });
     assertEquals((await store.infoTx("tx1"))?.size, -1);
-    assertEquals((await store.recover()).length, FIRST.save!.length);
+    assertEquals((await store.recover()).sound, FIRST.save!.length);
   },
 );
 

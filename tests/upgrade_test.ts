@@ -24,6 +24,7 @@ import {
   namesIn,
   outline,
   sampleTx,
+  soundAfter,
   type TempDir,
   tempDir,
   testDrivers,
@@ -241,7 +242,7 @@ testOlder(
         InvalidTxIdError,
       );
     }
-    assertEquals((await store.recover()).sort(), ["", long, "a"].sort());
+    assertEquals((await soundAfter(store)).sort(), ["", long, "a"].sort());
     assertEquals(await store.deleteTx(""), true);
     await assertRejects(() => store.loadTx(""), InvalidTxIdError);
     await assertRejects(() => store.deleteTx(""), InvalidTxIdError);

@@ -63,7 +63,8 @@ export async function healLocal(
   lost: readonly Lost[],
   { act, signal, onFound }: HealLocalOptions,
 ): Promise<Map<string, string>> {
-  const wanted = lost.filter(({ info }) => isPossible(info));
+  // A note in quarantine may have been edited by hand.
+  const wanted = lost.filter(({ info, isOut }) => !isOut || isPossible(info));
   const byId = new Map(wanted.map((one) => [one.info.txId, one]));
   const infos = wanted.map(({ info }) => info);
   if (!act) return await sources.find(infos, isRight, signal, onFound);

@@ -74,6 +74,7 @@ export class NodeSource implements HealSource {
     signal: AbortSignal,
   ): Promise<void> {
     return searchEach(wanted, signal, async (info) => {
+      if (!hasPath(info.txId)) return;
       const response = await this.#ask(
         `txs/${encodeURIComponent(info.txId)}`,
         signal,
@@ -129,6 +130,11 @@ export class NodeSource implements HealSource {
       clearTimeout(timer);
     }
   }
+}
+
+/** Whether an id can stand in a path: `.` and `..` are taken away from one. */
+function hasPath(txId: string): boolean {
+  return !/^\.{0,2}$/.test(txId) && txId.isWellFormed();
 }
 
 /** The pieces of a body; an error when the next one is too long in coming. */

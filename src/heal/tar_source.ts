@@ -5,8 +5,7 @@
  */
 
 import { PohStorageError } from "../errors.ts";
-import { InvalidTxIdError } from "../errors.ts";
-import { txIdsOfFile } from "../key.ts";
+import { storedName } from "../key.ts";
 import { readTar, type TarEntry } from "../tar.ts";
 import type { TxInfo } from "../types.ts";
 import type { HealSource, Take } from "./source.ts";
@@ -48,15 +47,25 @@ export class TarSource implements HealSource {
     take: Take,
     signal: AbortSignal,
   ): Promise<void> {
-    const missing = new Map(wanted.map((info) => [info.txId, info]));
+    // Of a backup from here, or from a system with other case rules.
+    const missing = new Map(
+      wanted.flatMap((info) =>
+        [true, false].map((foldsCase) =>
+          [storedName(info.txId, foldsCase), info] as const
+        )
+      ),
+    );
     for await (const entry of readTar(await streamOf(this.#path))) {
       if (signal.aborted || missing.size === 0) return;
-      const info = idsOf(entry.name).map((id) => missing.get(id)).find(Boolean);
+      const info = missing.get(entry.name);
       // To stop in the middle of an entry would end the archive.
       if (!info || info.size >= 0 && info.size !== entry.size) {
         await drain(entry);
-      } else if (await take(info, entry.bytes)) missing.delete(info.txId);
-      else await drain(entry);
+      } else if (await take(info, entry.bytes)) {
+        for (const foldsCase of [true, false]) {
+          missing.delete(storedName(info.txId, foldsCase));
+        }
+      } else await drain(entry);
     }
   }
 
@@ -65,16 +74,6 @@ export class TarSource implements HealSource {
 
 async function streamOf(path: string): Promise<ReadableStream<Uint8Array>> {
   return (await Deno.open(path, { read: true })).readable;
-}
-
-/** The ids whose payload an entry may be, by its name. */
-function idsOf(name: string): string[] {
-  try {
-    return txIdsOfFile(name);
-  } catch (error) {
-    if (!(error instanceof InvalidTxIdError)) throw error;
-    return [];
-  }
 }
 
 /** An entry has to be read before the next one can be. */
