@@ -270,7 +270,7 @@ Deno.test("the program does with bundles what it does with packages, and without
       ...[...args, "--base", dir.join("store")],
     );
   await poh("save", "--tx", txText("見本"));
-  assertMatch(text(await poh("list", "--long")), /^ID    HOLDER .*\n見本  /);
+  assertMatch(text(await poh("list", "--long")), /^ID {4}HOLDER .*\n見本 {2}/);
   await Deno.writeFile(dir.join("a.tar"), await poh("backup", "--tar"));
   await Deno.remove(dir.join("store"), { recursive: true });
   await poh("restore", dir.join("a.tar"));
