@@ -58,28 +58,20 @@ export interface Change {
 export interface SaveChange extends Omit<Change, "seen"> {
   /** The row to write. */
   info: TxInfo;
-  /** What to do where there is another transaction of that id. */
-  rule: IfExists;
 }
 
 interface Waiting extends Change {
-  /** Of a save: what to do where there is another transaction of that id. */
-  rule?: IfExists;
-  /** What was committed: known then. */
-  result: Result;
+  /** What a save does where there is another transaction; null: no save. */
+  rule: IfExists | null;
+  /** Whether the database has changed: known once committed. */
+  made: boolean;
+  /** What became of a save: known once committed. */
+  saved: SavedTx | null;
+  /** Why a save was refused: known once committed. */
+  refusal: TxExistsError | null;
   /** Whether a file has to follow. */
   follows: boolean;
-  settle: PromiseWithResolvers<Result>;
-}
-
-/** What a commit made of a change. */
-interface Result {
-  /** Whether the database has changed. */
-  made: boolean;
-  /** Of a save: what became of it. */
-  saved?: SavedTx;
-  /** Of a save: why it was refused. */
-  refusal?: TxExistsError;
+  settle: PromiseWithResolvers<SavedTx | boolean>;
 }
 
 /** Orders and commits the changes of one open writer. */
@@ -133,8 +125,8 @@ export class CommitQueue {
    * @returns Whether it was made: false for a deletion without a row, and
    * where the row is not as the change demands.
    */
-  async submit(change: Change): Promise<boolean> {
-    return (await this.#push(change)).made;
+  submit(change: Change): Promise<boolean> {
+    return this.#push(change, null) as Promise<boolean>;
   }
 
   /**
@@ -143,14 +135,21 @@ export class CommitQueue {
    *
    * @throws {TxExistsError} If the rule forbids it; nothing was changed.
    */
-  async save(change: SaveChange): Promise<SavedTx> {
-    return (await this.#push(change)).saved!;
+  save(change: SaveChange, rule: IfExists = "replace"): Promise<SavedTx> {
+    return this.#push(change, rule) as Promise<SavedTx>;
   }
 
-  #push(change: Change | SaveChange): Promise<Result> {
-    const settle = Promise.withResolvers<Result>();
-    const result = { made: false };
-    this.#waiting.push({ ...change, result, follows: false, settle });
+  #push(change: Change, rule: IfExists | null): Promise<SavedTx | boolean> {
+    const settle = Promise.withResolvers<SavedTx | boolean>();
+    this.#waiting.push({
+      ...change,
+      rule,
+      made: false,
+      saved: null,
+      refusal: null,
+      follows: false,
+      settle,
+    });
     this.#draining ??= this.#drain();
     return settle.promise;
   }
@@ -280,7 +279,7 @@ export class CommitQueue {
         batch.some(({ inline }) => inline);
       for (const change of batch) this.#write(change, hasInline);
       const entries = lastEntries(batch);
-      const made = batch.filter(({ result }) => result.made);
+      const made = batch.filter((change) => change.made);
       if (entries.size > 0) {
         this.#rows.redo.append(entries.values(), this.#writer);
       } else if (made.length > 0) this.#rows.redo.advance(1);
@@ -302,42 +301,41 @@ export class CommitQueue {
   async #apply(batch: Waiting[], thread: FileThread | null): Promise<void> {
     const failures = await this.#follow(batch, thread);
     crashPoint("batch applied");
-    for (const { entry, follows, result, settle } of batch) {
+    for (const { entry, follows, made, saved, refusal, settle } of batch) {
       const failure = follows && failures.get(entry.txId);
       if (failure) settle.reject(failure);
-      else if (result.refusal) settle.reject(result.refusal);
-      else settle.resolve(result);
+      else if (refusal) settle.reject(refusal);
+      else settle.resolve(saved ?? made);
     }
   }
 
   /** @param hasInline Whether any payload may live in the database. */
   #write(change: Waiting, hasInline: boolean): void {
     // The transaction may be tried again.
-    change.result = { made: false };
-    change.follows = false;
-    if (change.rule !== undefined) this.#writeSave(change, hasInline);
+    change.made = change.follows = false;
+    change.saved = change.refusal = null;
+    if (change.rule !== null) this.#writeSave(change, hasInline);
     else this.#writeIfAsSeen(change, hasInline);
   }
 
   /** A new id costs one statement: it is looked up only where it is not new. */
   #writeSave(change: Waiting, hasInline: boolean): void {
-    const { result, rule } = change;
     const info = change.info!;
     if (this.#rows.insert(info)) {
-      result.saved = savedTx(info, "created");
+      change.saved = savedTx(info, "created");
       return this.#writePayload(change, null, hasInline);
     }
     const there = this.#rows.get(info.txId)!;
     try {
-      const outcome = decide(there, info, rule!);
-      result.saved = savedTx(outcome === "kept" ? there : info, outcome);
+      const outcome = decide(there, info, change.rule!);
+      change.saved = savedTx(outcome === "kept" ? there : info, outcome);
       if (outcome === "kept") return;
       // The same again mends a payload that is damaged or gone.
       const isThere = isSameRow(there, info) && this.#isSound(info, hasInline);
       if (isThere) return;
     } catch (error) {
       if (!(error instanceof TxExistsError)) throw error;
-      result.refusal = error;
+      change.refusal = error;
       return;
     }
     this.#writePayload(change, there, hasInline);
@@ -362,7 +360,7 @@ export class CommitQueue {
   ): void {
     const { info, entry, inline } = change;
     const rows = this.#rows;
-    change.result.made = true;
+    change.made = true;
     change.follows = entry.action === "put" ||
       before !== null && !rows.isInline(before);
     if (change.follows && entry.action !== "put") {
@@ -387,7 +385,7 @@ export class CommitQueue {
   #threadFor(batch: Waiting[]): FileThread | null {
     const isPlain = batch.length >= MANY_FILES &&
       batch.every(({ entry, rule }) =>
-        entry.payload && rule !== undefined && !this.#behind.has(entry.txId)
+        entry.payload && rule !== null && !this.#behind.has(entry.txId)
       );
     if (!isPlain) return null;
     this.#manyFiles += batch.length;

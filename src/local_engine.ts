@@ -378,10 +378,7 @@ export class LocalEngine implements Engine {
   ): Promise<SavedTx> {
     const info = infoOf(head, sha256HexSync(payload), payload.length);
     await this.#staging.get(head.txId);
-    return await writer.queue.save({
-      ...placement(writer, info, payload),
-      rule,
-    });
+    return await writer.queue.save(placement(writer, info, payload), rule);
   }
 
   async #saveStaged(
@@ -417,7 +414,7 @@ export class LocalEngine implements Engine {
             staged: name,
           },
         };
-      const committed = writer.queue.save({ ...change, rule });
+      const committed = writer.queue.save(change, rule);
       submitted.resolve();
       return await committed;
     } finally {

@@ -58,7 +58,6 @@ async function put(txId: string, payload: Uint8Array): Promise<SaveChange> {
       size: payload.length,
     },
     entry: { txId, action: "put", storageHash, payload, staged: null },
-    rule: "replace",
   };
 }
 

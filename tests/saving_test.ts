@@ -75,7 +75,7 @@ test("a new id is not looked up, on one machine", async () => {
             payload,
             staged: null,
           };
-          return writer!.queue.save({ info, entry, rule: "fail" });
+          return writer!.queue.save({ info, entry }, "fail");
         }),
       );
     await saveAll();

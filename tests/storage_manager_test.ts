@@ -1111,7 +1111,6 @@ testDrivers(
       () => store.saveTx(sampleTx()),
       () => store.saveTx(sampleTx({ payload: randomBytes(100_000) })),
       () => store.saveTxStream(head, pieces(bytes("x"))),
-      () => store.saveTxs([sampleTx()]),
       () => store.deleteTx("a"),
       () => store.recover(),
     ];
@@ -1120,6 +1119,12 @@ testDrivers(
       assertInstanceOf(error, PohStorageError);
       assertEquals(error.code, "READ_ONLY");
     }
+    const error = await assertRejects(
+      () => store.saveTxs([sampleTx()]),
+      SaveTxsError,
+    );
+    assert(error.cause instanceof PohStorageError);
+    assertEquals(error.cause.code, "READ_ONLY");
     await store.close();
     assertEquals(await filesBelow(temp.base), before);
   },
