@@ -155,7 +155,7 @@ async function putInPlace(
   const size = "bytes" in taken ? taken.bytes.length : taken.size;
   const row = { ...info, size };
   const change = await changeOf(store, writer, row, taken);
-  if (isOut) await writer.queue.save({ ...change, rule: "keep" });
+  if (isOut) await writer.queue.save(change, "keep");
   else await writer.queue.submit({ ...change, seen: info });
 }
 
