@@ -10,7 +10,12 @@
  */
 
 import { isAbsolute, join, normalize, relative } from "@std/path";
-import { makeDir, readRegular, replaceFile } from "./durable_fs.ts";
+import {
+  makeDir,
+  readRegular,
+  regularSize,
+  replaceFile,
+} from "./durable_fs.ts";
 import type { EarlierNames } from "./file_store.ts";
 import {
   FOLDS_CASE,
@@ -85,13 +90,26 @@ export async function writeNaming(
   await replaceFile(recordPath(basePath), bytes, tmp, true);
 }
 
-/** The rules of a store that says nothing, by its database. */
-export function namingOf(query: (sql: string) => SqlValue[][]): Naming {
+/**
+ * The rules of a store that says nothing. Those of the older package hold where
+ * neither base nor database has ever been this program's; in all other cases
+ * digests have to tell which file is whose.
+ */
+export function namingOf(
+  basePath: string,
+  query: (sql: string) => SqlValue[][],
+): Naming {
   const [[version], [logs]] = [
     ...query("PRAGMA user_version"),
     ...query("SELECT count(*) FROM sqlite_schema WHERE name = 'redo'"),
   ] as [[number], [number]];
-  return version === 0 && logs === 0 ? "verbatim" : "mixed";
+  const isOlder = version === 0 && logs === 0 && !hasId(basePath);
+  return isOlder ? "verbatim" : "mixed";
+}
+
+/** Whether this program has had a base open for writing. */
+export function hasId(basePath: string): boolean {
+  return regularSize(join(basePath, ".poh", "id")) !== null;
 }
 
 /** Whether the files of a store have the names that this system gives them. */

@@ -43,7 +43,7 @@ async function filesAsNamed(
   rows: SqliteStore,
 ): Promise<FileStore> {
   const state = await readNaming(basePath) ??
-    { naming: namingOf((sql) => rows.query(sql)), phase: null };
+    { naming: namingOf(basePath, (sql) => rows.query(sql)), phase: null };
   if (isSettled(state)) return new FileStore(basePath);
   return new FileStore(basePath, {}, earlierNames(basePath, state));
 }

@@ -9,13 +9,7 @@
 import { dirname, join } from "@std/path";
 import { forgetCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import {
-  regularSize,
-  removeFileSync,
-  renameFile,
-  syncDir,
-  syncFile,
-} from "./durable_fs.ts";
+import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
 import { MetadataDamagedError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { sha256HexSync } from "./hash.ts";
@@ -23,6 +17,7 @@ import { StoreLocks } from "./locks.ts";
 import { copySettings, type StorageOptions } from "./open_store.ts";
 import {
   earlierNames,
+  hasId,
   isSettled,
   type NamingState,
   readNaming,
@@ -77,8 +72,7 @@ export async function rebuildDatabase(
 async function namingOfBase(basePath: string): Promise<NamingState> {
   const said = await readNaming(basePath);
   if (said) return said;
-  const isOurs = regularSize(join(basePath, ".poh", "id")) !== null;
-  return { naming: isOurs ? "mixed" : "verbatim", phase: null };
+  return { naming: hasId(basePath) ? "mixed" : "verbatim", phase: null };
 }
 
 async function rebuild(

@@ -30,6 +30,7 @@ import {
   makeDir,
   openRegular,
   piecesOf,
+  readRegular,
   regularSize,
   removeFileSync,
   renameFile,
@@ -177,8 +178,9 @@ async function upgradeWith(
     wait,
   );
   if (!hasRows) return await writeNaming(base, SETTLED);
+  if (await isAnothers(db, base)) return; // whoever opens the store refuses it
   const { naming, phase } = await readNaming(base) ??
-    { naming: namingOf((sql) => db.prepare(sql).all()), phase: null };
+    { naming: namingOf(base, (sql) => db.prepare(sql).all()), phase: null };
   if (naming === "verbatim") {
     await requireUnopened(path, wait);
     await requireQuiet(base, path, options.quiet, wait.signal);
@@ -191,6 +193,16 @@ async function upgradeWith(
   crashPoint("upgrade recorded");
   await upgrade.tidyUp();
   if (report.olderPackage || report.renamed > 0) options.onUpgrade?.(report);
+}
+
+/** Whether a database has the id of another base. */
+async function isAnothers(db: Connection, base: string): Promise<boolean> {
+  if (columnsOf(db, "settings").size === 0) return false;
+  const ofRows = db.prepare("SELECT value FROM settings WHERE name = 'id'")
+    .get();
+  const ofBase = await readRegular(join(base, ".poh", "id"));
+  return ofRows !== undefined && ofBase !== null &&
+    ofRows[0] !== new TextDecoder().decode(ofBase).trim();
 }
 
 /** Keeps every other connection from the database until this one is closed. */

@@ -9,6 +9,7 @@ import {
   StorageManager,
   type StorageOptions,
   StoreBusyError,
+  StoreMismatchError,
   type UpgradeReport,
 } from "../mod.ts";
 import { observeCrashPoints } from "../src/crash_points.ts";
@@ -550,6 +551,28 @@ testOlder(
     await assertLoads(store, older.saved);
     assertEquals((await store.verify()).findings, []);
     assertEquals(await Array.fromAsync(store.listQuarantine()), []);
+  },
+);
+
+testOlder(
+  "the database of another store renames nothing",
+  async (driver) => {
+    const ids = ["a:b", "a?b"];
+    const names = (txId: string) => `${txId}.bin`;
+    await using one = await renamedStore(driver, ids, names, null);
+    await using other = await renamedStore(driver, ids, names, null);
+    const before = await filesBelow(one.base);
+    await assertRejects(
+      () => StorageManager.create(one.base, other.db, { driver }),
+      StoreMismatchError,
+    );
+    assertEquals(
+      namesIn(one.base),
+      Object.keys(before).filter((name) => !name.includes("/")).concat(".poh")
+        .sort(),
+    );
+    await using store = await one.open();
+    await assertLoads(store, one.saved);
   },
 );
 
