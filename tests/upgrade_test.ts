@@ -15,6 +15,7 @@ import {
 import { observeCrashPoints } from "../src/crash_points.ts";
 import { fileName, isNameByDigest, storedName } from "../src/key.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
+import { call } from "./cli_helpers.ts";
 import { copyTree } from "./crash/process.ts";
 import {
   bytes,
@@ -659,5 +660,43 @@ testOlder(
     });
     const { storageHash } = (await store.infoTx(""))!;
     assertEquals(storageHash, await sha256Hex(payload));
+  },
+);
+
+// --- on the command line -------------------------------------------------------
+
+testOlder(
+  "the first command that writes tells of the upgrade, and what it listed",
+  async (driver) => {
+    await using older = await olderStore(driver, () => ["", "a:b", "../out"]);
+    const { base, db } = older;
+    const longAgo = Date.now() / 1000 - 60;
+    for (const path of [db, ...namesIn(base).map((name) => join(base, name))]) {
+      await Deno.utime(path, longAgo, longAgo);
+    }
+    const options = ["--base", base, "--db", db, "--driver", driver];
+    const before = await filesBelow(older.dir.path);
+    const read = await call(["load", "a:b", "--raw", ...options]);
+    assertEquals([read.stdout, read.code], ["payload 1", 0]);
+    assertEquals(await filesBelow(older.dir.path), before);
+    const written = await call(["recover", ...options]);
+    const [first, ...notes] = written.stderr.split("\n");
+    assertEquals(
+      first,
+      "Upgraded the store of the older Python package, which must not use it any more: 2 payload files have new names",
+    );
+    assertEquals(
+      notes.filter((line) => line.startsWith('  "')),
+      [
+        `  "": no new transaction can have this id; its file is now ${
+          storedName("")
+        }`,
+        '  "../out": its payload file is not in the base: it was left where it is',
+      ],
+    );
+    const odd = await call(["load", "--tx-id=", "--raw", ...options]);
+    assertEquals([odd.stdout, odd.code], ["payload 0", 0]);
+    assertEquals((await call(["delete", "--tx-id=", ...options])).code, 0);
+    assertEquals((await call(["load", "--tx-id=", ...options])).code, 2);
   },
 );
