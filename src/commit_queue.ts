@@ -10,6 +10,7 @@ import { crashPoint } from "./crash_points.ts";
 import { PohStorageError, TxExistsError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { FileThread } from "./file_thread.ts";
+import { isDiskFull, type Reserve } from "./full_disk.ts";
 import { sha256HexSync } from "./hash.ts";
 import { decide, type IfExists, type SavedTx, savedTx } from "./if_exists.ts";
 import type { StoreLocks } from "./locks.ts";
@@ -80,6 +81,7 @@ export class CommitQueue {
   readonly #rows: SqliteStore;
   readonly #locks: StoreLocks;
   readonly #note: CommitNote;
+  readonly #reserve: Reserve;
   readonly #wal: WalCheckpoints;
   readonly #sync: boolean;
   readonly #checkpointAfter: number;
@@ -108,12 +110,14 @@ export class CommitQueue {
     rows: SqliteStore,
     locks: StoreLocks,
     note: CommitNote,
+    reserve: Reserve,
     options: { sync: boolean; checkpointAfter: number },
   ) {
     this.#files = files;
     this.#rows = rows;
     this.#locks = locks;
     this.#note = note;
+    this.#reserve = reserve;
     this.#wal = new WalCheckpoints(rows, locks);
     this.#sync = options.sync;
     this.#checkpointAfter = options.checkpointAfter;
@@ -210,7 +214,7 @@ export class CommitQueue {
   }
 
   /** Commits a batch; false where that cannot be done, and everyone is told. */
-  async #commitDurably(batch: Waiting[]): Promise<boolean> {
+  async #commitDurably(batch: Waiting[], attempt = 0): Promise<boolean> {
     let isCommitted = false;
     try {
       if (this.#sync && batch.some((change) => change.entry.staged)) {
@@ -220,14 +224,37 @@ export class CommitQueue {
       await this.#commit(batch);
       isCommitted = true;
       await this.#flush();
+      this.#reserve.makeOnce();
       return true;
     } catch (error) {
+      if (!isCommitted && isDiskFull(error)) {
+        return await this.#commitRemovals(batch, error, attempt);
+      }
       // After an I/O error a crash may yet find it committed: recover will tell.
       if (isCommitted || isIoError(error)) {
         for (const { settle } of batch) settle.reject(error);
       } else this.#refuse(batch, error);
       return false;
     }
+  }
+
+  /**
+   * Commits the removals of a batch for which the disk has no room, once the
+   * reserve is given up for them, or SQLite's log. Refuses the other changes,
+   * and takes them out of the batch.
+   */
+  async #commitRemovals(
+    batch: Waiting[],
+    error: unknown,
+    attempt: number,
+  ): Promise<boolean> {
+    const removals = batch.filter(({ entry }) => entry.action === "remove");
+    const hasRoom = removals.length > 0 &&
+      (this.#reserve.giveUp() || attempt === 0 && this.#rows.shrinkLog());
+    const kept = hasRoom ? removals : [];
+    this.#refuse(batch.filter((change) => !kept.includes(change)), error);
+    batch.splice(0, Infinity, ...kept);
+    return hasRoom && await this.#commitDurably(batch, attempt + 1);
   }
 
   #refuse(batch: Waiting[], error: unknown): void {

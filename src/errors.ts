@@ -173,6 +173,21 @@ export class StoreBusyError extends PohStorageError {
   }
 }
 
+/**
+ * There is no room on the disk. Deletions go on, from a reserve that the store
+ * keeps for them; saves are refused until it is whole again. Code `DISK_FULL`.
+ */
+export class DiskFullError extends PohStorageError {
+  /** Makes an error from what the system said. */
+  constructor(reason: string, options?: ErrorOptions) {
+    super(
+      "DISK_FULL",
+      `The disk is full (${reason}): delete or prune transactions, or empty the quarantine, which works all the same`,
+      options,
+    );
+  }
+}
+
 /** The manager was closed before the call. Code `CLOSED`. */
 export class StoreClosedError extends PohStorageError {
   /** Makes an error for a closed manager. */

@@ -10,11 +10,13 @@ import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
 import { type Engine, infoOf, type MaybePromise, txOf } from "./engine.ts";
 import {
+  DiskFullError,
   IntegrityError,
   PayloadUnreadableError,
   type PohStorageError,
   StoreBusyError,
 } from "./errors.ts";
+import { asDiskFull } from "./full_disk.ts";
 import type { FileStore } from "./file_store.ts";
 import { openSources } from "./heal/open_sources.ts";
 import type { Sources } from "./heal/sources.ts";
@@ -118,7 +120,7 @@ export class LocalEngine implements Engine {
     payload: Uint8Array,
     rule: IfExists,
   ): Promise<SavedTx> {
-    return this.#change((writer) =>
+    return this.#saving((writer) =>
       payload.length > SMALL
         ? this.#saveStaged(writer, head, [payload], rule)
         : this.#saveSmall(writer, head, payload, rule)
@@ -132,7 +134,7 @@ export class LocalEngine implements Engine {
     rule: IfExists,
     expected?: string,
   ): Promise<SavedTx> {
-    return this.#change((writer) =>
+    return this.#saving((writer) =>
       this.#saveStaged(writer, head, chunks, rule, expected)
     );
   }
@@ -309,8 +311,17 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.whyNotWritable} */
-  whyNotWritable(): PohStorageError | null {
-    return writerOf(this.#store).locks.whyStuck();
+  async whyNotWritable(): Promise<PohStorageError | null> {
+    const { locks, reserve } = writerOf(this.#store);
+    const stuck = locks.whyStuck();
+    if (stuck) return stuck;
+    try {
+      await reserve.requireWhole();
+      return null;
+    } catch (error) {
+      if (error instanceof DiskFullError) return error;
+      throw error;
+    }
   }
 
   /** {@inheritDoc Engine.close} */
@@ -328,6 +339,14 @@ export class LocalEngine implements Engine {
     }
   }
 
+  /** A change that takes room: not from what deletions need. */
+  #saving<T>(work: (writer: StoreWriter) => Promise<T>): Promise<T> {
+    return this.#change((writer) => {
+      if (!writer.reserve.isGivenUp) return work(writer);
+      return writer.reserve.requireWhole().then(() => work(writer));
+    });
+  }
+
   /** A change: not while a repair has the store for itself. */
   async #change<T>(
     work: (writer: StoreWriter) => T | Promise<T>,
@@ -338,6 +357,8 @@ export class LocalEngine implements Engine {
     this.#changes.add(change);
     try {
       return await change;
+    } catch (error) {
+      throw asDiskFull(error);
     } finally {
       this.#changes.delete(change);
     }

@@ -378,9 +378,15 @@ function announce(dir: string): { path: string; file: Deno.FsFile } {
     host: hostname(),
     since: new Date().toISOString(),
   };
-  file.lockSync(false); // shared: Windows lets others read it then
-  file.writeSync(new TextEncoder().encode(JSON.stringify(holder)));
-  return { path, file };
+  try {
+    file.lockSync(false); // shared: Windows lets others read it then
+    file.writeSync(new TextEncoder().encode(JSON.stringify(holder)));
+    return { path, file };
+  } catch (error) {
+    file.close();
+    removeFileSync(path);
+    throw error;
+  }
 }
 
 function holdersIn(dir: string, except?: string, sweep = true): StoreHolder[] {

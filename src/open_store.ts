@@ -10,6 +10,7 @@ import { CommitQueue } from "./commit_queue.ts";
 import { makeDir, SMALL } from "./durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
+import { asDiskFull, isDiskFull, Reserve } from "./full_disk.ts";
 import { type LockWait, waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
 import { requirePohDir } from "./poh_dir.ts";
@@ -105,6 +106,8 @@ export interface StoreWriter {
   note: CommitNote;
   /** Through which all its changes go. */
   queue: CommitQueue;
+  /** Room for deletions on a full disk. */
+  reserve: Reserve;
   /** Payloads of up to so many bytes live in the database. */
   inlineBelow: number;
 }
@@ -130,6 +133,30 @@ export async function openStore(
     return { files, rows, writeOnce: isWriteOnce(rows), writer: null };
   }
   requirePohDir(basePath);
+  const reserve = new Reserve(basePath, durability === "full");
+  const open = () =>
+    openToWrite(basePath, sqlitePath, options, finish, reserve);
+  try {
+    return await open();
+  } catch (error) {
+    // To open it takes room as well; saves do not get it.
+    if (!isDiskFull(error) || !reserve.giveUp()) throw asDiskFull(error);
+  }
+  try {
+    return await open();
+  } catch (error) {
+    throw asDiskFull(error);
+  }
+}
+
+async function openToWrite(
+  basePath: string,
+  sqlitePath: string,
+  options: StorageOptions,
+  finish: boolean,
+  reserve: Reserve,
+): Promise<OpenStore> {
+  const { durability = "full", driver = "auto" } = options;
   const sync = durability === "full";
   const files = new FileStore(basePath, { sync });
   if (options.create === false) await requireStore(basePath, sqlitePath);
@@ -151,7 +178,7 @@ export async function openStore(
     openRows(sqlitePath, { ...waitOf(options), driver, sync }, files, options)
   );
   opened.defer(() => rows.close());
-  const queue = new CommitQueue(files, rows, locks, note, {
+  const queue = new CommitQueue(files, rows, locks, note, reserve, {
     sync,
     checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
   });
@@ -164,7 +191,7 @@ export async function openStore(
     files,
     rows,
     writeOnce: isWriteOnce(rows),
-    writer: { locks, note, queue, inlineBelow: inlineBelow(rows) },
+    writer: { locks, note, queue, reserve, inlineBelow: inlineBelow(rows) },
   };
 }
 
@@ -244,7 +271,7 @@ export function writerOf({ writer }: OpenStore): StoreWriter {
 export async function closeStore(store: OpenStore): Promise<void> {
   const { rows, writer } = store;
   if (!writer) return await rows.close();
-  const { locks, note, queue } = writer;
+  const { locks, note, queue, reserve } = writer;
   let failure: unknown = null;
   try {
     await queue.close();
@@ -256,6 +283,7 @@ export async function closeStore(store: OpenStore): Promise<void> {
     const isBusy = failure instanceof StoreBusyError;
     if (!isBusy) await locks.whileCommitting(() => rows.close());
     if (failure) throw failure;
+    await reserve.close();
   } finally {
     rows.abandon(); // where it is not closed by now
     note.close();

@@ -19,6 +19,7 @@ const FILES = [
   "id",
   "names",
   "backup",
+  "reserve",
 ];
 
 /** The directory for what is out of service. */

@@ -14,6 +14,7 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import { isDiskFull } from "./full_disk.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
 import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
 import { requireKnown } from "./options.ts";
@@ -533,6 +534,21 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (this.#isDiskFast) this.#log.syncDataSync();
     else await this.#log.syncData();
     this.#isDiskFast = performance.now() - start < FAST_DISK;
+  }
+
+  /**
+   * Takes SQLite's log into the database, which leaves it empty. While nobody
+   * else commits.
+   *
+   * @returns False when a reader or the disk did not let it.
+   */
+  shrinkLog(): boolean {
+    try {
+      return this.#get("PRAGMA wal_checkpoint(TRUNCATE)")?.[0] === 0;
+    } catch (error) {
+      if (isDiskFull(error) || error instanceof StoreBusyError) return false;
+      throw error;
+    }
   }
 
   /** How long the log is when a commit itself takes it into the database. */

@@ -19,9 +19,11 @@ import {
   namesIn,
   outline,
   outputOf,
+  type TempDir,
   tempDir,
   within,
 } from "./helpers.ts";
+import { serveBelow } from "./serve_helpers.ts";
 
 /** Why a program cannot be used here; null when it can. */
 async function whyNot(name: string, ...args: string[]): Promise<string | null> {
@@ -396,6 +398,7 @@ testUnless(
         "lock",
         "commit.lock",
         "waiting",
+        "reserve",
         "id",
       ]
     ) {
@@ -506,5 +509,137 @@ testUnless(
     await Deno.mkdir(join(poh, "quarantine", "case.json"));
     const emptied = await store.emptyQuarantine().catch((error) => error);
     assertMatch(String(emptied), /case\.json is a directory.* it stays/);
+  },
+);
+
+/** Fills a disk to the last byte; gives the file that does. */
+async function fillDisk(disk: string): Promise<string> {
+  const path = join(disk, `ballast-${crypto.randomUUID()}`);
+  using file = await Deno.open(path, { write: true, create: true });
+  for (let size = 1024 * 1024; size >= 1;) {
+    try {
+      await file.write(new Uint8Array(size));
+    } catch (error) {
+      assertMatch(String(error), /no space left/i);
+      size = Math.floor(size / 2);
+    }
+  }
+  return path;
+}
+
+/** Where a small disk is mounted, by the kind of its file system. */
+async function smallDisk(kind: string, dir: TempDir) {
+  const disk = dir.join("disk");
+  await Deno.mkdir(disk);
+  if (kind === "tmpfs") {
+    return {
+      disk,
+      mount: await mounted(disk, "-t", "tmpfs", "-o", "size=24m", "tmpfs"),
+    };
+  }
+  const image = dir.join("image");
+  await Deno.writeFile(image, new Uint8Array());
+  await Deno.truncate(image, 24 * 1024 * 1024);
+  await command("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", image);
+  return { disk, mount: await mounted(disk, "-o", "loop", image) };
+}
+
+const RESERVE = 4 * 1024 * 1024;
+
+for (const kind of ["tmpfs", "ext4"]) {
+  testUnless(
+    noMounts,
+    `a full disk can be left by deletions (${kind})`,
+    async () => {
+      await using dir = await tempDir();
+      const { disk, mount } = await smallDisk(kind, dir);
+      await using _mount = mount;
+      const { base, db } = placeBelow(disk);
+      const reserve = join(base, ".poh", "reserve");
+      {
+        await using store = await StorageManager.create(base, db);
+        for (let n = 0; n < 30; n++) {
+          await store.saveTx(versionOf(`tx-${n}`, 1, 100_000));
+        }
+      }
+      const whole = await Deno.lstat(reserve);
+      assertEquals(whole.size, RESERVE);
+      assert(512 * whole.blocks! >= RESERVE, "it is sparse");
+      const ballast = await fillDisk(disk);
+      {
+        await using store = await StorageManager.create(base, db);
+        const saving = store.saveTx(versionOf("new", 1, 10)).catch((e) => e);
+        assertEquals((await saving).code, "DISK_FULL");
+        assertMatch(
+          (await saving).message,
+          /^The disk is full .*delete or prune/,
+        );
+        assertEquals((await store.whyNotWritable())?.code, "DISK_FULL");
+        assertEquals((await store.loadTx("tx-1"))?.payload.length, 100_000);
+        assertEquals(await store.deleteTx("tx-1"), true);
+        const { deleted } = await store.prune({ idPrefix: "tx-2" });
+        assertEquals(deleted, 11);
+        assertEquals(await store.emptyQuarantine(), 0);
+        await Deno.remove(ballast);
+        await new Promise((resolve) => setTimeout(resolve, 1_100));
+        assertEquals(await store.whyNotWritable(), null);
+        await store.saveTx(versionOf("new", 1, 10));
+      }
+      assertEquals((await Deno.lstat(reserve)).size, RESERVE);
+      await assertClean({ base, db });
+    },
+  );
+}
+
+testUnless(
+  noMounts,
+  "a full disk is no end to a deletion that frees nothing but room in the database",
+  async () => {
+    await using dir = await tempDir();
+    const { disk, mount } = await smallDisk("tmpfs", dir);
+    await using _mount = mount;
+    const { base, db } = placeBelow(disk);
+    const options = { inlineBelow: 4_096 };
+    {
+      await using store = await StorageManager.create(base, db, options);
+      await store.saveTxs(
+        Array.from({ length: 3_000 }, (_, n) => versionOf(`tx-${n}`, 1, 1_000)),
+      );
+    }
+    await fillDisk(disk);
+    await using store = await StorageManager.create(base, db, options);
+    const { deleted } = await store.prune({ idPrefix: "tx-" });
+    assertEquals([deleted, await store.countTxs()], [3_000, 0]);
+  },
+);
+
+testUnless(
+  noMounts,
+  "a service starts on a full disk for reading, and says why",
+  async () => {
+    await using dir = await tempDir();
+    const { disk, mount } = await smallDisk("tmpfs", dir);
+    await using _mount = mount;
+    const { base, db } = placeBelow(disk);
+    await makeStore({ base, db });
+    const ballast = [await fillDisk(disk)];
+    await Deno.truncate(join(base, ".poh", "reserve"));
+    ballast.push(await fillDisk(disk)); // others took that as well
+    await using served = await serveBelow(disk);
+    assertEquals((await served.ask("/readyz")).problem, "503 DISK_FULL");
+    assertEquals((await served.ask("/healthz")).text, "OK");
+    assertEquals((await served.ask("/txs/tx-1")).status, 200);
+    const save = () =>
+      served.post("/txs", {
+        tx_id: "new",
+        holder_id: "h",
+        timestamp: 1,
+        payload: "aGk=",
+      });
+    assertEquals((await save()).problem, "503 DISK_FULL");
+    for (const path of ballast) await Deno.remove(path);
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    assertEquals((await served.ask("/readyz")).text, "OK");
+    assertEquals((await save()).status, 201);
   },
 );

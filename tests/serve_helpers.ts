@@ -5,6 +5,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { localGuard, tokenGuard } from "../src/serve/access.ts";
 import { DEFAULT_LIMITS, type Limits } from "../src/serve/limits.ts";
 import { HttpServer } from "../src/serve/server.ts";
@@ -198,11 +199,28 @@ export class Wire implements Disposable {
 export async function startService(
   options: ServeOptions = {},
 ): Promise<TestService> {
-  const { driver = "builtin", token, lockTimeout } = options;
+  const { driver = "builtin" } = options;
   const files = new TempStore(await tempDir(), { driver });
   if (options.txs) await (await files.open()).saveTxs(options.txs);
   await files.close();
   await options.before?.(files);
+  return await serveFiles(files, options);
+}
+
+/** Starts a service on the store that is below a directory, which it leaves. */
+export async function serveBelow(path: string): Promise<TestService> {
+  const dir = {
+    path,
+    join: (...parts: string[]) => join(path, ...parts),
+    async [Symbol.asyncDispose]() {},
+  };
+  return await serveFiles(new TempStore(dir, { driver: "builtin" }), {});
+}
+
+async function serveFiles(
+  files: TempStore,
+  { driver = "builtin", token, lockTimeout, ...options }: ServeOptions,
+): Promise<TestService> {
   const notices: string[] = [];
   const service = new Service({
     base: files.base,

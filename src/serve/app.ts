@@ -24,7 +24,7 @@ import {
   jsonResponse,
   payloadResponse,
 } from "./payload.ts";
-import { Problem, problemOf, unavailable, unknownTx } from "./problem.ts";
+import { Problem, unavailable, unknownTx } from "./problem.ts";
 import { filterOfQuery, LIST_PARAMETERS, requireParameters } from "./query.ts";
 import type { Service } from "./service.ts";
 import { STYLE } from "./style.ts";
@@ -97,7 +97,7 @@ export function makeApp(service: Service, guard: Guard): Hono<Env> {
 
   app.notFound((c) => noRoute(app, c).toResponse());
   app.onError((error, c) => {
-    const problem = problemOf(error);
+    const problem = service.problemOf(error);
     if (problem.status >= 500 && error !== problem) {
       service.failed(`${c.req.method} ${c.req.path}`, error);
     }

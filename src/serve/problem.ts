@@ -14,6 +14,7 @@ import {
   StoreClosedError,
   TxExistsError,
 } from "../errors.ts";
+import { isDiskFull } from "../full_disk.ts";
 
 /** How long a client should wait before it tries again, in seconds. */
 const RETRY_AFTER = { soon: "1", later: "30" };
@@ -176,11 +177,4 @@ export function problemOf(error: unknown): Problem {
   }
   const code = error instanceof PohStorageError ? error.code : "INTERNAL";
   return new Problem(500, code, "The service failed", { cause: error });
-}
-
-/** Whether the system, or SQLite, found no room. */
-function isDiskFull(error: unknown): boolean {
-  return error instanceof Error &&
-    (/\bENOSPC\b|os error (28|112)\b|\bis full\b/.test(error.message) ||
-      (error as { code?: unknown }).code === "ENOSPC");
 }

@@ -5,7 +5,12 @@
  */
 
 import type { Progress } from "../check.ts";
-import { IntegrityError, StoreBusyError } from "../errors.ts";
+import {
+  DiskFullError,
+  IntegrityError,
+  PohStorageError,
+  StoreBusyError,
+} from "../errors.ts";
 import type { StorageOptions } from "../open_store.ts";
 import { performRecovery } from "../recovery.ts";
 import type { StoreReport } from "../report.ts";
@@ -17,6 +22,9 @@ import { Summaries } from "./summary.ts";
 
 /** How many damaged transactions are remembered. */
 const DAMAGED_KEPT = 20;
+
+/** How often it is tried to open a store for writing on a full disk, in ms. */
+const REOPEN = 1_000;
 
 /** How recovery went. */
 export type Recovery =
@@ -60,6 +68,10 @@ export class Service {
   readonly #end = new AbortController();
   #store: StorageManager | null = null;
   #summaries: Summaries | null = null;
+  /** Every store that was opened: the last one serves. */
+  readonly #opened: StorageManager[] = [];
+  /** Why the store could only be opened for reading, and when that was tried. */
+  #full: { error: DiskFullError; at: number } | null = null;
   /** What the operator was told last of changes that fail. */
   #obstacle: string | null = null;
 
@@ -88,13 +100,52 @@ export class Service {
     const { base, db, storage, recover } = this.#options;
     if (!recover) this.recovery = { kind: "skipped", reason: "as told" };
     else if (!await this.#recover(signal)) return false;
-    this.#store = await StorageManager.create(base, db, storage);
+    this.#use(await this.#open());
+    return true;
+  }
+
+  /** Opens the store, on a full disk to be read. */
+  async #open(): Promise<StorageManager> {
+    const { base, db, storage } = this.#options;
+    try {
+      return await StorageManager.create(base, db, storage);
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error;
+      this.#full = { error, at: performance.now() };
+      this.notice(`Starting for reading alone: ${error.message}`);
+      return await StorageManager.create(base, db, {
+        ...storage,
+        readOnly: true,
+      });
+    }
+  }
+
+  #use(store: StorageManager): void {
+    this.#opened.push(store);
     this.#summaries = new Summaries(
-      this.#store,
+      store,
       this.#end.signal,
       (error) => this.failed("Cannot sum up the store", error),
     );
-    return true;
+    this.#store = store;
+  }
+
+  /** Opens for writing what had to be opened for reading, once there is room. */
+  async #openAgain(): Promise<DiskFullError | null> {
+    const full = this.#full;
+    if (!full || performance.now() - full.at < REOPEN) {
+      return full?.error ?? null;
+    }
+    full.at = performance.now();
+    const { base, db, storage } = this.#options;
+    try {
+      // Reads of the one before may be under way: it is closed at the end.
+      this.#use(await StorageManager.create(base, db, storage));
+      return this.#full = null;
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error;
+      return full.error = error;
+    }
   }
 
   async #recover(signal: AbortSignal): Promise<boolean> {
@@ -108,7 +159,9 @@ export class Service {
       this.recovery = { kind: "done", at: new Date(), report };
       return !report.interrupted && report.counts["metadata-damaged"] === 0;
     } catch (error) {
-      if (!(error instanceof StoreBusyError)) throw error;
+      const goesOn = error instanceof StoreBusyError ||
+        error instanceof DiskFullError;
+      if (!goesOn) throw error;
       this.recovery = { kind: "skipped", reason: error.message };
       this.notice(`Starting without recovery: ${error.message}`);
       return true;
@@ -126,7 +179,9 @@ export class Service {
    */
   async whyNotReady(): Promise<Problem | null> {
     if (!this.ready) return notReady();
-    const error = await this.store.whyNotWritable();
+    const error = this.#full
+      ? await this.#openAgain()
+      : await this.store.whyNotWritable();
     const code = error && problemOf(error).code;
     if (code !== this.#obstacle) {
       this.#obstacle = code;
@@ -170,7 +225,14 @@ export class Service {
   async close(): Promise<void> {
     this.stop();
     await this.#summaries?.idle();
-    await this.#store?.close();
+    for (const store of this.#opened) await store.close();
+  }
+
+  /** The problem that an error is for a client. */
+  problemOf(error: unknown): Problem {
+    const isReadOnly = error instanceof PohStorageError &&
+      error.code === "READ_ONLY";
+    return problemOf(isReadOnly && this.#full ? this.#full.error : error);
   }
 
   /** Keeps account of an error and tells the operator of it. */

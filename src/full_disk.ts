@@ -1,0 +1,143 @@
+/**
+ * How a full disk can be left again. To delete takes room: the database logs
+ * the deletion before anything is freed. So a store keeps some, in the file
+ * `.poh/reserve`, and gives it up when a deletion finds none.
+ *
+ * An empty file says that it was given up. Until it is whole again saves are
+ * refused, as they would take what deletions need.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { createFileFrom, removeFileSync, renameFile } from "./durable_fs.ts";
+import { DiskFullError } from "./errors.ts";
+import { pauseFor } from "./lock_wait.ts";
+
+/** Size of the reserve: many times what the deletion of a batch logs. */
+const RESERVE_BYTES = 4 * 1024 * 1024;
+const PIECE = 64 * 1024;
+
+/** How often it is tried to make it whole again, in ms. */
+const RETRY = 1_000;
+
+/** The reserve of one open writer. */
+export class Reserve {
+  readonly #path: string;
+  readonly #tmpPath: string;
+  readonly #sync: boolean;
+  #isMissing: boolean;
+  #isGivenUp: boolean;
+  #making: Promise<void> | null = null;
+  #tried = -Infinity;
+
+  /** That of a store; looks how it is. */
+  constructor(basePath: string, sync: boolean) {
+    this.#path = join(basePath, ".poh", "reserve");
+    this.#tmpPath = join(basePath, ".poh", "tmp");
+    this.#sync = sync;
+    const size = sizeOf(this.#path);
+    this.#isMissing = size === null;
+    this.#isGivenUp = size !== null && size < RESERVE_BYTES;
+  }
+
+  /** Whether it was given up, so that saves have to see to it first. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
+  /** Gives up the room; false when there is none to give up. */
+  giveUp(): boolean {
+    if ((sizeOf(this.#path) ?? 0) === 0) return false;
+    using file = Deno.openSync(this.#path, { write: true });
+    file.truncateSync();
+    file.syncSync(); // some file systems reuse blocks only then
+    this.#isGivenUp = true;
+    return true;
+  }
+
+  /** Makes it where there never was one, in the background; tried once. */
+  makeOnce(): void {
+    if (!this.#isMissing) return;
+    this.#isMissing = false;
+    this.#making = this.#make().then(() => {}, () => {
+      // It is only needed once the disk is full, and the next writer tries again.
+    });
+  }
+
+  /**
+   * Makes it whole again, where it was given up and there is room by now.
+   *
+   * @throws {DiskFullError} If there is none.
+   */
+  async requireWhole(): Promise<void> {
+    if (!this.#isGivenUp) return;
+    await this.#making;
+    const isSoon = performance.now() - this.#tried < RETRY;
+    if (!this.#isGivenUp) return;
+    if (isSoon) throw new DiskFullError("its reserve is in use");
+    this.#tried = performance.now();
+    const made = this.#make();
+    this.#making = made.catch(() => {}); // whoever waits for `made` is told
+    try {
+      await made;
+      this.#isGivenUp = false;
+    } catch (error) {
+      throw asDiskFull(error);
+    }
+  }
+
+  /** Waits for what is under way, and makes it whole again where there is room. */
+  async close(): Promise<void> {
+    await this.#making;
+    if (!this.#isGivenUp) return;
+    this.#tried = -Infinity;
+    await this.requireWhole().catch((error) => {
+      if (!(error instanceof DiskFullError)) throw error;
+    });
+  }
+
+  async #make(): Promise<void> {
+    const tmp = join(this.#tmpPath, crypto.randomUUID());
+    await createFileFrom(tmp, incompressible(), this.#sync);
+    try {
+      await renameFile(tmp, this.#path, this.#sync);
+    } catch (error) {
+      removeFileSync(tmp);
+      throw error;
+    }
+  }
+}
+
+/** Whether the system, or SQLite, found no room. */
+export function isDiskFull(error: unknown): boolean {
+  if (error instanceof DiskFullError) return true;
+  return error instanceof Error &&
+    (/\bENOSPC\b|os error (28|112)\b|\bis full\b/.test(error.message) ||
+      (error as { code?: unknown }).code === "ENOSPC");
+}
+
+/** An error of a full disk as this package's; all others as they are. */
+export function asDiskFull(error: unknown): unknown {
+  if (!isDiskFull(error) || error instanceof DiskFullError) return error;
+  return new DiskFullError((error as Error).message, { cause: error });
+}
+
+/** File systems that compress would keep next to nothing of zeros. */
+async function* incompressible(): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < RESERVE_BYTES; at += PIECE) {
+    yield crypto.getRandomValues(new Uint8Array(PIECE));
+    await pauseFor(0);
+  }
+}
+
+function sizeOf(path: string): number | null {
+  try {
+    return Deno.lstatSync(path).size;
+  } catch (error) {
+    const isAbsent = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory;
+    if (isAbsent) return null;
+    throw error;
+  }
+}
