@@ -9,10 +9,9 @@
  * @module
  */
 
-import { join } from "@std/path";
-import { createFileFrom, removeFileSync, renameFile } from "./durable_fs.ts";
+import { dirname, join } from "@std/path";
+import { removeFileSync, syncDir, writeFrom } from "./durable_fs.ts";
 import { DiskFullError } from "./errors.ts";
-import { pauseFor } from "./lock_wait.ts";
 
 /** Size of the reserve: many times what the deletion of a batch logs. */
 const RESERVE_BYTES = 4 * 1024 * 1024;
@@ -24,17 +23,18 @@ const RETRY = 1_000;
 /** The reserve of one open writer. */
 export class Reserve {
   readonly #path: string;
-  readonly #tmpPath: string;
   readonly #sync: boolean;
   #isMissing: boolean;
   #isGivenUp: boolean;
+  /** Whether it is still to be made: false once it is given up meanwhile. */
+  #isWanted = false;
   #making: Promise<void> | null = null;
+  #restoring: Promise<void> | null = null;
   #tried = -Infinity;
 
   /** That of a store; looks how it is. */
   constructor(basePath: string, sync: boolean) {
     this.#path = join(basePath, ".poh", "reserve");
-    this.#tmpPath = join(basePath, ".poh", "tmp");
     this.#sync = sync;
     const size = sizeOf(this.#path);
     this.#isMissing = size === null;
@@ -49,6 +49,7 @@ export class Reserve {
   /** Gives up the room; false when there is none to give up. */
   giveUp(): boolean {
     if ((sizeOf(this.#path) ?? 0) === 0) return false;
+    this.#isWanted = false;
     using file = Deno.openSync(this.#path, { write: true });
     file.truncateSync();
     file.syncSync(); // some file systems reuse blocks only then
@@ -60,7 +61,7 @@ export class Reserve {
   makeOnce(): void {
     if (!this.#isMissing) return;
     this.#isMissing = false;
-    this.#making = this.#make().then(() => {}, () => {
+    this.#making = this.#make().catch(() => {
       // It is only needed once the disk is full, and the next writer tries again.
     });
   }
@@ -70,17 +71,21 @@ export class Reserve {
    *
    * @throws {DiskFullError} If there is none.
    */
-  async requireWhole(): Promise<void> {
-    if (!this.#isGivenUp) return;
+  requireWhole(): Promise<void> {
+    if (!this.#isGivenUp) return Promise.resolve();
+    return this.#restoring ??= this.#restore().finally(() =>
+      this.#restoring = null
+    );
+  }
+
+  async #restore(): Promise<void> {
     await this.#making;
-    const isSoon = performance.now() - this.#tried < RETRY;
-    if (!this.#isGivenUp) return;
-    if (isSoon) throw new DiskFullError("its reserve is in use");
+    if (performance.now() - this.#tried < RETRY) {
+      throw new DiskFullError("its reserve is in use");
+    }
     this.#tried = performance.now();
-    const made = this.#make();
-    this.#making = made.catch(() => {}); // whoever waits for `made` is told
     try {
-      await made;
+      await this.#make();
       this.#isGivenUp = false;
     } catch (error) {
       throw asDiskFull(error);
@@ -90,6 +95,7 @@ export class Reserve {
   /** Waits for what is under way, and makes it whole again where there is room. */
   async close(): Promise<void> {
     await this.#making;
+    await this.#restoring?.catch(() => {}); // whoever asked for it is told
     if (!this.#isGivenUp) return;
     this.#tried = -Infinity;
     await this.requireWhole().catch((error) => {
@@ -97,14 +103,32 @@ export class Reserve {
     });
   }
 
+  /** In place: what a crash leaves is too small, as one that was given up. */
   async #make(): Promise<void> {
-    const tmp = join(this.#tmpPath, crypto.randomUUID());
-    await createFileFrom(tmp, incompressible(), this.#sync);
+    const isNew = sizeOf(this.#path) === null;
+    this.#isWanted = true;
+    using file = await Deno.open(this.#path, {
+      write: true,
+      create: true,
+      truncate: true,
+    });
     try {
-      await renameFile(tmp, this.#path, this.#sync);
+      await writeFrom(file, this.#incompressible());
+      if (!this.#sync) return;
+      await file.syncData();
+      await syncDir(dirname(this.#path));
     } catch (error) {
-      removeFileSync(tmp);
+      file.truncateSync();
+      if (isNew && this.#isWanted) removeFileSync(this.#path);
       throw error;
+    }
+  }
+
+  /** File systems that compress would keep next to nothing of zeros. */
+  async *#incompressible(): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < RESERVE_BYTES; at += PIECE) {
+      if (!this.#isWanted) throw new DiskFullError("its reserve is in use");
+      yield crypto.getRandomValues(new Uint8Array(PIECE));
     }
   }
 }
@@ -121,14 +145,6 @@ export function isDiskFull(error: unknown): boolean {
 export function asDiskFull(error: unknown): unknown {
   if (!isDiskFull(error) || error instanceof DiskFullError) return error;
   return new DiskFullError((error as Error).message, { cause: error });
-}
-
-/** File systems that compress would keep next to nothing of zeros. */
-async function* incompressible(): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < RESERVE_BYTES; at += PIECE) {
-    yield crypto.getRandomValues(new Uint8Array(PIECE));
-    await pauseFor(0);
-  }
 }
 
 function sizeOf(path: string): number | null {

@@ -10,10 +10,9 @@ import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
 import { type Engine, infoOf, type MaybePromise, txOf } from "./engine.ts";
 import {
-  DiskFullError,
   IntegrityError,
   PayloadUnreadableError,
-  type PohStorageError,
+  PohStorageError,
   StoreBusyError,
 } from "./errors.ts";
 import { asDiskFull } from "./full_disk.ts";
@@ -312,14 +311,13 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.whyNotWritable} */
   async whyNotWritable(): Promise<PohStorageError | null> {
-    const { locks, reserve } = writerOf(this.#store);
-    const stuck = locks.whyStuck();
-    if (stuck) return stuck;
     try {
-      await reserve.requireWhole();
-      return null;
+      const { locks, reserve } = writerOf(this.#store);
+      const stuck = locks.whyStuck();
+      if (!stuck) await reserve.requireWhole();
+      return stuck;
     } catch (error) {
-      if (error instanceof DiskFullError) return error;
+      if (error instanceof PohStorageError) return error;
       throw error;
     }
   }

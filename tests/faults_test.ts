@@ -329,7 +329,7 @@ testUnless(noMounts, "a sector that cannot be read is no damage", async () => {
     }
   }).sort();
   assert(lost.length > 0 && lost.length < ids.length, `${lost.length} lost`);
-  const expected = lost.map((id) => `unreadable ${id}: none`);
+  const expected = lost.map((id) => `unreadable ${id}: none`).sort();
   assertEquals(outline(await verifyStore(base, db)), expected);
   assertEquals(outline(await performRecovery(base, db)), expected);
   assertEquals(await Array.fromAsync(listQuarantine(base)), []);
@@ -603,7 +603,10 @@ testUnless(
     {
       await using store = await StorageManager.create(base, db, options);
       await store.saveTxs(
-        Array.from({ length: 3_000 }, (_, n) => versionOf(`tx-${n}`, 1, 1_000)),
+        Array.from(
+          { length: 3_000 },
+          (_, n) => versionOf(`tx-${crypto.randomUUID()}`, n, 1_000),
+        ),
       );
     }
     await fillDisk(disk);

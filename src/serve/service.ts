@@ -97,9 +97,9 @@ export class Service {
    * the database itself damaged.
    */
   async start(signal: AbortSignal): Promise<boolean> {
-    const { base, db, storage, recover } = this.#options;
-    if (!recover) this.recovery = { kind: "skipped", reason: "as told" };
-    else if (!await this.#recover(signal)) return false;
+    if (!this.#options.recover) {
+      this.recovery = { kind: "skipped", reason: "as told" };
+    } else if (!await this.#recover(signal)) return false;
     this.#use(await this.#open());
     return true;
   }
