@@ -9,8 +9,9 @@
 import { join } from "@std/path";
 import { kindOf } from "./durable_fs.ts";
 import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
+import { FOLDS_CASE } from "./key.ts";
 
-const DIRECTORIES = ["", "tmp", "staged", "quarantine", "holders", "upgrade"];
+const DIRECTORIES = ["tmp", "staged", "quarantine", "holders", "upgrade"];
 const FILES = [
   "lock",
   "commit.lock",
@@ -34,11 +35,19 @@ export function quarantinePath(basePath: string): string {
  */
 export function requirePohDir(basePath: string): void {
   const dir = join(basePath, ".poh");
-  for (const name of DIRECTORIES) {
-    expect(join(dir, name), "a directory", (info) => info.isDirectory);
-  }
-  for (const name of FILES) {
-    expect(join(dir, name), "a regular file", (info) => info.isFile);
+  const own = lstat(dir);
+  if (own === null) return;
+  if (!own.isDirectory) throw misplaced(dir, "a directory", own);
+  // One call, where asking for each name takes longer than to open a database.
+  for (const entry of Deno.readDirSync(dir)) {
+    const path = join(dir, entry.name);
+    const name = FOLDS_CASE ? entry.name.toLowerCase() : entry.name;
+    if (DIRECTORIES.includes(name) && !entry.isDirectory) {
+      throw misplaced(path, "a directory", lstat(path));
+    }
+    if (FILES.includes(name) && !entry.isFile) {
+      throw misplaced(path, "a regular file", lstat(path));
+    }
   }
 }
 
@@ -86,20 +95,21 @@ function isAbsent(error: unknown): boolean {
     error instanceof Deno.errors.NotADirectory;
 }
 
-function expect(
-  path: string,
-  what: string,
-  isRight: (info: Deno.FileInfo) => boolean,
-): void {
-  let info: Deno.FileInfo;
+function lstat(path: string): Deno.FileInfo | null {
   try {
-    info = Deno.lstatSync(path);
+    return Deno.lstatSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
+    if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
-  if (isRight(info)) return;
-  throw new Deno.errors.InvalidData(
-    `${path} must be ${what}, and is ${kindOf(info)}`,
+}
+
+function misplaced(
+  path: string,
+  what: string,
+  found: Deno.FileInfo | null,
+): Error {
+  return new Deno.errors.InvalidData(
+    `${path} must be ${what}, and is ${found ? kindOf(found) : "gone"}`,
   );
 }

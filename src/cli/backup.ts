@@ -58,8 +58,8 @@ async function backup(
   requireLocal("backup", options);
   await requireStore(options, folder === null ? "write" : "read");
   if (folder !== null) {
-    await requireAccess(["read", "write"], [folder]);
-    await requireNoFile("backup's target", folder);
+    requireAccess(["read", "write"], [folder]);
+    requireNoFile("backup's target", folder);
     await requireFolder(folder);
   }
   const { backupStore } = await import("../backup.ts");

@@ -35,7 +35,7 @@ export async function fromOptions(
 async function requireSource(name: string): Promise<void> {
   const source = await kindOfSource(name);
   if (source.kind === "path") {
-    return await requireAccess(["read"], [source.path]);
+    return void requireAccess(["read"], [source.path]);
   }
   if (source.kind === "node") {
     if (!URL.canParse(source.url)) return; // whoever opens it tells
@@ -46,7 +46,7 @@ async function requireSource(name: string): Promise<void> {
   }
   const { base, db } = source;
   if (!isRemote(base, db ?? "")) {
-    return await requireAccess(["read"], db === null ? [base] : [base, db]);
+    return void requireAccess(["read"], db === null ? [base] : [base, db]);
   }
   const { accessTo } = await remoteStores();
   await requireServers(await accessTo(base, db ?? ""));
@@ -56,7 +56,7 @@ async function requireSource(name: string): Promise<void> {
 async function readTokens(
   file: string,
 ): Promise<string | Record<string, string>> {
-  await requireAccess(["read"], [file]);
+  requireAccess(["read"], [file]);
   let text: string;
   try {
     text = (await Deno.readTextFile(file)).trim();

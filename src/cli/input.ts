@@ -32,7 +32,7 @@ export async function openInput(
   reuseBuffer = false,
 ): Promise<Input> {
   if (name === "-") return stdinInput(call.stdin(), call.signal);
-  await requireAccess(["read"], [name]);
+  requireAccess(["read"], [name]);
   let file: Deno.FsFile;
   try {
     file = await Deno.open(name);

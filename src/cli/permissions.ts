@@ -12,15 +12,15 @@ import { CliError, Exit } from "./exit_codes.ts";
  *
  * @throws {CliError} If not; its message names the flags that would allow it.
  */
-export async function requireAccess(
+export function requireAccess(
   kinds: readonly ("read" | "write")[],
   paths: readonly string[],
-): Promise<void> {
+): void {
   const flags: string[] = [];
   for (const name of kinds) {
     const missing = [];
     for (const path of paths) {
-      const { state } = await Deno.permissions.query({ name, path });
+      const { state } = Deno.permissions.querySync({ name, path });
       if (state !== "granted") missing.push(path);
     }
     if (missing.length > 0) flags.push(`--allow-${name}=${missing.join(",")}`);

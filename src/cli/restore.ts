@@ -33,10 +33,10 @@ async function restore(call: Call<"restore">): Promise<RestoreReport> {
   }
   requireLocal("restore", options);
   const db = dbPath(options);
-  if (source !== "-") await requireAccess(["read"], [source]);
+  if (source !== "-") requireAccess(["read"], [source]);
   await requireStore(options, "create");
   // It is made beside its place.
-  await requireAccess(["read", "write"], [dirname(options.base), dirname(db)]);
+  requireAccess(["read", "write"], [dirname(options.base), dirname(db)]);
   const { restoreStore } = await import("../restore.ts");
   using progress = new Progress(output, "restore");
   return await restoreStore(

@@ -108,7 +108,7 @@ async function tokenOf(file: string | undefined): Promise<string | null> {
 }
 
 async function readTokenFile(file: string): Promise<string> {
-  await requireAccess(["read"], [file]);
+  requireAccess(["read"], [file]);
   try {
     return (await Deno.readTextFile(file)).trim();
   } catch (error) {

@@ -134,8 +134,8 @@ export async function requireStore(
   const folders = hasFolder ? [base] : [];
   const isInside = hasFolder && hasFile && isBelow(db, base);
   const paths = hasFile && !isInside ? [...folders, db] : folders;
-  await requireAccess(access === "read" ? ["read"] : ["read", "write"], paths);
-  if (hasFolder) await requireNoFile("--base", base);
+  requireAccess(access === "read" ? ["read"] : ["read", "write"], paths);
+  if (hasFolder) requireNoFile("--base", base);
   if (access !== "create") return;
   for (const folder of new Set(hasFile ? [...folders, dirname(db)] : folders)) {
     await requireFolder(folder);
@@ -177,10 +177,10 @@ function isBelow(path: string, folder: string): boolean {
  *
  * @throws {UsageError} If one has.
  */
-export async function requireNoFile(what: string, path: string): Promise<void> {
+export function requireNoFile(what: string, path: string): void {
   let info: Deno.FileInfo;
   try {
-    info = await Deno.stat(path);
+    info = Deno.statSync(path);
   } catch {
     return; // whoever opens it tells
   }
@@ -198,12 +198,12 @@ export async function requireNoFile(what: string, path: string): Promise<void> {
 export async function requireFolder(folder: string): Promise<void> {
   for (let at = folder; !await exists(at) && dirname(at) !== at;) {
     at = dirname(at);
-    await requireAccess(["read"], [at]);
+    requireAccess(["read"], [at]);
   }
 }
 
 async function exists(path: string): Promise<boolean> {
-  await requireAccess(["read"], [path]);
+  requireAccess(["read"], [path]);
   try {
     await Deno.stat(path);
     return true;
