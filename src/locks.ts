@@ -32,6 +32,9 @@ const LONGEST_TURN = 50, SOON = 20;
 /** How long it gives way, in ms: they ask more often. */
 const COURTESY = 2;
 
+/** Looks at an announcement before it is taken for that of a live writer. */
+const LOOKS = 5;
+
 /** The locks of one open writer. */
 export class StoreLocks {
   readonly #dir: string;
@@ -184,8 +187,7 @@ export class StoreLocks {
     this.#store.unlock();
     const alone = this.#store.tryLock(true);
     try {
-      if (!alone) return null;
-      this.others(); // whoever else is announced here died
+      if (!alone || await this.#isAnyoneElseHere()) return null;
       return { value: await work() };
     } finally {
       if (alone) this.#store.unlock();
@@ -202,6 +204,20 @@ export class StoreLocks {
       );
       throw error;
     }
+  }
+
+  /**
+   * Whether another writer is at work that this lock does not show, as its lock
+   * file was deleted and made anew since: its announcement is locked as well.
+   * Two who look at the announcement of a dead one at the same instant keep each
+   * other from seeing that, hence several looks.
+   */
+  async #isAnyoneElseHere(): Promise<boolean> {
+    for (let look = 1; this.others().length > 0; look++) {
+      if (look === LOOKS) return true;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return false;
   }
 
   /** The other writers. Removes the traces of those that died. */
@@ -235,7 +251,8 @@ class WaitingLine {
 
   /** Whether nobody waits. */
   isEmpty(): boolean {
-    const file = this.#file ??= new LockFile(this.#path);
+    const file = this.#open();
+    if (!file) return true;
     if (!file.tryLock(true)) return false;
     file.unlock();
     return true;
@@ -243,7 +260,8 @@ class WaitingLine {
 
   /** A place in the line, to be entered; disposing of it leaves the line. */
   join(): { tryEnter(): void } & Disposable {
-    const file = this.#file ??= new LockFile(this.#path);
+    const file = this.#open();
+    if (!file) return { tryEnter() {}, [Symbol.dispose]() {} };
     let isIn = false;
     return {
       // Somebody may be looking whether the line is empty.
@@ -254,6 +272,16 @@ class WaitingLine {
 
   close(): void {
     this.#file?.close();
+  }
+
+  /** Null where the store was moved away: what is committed next tells that. */
+  #open(): LockFile | null {
+    try {
+      return this.#file ??= new LockFile(this.#path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return null;
+      throw error;
+    }
   }
 }
 

@@ -403,6 +403,25 @@ test("recover() names the process that holds the store", async () => {
   assertEquals(report.sound, 1);
 });
 
+test("recover() sees a live writer though .poh/lock was deleted beside it", async () => {
+  await using temp = await tempStore();
+  await temp.store.saveTx(sampleTx());
+  for (let n = 1; n <= 2; n++) {
+    await Deno.remove(join(temp.base, ".poh", "lock"));
+    const before = await filesBelow(temp.base);
+    const error = await assertRejects(
+      () => performRecovery(temp.base, temp.db),
+      StoreBusyError,
+      `pid ${Deno.pid}`,
+    );
+    assertEquals(error.holders.length, 1);
+    assertEquals(await filesBelow(temp.base), before);
+    await temp.store.saveTx(sampleTx({ txId: `tx-${n}` }));
+  }
+  await temp.close();
+  assertEquals((await performRecovery(temp.base, temp.db)).sound, 3);
+});
+
 test("a process writes while another one does", async () => {
   await using temp = await tempStore();
   await using child = await startScript("hold_store.ts", [temp.base, temp.db]);
