@@ -1,0 +1,68 @@
+/**
+ * Refuses a database whose schema would make a statement do other work than it
+ * says: its file may come from anywhere, as that of a backup does.
+ *
+ * @module
+ */
+
+import { PohStorageError } from "./errors.ts";
+import type { Connection } from "./sqlite_driver.ts";
+
+/** The tables that a store reads and writes; others are left alone. */
+const TABLES = [
+  "txs",
+  "settings",
+  "inline_payloads",
+  "redo",
+  "redo_batches",
+  "object_keys",
+  "retired",
+];
+
+const OURS = `IN (${TABLES.map((name) => `'${name}'`).join(", ")})`;
+
+/**
+ * What has no place in a store's database, with the name of its kind: all that
+ * is neither a table nor an index, and of the store's own tables generated
+ * columns, indexes on an expression or a condition, and indexes that compare
+ * otherwise than by bytes.
+ */
+const FOREIGN = `
+  SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index')
+  UNION ALL
+  SELECT 'virtual table', name FROM sqlite_schema
+    WHERE type = 'table' AND rootpage = 0
+  UNION ALL
+  SELECT 'generated column', c.name
+    FROM sqlite_schema t, pragma_table_xinfo(t.name) c
+    WHERE t.type = 'table' AND t.rootpage > 0 AND lower(t.name) ${OURS}
+      AND c.hidden > 1
+  UNION ALL
+  SELECT 'partial index', i.name
+    FROM sqlite_schema t, pragma_index_list(t.name) i
+    WHERE t.type = 'table' AND t.rootpage > 0 AND lower(t.name) ${OURS}
+      AND i.partial
+  UNION ALL
+  SELECT CASE c.cid WHEN -2 THEN 'index on an expression'
+      ELSE 'index with a collation' END, i.name
+    FROM sqlite_schema i, pragma_index_xinfo(i.name) c
+    WHERE i.type = 'index' AND lower(i.tbl_name) ${OURS} AND c.key
+      AND (c.cid = -2 OR upper(c.coll) <> 'BINARY')
+  LIMIT 1`;
+
+/**
+ * Checks that a database has nothing but tables and plain indexes of them.
+ *
+ * @throws {PohStorageError} `FOREIGN_SCHEMA` if it has.
+ */
+export function requirePlainSchema(db: Connection, path: string): void {
+  const found = db.prepare(FOREIGN).get();
+  if (!found) return;
+  const [kind, name] = found;
+  throw new PohStorageError(
+    "FOREIGN_SCHEMA",
+    `The database ${path} has what no store has, and what could change what is saved (${kind} ${
+      JSON.stringify(name)
+    }): drop it with another SQLite program`,
+  );
+}
