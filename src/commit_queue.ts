@@ -7,7 +7,7 @@
 
 import type { CommitNote } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
-import { PohStorageError, TxExistsError } from "./errors.ts";
+import { PohStorageError, StoreMovedError, TxExistsError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { FileThread } from "./file_thread.ts";
 import { isDiskFull, type Reserve } from "./full_disk.ts";
@@ -15,6 +15,7 @@ import { sha256HexSync } from "./hash.ts";
 import { decide, type IfExists, type SavedTx, savedTx } from "./if_exists.ts";
 import type { StoreLocks } from "./locks.ts";
 import { isSoundSoon } from "./payload_file.ts";
+import type { Place } from "./place.ts";
 import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
@@ -85,6 +86,7 @@ export class CommitQueue {
   readonly #wal: WalCheckpoints;
   readonly #sync: boolean;
   readonly #checkpointAfter: number;
+  readonly #base: Place;
   readonly #writer = crypto.randomUUID();
   #waiting: Waiting[] = [];
   #draining: Promise<void> | null = null;
@@ -111,7 +113,7 @@ export class CommitQueue {
     locks: StoreLocks,
     note: CommitNote,
     reserve: Reserve,
-    options: { sync: boolean; checkpointAfter: number },
+    options: { sync: boolean; checkpointAfter: number; base: Place },
   ) {
     this.#files = files;
     this.#rows = rows;
@@ -121,6 +123,7 @@ export class CommitQueue {
     this.#wal = new WalCheckpoints(rows, locks);
     this.#sync = options.sync;
     this.#checkpointAfter = options.checkpointAfter;
+    this.#base = options.base;
   }
 
   /**
@@ -158,15 +161,27 @@ export class CommitQueue {
     return settle.promise;
   }
 
-  /** Makes the log empty, and lets go of what it has; takes no more changes. */
+  /**
+   * Makes the log empty, and lets go of what it has; takes no more changes. The
+   * log of a store that was moved stays, for whoever opens it next.
+   */
   async close(): Promise<void> {
     try {
       await this.flush();
+    } catch (error) {
+      if (!(error instanceof StoreMovedError)) throw error;
     } finally {
       await this.#wal.close();
       await this.#starting;
       this.#thread?.[Symbol.dispose]();
     }
+  }
+
+  /** The error to tell when base or database is not where it was; else null. */
+  moved(): StoreMovedError | null {
+    if (this.#failure instanceof StoreMovedError) return this.#failure;
+    if (this.#base.hasChanged()) return new StoreMovedError(this.#base.path);
+    return this.#rows.hasMoved() ? new StoreMovedError(this.#rows.path) : null;
   }
 
   /** Waits for the changes in flight, then makes the log empty. */
@@ -224,16 +239,20 @@ export class CommitQueue {
       await this.#commit(batch);
       isCommitted = true;
       await this.#flush();
+      this.#requireInPlace();
+      const made = batch.filter((change) => change.made);
+      this.#wal.onCommit(made.length, bytesOf(made));
       this.#reserve.makeOnce();
       return true;
     } catch (error) {
-      if (!isCommitted && isDiskFull(error)) {
-        return await this.#commitRemovals(batch, error, attempt);
+      const reason = this.moved() ?? error;
+      if (!isCommitted && isDiskFull(reason)) {
+        return await this.#commitRemovals(batch, reason, attempt);
       }
       // After an I/O error a crash may yet find it committed: recover will tell.
       if (isCommitted || isIoError(error)) {
-        for (const { settle } of batch) settle.reject(error);
-      } else this.#refuse(batch, error);
+        for (const { settle } of batch) settle.reject(reason);
+      } else this.#refuse(batch, reason);
       return false;
     }
   }
@@ -287,6 +306,18 @@ export class CommitQueue {
     crashPoint("commit flushed");
   }
 
+  /**
+   * Refuses to go on where the base or the database is another one by now. The
+   * batch is committed in the database that is open, wherever that has gone; but
+   * its files would be put into the other store.
+   */
+  #requireInPlace(): void {
+    const moved = this.moved();
+    if (!moved) return;
+    this.#failure = moved;
+    throw moved;
+  }
+
   #takeBatch(): Waiting[] {
     let bytes = 0, count = 0;
     for (const change of this.#waiting) {
@@ -299,22 +330,21 @@ export class CommitQueue {
 
   async #commit(batch: Waiting[]): Promise<void> {
     if (this.#failure) throw this.#failure;
-    const made = await this.#rows.change(() => {
+    await this.#rows.change(() => {
       // Without syncs a file is as good as it gets once it is written.
       if (!this.#sync && this.#hasEntries) this.#trim(Number.MAX_SAFE_INTEGER);
       const hasInline = this.#rows.hasInline() ||
         batch.some(({ inline }) => inline);
       for (const change of batch) this.#write(change, hasInline);
       const entries = lastEntries(batch);
-      const made = batch.filter((change) => change.made);
       if (entries.size > 0) {
         this.#rows.redo.append(entries.values(), this.#writer);
-      } else if (made.length > 0) this.#rows.redo.advance(1);
+      } else if (batch.some(({ made }) => made)) {
+        this.#rows.redo.advance(1);
+      }
       crashPoint("rows written");
-      return made;
     });
     crashPoint("committed");
-    this.#wal.onCommit(made.length, bytesOf(made));
     for (const { entry, follows } of batch) {
       if (!follows) continue;
       this.#behind.add(entry.txId);
@@ -510,6 +540,7 @@ export class CommitQueue {
   async #checkpoint(): Promise<void> {
     // What the disk may have lost is replayed when the store is opened again.
     if (!this.#hasEntries || this.#failure) return;
+    this.#requireInPlace();
     this.#logged = { entries: 0, bytes: 0 };
     const until = this.#rows.redo.newest();
     await this.#catchUp();

@@ -198,7 +198,7 @@ export class StoreClosedError extends PohStorageError {
 
 /** There is no store, and the call may not make one. Code `NOT_FOUND`. */
 export class StoreNotFoundError extends PohStorageError {
-  /** Makes an error that names the missing part. */
+  /** Makes an error that names the place where it would be. */
   constructor(path: string) {
     super("NOT_FOUND", `There is no store at ${path}`);
   }
@@ -209,6 +209,21 @@ export class StoreMismatchError extends PohStorageError {
   /** Makes an error that says why. */
   constructor(message: string) {
     super("MISMATCH", message);
+  }
+}
+
+/**
+ * The base or the database was moved away, or replaced, while the store was
+ * open: what would be saved might go to another store. Nothing more is saved;
+ * the change that met it was not acknowledged. Code `STORE_MOVED`.
+ */
+export class StoreMovedError extends PohStorageError {
+  /** Makes an error that names what is not in its place any more. */
+  constructor(path: string) {
+    super(
+      "STORE_MOVED",
+      `${path} was moved or replaced while the store was open: nothing more is saved until the store is opened again`,
+    );
   }
 }
 

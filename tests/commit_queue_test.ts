@@ -32,7 +32,9 @@ interface Parts extends AsyncDisposable, OpenStore {
 async function tempParts(options: StorageOptions = {}): Promise<Parts> {
   const dir = await tempDir();
   const base = dir.join("base");
-  const store = await openStore(base, join(base, "poh.db"), options);
+  const store = await openStore(base, join(base, "poh.db"), options, {
+    create: true,
+  });
   return {
     ...store,
     base,
@@ -382,7 +384,7 @@ test("a deletion of a row as it was seen spares the one that came since", async 
 test("after a commit that the disk did not take nothing is committed or trimmed", async () => {
   await using dir = await tempDir();
   const base = dir.join("base"), db = join(base, "poh.db");
-  const store = await openStore(base, db);
+  const store = await openStore(base, db, {}, { create: true });
   const { rows, writer } = store;
   const { queue } = writer!;
   await queue.save(await put("a", bytes("old")));
@@ -411,7 +413,9 @@ test("a log that is full when the disk fails keeps nobody waiting", async () => 
   await using dir = await tempDir();
   const base = dir.join("base");
   const options = { checkpointAfter: 1 };
-  const store = await openStore(base, join(base, "poh.db"), options);
+  const store = await openStore(base, join(base, "poh.db"), options, {
+    create: true,
+  });
   const { queue } = store.writer!;
   store.rows.flush = () => Promise.reject(new Error("Input/output error"));
   for (const id of ["a", "b"]) {
