@@ -68,7 +68,11 @@ export type {
   RecoverOptions,
   VerifyOptions,
 } from "./src/check.ts";
-export { performRecovery, verifyStore } from "./src/recovery.ts";
+export {
+  performRecovery,
+  type RecoveryOptions,
+  verifyStore,
+} from "./src/recovery.ts";
 export type {
   Finding,
   FindingAction,

@@ -249,7 +249,9 @@ export const contestants = {
   sha2: raw("sha", 2, "SHA-256 of memory"),
   cliImport: cli(
     "ours, import",
-    ({ dir, input }) => ["import", input!, "--base", dir, "--quiet"],
+    (
+      { dir, input },
+    ) => ["import", input!, "--create", "--base", dir, "--quiet"],
   ),
   cliList: cli("ours, list", ({ dir }) => ["list", "--base", dir], "ours"),
   cliVerify: cli(

@@ -84,13 +84,18 @@ export class LocalEngine implements Engine {
     this.#wait = wait;
   }
 
-  /** Opens a store by absolute paths; see {@linkcode StorageManager.create}. */
+  /**
+   * Opens a store by absolute paths, or makes it if `create` is set; see
+   * {@linkcode StorageManager.create}.
+   */
   static async open(
     base: string,
     db: string,
     options: StorageOptions,
+    create = false,
   ): Promise<LocalEngine> {
-    return new LocalEngine(await openStore(base, db, options), options);
+    const store = await openStore(base, db, options, { create });
+    return new LocalEngine(store, options);
   }
 
   /** {@inheritDoc Engine.base} */
@@ -312,10 +317,10 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.whyNotWritable} */
   async whyNotWritable(): Promise<PohStorageError | null> {
     try {
-      const { locks, reserve } = writerOf(this.#store);
-      const stuck = locks.whyStuck();
-      if (!stuck) await reserve.requireWhole();
-      return stuck;
+      const { locks, queue, reserve } = writerOf(this.#store);
+      const obstacle = queue.moved() ?? locks.whyStuck();
+      if (!obstacle) await reserve.requireWhole();
+      return obstacle;
     } catch (error) {
       if (error instanceof PohStorageError) return error;
       throw error;
@@ -413,7 +418,10 @@ export class LocalEngine implements Engine {
     const submitted = Promise.withResolvers<void>();
     this.#staging.set(txId, submitted.promise);
     try {
-      const { name, digest, size } = await files.stage(chunks);
+      const { name, digest, size } = await files.stage(chunks)
+        .catch((error) => {
+          throw writer.queue.moved() ?? error;
+        });
       crashPoint("payload staged");
       if (expected !== undefined && digest !== expected) {
         files.unstage(name);

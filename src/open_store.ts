@@ -13,13 +13,14 @@ import { FileStore } from "./file_store.ts";
 import { asDiskFull, isDiskFull, Reserve } from "./full_disk.ts";
 import { type LockWait, waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
+import { Place } from "./place.ts";
 import { requirePohDir } from "./poh_dir.ts";
-import { openForReading, requireStore } from "./read_store.ts";
+import { lookAhead, openForReading, openOwnRows } from "./read_store.ts";
 import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
-import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
-import { matchStoreId } from "./store_id.ts";
+import type { SqliteStore, SqliteStoreOptions } from "./sqlite_store.ts";
+import { bindStore, type Opening, requireOwnDatabase } from "./store_id.ts";
 import { type UpgradeReport, upgradeStore } from "./upgrade.ts";
 import {
   copyWriteOnce,
@@ -82,8 +83,14 @@ export interface StorageOptions extends LockWait {
   upgradeQuiet?: number;
   /** Opens what is there, takes no lock, changes and creates nothing. */
   readOnly?: boolean;
-  /** Whether to make the store where there is none; default true. */
+}
+
+/** What an opening does besides. */
+export interface OpenSteps {
+  /** Whether to make the store where there is none; default false. */
   create?: boolean;
+  /** Whether to finish what a crash left half-done; default true. */
+  finish?: boolean;
 }
 
 /** The parts of an open store, for what works beneath the public API. */
@@ -115,13 +122,15 @@ export interface StoreWriter {
 /**
  * Opens the parts of a store.
  *
- * @param finish Whether to finish what a crash left half-done.
+ * @throws {StoreNotFoundError} If there is none and none may be made; nothing
+ * was made then.
+ * @throws {StoreMismatchError} If base and database do not belong together.
  */
 export async function openStore(
   basePath: string,
   sqlitePath: string,
   options: StorageOptions = {},
-  finish = true,
+  steps: OpenSteps = {},
 ): Promise<OpenStore> {
   requireInlineBelow(options.inlineBelow);
   const { durability = "full", driver = "auto" } = options;
@@ -134,8 +143,7 @@ export async function openStore(
   }
   requirePohDir(basePath);
   const reserve = new Reserve(basePath, durability === "full");
-  const open = () =>
-    openToWrite(basePath, sqlitePath, options, finish, reserve);
+  const open = () => openToWrite(basePath, sqlitePath, options, steps, reserve);
   try {
     return await open();
   } catch (error) {
@@ -153,14 +161,16 @@ async function openToWrite(
   basePath: string,
   sqlitePath: string,
   options: StorageOptions,
-  finish: boolean,
+  { create = false, finish = true }: OpenSteps,
   reserve: Reserve,
 ): Promise<OpenStore> {
   const { durability = "full", driver = "auto" } = options;
   const sync = durability === "full";
   const files = new FileStore(basePath, { sync });
-  if (options.create === false) await requireStore(basePath, sqlitePath);
+  const opening = create ? "create" : "write";
   requireOwnName(basePath, sqlitePath);
+  const ofRows = { ...waitOf(options), driver, sync };
+  await lookAhead(files, sqlitePath, ofRows, opening);
   await files.init();
   await makeDir(dirname(sqlitePath), sync);
   await upgradeStore(basePath, sqlitePath, {
@@ -168,6 +178,7 @@ async function openToWrite(
     wait: waitOf(options),
     quiet: options.upgradeQuiet ?? UPGRADE_QUIET,
     onUpgrade: options.onUpgrade,
+    admit: (db) => requireOwnDatabase(files, sqlitePath, db, opening),
   });
   await using opened = new AsyncDisposableStack();
   const locks = await StoreLocks.acquire(basePath, waitOf(options));
@@ -175,12 +186,13 @@ async function openToWrite(
   const note = new CommitNote(basePath);
   opened.defer(() => note.close());
   const rows = await locks.whileCommitting(() =>
-    openRows(sqlitePath, { ...waitOf(options), driver, sync }, files, options)
+    openRows(files, sqlitePath, ofRows, opening, options)
   );
   opened.defer(() => rows.close());
   const queue = new CommitQueue(files, rows, locks, note, reserve, {
     sync,
     checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
+    base: new Place(basePath),
   });
   // What a crash left half-done. Other writers' entries are theirs.
   if (finish && !rows.redo.isEmpty()) {
@@ -196,17 +208,18 @@ async function openToWrite(
 }
 
 async function openRows(
+  files: FileStore,
   path: string,
   options: SqliteStoreOptions,
-  files: FileStore,
+  opening: Opening,
   { inlineBelow, writeOnce = false }: StorageOptions,
 ): Promise<SqliteStore> {
-  const rows = await SqliteStore.open(path, options);
+  const rows = await openOwnRows(files, path, options, opening);
   try {
     const isSo = writeOnce || isBaseMarked(files.basePath);
     await rows.init(writeOnceSettings(isSo));
     if (writeOnce) requireWriteOnce(isWriteOnce(rows), path);
-    await matchStoreId(files, rows, false);
+    await bindStore(files, rows);
     if (isWriteOnce(rows)) await markBase(files.basePath);
     await markLostCommits(files.basePath, rows);
     await rememberInlineBelow(rows, inlineBelow);

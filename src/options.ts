@@ -24,6 +24,7 @@ import type { LockWait } from "./lock_wait.ts";
 import type { MigrateOptions } from "./migrate.ts";
 import type { StorageOptions } from "./open_store.ts";
 import type { PruneFilter, PruneOptions } from "./prune.ts";
+import type { RecoveryOptions } from "./recovery.ts";
 import type { RestoreOptions } from "./restore.ts";
 import type { SqliteStoreOptions } from "./sqlite_store.ts";
 import { listed, nearest } from "./suggestion.ts";
@@ -55,6 +56,7 @@ interface OptionsTypes {
   CheckOptions: CheckOptions;
   VerifyOptions: VerifyOptions;
   RecoverOptions: RecoverOptions;
+  RecoveryOptions: RecoveryOptions;
   PruneOptions: PruneOptions;
   BackupOptions: BackupOptions;
   RestoreOptions: RestoreOptions;
@@ -170,13 +172,36 @@ const check = {
   onSound: callback,
 };
 
+const wait: Record<keyof LockWait, Rule> = { lockTimeout: duration, signal };
+
+const storage: Record<keyof StorageOptions, Rule> = {
+  ...wait,
+  durability,
+  checkpointAfter: count,
+  inlineBelow: size,
+  writeOnce: flag,
+  driver,
+  readOnly: flag,
+  onUpgrade: callback,
+  upgradeQuiet: duration,
+};
+
+const recover: Record<keyof RecoverOptions, Rule> = {
+  ...check,
+  dryRun: flag,
+  purge: flag,
+  orphans: oneOf("keep", "adopt", "quarantine"),
+  rebuild: flag,
+  only: ids,
+  skipPayloads: flag,
+  workers: count,
+};
+
 const walk: Record<keyof WalkOptions, Rule> = {
   signal,
   onFinding: callback,
   onProgress: callback,
 };
-
-const wait: Record<keyof LockWait, Rule> = { lockTimeout: duration, signal };
 
 const FIELDS: {
   readonly [N in OptionsName]: Readonly<Record<keyof OptionsTypes[N], Rule>>;
@@ -189,18 +214,7 @@ const FIELDS: {
     reverse: flag,
   },
   PruneFilter: pruneFilter,
-  StorageOptions: {
-    ...wait,
-    durability,
-    checkpointAfter: count,
-    inlineBelow: size,
-    writeOnce: flag,
-    driver,
-    readOnly: flag,
-    create: flag,
-    onUpgrade: callback,
-    upgradeQuiet: duration,
-  },
+  StorageOptions: storage,
   SaveOptions: { ifExists },
   SaveStreamOptions: { ifExists, expected: text },
   SaveTxsOptions: { ifExists, onSaved: callback },
@@ -214,16 +228,8 @@ const FIELDS: {
     until: text,
     workers: count,
   },
-  RecoverOptions: {
-    ...check,
-    dryRun: flag,
-    purge: flag,
-    orphans: oneOf("keep", "adopt", "quarantine"),
-    rebuild: flag,
-    only: ids,
-    skipPayloads: flag,
-    workers: count,
-  },
+  RecoverOptions: recover,
+  RecoveryOptions: { ...storage, ...recover, create: flag },
   PruneOptions: { dryRun: flag, signal, onProgress: callback },
   BackupOptions: {
     ...walk,

@@ -6,13 +6,19 @@
  */
 
 import { resolve } from "@std/path";
+import {
+  isDamagedDatabase,
+  isDatabaseThere,
+  notADatabase,
+} from "./database_file.ts";
 import type { Engine } from "./engine.ts";
+import { MetadataDamagedError, PohStorageError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
-import { requirePohDir, requireThere } from "./poh_dir.ts";
+import { requirePohDir } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
-import { matchStoreId } from "./store_id.ts";
+import { type Opening, readId, requireOwnDatabase } from "./store_id.ts";
 
 /** The parts of a store on this machine; takes no lock, changes nothing. */
 export async function openForReading(
@@ -21,15 +27,15 @@ export async function openForReading(
   options: SqliteStoreOptions,
 ): Promise<{ files: FileStore; rows: SqliteStore }> {
   requirePohDir(basePath);
-  await requireStore(basePath, sqlitePath);
-  const rows = await SqliteStore.open(sqlitePath, {
-    ...options,
-    readOnly: true,
-  });
+  const rows = await openOwnRows(
+    new FileStore(basePath),
+    sqlitePath,
+    { ...options, readOnly: true },
+    "read",
+  );
   try {
     await rows.init();
     const files = await filesAsNamed(basePath, rows);
-    await matchStoreId(files, rows, true);
     return { files, rows };
   } catch (error) {
     await rows.close();
@@ -48,6 +54,82 @@ async function filesAsNamed(
   return new FileStore(basePath, {}, earlierNames(basePath, state));
 }
 
+/**
+ * Opens the database that belongs to a base, unless it is another's; what it
+ * has is not changed by that.
+ *
+ * @throws {StoreMismatchError} If base and database do not belong together.
+ * @throws {StoreNotFoundError} If there is no store and none may be made.
+ * @throws {PohStorageError} `NOT_A_DATABASE` if some other file has its path.
+ */
+export async function openOwnRows(
+  files: FileStore,
+  path: string,
+  options: SqliteStoreOptions,
+  opening: Opening,
+): Promise<SqliteStore> {
+  if (!await isDatabaseThere(path)) {
+    await requireOwnDatabase(files, path, null, opening);
+  }
+  try {
+    return await SqliteStore.openAdmitted(
+      path,
+      options,
+      (db) => requireOwnDatabase(files, path, db, opening),
+    );
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    const id = await readId(files.basePath);
+    if (isDamagedDatabase(path, files.basePath, id)) throw error;
+    throw notADatabase(path);
+  }
+}
+
+/**
+ * Makes sure that there is a database where a store on this machine has its own.
+ * Which base it belongs to is not looked at.
+ *
+ * @throws {StoreNotFoundError} If there is no store.
+ * @throws {StoreMismatchError} If the base has one, and its database is not there.
+ */
+export async function requireLocalStore(
+  basePath: string,
+  sqlitePath: string,
+): Promise<void> {
+  const path = resolve(sqlitePath);
+  if (await isDatabaseThere(path)) return;
+  await requireOwnDatabase(
+    new FileStore(resolve(basePath)),
+    path,
+    null,
+    "write",
+  );
+}
+
+/**
+ * Checks what can be checked before anything is made: a base that has no id of
+ * a store yet gets neither a folder nor a lock if the store is then refused.
+ */
+export async function lookAhead(
+  files: FileStore,
+  path: string,
+  options: SqliteStoreOptions,
+  opening: Opening,
+): Promise<void> {
+  if (!await isDatabaseThere(path)) {
+    return await requireOwnDatabase(files, path, null, opening);
+  }
+  if (await readId(files.basePath) !== null) return;
+  try {
+    const reading = { ...options, readOnly: true };
+    await (await openOwnRows(files, path, reading, opening)).close();
+  } catch (error) {
+    const isUnfinished = error instanceof PohStorageError &&
+      error.code === "UNFINISHED";
+    if (!isUnfinished) throw error; // else it can be told only by writing to it
+  }
+}
+
 /** What lists a store, of any kind. */
 export type Listing = Pick<
   Engine,
@@ -62,20 +144,7 @@ export async function openListing(
 ): Promise<Listing> {
   if (isRemote(base, db)) {
     const { openRemote } = await remoteStores();
-    return await openRemote(base, db, {
-      ...options,
-      readOnly: true,
-      create: false,
-    });
+    return await openRemote(base, db, { ...options, readOnly: true });
   }
   return (await openForReading(resolve(base), resolve(db), options)).rows;
-}
-
-/**
- * Makes sure that there is a store on this machine.
- *
- * @throws {StoreNotFoundError} If there is none.
- */
-export async function requireStore(base: string, db: string): Promise<void> {
-  for (const path of [base, db]) await requireThere(path);
 }

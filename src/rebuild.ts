@@ -26,6 +26,7 @@ import {
 import { requirePohDir } from "./poh_dir.ts";
 import { isInLog, keepNewer, pendingRecords } from "./redo.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
+import { bindStore } from "./store_id.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 import { isBaseMarked, writeOnceSettings } from "./write_once.ts";
@@ -90,6 +91,7 @@ async function rebuild(
     await rows.init(writeOnceSettings(writeOnce));
     const deleted = await salvage(files, path, rows, options);
     await describeFiles(files, rows, deleted, naming);
+    await bindStore(files, rows);
   } finally {
     await rows.close();
   }
@@ -121,7 +123,10 @@ async function salvage(
   }
   try {
     await salvageRows(old, rows);
-    await attempt(() => copySettings(old, rows));
+    await attempt(async () => {
+      await copySettings(old, rows);
+      await rows.change(() => rows.setSetting("id", old.setting("id")));
+    });
     await salvageInline(old, rows, path);
     return await salvageLog(old, files, rows);
   } finally {

@@ -7,11 +7,14 @@
 
 import { relative, resolve } from "@std/path";
 import type { RecoverOptions, VerifyOptions } from "./check.ts";
+import { isDatabaseThere } from "./database_file.ts";
 import {
   MetadataDamagedError,
   PohStorageError,
   StoreBusyError,
+  StoreNotFoundError,
 } from "./errors.ts";
+import { FileStore } from "./file_store.ts";
 import { openSources } from "./heal/open_sources.ts";
 import type { Sources } from "./heal/sources.ts";
 import { checkLocal } from "./local_check.ts";
@@ -32,16 +35,27 @@ import {
   type StoreReport,
   tellFinding,
 } from "./report.ts";
+import { hasStore, requireNoOtherDatabase } from "./store_id.ts";
+
+/** How {@linkcode performRecovery} opens and repairs a store. */
+export interface RecoveryOptions extends StorageOptions, RecoverOptions {
+  /** Whether to make the store where there is none; default false. */
+  create?: boolean;
+}
 
 /**
  * Opens a store, verifies it, repairs what is proven to be damaged, closes it:
- * the start-up call of a service.
+ * the start-up call of a service. Where there is no store it makes none unless
+ * `create` is set: a service is not to start empty since a volume is missing.
  *
  * Needs `--allow-read` and `--allow-write` for the base directory and the
  * database's directory.
  *
  * @returns What was found and done. Damage to the database itself is reported,
  * not thrown.
+ * @throws {StoreNotFoundError} If there is no store and none may be made.
+ * @throws {StoreMismatchError} If base and database do not belong together, or
+ * the database of the base is gone and `rebuild` is not set.
  * @throws {StoreBusyError} If another process has the store open; nothing was
  * repaired.
  *
@@ -51,7 +65,7 @@ import {
  * import { assertEquals } from "@std/assert";
  *
  * const base = await Deno.makeTempDir();
- * const report = await performRecovery(base, `${base}/poh.db`);
+ * const report = await performRecovery(base, `${base}/poh.db`, { create: true });
  * assertEquals(report.sound, 0);
  * await Deno.remove(base, { recursive: true });
  * ```
@@ -59,9 +73,9 @@ import {
 export async function performRecovery(
   basePath: string,
   sqlitePath: string,
-  options: StorageOptions & RecoverOptions = {},
+  options: RecoveryOptions = {},
 ): Promise<StoreReport> {
-  requireKnown(options, "StorageOptions", "RecoverOptions");
+  requireKnown(options, "RecoveryOptions");
   if (isRemote(basePath, sqlitePath)) {
     const { recoverRemoteStore } = await remoteStores();
     return await recoverRemoteStore(basePath, sqlitePath, options);
@@ -86,19 +100,27 @@ export async function performRecovery(
 async function recoverOnce(
   base: string,
   db: string,
-  options: StorageOptions & RecoverOptions,
+  options: RecoveryOptions,
   sources: Sources | null,
 ): Promise<StoreReport> {
-  const readOnly = options.dryRun ?? false;
-  if (options.rebuild && isLost(base, db)) {
+  const { create = false, dryRun: readOnly = false } = options;
+  if (options.rebuild && await isLost(base, db)) {
+    await requireNoOtherDatabase(base, db);
     return damagedDatabase(base, db, "the database is missing", options);
   }
   let store: OpenStore;
   try {
     // What a crash left is for the repair to finish, and to tell.
-    store = await openStore(base, db, { ...options, readOnly }, false);
+    store = await openStore(base, db, { ...options, readOnly }, {
+      create,
+      finish: false,
+    });
   } catch (error) {
+    if (error instanceof StoreNotFoundError && create && readOnly) {
+      return emptyReport(base, db, null, true); // it would be made, empty
+    }
     if (!(error instanceof MetadataDamagedError)) throw error;
+    if (options.rebuild) await requireNoOtherDatabase(base, db);
     return damagedDatabase(base, db, error.message, options);
   }
   try {
@@ -108,22 +130,9 @@ async function recoverOnce(
   }
 }
 
-/** A base that has payloads had a database once. */
-function isLost(base: string, db: string): boolean {
-  try {
-    Deno.statSync(db);
-    return false;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  try {
-    return [...Deno.readDirSync(base)].some(({ name }) =>
-      name.endsWith(".bin")
-    );
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+/** A base that has a store had a database once. */
+async function isLost(base: string, db: string): Promise<boolean> {
+  return !await isDatabaseThere(db) && await hasStore(new FileStore(base));
 }
 
 function damagedDatabase(

@@ -4,10 +4,11 @@
  * @module
  */
 
-import type { RecoverOptions, VerifyOptions } from "./check.ts";
+import type { VerifyOptions } from "./check.ts";
 import type { StoreDescription } from "./describe.ts";
 import type { Engine } from "./engine.ts";
 import type { StorageOptions } from "./open_store.ts";
+import type { RecoveryOptions } from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import type { TxInfo } from "./types.ts";
@@ -29,17 +30,18 @@ export interface SharedPayloads {
 
 /** What works on stores of which a part lies elsewhere. */
 export interface RemoteStores {
-  /** Opens one; see {@linkcode StorageManager.create}. */
+  /** Opens one, or makes it; see {@linkcode StorageManager.create}. */
   openRemote(
     base: string,
     db: string,
     options: StorageOptions,
+    create?: boolean,
   ): Promise<Engine>;
   /** {@linkcode performRecovery} for them. */
   recoverRemoteStore(
     base: string,
     db: string,
-    options: StorageOptions & RecoverOptions,
+    options: RecoveryOptions,
   ): Promise<StoreReport>;
   /** {@linkcode verifyStore} for them. */
   verifyRemoteStore(

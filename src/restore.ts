@@ -31,6 +31,8 @@ import {
   BackupDamagedError,
   BackupPathError,
   MetadataDamagedError,
+  PohStorageError,
+  StoreMismatchError,
   StoreNotFoundError,
 } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
@@ -160,7 +162,9 @@ async function fromFolder(
     const db = join(path, BACKUP_DB);
     backup = await openStore(path, db, { driver, readOnly: true });
   } catch (error) {
-    if (!(error instanceof StoreNotFoundError)) throw error;
+    const isMissing = error instanceof StoreNotFoundError ||
+      error instanceof StoreMismatchError;
+    if (!isMissing) throw error;
     throw new BackupPathError(
       `${path} is no backup, it has no ${BACKUP_DB}; has one been interrupted?`,
     );
@@ -203,9 +207,6 @@ async function fromTar(
       readOnly: true,
     });
     await requireSoundDatabase(archived, BACKUP_DB);
-    if (archived.hasViewsOrTriggers()) {
-      throw damagedArchive(`${BACKUP_DB} has more in it than tables`);
-    }
     await archived.init();
     await copySettings(archived, rows);
     const origin = { files, rows: archived };
@@ -480,7 +481,9 @@ async function asDamage<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof MetadataDamagedError)) throw error;
+    const isDamage = error instanceof MetadataDamagedError ||
+      error instanceof PohStorageError && error.code === "FOREIGN_SCHEMA";
+    if (!isDamage) throw error;
     throw new BackupDamagedError(`${error.message}; nothing was restored`, {
       cause: error,
     });

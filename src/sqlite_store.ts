@@ -26,6 +26,7 @@ import {
   SCHEMA_VERSION,
   schemaVersion,
 } from "./schema.ts";
+import { requirePlainSchema } from "./schema_check.ts";
 import {
   type Connection,
   type DriverChoice,
@@ -38,6 +39,7 @@ import {
   type SqlValue,
   type Statement,
 } from "./sqlite_driver.ts";
+import { Place } from "./place.ts";
 import { requireThere } from "./poh_dir.ts";
 import type { MetadataStore } from "./store.ts";
 import { nextTurn } from "./turn.ts";
@@ -133,6 +135,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly #wait: LockWait;
   /** SQLite's log, where a commit is durable only once `flush` has ended. */
   readonly #log: Deno.FsFile | null;
+  readonly #place: Place;
   #isDiskFast = false;
   /** Ids that were read and are not what is in their rows. */
   readonly #oddIds = new Set<string>();
@@ -158,6 +161,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#sync = options.sync;
     this.#log = options.log;
     this.#wait = options.wait;
+    this.#place = new Place(path);
     this.redo = new RedoLog({
       has: (table) => this.#hasTable(table),
       all: (sql, ...params) => this.#all(sql, ...params),
@@ -169,6 +173,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    *
    * @throws {StoreNotFoundError} If `readOnly` is set and there is no database.
    * @throws {MetadataDamagedError} If the file is no sound database.
+   * @throws {PohStorageError} `FOREIGN_SCHEMA` if it has triggers, views or
+   * other things that could change what is saved.
    * @throws {PohStorageError} `UNFINISHED` if `readOnly` is set and a crash has
    * left the database so that it must be written before it can be read.
    * @throws {StoreBusyError} If another program keeps it locked for too long.
@@ -178,13 +184,31 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     options: SqliteStoreOptions = {},
   ): Promise<SqliteStore> {
     requireKnown(options, "SqliteStoreOptions");
+    return await SqliteStore.openAdmitted(path, options, async () => {});
+  }
+
+  /**
+   * As `open`; but `admit` looks at the database first, before anything in it is
+   * changed, and throws to refuse it.
+   *
+   * @internal
+   */
+  static async openAdmitted(
+    path: string,
+    options: SqliteStoreOptions,
+    admit: (db: Connection) => Promise<void>,
+  ): Promise<SqliteStore> {
     if (options.readOnly) await requireThere(path);
-    return await retryBusy(() => SqliteStore.#open(path, options), options);
+    return await retryBusy(
+      () => SqliteStore.#open(path, options, admit),
+      options,
+    );
   }
 
   static async #open(
     path: string,
     options: SqliteStoreOptions,
+    admit: (db: Connection) => Promise<void>,
   ): Promise<SqliteStore> {
     const { driver = "auto", sync = true, readOnly = false } = options;
     requireFiles(path);
@@ -196,6 +220,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         db.exec("PRAGMA foreign_keys = ON");
         db.exec("PRAGMA trusted_schema = OFF");
         db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+        requirePlainSchema(db, path);
+      });
+      await translated(path, () => admit(db));
+      translatedSync(path, () => {
         if (!readOnly) {
           // EXTRA: else a power cut can bring back the journal of this change
           // of mode, and a read-only connection could not undo it.
@@ -345,7 +373,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       const page = await this.#patiently(() =>
         this.#all(
           `SELECT rowid, ${this.#columns.all} FROM txs NOT INDEXED
-          WHERE rowid < ? ORDER BY rowid DESC LIMIT ?`,
+          WHERE rowid < ? AND typeof(tx_id) = 'text'
+          ORDER BY rowid DESC LIMIT ?`,
           before,
           PAGE,
         )
@@ -504,7 +533,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** {@inheritDoc MetadataStore.close} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async close(): Promise<void> {
-    if (!this.#closed && !this.#readOnly) this.#leaveWal();
+    // SQLite removes its log by name, which may be another database's by now.
+    const isOwnLog = !this.#closed && !this.#readOnly && !this.hasMoved();
+    if (isOwnLog) this.#leaveWal();
     this.abandon();
   }
 
@@ -534,6 +565,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (this.#isDiskFast) this.#log.syncDataSync();
     else await this.#log.syncData();
     this.#isDiskFast = performance.now() - start < FAST_DISK;
+  }
+
+  /** Whether something else is at the database's path by now, or nothing. */
+  hasMoved(): boolean {
+    return this.#place.hasChanged();
   }
 
   /**
@@ -698,13 +734,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     ) !== undefined;
   }
 
-  /** Whether any row's payload is in a file, or should be. */
-  needsFiles(): boolean {
-    const elsewhere = this.#hasTable("inline_payloads") ? NOT_INLINE : "";
-    return this.#get(`SELECT 1 FROM txs WHERE TRUE ${elsewhere} LIMIT 1`) !==
-      undefined;
-  }
-
   /** What lives in the database under an id, whichever row it belongs to. */
   inlineBytes(txId: string): Uint8Array | null {
     if (!this.#hasTable("inline_payloads")) return null;
@@ -839,13 +868,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     const info = this.get(after);
     if (info) return { ...query, after: info };
     throw cursorGone(after);
-  }
-
-  /** Whether the schema has what could make a query do other work than it says. */
-  hasViewsOrTriggers(): boolean {
-    return this.#get(
-      "SELECT 1 FROM sqlite_schema WHERE type NOT IN ('table', 'index') LIMIT 1",
-    ) !== undefined;
   }
 
   #adaptToOldSchema(): void {

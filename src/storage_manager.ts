@@ -96,34 +96,73 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * Opens a store, and makes it where there is none.
+   * Opens a store, and makes it where there is none. A base whose database is
+   * gone has a store: it is refused, and not given a new database.
    *
    * What a crash left half-done is finished first, unless another process has
-   * the store open.
+   * the store open. With `readOnly` nothing is made.
    *
    * @param basePath Directory of the payload files, or `s3://bucket/prefix`.
    * @param sqlitePath Database file, or `postgres://user@host/database`.
-   * @throws {StoreNotFoundError} If there is no store and none may be made.
+   * @throws {StoreMismatchError} If base and database do not belong together.
    * @throws {MetadataDamagedError} If the database is damaged: see `recover`.
    * @throws {StoreBusyError} If another process is repairing the store.
    * @throws {BackupReadOnlyError} If it is a backup and not opened read-only.
    * @throws {DriverUnavailableError} If the binding asked for cannot be had.
    */
-  static async create(
+  static create(
     basePath: string,
     sqlitePath: string,
     options: StorageOptions = {},
+  ): Promise<StorageManager> {
+    return StorageManager.#open(basePath, sqlitePath, options, true);
+  }
+
+  /**
+   * Opens a store that is there. Never makes one, not even a folder: the call
+   * for a program that is not to begin anew by a mistyped path.
+   *
+   * @example A path that has no store
+   * ```ts
+   * import { StorageManager, StoreNotFoundError } from "@poh/storage";
+   * import { assertRejects } from "@std/assert";
+   *
+   * const dir = await Deno.makeTempDir();
+   * await assertRejects(
+   *   () => StorageManager.open(`${dir}/data`, `${dir}/data/poh.db`),
+   *   StoreNotFoundError,
+   * );
+   * await Deno.remove(dir); // nothing is in it
+   * ```
+   *
+   * @throws {StoreNotFoundError} If there is no store.
+   * @throws As {@linkcode StorageManager.create} does.
+   */
+  static open(
+    basePath: string,
+    sqlitePath: string,
+    options: StorageOptions = {},
+  ): Promise<StorageManager> {
+    return StorageManager.#open(basePath, sqlitePath, options, false);
+  }
+
+  static async #open(
+    basePath: string,
+    sqlitePath: string,
+    options: StorageOptions,
+    create: boolean,
   ): Promise<StorageManager> {
     requireKnown(options, "StorageOptions");
     if (isRemote(basePath, sqlitePath)) {
       const { openRemote } = await remoteStores();
       return new StorageManager(
-        await openRemote(basePath, sqlitePath, options),
+        await openRemote(basePath, sqlitePath, options, create),
       );
     }
-    if (!options.readOnly) requireNoBackup(resolve(basePath));
+    const base = resolve(basePath), db = resolve(sqlitePath);
+    if (!options.readOnly) requireNoBackup(base);
     return new StorageManager(
-      await LocalEngine.open(resolve(basePath), resolve(sqlitePath), options),
+      await LocalEngine.open(base, db, options, create),
     );
   }
 

@@ -1,48 +1,112 @@
 /**
  * A base and its database know each other by an id, `<base>/.poh/id` and the
- * setting `id`. Without it a volume that is not mounted, or a path mistyped,
- * would look like a store whose payloads are all gone, and recover would take
- * every row out of service.
+ * setting `id`. Without it a mistyped path, a lost database or a volume that is
+ * not mounted would look like a store that is empty, or whose payloads are all
+ * gone, and the next command would overwrite or drop what is there.
  *
  * @module
  */
 
 import { join } from "@std/path";
+import { databaseOf, isDatabaseThere, isProvenOf } from "./database_file.ts";
 import { readRegular, replaceFile } from "./durable_fs.ts";
-import { StoreMismatchError } from "./errors.ts";
+import { StoreMismatchError, StoreNotFoundError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
+import { PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
+import { placesOf, UPGRADE_DIR } from "./naming.ts";
+import type { Connection } from "./sqlite_driver.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 
 /**
- * Checks that base and database belong together, and sees to it that they
- * know each other from now on, unless the store is open read-only.
- *
- * @throws {StoreMismatchError} If they do not.
+ * What an opening may do: `"read"` changes nothing, `"write"` changes a store
+ * that is there, `"create"` makes one where there is none.
  */
-export async function matchStoreId(
+export type Opening = "read" | "write" | "create";
+
+/** Rows whose files are looked for before all files are looked at. */
+const FIRST_ROWS = 1_000;
+
+/** The way out where the database of a base is gone. */
+const REBUILD =
+  'if that is gone, "recover --rebuild" makes a new one from the payloads';
+
+/** A base has a store when it has an id, or payload files. */
+export async function hasStore(files: FileStore): Promise<boolean> {
+  return await readId(files.basePath) !== null || await hasPayloads(files);
+}
+
+/**
+ * Checks that a base and a database belong together. Changes nothing.
+ *
+ * Two ids decide. Where one is missing, as in a store of the older Python
+ * package, the payloads do: one of the base that has a row in the database.
+ *
+ * @param db The database, not yet changed; null when there is none.
+ * @throws {StoreMismatchError} If they do not belong together.
+ * @throws {StoreNotFoundError} If there is no store and none may be made.
+ */
+export async function requireOwnDatabase(
+  files: FileStore,
+  path: string,
+  db: Connection | null,
+  opening: Opening,
+): Promise<void> {
+  const base = files.basePath;
+  const ofBase = await readId(base);
+  const ofRows = db && idIn(db);
+  if (ofBase !== null && ofBase === ofRows) return;
+  if (!db || !hasTable(db, "txs")) {
+    if (ofBase !== null || await hasPayloads(files)) {
+      throw await databaseMissing(base, path, ofBase);
+    }
+    if (opening === "create") return;
+    throw new StoreNotFoundError(base);
+  }
+  if (ofBase !== null && ofRows !== null) {
+    throw await databaseOfAnother(base, path, ofBase);
+  }
+  if (await hasPayloadOf(files, db)) return;
+  if (ofBase !== null || await hasPayloads(files)) {
+    throw new StoreMismatchError(
+      `The database ${path} knows none of the payloads in ${base}: name the base's own database by --db; ${REBUILD}, once ${path} is moved away`,
+    );
+  }
+  if (db.prepare("SELECT 1 FROM txs LIMIT 1").get()) {
+    throw new StoreMismatchError(
+      `The database ${path} has transactions, but ${base} has none of their payloads: is a volume not mounted, or the path wrong? If they are really gone, move the database away`,
+    );
+  }
+  // An empty database that has an id: its base was not finished, or is elsewhere.
+  const isStore = ofRows === null && isDir(base);
+  if (!isStore && opening !== "create") throw new StoreNotFoundError(base);
+}
+
+/**
+ * Checks that a base's database is really lost, or the damaged one at `path`, so
+ * that a new one may be made there.
+ *
+ * @throws {StoreMismatchError} If it is there under another path.
+ */
+export async function requireNoOtherDatabase(
+  base: string,
+  path: string,
+): Promise<void> {
+  const id = await readId(base);
+  if (id === null) return;
+  if (await isDatabaseThere(path) && isProvenOf(path, base, id)) return;
+  const own = await databaseOf(base, path, id);
+  if (own !== null) throw ownIsElsewhere(base, path, own);
+}
+
+/** Sees to it that base and database know each other from now on. */
+export async function bindStore(
   files: FileStore,
   rows: SqliteStore,
-  readOnly: boolean,
 ): Promise<void> {
   const ofBase = await readId(files.basePath);
   const ofRows = rows.setting("id");
   if (ofBase !== null && ofBase === ofRows) return;
-  if (ofBase !== null && ofRows !== null) {
-    throw new StoreMismatchError(
-      `The database ${rows.path} belongs to another base than ${files.basePath}; to use them together all the same, delete ${
-        idPath(files.basePath)
-      }`,
-    );
-  }
-  if (ofBase === null && rows.needsFiles() && !await hasPayloads(files)) {
-    throw new StoreMismatchError(
-      `The database ${rows.path} has transactions, but ${files.basePath} has no payloads: is a volume not mounted, or the path wrong? If they are really gone, move the database away`,
-    );
-  }
-  if (readOnly) return;
-  const id = ofBase ?? ofRows ?? crypto.randomUUID();
-  if (ofBase === null) await writeId(files, id);
-  if (ofRows === null) await rows.change(() => rows.setSetting("id", id));
+  await writeBoth(files, rows, ofBase ?? ofRows ?? crypto.randomUUID());
 }
 
 /**
@@ -54,19 +118,31 @@ export async function giveOwnId(
   rows: SqliteStore,
 ): Promise<void> {
   const known = await readId(files.basePath);
-  const id = known ?? crypto.randomUUID();
-  if (known === null) await writeId(files, id);
-  await rows.change(() => rows.setSetting("id", id));
+  await writeBoth(files, rows, known ?? crypto.randomUUID());
 }
 
-async function hasPayloads(files: FileStore): Promise<boolean> {
-  for await (const _ of files.files()) return true;
-  return false;
+/** The id of a base; null when it has none. */
+export async function readId(basePath: string): Promise<string | null> {
+  try {
+    const bytes = await readRegular(idPath(basePath));
+    return bytes && new TextDecoder().decode(bytes).trim();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) return null;
+    throw error;
+  }
 }
 
-async function readId(basePath: string): Promise<string | null> {
-  const bytes = await readRegular(idPath(basePath));
-  return bytes && new TextDecoder().decode(bytes).trim();
+/** The database first: without the base's id it is not yet bound to it. */
+async function writeBoth(
+  files: FileStore,
+  rows: SqliteStore,
+  id: string,
+): Promise<void> {
+  if (rows.setting("id") !== id) {
+    await rows.change(() => rows.setSetting("id", id));
+    await rows.flush();
+  }
+  if (await readId(files.basePath) !== id) await writeId(files, id);
 }
 
 async function writeId(files: FileStore, id: string): Promise<void> {
@@ -77,4 +153,123 @@ async function writeId(files: FileStore, id: string): Promise<void> {
 
 function idPath(basePath: string): string {
   return join(basePath, ".poh", "id");
+}
+
+// --- what is there ----------------------------------------------------------
+
+/** Whether there is a payload file, maybe on its way to its new name. */
+async function hasPayloads({ basePath }: FileStore): Promise<boolean> {
+  for (const dir of [basePath, join(basePath, UPGRADE_DIR)]) {
+    for await (const _ of payloadNames(dir)) return true;
+  }
+  return false;
+}
+
+async function* payloadNames(dir: string): AsyncGenerator<string> {
+  try {
+    for await (const { name } of Deno.readDir(dir)) {
+      if (name.endsWith(PAYLOAD_SUFFIX)) yield name;
+    }
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
+  }
+}
+
+/**
+ * Whether any payload file is that of a row, by whichever rules it is named:
+ * one of the first rows' files, or else a row of one of all files.
+ */
+async function hasPayloadOf(
+  { basePath }: FileStore,
+  db: Connection,
+): Promise<boolean> {
+  const rows = db.prepare(
+    "SELECT tx_id FROM txs WHERE typeof(tx_id) = 'text' LIMIT ?",
+  ).all(FIRST_ROWS);
+  const isThere = (place: string) => isFile(join(basePath, place));
+  for (const [txId] of rows as [string][]) {
+    if (placesOf(txId, "mixed", basePath).some(isThere)) return true;
+    if (isThere(join(UPGRADE_DIR, storedName(txId)))) return true;
+  }
+  const row = db.prepare("SELECT 1 FROM txs WHERE tx_id = ?");
+  for await (const name of payloadNames(basePath)) {
+    const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
+    const txIds = [txIdOfFile(name, true), txIdOfFile(name, false), stem];
+    const isRow = (txId: string | null) => txId !== null && row.get(txId);
+    if (txIds.some(isRow)) return true;
+  }
+  return false;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false; // nothing is there, or no file can have that name
+  }
+}
+
+function idIn(db: Connection): string | null {
+  if (!hasTable(db, "settings")) return null;
+  const row = db.prepare("SELECT value FROM settings WHERE name = 'id'").get();
+  return row ? String(row[0]) : null;
+}
+
+function hasTable(db: Connection, name: string): boolean {
+  return db.prepare(
+    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?",
+  ).get(name) !== undefined;
+}
+
+function isDir(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound ||
+    error instanceof Deno.errors.NotADirectory;
+}
+
+// --- errors -----------------------------------------------------------------
+
+async function databaseMissing(
+  base: string,
+  path: string,
+  id: string | null,
+): Promise<StoreMismatchError> {
+  const own = id === null ? null : await databaseOf(base, path, id);
+  return own === null
+    ? new StoreMismatchError(
+      `There is no database at ${path}, but ${base} has a store: name its own database by --db; ${REBUILD}`,
+    )
+    : ownIsElsewhere(base, path, own);
+}
+
+async function databaseOfAnother(
+  base: string,
+  path: string,
+  id: string,
+): Promise<StoreMismatchError> {
+  const own = await databaseOf(base, path, id);
+  return own === null
+    ? new StoreMismatchError(
+      `The database ${path} belongs to another base than ${base}: name the base's own database by --db; ${REBUILD}, under a path that is free`,
+    )
+    : ownIsElsewhere(base, path, own);
+}
+
+function ownIsElsewhere(
+  base: string,
+  path: string,
+  own: string,
+): StoreMismatchError {
+  return new StoreMismatchError(
+    `${path} is not the database of ${base}: that is ${own}, name it by --db`,
+  );
 }

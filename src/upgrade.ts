@@ -30,7 +30,6 @@ import {
   makeDir,
   openRegular,
   piecesOf,
-  readRegular,
   regularSize,
   removeFileSync,
   renameFile,
@@ -108,6 +107,8 @@ export interface UpgradeOptions {
   wait: LockWait;
   /** For how long nobody must have changed an older package's store, in ms. */
   quiet: number;
+  /** Looks at the database before anything is changed; throws to refuse it. */
+  admit: (db: Connection) => Promise<void>;
   /** Told what was done, unless nothing had to be. */
   onUpgrade?: ((report: UpgradeReport) => void) | undefined;
 }
@@ -173,12 +174,12 @@ async function upgradeWith(
   db.exec("PRAGMA busy_timeout = 0");
   db.exec("PRAGMA synchronous = EXTRA");
   const { wait } = options;
+  await retryBusy(() => options.admit(db), wait);
   const hasRows = await retryBusy(
     () => translatedSync(path, () => columnsOf(db, "txs").size > 0),
     wait,
   );
   if (!hasRows) return await writeNaming(base, SETTLED);
-  if (await isAnothers(db, base)) return; // whoever opens the store refuses it
   const { naming, phase } = await readNaming(base) ??
     { naming: namingOf(base, (sql) => db.prepare(sql).all()), phase: null };
   if (naming === "verbatim") {
@@ -193,16 +194,6 @@ async function upgradeWith(
   crashPoint("upgrade recorded");
   await upgrade.tidyUp();
   if (report.olderPackage || report.renamed > 0) options.onUpgrade?.(report);
-}
-
-/** Whether a database has the id of another base. */
-async function isAnothers(db: Connection, base: string): Promise<boolean> {
-  if (columnsOf(db, "settings").size === 0) return false;
-  const ofRows = db.prepare("SELECT value FROM settings WHERE name = 'id'")
-    .get();
-  const ofBase = await readRegular(join(base, ".poh", "id"));
-  return ofRows !== undefined && ofBase !== null &&
-    ofRows[0] !== new TextDecoder().decode(ofBase).trim();
 }
 
 /** Keeps every other connection from the database until this one is closed. */

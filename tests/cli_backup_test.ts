@@ -215,6 +215,7 @@ test("a backup takes no save, and a file is no folder", async () => {
 test("the permissions that are needed are narrow", async () => {
   await using dir = await tempDir();
   const cwd = dir.path;
+  await run(["init"], { cwd });
   await run(["save", "--tx", txText("a")], { cwd });
   const read = "--allow-read=data,backup";
   const backup = (permissions: string[]) =>
@@ -252,6 +253,7 @@ test("a reader of the archive that goes away is no failure", async () => {
   await using dir = await tempDir();
   const cwd = dir.path;
   const tx = txText("large", new Uint8Array(3_000_000));
+  await run(["init"], { cwd });
   await run(["save", "--tx", "-"], { cwd, stdin: bytes(tx) });
   const child = command(["backup", "--tar"], { cwd }).spawn();
   const reader = child.stdout.getReader();

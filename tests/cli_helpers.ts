@@ -204,12 +204,15 @@ export interface CliStore extends AsyncDisposable {
   ok(args: string[], options?: CallOptions): Promise<string>;
 }
 
-/** A folder for a store; the store is made by what a test does. */
-export async function cliStore(): Promise<CliStore> {
+/** A folder with a new store, or for one that the test itself makes. */
+export async function cliStore(
+  { make = true }: { make?: boolean } = {},
+): Promise<CliStore> {
   const dir = await tempDir();
   const base = join(dir.path, "store");
   const callHere: CliStore["call"] = (args, options) =>
     call([...args.slice(0, 1), "--base", base, ...args.slice(1)], options);
+  if (make) assertEquals((await callHere(["init"])).code, 0);
   return {
     dir,
     base,

@@ -84,6 +84,7 @@ test("the program reads transactions and payloads from stdin and files as a proc
   await Deno.writeTextFile(dir.join("tx.json"), txText("from file"));
   const payload = randomBytes(1024 * 1024, 3);
   await Deno.writeFile(dir.join("payload.bin"), payload);
+  await run(["init"], { cwd });
 
   const piped = await run(["save", "--tx", "-"], {
     cwd,
@@ -154,6 +155,7 @@ test("a missing permission is one line that names the flag", async () => {
     1,
     `Missing permission; run again with --allow-read=${cwd}`,
   );
+  await run(["init"], { cwd });
   await run(["save", "--tx", txText("a")], { cwd });
   const readOnly = { cwd, permissions: [`--allow-read=${cwd}`] };
   const refused = await run(["delete", "a"], readOnly);
@@ -521,7 +523,7 @@ test("a bad transaction is one line on stderr, exit 2, and nothing is written", 
       /^payload must be standard base64/,
     ],
   ];
-  await using store = await cliStore();
+  await using store = await cliStore({ make: false });
   for (const [tx, message] of cases) {
     assertFails(await store.call(["save", `--tx=${tx}`]), 2, message);
     const piped = await store.call(["save", "--tx", "-"], { stdin: tx });
@@ -544,13 +546,18 @@ test("a bad transaction is one line on stderr, exit 2, and nothing is written", 
   assertEquals(namesIn(store.dir.path), []);
 });
 
-test("reading commands and delete make no store where there is none", async () => {
-  await using store = await cliStore();
+test("only init, restore and --create make a store: all else ends with 6 and makes nothing", async () => {
+  await using store = await cliStore({ make: false });
+  await using source = await cliStore();
+  const tx = ["--tx-id", "a", "--holder-id", "b", "--payload-file", "-"];
   for (
     const args of [
+      ["save", "--tx", txText("a")],
+      ["save", ...tx],
       ["load", "a"],
       ["list"],
       ["list", "--json"],
+      ["import"],
       ["export"],
       ["verify"],
       ["info"],
@@ -560,16 +567,190 @@ test("reading commands and delete make no store where there is none", async () =
       ["quarantine"],
       ["quarantine", "restore", "x"],
       ["quarantine", "empty", "--yes"],
+      ["recover"],
       ["recover", "--dry-run"],
+      ["recover", "--rebuild"],
+      ["recover", "--orphans", "quarantine", "--purge"],
+      ["backup", store.dir.join("backup")],
+      ["serve", "--port", "0"],
     ]
   ) {
     assertFails(
       await store.call(args),
-      1,
-      /^There is no store at .*; poh-storage init makes one$/,
+      6,
+      `There is no store at ${store.base}; "poh-storage init" makes one`,
     );
     assertEquals(namesIn(store.dir.path), [], args.join(" "));
   }
+  assertFails(
+    await source.call(["migrate", "--to-base", store.base]),
+    6,
+    /^There is no store at /,
+  );
+  assertEquals(namesIn(store.dir.path), []);
+  // A folder without a store is no store, and stays as it is.
+  await Deno.mkdir(store.base);
+  for (const args of [["recover"], ["save", "--tx", txText("a")], ["list"]]) {
+    assertFails(await store.call(args), 6, /^There is no store at /);
+    assertEquals(namesIn(store.base), [], args.join(" "));
+  }
+});
+
+test("import --create, recover --create and restore make a store", async () => {
+  for (const command of ["import", "recover"]) {
+    await using store = await cliStore({ make: false });
+    const made = await store.call([command, "--create"], {
+      stdin: command === "import" ? `${txText("a")}\n` : "",
+    });
+    assertEquals(made.code, 0, made.stderr);
+    assertEquals((await store.call(["list"])).code, 0);
+    // And use the one that is there, the second time.
+    assertEquals((await store.call([command, "--create"])).code, 0);
+  }
+  await using source = await cliStore();
+  await source.ok(["save", "--tx", txText("a")]);
+  const backup = source.dir.join("backup");
+  assertEquals((await source.call(["backup", backup])).code, 0);
+  await using target = await cliStore({ make: false });
+  assertEquals((await target.call(["restore", backup])).code, 0);
+  assertEquals(await target.ok(["list"]), "Transactions: a\n");
+});
+
+test("init on a store says that there is one, and changes nothing", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a")]);
+  const before = await filesBelow(store.base);
+  const db = join(store.base, "poh.db");
+  assertEquals(
+    await store.ok(["init"]),
+    `There is a store already at ${store.base} ${db}\n`,
+  );
+  assertEquals(JSON.parse(await store.ok(["init", "--json"])), {
+    base: store.base,
+    db,
+    created: false,
+    write_once: false,
+  });
+  assertEquals(await filesBelow(store.base), before);
+});
+
+// --- the wrong database -----------------------------------------------------
+
+/** Runs commands that must refuse, and change nothing below a folder. */
+async function refusesAll(
+  store: CliStore,
+  db: string,
+  code: number,
+  message: RegExp,
+): Promise<void> {
+  const before = await filesBelow(store.dir.path);
+  const line = txText("a", "something else");
+  for (
+    const [args, stdin] of [
+      [["init"]],
+      [["save", "--tx", line]],
+      [["import"], `${line}\n`],
+      [["import", "--create"], `${line}\n`],
+      [["load", "a"]],
+      [["list"]],
+      [["delete", "a"]],
+      [["verify"]],
+      [["info"]],
+      [["backup", store.dir.join("backup")]],
+      [["recover"]],
+      [["recover", "--create"]],
+      [["recover", "--dry-run"]],
+      [["recover", "--orphans", "adopt"]],
+      [["recover", "--orphans", "quarantine", "--purge"]],
+    ] as [string[], string?][]
+  ) {
+    const outcome = await store.call([...args, "--db", db], {
+      ...(stdin !== undefined && { stdin }),
+    });
+    assertEquals(
+      [outcome.code, outcome.stdout],
+      [code, args[0] === "import" ? outcome.stdout : ""],
+      `${args.join(" ")}: ${outcome.stderr}`,
+    );
+    assertMatch(outcome.stderr, message, args.join(" "));
+    assertEquals(await filesBelow(store.dir.path), before, args.join(" "));
+  }
+  for (const create of [[], ["--create"]]) {
+    const args = ["serve", "--port", "0", "--db", db, ...create];
+    const outcome = await store.call(args);
+    assertEquals(outcome.code, code, outcome.stderr);
+    assertMatch(outcome.stderr, message);
+  }
+  assertEquals(await filesBelow(store.dir.path), before);
+}
+
+test("a mistyped --db is refused by every command, which names the right one", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a")]);
+  const db = join(store.base, "pho.db");
+  const own = join(store.base, "poh.db");
+  const message = new RegExp(`${db} is not the database of .*: that is ${own}`);
+  await refusesAll(store, db, 1, message);
+  const rebuilt = await store.call(["recover", "--rebuild", "--db", db]);
+  assertFails(rebuilt, 1, message);
+  assertEquals(await store.ok(["load", "a"]), `${txText("a")}\n`);
+});
+
+test("a lost database is no empty store: recover --rebuild is the only way", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a")]);
+  const db = join(store.base, "poh.db");
+  for (const lose of [Deno.remove, (path: string) => Deno.truncate(path)]) {
+    await lose(db);
+    await refusesAll(store, db, 1, /has a store: .*"recover --rebuild" makes/);
+    const rebuilt = await store.call(["recover", "--rebuild"]);
+    assertEquals([rebuilt.code, rebuilt.stdout], [
+      0,
+      "Recovery complete: 1 valid txs\n",
+    ]);
+    assertEquals(
+      JSON.parse(await store.ok(["load", "a"])).payload,
+      bytes("payload of a").toBase64(),
+    );
+  }
+});
+
+test("a base with payloads and without .poh gets no new database", async () => {
+  await using store = await cliStore({ make: false });
+  await Deno.mkdir(store.base);
+  await Deno.writeTextFile(join(store.base, "a.bin"), "payload of a");
+  const db = join(store.base, "poh.db");
+  await refusesAll(store, db, 1, /has a store: .*"recover --rebuild" makes/);
+});
+
+test("another file is not a database, and that is no damage", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a")]);
+  const file = store.dir.join("passwd");
+  await Deno.writeTextFile(file, "root:x:0:0:root:/root:/bin/sh\n".repeat(50));
+  await refusesAll(store, file, 1, /passwd is not a database/);
+  await refusesAll(store, store.dir.path, 1, /cannot be opened: .* directory/);
+  for (const args of [["recover", "--rebuild"], ["init"]]) {
+    const outcome = await store.call([...args, "--db", file]);
+    assertFails(outcome, 1, /passwd is not a database/);
+  }
+  await using none = await cliStore({ make: false });
+  const init = await none.call(["init", "--db", file]);
+  assertFails(init, 1, /passwd is not a database/);
+  assertEquals(namesIn(none.dir.path), []);
+});
+
+test("a database elsewhere whose first page is gone is still known as damaged", async () => {
+  await using store = await cliStore({ make: false });
+  const db = store.dir.join("meta.db");
+  await store.ok(["init", "--db", db]);
+  await store.ok(["save", "--db", db, "--tx", txText("a")]);
+  const content = await Deno.readFile(db);
+  content.fill(0, 0, 4096);
+  await Deno.writeFile(db, content);
+  assertFails(await store.call(["list", "--db", db]), 4, /is damaged/);
+  const rebuilt = await store.call(["recover", "--rebuild", "--db", db]);
+  assertEquals(rebuilt.stdout, "Recovery complete: 1 valid txs\n");
 });
 
 // --- help and version -------------------------------------------------------
@@ -840,13 +1021,14 @@ test("saving an id again replaces its transaction", async () => {
 });
 
 test("--json prints one object for each result", async () => {
-  await using store = await cliStore();
+  await using store = await cliStore({ make: false });
   const db = join(store.base, "poh.db");
   const json = async (...args: string[]) =>
     JSON.parse(await store.ok([...args, "--json"]));
   assertEquals(await json("init"), {
     base: store.base,
     db,
+    created: true,
     write_once: false,
   });
   const { outcome, saved, ...info } = await json(
@@ -1238,9 +1420,11 @@ test("import --skip-bad reports bad lines and goes on", async () => {
 });
 
 test("import of input that is bad from the start makes no store", async () => {
-  await using store = await cliStore();
+  await using store = await cliStore({ make: false });
   for (const stdin of ["x\n", new Uint8Array([0xff, 0xfe, 0x7b, 0])]) {
-    const { code, stdout } = await store.call(["import"], { stdin });
+    const { code, stdout } = await store.call(["import", "--create"], {
+      stdin,
+    });
     assertEquals({ code, stdout }, { code: 2, stdout: importLine(0) });
   }
   assertEquals(namesIn(store.dir.path), []);
@@ -1505,17 +1689,17 @@ test("recover --skip-payloads does all the rest", async () => {
   assertEquals((await store.call(["verify"])).code, 4);
 });
 
-test("recover makes a store where there is none, and says so", async () => {
-  await using store = await cliStore();
+test("recover --create makes a store where there is none, and says so", async () => {
+  await using store = await cliStore({ make: false });
   const db = join(store.base, "poh.db");
   const made = `No database at ${db}: making an empty store\n`;
-  const first = await store.call(["recover"]);
+  const first = await store.call(["recover", "--create"]);
   assertEquals([first.code, first.stdout], [
     0,
     "Recovery complete: 0 valid txs\n",
   ]);
   assert(first.stderr.startsWith(made), first.stderr);
-  const second = await store.call(["recover"]);
+  const second = await store.call(["recover", "--create"]);
   assertEquals(second.code, 0);
   assert(!second.stderr.includes("empty store"), second.stderr);
 });

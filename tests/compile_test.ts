@@ -116,7 +116,7 @@ async function needsNothing(): Promise<void> {
     const { code, stderr } = await child.output();
     assertEquals([code, text(stderr).replace(/^.*(ms|txs)\n/gm, "")], [0, ""]);
   };
-  await poh(["import", "--progress"], `${txText("a")}\n`);
+  await poh(["import", "--create", "--progress"], `${txText("a")}\n`);
   for (
     const command of [
       "list",

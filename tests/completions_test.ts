@@ -169,7 +169,7 @@ async function completesIn(shell: string, start: string): Promise<void> {
   const ids = CASES.map(([, args]) => args)
     .filter((args) => args.some((arg) => arg.endsWith("my store")))
     .map((args) => args.at(-1)!.replace(/^--tx-id=/, ""));
-  await call(["import", "--base", store.dir.join("my store")], {
+  await call(["import", "--create", "--base", store.dir.join("my store")], {
     stdin: ids.map((id) => txText(id)).join("\n"),
   });
   await Deno.writeTextFile(store.dir.join("some file"), "");

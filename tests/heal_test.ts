@@ -462,7 +462,7 @@ async function recoverFrom(
   sources: HealSource[],
   options: RecoverOptions = {},
 ): Promise<StoreReport> {
-  const store = await openStore(base, db, {}, false);
+  const store = await openStore(base, db, {}, { finish: false });
   try {
     await using opened = new Sources(sources);
     return await checkLocal(store, options, options, opened);
@@ -551,7 +551,9 @@ test("Ctrl-C ends a heal between two payloads, and the next run goes on", async 
 test("a source is asked for many rows at once, but never for all of a large store", async () => {
   await using dir = await tempDir();
   const base = dir.join("data"), db = dir.join("data", "poh.db");
-  const store = await openStore(base, db, { durability: "relaxed" });
+  const store = await openStore(base, db, { durability: "relaxed" }, {
+    create: true,
+  });
   try {
     store.rows.transaction(() => {
       for (let n = 0; n < 9_000; n++) {

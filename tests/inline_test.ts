@@ -336,13 +336,16 @@ testDrivers(
       () => performRecovery(unmounted, temp.db, { driver }),
       StoreMismatchError,
     );
-    // All of them within: nothing is missing.
+    // Nor is one that has all of them: its base is another.
     const { store } = await reopened(temp, driver);
     await store.deleteTx("above");
     await store.deleteTx("large");
     await store.close();
-    const report = await performRecovery(unmounted, temp.db, { driver });
-    assertEquals([report.sound, report.findings], [3, []]);
+    await assertRejects(
+      () => performRecovery(unmounted, temp.db, { driver, create: true }),
+      StoreMismatchError,
+    );
+    assertEquals(namesIn(dir.path), []);
   },
 );
 

@@ -142,6 +142,10 @@ test("poh-storage migrate: there and back gives the same export", async () => {
   await to.close();
   const there = ["--from-base", from.base, "--to-base", `${to.base}/there`];
   const back = ["--base", `${to.base}/there`, "--to-base", `${to.base}/back`];
+  assertEquals((await call(["migrate", ...there])).code, 6);
+  for (const name of ["there", "back"]) {
+    await call(["init", "--base", `${to.base}/${name}`]);
+  }
   const first = await call(["migrate", ...there]);
   assertEquals(
     [first.code, first.stdout],
@@ -163,6 +167,7 @@ test("poh-storage migrate: Ctrl-C ends it with 130, and it goes on", async () =>
   await from.store.saveTx(sampleTx());
   await from.close();
   const args = ["migrate", "--base", from.base, "--to-base", `${from.base}/to`];
+  await call(["init", "--base", `${from.base}/to`]);
   const stopped = await call(args, { signal: AbortSignal.abort() });
   assertEquals(stopped.code, 130);
   assertEquals(

@@ -152,6 +152,7 @@ testDrivers(
   async (driver) => {
     await using temp = await oddStore(driver);
     const target = `${temp.base}-copy`;
+    await call(["init", "--base", target, "--driver", driver]);
     const { code, stdout, stderr } = await call(
       ["migrate", "--json", "--to-base", target, ...options(temp, driver)],
     );

@@ -100,7 +100,12 @@ test("options are refused before anything is touched", async () => {
     [() => open({ driver: "foo" }), 'must be "auto", "ffi" or "builtin"'],
     [() => open({ durability: "fulll" }), 'did you mean "full"?'],
     [() => open({ readonly: true }), 'did you mean "readOnly"?'],
-    [() => open({ create: 1 }), '"create" of StorageOptions must be true'],
+    [() => open({ readOnly: 1 }), '"readOnly" of StorageOptions must be true'],
+    [() => open({ create: true }), 'Unknown field "create" of StorageOptions'],
+    [
+      () => performRecovery(fresh, freshDb, { create: 1 } as Any),
+      '"create" of RecoveryOptions must be true',
+    ],
     [
       () => performRecovery(fresh, freshDb, { orphan: "adopt" } as Any),
       'did you mean "orphans"?',
@@ -111,7 +116,7 @@ test("options are refused before anything is touched", async () => {
     ],
     [
       () => performRecovery(base, db, { only: ["a"] } as Any),
-      '"only" of StorageOptions & RecoverOptions must be a Set of ids',
+      '"only" of RecoveryOptions must be a Set of ids',
     ],
     [
       () => verifyStore(base, db, { sampel: 0.5 } as Any),

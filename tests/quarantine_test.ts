@@ -10,7 +10,7 @@ import { SharedStore } from "./remote_helpers.ts";
 testQuarantine("a store on one machine", async () => {
   const dir = await tempDir();
   const base = dir.join("base");
-  const again = () => LocalEngine.open(base, dir.join("poh.db"), {});
+  const again = () => LocalEngine.open(base, dir.join("poh.db"), {}, true);
   const engine = await again();
   return {
     base,

@@ -9,6 +9,7 @@ import { basename, dirname, join } from "@std/path";
 import {
   type Finding,
   performRecovery,
+  PohStorageError,
   type Progress,
   type RecoverOptions,
   sha256Hex,
@@ -803,13 +804,19 @@ testDrivers("recover and verify of nothing", async (driver) => {
     () => performRecovery(base, db, { driver, dryRun: true }),
     StoreNotFoundError,
   );
-  await assertRejects(
-    () => performRecovery(base, db, { driver, create: false }),
-    StoreNotFoundError,
-  );
+  for (const options of [{}, { rebuild: true }, { purge: true }]) {
+    await assertRejects(
+      () => performRecovery(base, db, { driver, ...options }),
+      StoreNotFoundError,
+    );
+  }
+  const create = true;
+  const dry = await performRecovery(base, db, { driver, create, dryRun: true });
+  assertEquals([dry.sound, dry.findings], [0, []]);
   assertEquals(namesIn(dir.path), []);
-  const report = await performRecovery(base, db, { driver, rebuild: true });
+  const report = await performRecovery(base, db, { driver, create });
   assertEquals([report.sound, report.findings], [0, []]);
+  assertEquals((await performRecovery(base, db, { driver })).sound, 0);
 });
 
 testDrivers("recover migrates a store of the older package", async (driver) => {
@@ -911,21 +918,6 @@ testDrivers(
       (await store.listTxs()).sort(),
       ["Tx", "a", "b/c", "取引"].sort(),
     );
-  },
-);
-
-testDrivers(
-  "without rebuild, a deleted database leaves orphans, all kept",
-  async (driver) => {
-    await using temp = await filledStore(driver, ["a", "b"]);
-    await Deno.remove(temp.db);
-    assertEquals(outline(await recover(temp, driver)), [
-      "metadata-outdated null: accepted",
-      "orphan-payload a: none",
-      "orphan-payload b: none",
-    ]);
-    const report = await recover(temp, driver, { orphans: "adopt" });
-    assertEquals(report.sound, 2);
   },
 );
 
@@ -1151,7 +1143,18 @@ testDrivers("a database elsewhere is rebuilt where it is", async (driver) => {
     await using store = await StorageManager.create(base, db, { driver });
     await store.saveTx(sampleTx());
   }
+  // Nothing proves that this was its database, so it is not replaced.
+  const content = await Deno.readFile(db);
   await Deno.writeTextFile(db, "garbage");
+  const refused = await assertRejects(
+    () => performRecovery(base, db, { driver, rebuild: true }),
+    PohStorageError,
+    `${db} is not a database`,
+  );
+  assertEquals(refused.code, "NOT_A_DATABASE");
+  assertEquals(await Deno.readTextFile(db), "garbage");
+  // The base's id, which it still holds, does.
+  await Deno.writeFile(db, content.fill(0, 0, 4096));
   const report = await performRecovery(base, db, { driver, rebuild: true });
   assertEquals([report.sound, outline(report)], [
     1,

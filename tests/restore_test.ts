@@ -354,7 +354,7 @@ test("an archive's database brings nothing but rows", async () => {
       dir.path,
       streamOf(await archiveOf([A], db)),
       BackupDamagedError,
-      "more in it than tables",
+      "what no store has",
     );
   }
   const db = await databaseOf(async (path) => {

@@ -15,7 +15,12 @@ async function local(options: StorageOptions = {}): Promise<SavingCase> {
   const base = dir.join("base");
   const opened: LocalEngine[] = [];
   const again = async () => {
-    const engine = await LocalEngine.open(base, dir.join("poh.db"), options);
+    const engine = await LocalEngine.open(
+      base,
+      dir.join("poh.db"),
+      options,
+      true,
+    );
     opened.push(engine);
     return engine;
   };
@@ -53,7 +58,9 @@ testSaving("a store that machines share", async () => {
 
 test("a new id is not looked up, on one machine", async () => {
   await using dir = await tempDir();
-  const store = await openStore(dir.join("base"), dir.join("poh.db"));
+  const store = await openStore(dir.join("base"), dir.join("poh.db"), {}, {
+    create: true,
+  });
   const { rows, writer } = store;
   try {
     let lookUps = 0;

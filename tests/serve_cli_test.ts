@@ -72,9 +72,13 @@ test("serve takes its token from a file or the environment", async () => {
 }, { ignore: IS_WINDOWS });
 
 test("serve refuses what would be unsafe or cannot be, before it makes a store", async () => {
-  await using store = await cliStore();
+  await using store = await cliStore({ make: false });
   const fails = async (args: string[], code: number, message: RegExp) =>
-    assertFails(await store.call(["serve", ...args]), code, message);
+    assertFails(
+      await store.call(["serve", "--create", ...args]),
+      code,
+      message,
+    );
   await fails(["--host", "0.0.0.0"], 2, /^--host 0\.0\.0\.0 can be reached/);
   await fails(["--port", "65536"], 2, /^--port must be an integer from 0/);
   await fails(["--port", "x"], 2, /^--port must be/);

@@ -226,6 +226,7 @@ async function serveFiles(
     base: files.base,
     db: files.db,
     storage: { driver, ...(lockTimeout !== undefined && { lockTimeout }) },
+    create: true,
     recover: true,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     notice: (line) => notices.push(line),

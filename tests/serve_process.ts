@@ -16,7 +16,7 @@ export async function serve(
   args: string[] = [],
   env: Record<string, string> = {},
 ) {
-  const child = command(["serve", "--port", "0", ...args], {
+  const child = command(["serve", "--create", "--port", "0", ...args], {
     cwd,
     env,
     permissions: [

@@ -8,6 +8,7 @@ import {
   assertBytes,
   bytes,
   flipBit,
+  IS_WINDOWS,
   randomBytes,
   sampleTx,
   startScript,
@@ -561,6 +562,26 @@ test("until recovery is done it lives, and is not ready", async () => {
   assertEquals((await served.ask("/readyz")).text, "OK");
   assertEquals((await served.ask("/txs/a")).status, 200);
 });
+
+test(
+  "/readyz tells of a store that was moved, and nothing is acknowledged",
+  async () => {
+    await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
+    const { base } = served.files;
+    await Deno.rename(base, `${base}-moved`);
+    try {
+      const saving = await served.post("/txs", json("b"));
+      assertEquals(saving.problem, "503 STORE_MOVED");
+      assertEquals((await served.ask("/readyz")).problem, "503 STORE_MOVED");
+      assertEquals((await served.ask("/healthz")).text, "OK");
+    } finally {
+      await Deno.rename(`${base}-moved`, base);
+    }
+    // It may have missed what happened meanwhile.
+    assertEquals((await served.ask("/readyz")).problem, "503 STORE_MOVED");
+  },
+  { ignore: IS_WINDOWS },
+);
 
 test("/readyz tells of a process that keeps the store locked, until it does not", async () => {
   await using served = await startService({

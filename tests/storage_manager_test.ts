@@ -947,24 +947,28 @@ testDrivers(
 );
 
 testDrivers(
-  "create: false and readOnly make nothing where there is no store",
+  "open() and readOnly make nothing where there is no store",
   async (driver) => {
     await using dir = await tempDir();
     const [base, db] = [dir.join("base"), dir.join("poh.db")];
-    for (const options of [{ create: false }, { readOnly: true }]) {
-      await assertRejects(
-        () => StorageManager.create(base, db, { ...options, driver }),
-        StoreNotFoundError,
-      );
+    const attempts = [
+      () => StorageManager.open(base, db, { driver }),
+      () => StorageManager.open(base, db, { driver, readOnly: true }),
+      () => StorageManager.create(base, db, { driver, readOnly: true }),
+    ];
+    for (const attempt of attempts) {
+      await assertRejects(attempt, StoreNotFoundError, `store at ${base}`);
     }
     assertEquals(namesIn(dir.path), []);
     await Deno.mkdir(base);
-    await assertRejects(
-      () => StorageManager.create(base, db, { create: false, driver }),
-      StoreNotFoundError,
-      "poh.db",
-    );
-    assertEquals(namesIn(dir.path), ["base"]);
+    for (const attempt of attempts) {
+      await assertRejects(attempt, StoreNotFoundError, `store at ${base}`);
+    }
+    assertEquals(namesIn(base), []);
+    await (await StorageManager.create(base, db, { driver })).close();
+    await using store = await StorageManager.open(base, db, { driver });
+    await store.saveTx(sampleTx());
+    assertEquals(await store.listTxs(), ["a"]);
   },
 );
 

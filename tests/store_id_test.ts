@@ -1,16 +1,28 @@
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path";
 import {
+  describeStore,
   performRecovery,
+  PohStorageError,
+  sha256Hex,
   StorageManager,
   StoreMismatchError,
+  StoreNotFoundError,
   verifyStore,
 } from "../mod.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
 import {
+  bytes,
   filesBelow,
+  namesIn,
   outline,
   sampleTx,
+  tempDir,
   type TempStore,
   tempStore,
   test,
@@ -57,7 +69,7 @@ test("a database with another store's base is refused, nothing is changed", asyn
     await assertRejects(
       () => StorageManager.create(one.base, other.db, { readOnly }),
       StoreMismatchError,
-      "another base",
+      `is not the database of ${one.base}: that is ${one.db}`,
     );
   }
   await assertRejects(
@@ -88,14 +100,142 @@ test("recover does not take a base that is not mounted for damage", async () => 
   assertEquals([report.sound, report.findings], [2, []]);
 });
 
-test("a new database for a base that has payloads takes the base's id", async () => {
+test("a base whose database is gone is refused, not given a new one", async () => {
   await using temp = await filledStore("a");
-  const id = await Deno.readTextFile(idOf(temp));
   await Deno.remove(temp.db);
+  const before = await filesBelow(temp.base);
+  for (
+    const attempt of [
+      () => StorageManager.create(temp.base, temp.db),
+      () => StorageManager.open(temp.base, temp.db),
+      () => StorageManager.open(temp.base, temp.db, { readOnly: true }),
+      () => performRecovery(temp.base, temp.db),
+      () => performRecovery(temp.base, temp.db, { create: true }),
+      () => performRecovery(temp.base, temp.db, { orphans: "adopt" }),
+      () => verifyStore(temp.base, temp.db),
+      () => describeStore(temp.base, temp.db),
+    ]
+  ) {
+    const error = await assertRejects(attempt, StoreMismatchError);
+    assertStringIncludes(error.message, temp.db);
+    assertStringIncludes(error.message, temp.base);
+    assertStringIncludes(error.message, "recover --rebuild");
+    assertEquals(await filesBelow(temp.base), before);
+  }
+  const id = await Deno.readTextFile(idOf(temp));
+  const report = await performRecovery(temp.base, temp.db, { rebuild: true });
+  assertEquals(outline(report), ["metadata-damaged null: rebuilt"]);
+  assertEquals(await Deno.readTextFile(idOf(temp)), id);
+  assertEquals(await (await temp.reopen()).listTxs(), ["a"]);
+});
+
+test("so is an empty store whose database is gone", async () => {
+  await using temp = await filledStore();
+  await Deno.remove(temp.db);
+  await assertRejects(() => temp.open(), StoreMismatchError);
+  await performRecovery(temp.base, temp.db, { rebuild: true });
+  assertEquals(await (await temp.reopen()).listTxs(), []);
+});
+
+test("the base's own database is named where another path is given", async () => {
+  await using temp = await filledStore("a");
+  await using other = await filledStore("b");
+  const elsewhere = await tempDir();
+  await using _ = elsewhere;
+  const [moved, typo] = [elsewhere.join("meta.db"), elsewhere.join("mete.db")];
+  await Deno.rename(temp.db, moved);
+  for (const rebuild of [false, true]) {
+    await assertRejects(
+      () => performRecovery(temp.base, typo, { rebuild }),
+      StoreMismatchError,
+      `that is ${moved}`,
+    );
+  }
+  await Deno.copyFile(other.db, typo);
+  await assertRejects(
+    () => StorageManager.open(temp.base, typo),
+    StoreMismatchError,
+    `that is ${moved}`,
+  );
+  await using store = await StorageManager.open(temp.base, moved);
+  assertEquals(await store.listTxs(), ["a"]);
+});
+
+/** A store as the older Python package leaves it: no `.poh`, no id. */
+async function olderStore(base: string, db: string, ...txIds: string[]) {
+  await Deno.mkdir(base);
+  const rows = await openSqlite(db, "builtin", false);
+  rows.exec(
+    "CREATE TABLE txs (tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp REAL NOT NULL)",
+  );
+  for (const txId of txIds) {
+    await Deno.writeTextFile(join(base, `${txId}.bin`), txId);
+    rows.prepare("INSERT INTO txs VALUES (?, ?, 1)")
+      .run(txId, await sha256Hex(bytes(txId)));
+  }
+  rows.close();
+}
+
+test("a base of the older package opens with its own database, and no other", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = dir.join("old.db");
+  const [otherBase, otherDb] = [dir.join("other"), dir.join("other.db")];
+  await olderStore(base, db, ".a", "b%2F");
+  await olderStore(otherBase, otherDb, "x");
+  await olderStore(dir.join("empty"), dir.join("empty.db"));
+  const before = await filesBelow(dir.path);
+  for (const wrong of [otherDb, dir.join("none.db"), dir.join("empty.db")]) {
+    for (
+      const attempt of [
+        () => StorageManager.create(base, wrong),
+        () => StorageManager.open(base, wrong, { readOnly: true }),
+        () => performRecovery(base, wrong, { create: true, purge: true }),
+      ]
+    ) {
+      await assertRejects(attempt, StoreMismatchError);
+      assertEquals(await filesBelow(dir.path), before);
+    }
+  }
+  {
+    await using store = await StorageManager.open(base, db);
+    assertEquals((await store.listTxs()).length, 2);
+  }
+  // From now on they know each other by an id.
+  await assertRejects(
+    () => StorageManager.open(base, otherDb),
+    StoreMismatchError,
+  );
+});
+
+test("a crash before a new store's base had its id is made good by create()", async () => {
+  await using temp = await filledStore();
+  await Deno.remove(idOf(temp));
+  await assertRejects(
+    () => StorageManager.open(temp.base, temp.db),
+    StoreNotFoundError,
+  );
   await temp.reopen();
   await temp.close();
-  assertEquals(await Deno.readTextFile(idOf(temp)), id);
-  await temp.reopen();
+  await StorageManager.open(temp.base, temp.db).then((s) => s.close());
+});
+
+test("a file that is no database is neither damaged nor replaced", async () => {
+  await using temp = await filledStore("a");
+  await using dir = await tempDir();
+  const file = dir.join("notes.txt");
+  await Deno.writeTextFile(file, "no database at all ".repeat(100));
+  for (
+    const attempt of [
+      () => StorageManager.create(temp.base, file),
+      () => StorageManager.open(temp.base, file, { readOnly: true }),
+      () => performRecovery(temp.base, file, { rebuild: true }),
+      () => StorageManager.create(dir.join("new"), file),
+    ]
+  ) {
+    const error = await assertRejects(attempt, PohStorageError);
+    assertEquals(error.code, "NOT_A_DATABASE");
+  }
+  assertEquals(namesIn(dir.path), ["notes.txt"]);
 });
 
 test("a base whose id is gone is known again by its payloads", async () => {

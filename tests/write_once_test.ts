@@ -297,7 +297,7 @@ test("save says what it did, and --if-exists decides", async () => {
 });
 
 test("import of a file twice finds all of it unchanged", async () => {
-  await using store = await cliStore();
+  await using store = await cliStore({ make: false });
   const lines = Array.from(
     { length: 1_557 },
     (_, n) => txText(`tx-${n}`, `payload ${n}`),
@@ -352,7 +352,7 @@ test("import names line and id of what is refused", async () => {
 });
 
 test("init --write-once makes such a store once, and info shows it", async () => {
-  await using store = await cliStore();
+  await using store = await cliStore({ make: false });
   const info = async () => JSON.parse(await store.ok(["info", "--json"]));
   const init = ["init", "--write-once", "--json"];
   assertEquals(JSON.parse(await store.ok(init)).write_once, true);

@@ -13,6 +13,7 @@ import {
   MetadataDamagedError,
   SaveTxsError,
   StoreBusyError,
+  StoreNotFoundError,
   TxExistsError,
 } from "../errors.ts";
 
@@ -24,6 +25,7 @@ export const EXIT_CODES: Readonly<Record<number, string>> = {
   3: "no such transaction",
   4: "damage found, or repaired under recover --strict",
   5: "store busy",
+  6: "no store there",
   130: "interrupted",
 };
 
@@ -35,6 +37,7 @@ export const Exit = {
   unknownTx: 3,
   damage: 4,
   busy: 5,
+  noStore: 6,
   interrupted: 130,
 } as const;
 
@@ -76,5 +79,6 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof DOMException && error.name === "AbortError") {
     return Exit.interrupted; // it was waiting
   }
+  if (error instanceof StoreNotFoundError) return Exit.noStore;
   return Exit.failed;
 }

@@ -14,7 +14,7 @@ import { CliError, Exit, exitCodeOf, UsageError } from "./exit_codes.ts";
 import { type Input, openInput } from "./input.ts";
 import { type Line, linesOf } from "./lines.ts";
 import { Progress } from "./progress.ts";
-import { openStore } from "./store.ts";
+import { openStore, requireThere } from "./store.ts";
 
 /** A longer line is never held whole. */
 const LONG_LINE_BYTES = 8 * 1024 * 1024;
@@ -94,9 +94,12 @@ class Import {
   }
 
   async run(): Promise<void> {
+    const { options } = this.#call;
+    if (!options.create) await requireThere(options);
     let next = await this.#items.next();
     if (next.done) return; // no store is made for input that is bad from the start
-    await using store = await openStore(this.#call, "create");
+    const access = options.create ? "create" : "write";
+    await using store = await openStore(this.#call, access);
     try {
       while (!next.done) next = await this.#save(store, next.value);
     } catch (error) {

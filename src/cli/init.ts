@@ -1,28 +1,47 @@
+import { resolve } from "@std/path";
+import { PohStorageError, StoreNotFoundError } from "../errors.ts";
+import { requireNoBackup } from "../poh_dir.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { isRemote } from "../remote_url.ts";
-import { dbPath, openStore, requireLocal } from "./store.ts";
+import type { StorageManager } from "../storage_manager.ts";
+import { dbPath, openStore, requireLocal, requireStore } from "./store.ts";
 
 /** `--inline-below` takes no more: larger payloads are better off in files. */
 const LARGEST_INLINE = 64 * 1024;
 
+/** What became of the store. */
+interface Outcome {
+  base: string;
+  db: string;
+  /** False when it was there already. */
+  created: boolean;
+  /** Whether it never replaces a transaction. */
+  writeOnce: boolean;
+  /** Payloads moved; null when nobody asked for that. */
+  moved: number | null;
+}
+
 /** `poh-storage init` */
 export async function run(call: Call<"init">): Promise<number> {
   const { options, output } = call;
-  const { base, db, writeOnce, moved } = await init(call);
+  const { base, db, created, writeOnce, moved } = await init(call);
   await output.print(
     options.json
       ? `${
         JSON.stringify({
           base,
           db,
+          created,
           write_once: writeOnce,
           ...(moved !== null && { moved }),
         })
       }\n`
-      : `Initialized storage at ${printable(base)} ${printable(db)}\n`,
+      : `${
+        created ? "Initialized storage at" : "There is a store already at"
+      } ${printable(base)} ${printable(db)}\n`,
   );
   if (moved && !options.json) {
     output.notice(`${moved} payload${moved === 1 ? "" : "s"} moved`);
@@ -33,29 +52,65 @@ export async function run(call: Call<"init">): Promise<number> {
   return Exit.done;
 }
 
-/** What was opened, and payloads moved; null when nobody asked for that. */
-async function init(
-  call: Call<"init">,
-): Promise<
-  { base: string; db: string; writeOnce: boolean; moved: number | null }
-> {
+async function init(call: Call<"init">): Promise<Outcome> {
   const { options, output, signal } = call;
   const below = options["inline-below"];
   if (below !== undefined && below > LARGEST_INLINE) {
     throw new UsageError("--inline-below takes 64k at most");
   }
   if (below !== undefined) requireLocal("--inline-below", options);
+  const found = await openIfThere(call);
+  // Opening it says that it cannot be made write-once any more.
+  const isAsAsked = found?.writeOnce || !options["write-once"];
+  if (found && isAsAsked && below === undefined) {
+    await using store = found;
+    const { writeOnce } = store;
+    const place = placeOf(options, store);
+    return { ...place, created: false, writeOnce, moved: null };
+  }
+  await found?.close();
   await using store = await openStore(call, "create");
   const { writeOnce } = store;
-  // A URL is told without the password that it may have.
-  const where = isRemote(options.base, dbPath(options))
-    ? { base: store.basePath, db: store.sqlitePath }
-    : { base: options.base, db: dbPath(options) };
-  if (below === undefined) return { ...where, writeOnce, moved: null };
+  const created = found === null;
+  const outcome = { ...placeOf(options, store), created, writeOnce };
+  if (below === undefined) return { ...outcome, moved: null };
   using progress = new Progress(output, "init", "payloads");
   const moved = await store.moveInline(below, {
     signal,
     onProgress: ({ done, total }) => progress.update({ done, total }),
   });
-  return { ...where, writeOnce, moved };
+  return { ...outcome, moved };
+}
+
+/**
+ * The store, opened so that nothing of it changes; null where there is none.
+ * One that a crash left such that it cannot be read yet is opened to be written.
+ */
+async function openIfThere(
+  call: Call<"init">,
+): Promise<StorageManager | null> {
+  const { options } = call;
+  await requireStore(options, "create");
+  if (!isRemote(options.base, dbPath(options))) {
+    requireNoBackup(resolve(options.base));
+  }
+  try {
+    return await openStore(call, "read");
+  } catch (error) {
+    if (error instanceof StoreNotFoundError) return null;
+    const isUnfinished = error instanceof PohStorageError &&
+      error.code === "UNFINISHED";
+    if (!isUnfinished) throw error;
+    return await openStore(call, "write");
+  }
+}
+
+/** A URL is told without the password that it may have. */
+function placeOf(
+  options: Call<"init">["options"],
+  { basePath, sqlitePath }: StorageManager,
+): { base: string; db: string } {
+  return isRemote(options.base, dbPath(options))
+    ? { base: basePath, db: sqlitePath }
+    : { base: options.base, db: dbPath(options) };
 }

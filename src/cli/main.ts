@@ -64,7 +64,7 @@ const runners: {
  * @param args The command and its options, as in `Deno.args`.
  * @param io Other streams than the process's own.
  * @returns The exit code: 0 done, 1 failed, 2 wrong usage or bad input, 3 no
- * such transaction, 4 damage, 5 store busy, 130 interrupted.
+ * such transaction, 4 damage, 5 store busy, 6 no store there, 130 interrupted.
  *
  * @example Usage
  * ```ts
@@ -154,7 +154,7 @@ async function fail(error: unknown, output: Output): Promise<number> {
 
 function messageOf(error: unknown): string {
   if (error instanceof StoreNotFoundError) {
-    return `${error.message}; poh-storage init makes one`;
+    return `${error.message}; "poh-storage init" makes one`;
   }
   return error instanceof Error ? error.message || error.name : String(error);
 }

@@ -1,16 +1,9 @@
-import { StoreNotFoundError } from "../errors.ts";
 import type { MigrateReport } from "../migrate.ts";
-import type { StorageManager } from "../storage_manager.ts";
 import type { Call } from "./call.ts";
 import { UsageError } from "./exit_codes.ts";
 import { endingOf } from "./left_out.ts";
 import { byteText, Progress } from "./progress.ts";
-import {
-  dbPath,
-  openStore,
-  type StoreCall,
-  type StoreValues,
-} from "./store.ts";
+import { dbPath, openStore, type StoreValues } from "./store.ts";
 
 /** `poh-storage migrate` */
 export async function run(call: Call<"migrate">): Promise<number> {
@@ -37,9 +30,9 @@ async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
     { options: from, signal, output },
     "read",
   );
-  await using target = await openTarget(
+  await using target = await openStore(
     { options: to, signal, output },
-    source.writeOnce,
+    "write",
   );
   if (source.writeOnce && !target.writeOnce) {
     output.notice(
@@ -53,21 +46,6 @@ async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
     onProgress: (amount) => progress.update(amount),
     onLeftOut: ({ message }) => output.error(message),
   });
-}
-
-/** A target that is made here is write-once if the source is. */
-async function openTarget(
-  to: StoreCall,
-  writeOnce: boolean,
-): Promise<StorageManager> {
-  if (!writeOnce) return await openStore(to, "create");
-  try {
-    return await openStore(to, "write");
-  } catch (error) {
-    if (!(error instanceof StoreNotFoundError)) throw error;
-    const options = { ...to.options, "write-once": true };
-    return await openStore({ ...to, options }, "create");
-  }
 }
 
 /** The two stores; the source is that of --base and --db unless told. */

@@ -75,11 +75,13 @@ function requireOneScope(options: Call<"recover">["options"]): void {
 
 async function recover(call: Call<"recover">): Promise<StoreReport> {
   const { options, output } = call;
-  const access = options["dry-run"] ? "read" : "create";
+  const access = options["dry-run"]
+    ? "read"
+    : options.create
+    ? "create"
+    : "write";
   await requireStore(options, access);
-  if (access === "create" && !options.rebuild) {
-    await tellIfNew(options, output);
-  }
+  if (access === "create") await tellIfNew(options, output);
   const from = await fromOptions(call);
   const only = options.only === undefined
     ? undefined
@@ -89,6 +91,7 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
   const report = await performRecovery(options.base, dbPath(options), {
     ...storageOptions(call, access),
     ...checkOptions(call, progress),
+    create: options.create,
     ...from,
     dryRun: options["dry-run"],
     purge: options.purge,

@@ -14,7 +14,7 @@ const MAX_JSON_BYTES = 256 * 1024 * 1024;
 
 /** `poh-storage save` */
 export async function run(call: Call<"save">): Promise<number> {
-  // All input is checked before the store is opened, which may create it.
+  // All input is checked before the store is opened.
   const { options, output } = call;
   const saved = options.tx === undefined
     ? await saveFile(call, headOf(options))
@@ -50,7 +50,7 @@ async function saveJson(call: Call<"save">, source: string): Promise<SavedTx> {
     }
   }
   const tx = await readTx(call, source);
-  await using store = await openStore(call, "create");
+  await using store = await openStore(call, "write");
   return await store.saveTx(tx, { ifExists: options["if-exists"] });
 }
 
@@ -99,7 +99,7 @@ async function saveFile(call: Call<"save">, head: TxHead): Promise<SavedTx> {
   const file = options["payload-file"];
   if (file === undefined) throw new UsageError("save needs --payload-file");
   using input = await openInput(call, file, true);
-  await using store = await openStore(call, "create");
+  await using store = await openStore(call, "write");
   return await store.saveTxStream(head, wholeOf(input, call.signal), {
     ifExists: options["if-exists"],
   });

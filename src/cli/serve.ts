@@ -8,7 +8,13 @@ import { printable } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase, tellOutcome } from "./print_report.ts";
 import { isRemote } from "../remote_url.ts";
-import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
+import {
+  dbPath,
+  requireStore,
+  requireThere,
+  storageOptions,
+  tellIfNew,
+} from "./store.ts";
 
 /** A token that can be guessed is none. */
 const TOKEN = /^[\x21-\x7e]{16,}$/;
@@ -22,7 +28,8 @@ export async function run(call: Call<"serve">): Promise<number> {
   const address = { host: options.host, port: portOf(options.port) };
   const guard = guardOf(await tokenOf(options["token-file"]), options.host);
   await requireNet(address.host, address.port);
-  await requireStore(options, "create");
+  if (options.create) await requireStore(options, "create");
+  else await requireThere(options);
   const service = await makeService(call);
   try {
     await using server = await listen(service, guard, address);
@@ -32,7 +39,7 @@ export async function run(call: Call<"serve">): Promise<number> {
         : `Listening on ${server.url}\n`,
     );
     await output.flush();
-    await tellIfNew(options, output);
+    if (options.create) await tellIfNew(options, output);
     if (await service.start(signal)) {
       const { recovery } = service;
       if (recovery.kind === "done") {
@@ -57,7 +64,8 @@ async function makeService(call: Call<"serve">): Promise<Service> {
   return new Service({
     base: options.base,
     db: dbPath(options),
-    storage: storageOptions(call, "create"),
+    storage: storageOptions(call, "write"),
+    create: options.create,
     // One that machines share is recovered beside them, and not by each.
     recover: !options["skip-recovery"] &&
       !isRemote(options.base, dbPath(options)),

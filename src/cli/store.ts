@@ -66,7 +66,10 @@ export async function openStore(
   const { options } = call;
   await requireStore(options, access);
   const { StorageManager } = await import("../storage_manager.ts");
-  return await StorageManager.create(
+  const open = access === "create"
+    ? StorageManager.create
+    : StorageManager.open;
+  return await open(
     options.base,
     dbPath(options),
     storageOptions(call, access),
@@ -102,7 +105,6 @@ export function storageOptions(
     ...(options.durability && { durability: options.durability }),
     ...(options["write-once"] && { writeOnce: true }),
     readOnly: access === "read",
-    create: access === "create",
     ...(access !== "read" && {
       onUpgrade: (report) => printUpgrade(report, output),
     }),
@@ -143,9 +145,21 @@ export async function requireStore(
 }
 
 /**
- * Tells where a store will be made. A command that is run at every start may
- * make one only because a volume is not mounted.
+ * Makes sure that there is a store before work begins that only one has, as to
+ * read input or to listen. One on a server is not asked: opening it tells.
+ *
+ * @throws {StoreNotFoundError} If there is none.
+ * @throws {StoreMismatchError} If its database is not there.
  */
+export async function requireThere(options: StoreValues): Promise<void> {
+  await requireStore(options, "write");
+  const db = dbPath(options);
+  if (isRemote(options.base, db)) return;
+  const { requireLocalStore } = await import("../read_store.ts");
+  await requireLocalStore(options.base, db);
+}
+
+/** Tells where a store will be made, by a command that is run at every start. */
 export async function tellIfNew(
   options: StoreValues,
   output: Output,

@@ -147,6 +147,11 @@ const ifExists = {
   default: "replace",
 } as const satisfies OptionSpec;
 
+const create = {
+  type: "flag",
+  help: "Make the store where there is none, as on a first start.",
+} as const satisfies OptionSpec;
+
 const progress = {
   type: "flag",
   help:
@@ -212,10 +217,11 @@ const idArgument = {
 /** Every command, in the order in which help lists them. */
 export const commands = {
   init: {
-    summary: "Make a store, or check that one opens",
+    summary: "Make a store",
     usage: [""],
     positionals: [],
     description: [
+      "A store that is there already is left as it is. All other commands but restore, and import, recover and serve with --create, make none: they end with 6 where there is none.",
       "With --write-once no save ever replaces a transaction: another one of an id that is there already is refused, whatever a command asks for. Only a new store can be made so, and it stays so.",
       "With --inline-below small payloads live in the database instead of in files: saved faster, but not to be seen as files. The store remembers it, and those that are there are moved, either way.",
     ],
@@ -303,7 +309,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: true,
-    exitCodes: [4, 5, 130],
+    exitCodes: [4, 5, 6, 130],
   },
   load: {
     summary: "Print a transaction, verified",
@@ -323,7 +329,7 @@ export const commands = {
     ],
     writes: false,
     interruptible: false,
-    exitCodes: [3, 4],
+    exitCodes: [3, 4, 6],
   },
   delete: {
     summary: "Delete a transaction",
@@ -333,7 +339,7 @@ export const commands = {
     examples: [{ line: "delete a", note: "Row and payload" }],
     writes: true,
     interruptible: false,
-    exitCodes: [3, 4, 5],
+    exitCodes: [3, 4, 5, 6],
   },
   prune: {
     summary: "Delete the transactions that a filter selects",
@@ -367,7 +373,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: true,
-    exitCodes: [4, 5, 130],
+    exitCodes: [4, 5, 6, 130],
   },
   list: {
     summary: "List transactions",
@@ -410,7 +416,7 @@ export const commands = {
     ],
     writes: false,
     interruptible: false,
-    exitCodes: [3, 4],
+    exitCodes: [3, 4, 6],
   },
   import: {
     summary: "Save transactions from NDJSON",
@@ -426,6 +432,7 @@ export const commands = {
       completes: "files",
     }],
     options: {
+      create,
       "skip-bad": { type: "flag", help: "Report bad lines and go on." },
       "if-exists": ifExists,
       durability,
@@ -434,13 +441,14 @@ export const commands = {
     examples: [
       { line: "import txs.ndjson", note: "From a file" },
       {
-        line: "poh-storage export --base old | poh-storage import --base new",
+        line:
+          "poh-storage export --base old | poh-storage import --base new --create",
         note: "From one store to another",
       },
     ],
     writes: true,
     interruptible: true,
-    exitCodes: [4, 5, 130],
+    exitCodes: [4, 5, 6, 130],
   },
   export: {
     summary: "Print transactions as NDJSON, verified",
@@ -456,7 +464,7 @@ export const commands = {
     ],
     writes: false,
     interruptible: true,
-    exitCodes: [4, 130],
+    exitCodes: [4, 6, 130],
   },
   verify: {
     summary: "Check payloads against their digests; change nothing",
@@ -508,7 +516,7 @@ export const commands = {
     writes: false,
     permissions: FROM_PERMISSIONS,
     interruptible: true,
-    exitCodes: [4, 130],
+    exitCodes: [4, 6, 130],
   },
   recover: {
     summary: "Verify, then repair what is proven to be damaged",
@@ -520,6 +528,7 @@ export const commands = {
     usage: [""],
     positionals: [],
     options: {
+      create,
       ...from,
       "dry-run": { type: "flag", help: "Show what would be done." },
       purge: {
@@ -535,7 +544,7 @@ export const commands = {
       rebuild: {
         type: "flag",
         help:
-          "When the database is lost or malformed, move it aside and make a new one from the payload files.",
+          "When the database is lost or malformed, make a new one from the payload files; a malformed one is kept beside it.",
       },
       only: {
         type: "path",
@@ -571,7 +580,7 @@ export const commands = {
     writes: true,
     permissions: FROM_PERMISSIONS,
     interruptible: true,
-    exitCodes: [4, 5, 130],
+    exitCodes: [4, 5, 6, 130],
   },
   quarantine: {
     summary: "List, restore or empty what recover took out of service",
@@ -600,7 +609,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: false,
-    exitCodes: [3, 4, 5],
+    exitCodes: [3, 4, 5, 6],
   },
   backup: {
     summary: "Copy the store to a folder or a tar archive, verified",
@@ -641,12 +650,12 @@ export const commands = {
       "(--allow-write of <base> is for hard links and --tar only)",
     ],
     interruptible: true,
-    exitCodes: [4, 5, 130],
+    exitCodes: [4, 5, 6, 130],
   },
   restore: {
     summary: "Make a store from a backup, whole or not at all",
     description: [
-      "Everything is verified before the store gets its name, by one rename where the database is in the base folder: neither may be there before, but for an empty folder. A damaged backup ends it with 4 and leaves nothing behind; export --base <backup> | import saves what is sound of a folder.",
+      "Everything is verified before the store gets its name, by one rename where the database is in the base folder: neither may be there before, but for an empty folder. A damaged backup ends it with 4 and leaves nothing behind; export --base <backup> | import --create saves what is sound of a folder.",
     ],
     usage: ["<folder|file|->"],
     positionals: [{
@@ -674,7 +683,7 @@ export const commands = {
   migrate: {
     summary: "Copy all transactions to another store, of any kind",
     description: [
-      "Between folders and buckets, SQLite and PostgreSQL. Each payload is verified as it is read, and read back from where it was saved; what the other store has already, with the same row, is skipped. Run again, it goes on where it was. Damaged transactions are reported and left out, and end it with 4; so are rows that no store may save, which end it with 1.",
+      "Between folders and buckets, SQLite and PostgreSQL; init makes the other store. Each payload is verified as it is read, and read back from where it was saved; what the other store has already, with the same row, is skipped. Run again, it goes on where it was. Damaged transactions are reported and left out, and end it with 4; so are rows that no store may save, which end it with 1.",
     ],
     usage: [
       "--to-base <dir|url> [--to-db <file|url>] [--from-base <dir|url>] [--from-db <file|url>]",
@@ -723,7 +732,7 @@ export const commands = {
     ],
     writes: true,
     interruptible: true,
-    exitCodes: [4, 5, 130],
+    exitCodes: [4, 5, 6, 130],
   },
   info: {
     summary: "Describe the store and what serves it",
@@ -736,7 +745,7 @@ export const commands = {
     examples: [{ line: "info --json", note: "For scripts" }],
     writes: false,
     interruptible: false,
-    exitCodes: [4],
+    exitCodes: [4, 6],
   },
   completions: {
     summary: "Print a script for completion in a shell",
@@ -825,6 +834,7 @@ export const commands = {
         help: "Longest transaction, as JSON.",
         default: "16MiB",
       },
+      create,
       "skip-recovery": {
         type: "flag",
         help: "Start at once, for a store that is recovered otherwise.",
@@ -844,7 +854,7 @@ export const commands = {
       "--allow-env=POH_TOKEN, or --allow-read=<token file> (where it has a token)",
     ],
     interruptible: true,
-    exitCodes: [4, 5],
+    exitCodes: [4, 5, 6],
   },
 } as const satisfies Record<string, CommandSpec>;
 

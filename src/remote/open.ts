@@ -6,16 +6,27 @@
  */
 
 import { resolve } from "@std/path";
-import type { RecoverOptions, VerifyOptions } from "../check.ts";
+import type { VerifyOptions } from "../check.ts";
+import {
+  isDamagedDatabase,
+  isDatabaseThere,
+  notADatabase,
+} from "../database_file.ts";
 import type { StoreDescription } from "../describe.ts";
 import { StoreNotFoundError } from "../errors.ts";
 import { waitOf } from "../lock_wait.ts";
 import type { StorageOptions } from "../open_store.ts";
-import { requireNoBackup, requireThere } from "../poh_dir.ts";
+import { requireNoBackup } from "../poh_dir.ts";
+import type { RecoveryOptions } from "../recovery.ts";
 import { isBucket, isServer, type SharedPayloads } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverChoice, DriverInfo } from "../sqlite_driver.ts";
-import { matchParts } from "./binding.ts";
+import {
+  catalogMissing,
+  matchParts,
+  mayMakeCatalog,
+  stateOf,
+} from "./binding.ts";
 import { GRACE, type ObjectStore } from "./contracts.ts";
 import { describeRemote } from "./describe_remote.ts";
 import { FileObjects } from "./file_objects.ts";
@@ -34,9 +45,10 @@ export async function openRemote(
   base: string,
   db: string,
   options: StorageOptions,
+  create = false,
 ): Promise<RemoteEngine> {
   const { readOnly = false } = options;
-  const parts = await openParts(base, db, options);
+  const parts = await openParts(base, db, { ...options, create });
   try {
     const writeOnce = await parts.catalog.isWriteOnce();
     return new RemoteEngine(parts, { readOnly, writeOnce });
@@ -50,7 +62,7 @@ export async function openRemote(
 export function recoverRemoteStore(
   base: string,
   db: string,
-  options: StorageOptions & RecoverOptions,
+  options: RecoveryOptions,
 ): Promise<StoreReport> {
   const readOnly = options.dryRun ?? false;
   return withParts(
@@ -145,48 +157,63 @@ function addressOf(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-/** Opens the parts of a store. */
+/** How {@linkcode openParts} opens them. */
+type PartsOptions =
+  & StorageOptions
+  & Pick<RecoveryOptions, "create" | "rebuild">;
+
+/** Opens the parts of a store; makes nothing unless it is told to. */
 export async function openParts(
   base: string,
   db: string,
-  options: StorageOptions & Pick<RecoverOptions, "rebuild">,
+  options: PartsOptions,
 ): Promise<RemoteParts> {
+  const { readOnly = false, create = false, rebuild = false } = options;
+  const binding = { readOnly, create, rebuild };
   await using opened = new AsyncDisposableStack();
   const objects = await openObjects(base, options);
   opened.defer(() => objects.close());
-  const { catalog, driver } = await openCatalog(db, options);
+  const state = await stateOf(objects);
+  const mayMake = mayMakeCatalog(state, binding);
+  let parts: Pick<RemoteParts, "catalog" | "driver">;
+  try {
+    parts = await openCatalog(db, options, mayMake, state.id);
+  } catch (error) {
+    if (mayMake || !(error instanceof StoreNotFoundError)) throw error;
+    throw catalogMissing(objects, db, state);
+  }
+  const { catalog } = parts;
   opened.defer(() => catalog.close());
-  if (options.writeOnce && !options.readOnly) {
+  if (options.writeOnce && !readOnly) {
     requireWriteOnce(await catalog.isWriteOnce(), catalog.url);
   }
-  await matchParts(objects, catalog, options);
+  await matchParts(objects, catalog, state, binding);
+  if (!readOnly && objects instanceof FileObjects) await objects.init();
   opened.move(); // they stay open
-  return { objects, catalog, driver };
+  return { objects, ...parts };
 }
 
+/** Where payloads are; touches nothing yet. */
 async function openObjects(
   base: string,
-  { readOnly = false, create = true, durability }: StorageOptions,
-): Promise<ObjectStore> {
+  { readOnly = false, durability }: StorageOptions,
+): Promise<ObjectStore & { init(): Promise<void> }> {
   if (isBucket(base)) {
     const { S3Store } = await import(S3);
-    const objects = S3Store.open(base);
-    if (!readOnly && create) await objects.init();
-    return objects;
+    return S3Store.open(base);
   }
   const path = resolve(base);
   if (!readOnly) requireNoBackup(path);
-  if (readOnly || !create) await requireThere(path);
-  const objects = new FileObjects(path, { sync: durability !== "relaxed" });
-  if (!readOnly) await objects.init();
-  return objects;
+  return new FileObjects(path, { sync: durability !== "relaxed" });
 }
 
 async function openCatalog(
   db: string,
   options: StorageOptions,
+  create: boolean,
+  id: string | null,
 ): Promise<Pick<RemoteParts, "catalog" | "driver">> {
-  const { readOnly = false, create = true, writeOnce = false } = options;
+  const { readOnly = false, writeOnce = false } = options;
   const { driver, durability } = options;
   if (isServer(db)) {
     const { PostgresStore } = await import(POSTGRES);
@@ -201,7 +228,9 @@ async function openCatalog(
     }
   }
   const path = resolve(db);
-  if (readOnly || !create) await requireThere(path);
+  if (!await isDatabaseThere(path)) {
+    if (!create) throw new StoreNotFoundError(path);
+  } else if (!isDamagedDatabase(path, null, id)) throw notADatabase(path);
   const catalog = await SqliteCatalog.open(path, {
     ...(driver && { driver }),
     ...waitOf(options),
@@ -229,7 +258,7 @@ function postgresDriver(version: string): DriverInfo {
 async function withParts<T>(
   base: string,
   db: string,
-  options: StorageOptions & Pick<RecoverOptions, "rebuild">,
+  options: PartsOptions,
   work: (parts: RemoteParts) => Promise<T>,
 ): Promise<T> {
   const parts = await openParts(base, db, options);

@@ -12,6 +12,7 @@ import {
   PohStorageError,
   StoreBusyError,
   StoreClosedError,
+  StoreMovedError,
   TxExistsError,
 } from "../errors.ts";
 import { isDiskFull } from "../full_disk.ts";
@@ -168,6 +169,10 @@ export function problemOf(error: unknown): Problem {
     return unavailable(error.code, "The store is busy", {
       cause: error,
     });
+  }
+  if (error instanceof StoreMovedError) {
+    const detail = "The store was moved or replaced: start the service anew";
+    return unavailable(error.code, detail, { when: "later", cause: error });
   }
   if (isDiskFull(error)) {
     return unavailable("DISK_FULL", "The disk is full", {

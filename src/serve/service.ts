@@ -40,6 +40,8 @@ export interface ServiceOptions {
   db: string;
   /** How to open them. */
   storage: StorageOptions;
+  /** Whether to make the store where there is none. */
+  create: boolean;
   /** Whether to recover first. */
   recover: boolean;
   /** Its limits. */
@@ -106,14 +108,15 @@ export class Service {
 
   /** Opens the store, on a full disk to be read. */
   async #open(): Promise<StorageManager> {
-    const { base, db, storage } = this.#options;
+    const { base, db, storage, create } = this.#options;
+    const open = create ? StorageManager.create : StorageManager.open;
     try {
-      return await StorageManager.create(base, db, storage);
+      return await open(base, db, storage);
     } catch (error) {
       if (!(error instanceof DiskFullError)) throw error;
       this.#full = { error, at: performance.now() };
       this.notice(`Starting for reading alone: ${error.message}`);
-      return await StorageManager.create(base, db, {
+      return await StorageManager.open(base, db, {
         ...storage,
         readOnly: true,
       });
@@ -140,7 +143,7 @@ export class Service {
     const { base, db, storage } = this.#options;
     try {
       // Reads of the one before may be under way: it is closed at the end.
-      this.#use(await StorageManager.create(base, db, storage));
+      this.#use(await StorageManager.open(base, db, storage));
       return this.#full = null;
     } catch (error) {
       if (!(error instanceof DiskFullError)) throw error;
@@ -149,10 +152,11 @@ export class Service {
   }
 
   async #recover(signal: AbortSignal): Promise<boolean> {
-    const { base, db, storage } = this.#options;
+    const { base, db, storage, create } = this.#options;
     try {
       const report = await performRecovery(base, db, {
         ...storage,
+        create,
         signal,
         onProgress: (progress) => this.recovery = { kind: "pending", progress },
       });

@@ -18,7 +18,7 @@ const [base, db, grace, role, name] = Deno.args as [
 ];
 const IDS = 40, SHARED = 10, IN_FLIGHT = 8;
 
-const parts = await openParts(base, db, {});
+const parts = await openParts(base, db, { create: true });
 const engine = new RemoteEngine(parts, { grace: Number(grace) });
 let isEnded = false;
 const end = (async () => {

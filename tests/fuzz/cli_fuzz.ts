@@ -151,6 +151,11 @@ const INTERNAL =
 export async function fuzzCli(runs: number): Promise<void> {
   await using dir = await tempDir();
   const store = dir.join("store");
+  const init = ["init", "--base", store];
+  assertEquals(
+    (await runMain({ args: init, stdin: new Uint8Array() })).code,
+    0,
+  );
   for (const id of ["known", "known-2"]) {
     const tx = { tx_id: id, holder_id: "h", timestamp: 1, payload: "aGk=" };
     const args = ["save", "--tx", JSON.stringify(tx), "--base", store];

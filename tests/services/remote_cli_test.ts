@@ -109,8 +109,11 @@ test("every command of a shared store does what it does locally", async (poh) =>
   assertMatch(await poh.ok(["verify", "--until=b"]), /: 2 of 2 txs valid/);
   assertEquals(await poh.ok(["delete", "b"]), "Deleted tx b\n");
   assertEquals((await poh.run(["load", "b"])).code, 3);
+  const copied = ["migrate", "--to-base", "copy"];
+  assertEquals((await poh.run(copied)).code, 6);
+  await poh.ok(["init", "--base", "copy", "--db", "copy/poh.db"]);
   assertMatch(
-    await poh.ok(["migrate", "--to-base", "copy"]),
+    await poh.ok(copied),
     /^Migration complete: 2 copied/,
   );
   const copy = ["--base", "copy", "--db", "copy/poh.db"];
@@ -123,6 +126,7 @@ test("every command of a shared store does what it does locally", async (poh) =>
 });
 
 test("quarantine lists, restores what is sound again, and is emptied", async (poh) => {
+  await poh.ok(["init"]);
   for (const id of ["a", "b"]) await poh.ok(["save", "--tx", txText(id)]);
   const objects = poh.bucket.open();
   const replace = async (key: string, content: Uint8Array) => {
@@ -165,6 +169,7 @@ test("quarantine lists, restores what is sound again, and is emptied", async (po
 
 test("ranges are verified apart, and what they found is recovered", async (poh) => {
   const ids = Array.from({ length: 9 }, (_, n) => `t${n}`);
+  await poh.ok(["init"]);
   await poh.ok(["import"], ids.map((id) => `${txText(id)}\n`).join(""));
   const objects = poh.bucket.open();
   for (const id of ["t1", "t7"]) await objects.delete(`${id}.bin`);
@@ -193,6 +198,7 @@ test("ranges are verified apart, and what they found is recovered", async (poh) 
 });
 
 test("while one repairs, others are told that the store is busy", async (poh) => {
+  await poh.ok(["init"]);
   await poh.ok(["save", "--tx", txText("a")]);
   const url = new URL(poh.db);
   url.password = new URL(server!.url).password;
@@ -261,8 +267,10 @@ test("what only a local store has says so", async (poh) => {
 });
 
 test("the database of another store, and an emptied bucket, are refused", async (poh) => {
+  await poh.ok(["init"]);
   await poh.ok(["save", "--tx", txText("a")]);
   await using other = await Program.make();
+  await other.ok(["init"]);
   await other.ok(["save", "--tx", txText("b")]);
   const mixed = ["--base", other.bucket.url()];
   assertMatch((await poh.run(["recover", ...mixed])).stderr, /another base/);
@@ -278,6 +286,8 @@ test("the database of another store, and an emptied bucket, are refused", async 
 
 test("a shared store heals a local one, and is healed by a backup of it", async (poh) => {
   const ids = ["a", "b", "c/d"];
+  await poh.ok(["init"]);
+  await poh.ok(["init", "--base", "copy", "--db", "copy/poh.db"]);
   for (const id of ids) await poh.ok(["save", "--tx", txText(id)]);
   await poh.ok(["save", "--tx", txText("a", "newer")]); // under a key of its own
   await poh.ok(["migrate", "--to-base", "copy"]);
@@ -310,4 +320,25 @@ test("a shared store heals a local one, and is healed by a backup of it", async 
     JSON.parse(await poh.ok(["load", "b"])),
     JSON.parse(txText("b")),
   );
+});
+
+test("without init nothing makes a shared store, nor the schema or the bucket", async (poh) => {
+  for (
+    const args of [
+      ["save", "--tx", txText("a")],
+      ["import"],
+      ["list"],
+      ["recover"],
+      ["recover", "--rebuild"],
+    ]
+  ) {
+    const { code, stderr } = await poh.run(args, { stdin: txText("a") });
+    assertEquals(code, 6, `${args.join(" ")}: ${stderr}`);
+    assertMatch(
+      stderr,
+      /^poh-storage: There is no store at s3:.*; "poh-storage init" makes one\n$/,
+    );
+  }
+  assertMatch(await poh.ok(["recover", "--create"]), /: 0 valid txs/);
+  assertMatch(await poh.ok(["init"]), /^There is a store already at s3:/);
 });

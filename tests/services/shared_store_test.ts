@@ -122,7 +122,10 @@ class Lives implements AsyncDisposable {
   /** Opens the store from here. */
   async open(): Promise<RemoteEngine> {
     const { base, db, env } = this.#store;
-    const parts = await withVariables(env, () => openParts(base, db, {}));
+    const parts = await withVariables(
+      env,
+      () => openParts(base, db, { create: true }),
+    );
     return new RemoteEngine(parts, { grace: GRACE });
   }
 
