@@ -47,10 +47,7 @@ export function resolutionFlags(offline: boolean): string[] {
   return offline ? [`--import-map=${STAND_INS}`, "--no-lock"] : lockFlags();
 }
 
-/**
- * Options that have packages checked against deno.lock. deno.json leaves it to
- * them: `deno task` would download all that the lock lists, for any task.
- */
+/** Options that have packages checked against deno.lock, wherever Deno runs. */
 export function lockFlags(): string[] {
   // Another registry's hashes differ.
   return isJsrItself(Deno.env.get("JSR_URL"))

@@ -148,6 +148,8 @@ export interface Comparison {
 /**
  * What a filter demands of a row's columns, its page aside: no more than one
  * lower and one upper bound of each. Null when no row can have it.
+ *
+ * @throws {RangeError} If a bound is no finite number.
  */
 export function comparisonsOf(
   filter: Omit<TxFilter, "after">,
@@ -188,6 +190,9 @@ function comparisonsOfNumber(
   operator: Operator,
   value: number,
 ): Comparison[] {
+  if (!Number.isFinite(value)) {
+    throw new RangeError(`A bound must be a finite number, got ${value}`);
+  }
   if (column !== "size") return [{ column, operator, value }];
   return [
     { column, operator: ">=", value: 0 }, // an unknown size is -1

@@ -69,24 +69,3 @@ async function loadedBy(args: string[], cwd: string): Promise<string[]> {
   assert(names.some((name) => name.endsWith("/cli.ts")), "the log is V8's");
   return names.filter((name) => name.startsWith("node:"));
 }
-
-Deno.test({
-  name: "the tour downloads nothing, from npm neither",
-  // Packages from JSR are downloaded, unless they are in the cache.
-  ignore: Deno.env.get("POH_OFFLINE") !== "1",
-  async fn() {
-    await using dir = await tempDir();
-    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["task", "-q", "demo"],
-      cwd: new URL("..", import.meta.url),
-      env: {
-        DENO_DIR: dir.path,
-        NPM_CONFIG_REGISTRY: "http://127.0.0.1:9/",
-        NO_COLOR: "1",
-      },
-      stdin: "null",
-    }).output();
-    assertEquals(code, 0, text(stderr));
-    assertEquals(text(stderr).match(/^Download .*/gm), null);
-  },
-});
