@@ -269,6 +269,7 @@ Deno.test("the program does with bundles what it does with packages, and without
       ...["--no-npm", "--no-check", ...bundles.flags, "cli.ts"],
       ...[...args, "--base", dir.join("store")],
     );
+  await poh("init");
   await poh("save", "--tx", txText("見本"));
   assertMatch(text(await poh("list", "--long")), /^ID {4}HOLDER .*\n見本 {2}/);
   await Deno.writeFile(dir.join("a.tar"), await poh("backup", "--tar"));

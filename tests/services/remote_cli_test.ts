@@ -94,7 +94,10 @@ test("every command of a shared store does what it does locally", async (poh) =>
   );
   assertEquals(await poh.ok(["save", "--tx", txText("a")]), "Saved tx a\n");
   const lines = `${txText("b")}\n${txText("c/d")}\n`;
-  assertEquals(await poh.ok(["import"], lines), "Imported 2 txs\n");
+  assertEquals(
+    await poh.ok(["import"], lines),
+    "2 txs: 2 new, 0 unchanged, 0 replaced\n",
+  );
   assertEquals(
     JSON.parse(await poh.ok(["load", "a"])),
     JSON.parse(txText("a")),
