@@ -153,6 +153,9 @@ async function replayOne(
   if (isVoid(entry, rows)) return { txId, action, outcome: "void" };
   try {
     if (await hasFollowed(entry, files)) {
+      // Its bytes may be in memory only, after a sync that failed: the system
+      // tells of that once, and the next sync succeeds.
+      if (entry.payload) await carryOut(entry, files);
       return { txId, action, outcome: "done" };
     }
     if (isOutdated) await keepNewer(txId, files);

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { kindOf, readAllSync } from "./durable_fs.ts";
+import { dirname } from "@std/path";
+import { kindOf, readAllSync, syncDir } from "./durable_fs.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
@@ -244,7 +245,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         // With the log at hand commits wait in flush(), and not in SQLite.
         db.exec(`PRAGMA synchronous = ${sync && !log ? "FULL" : "NORMAL"}`);
       });
+      // SQLite says nothing when it cannot open the directory to sync the names
+      // of a new database and its log.
+      if (sync && !readOnly) await syncDir(dirname(Deno.realPathSync(path)));
     } catch (error) {
+      (log as Deno.FsFile | null)?.close();
       db.close();
       if (needsWriting(error) && hasUnknownFormat(path)) {
         throw new MetadataDamagedError(path, "its header names no format", {

@@ -10,6 +10,7 @@ import {
   BackupDamagedError,
   BackupPathError,
   BackupReadOnlyError,
+  DiskFullError,
   DriverUnavailableError,
   IntegrityError,
   InvalidTxError,
@@ -21,6 +22,7 @@ import {
   StoreBusyError,
   StoreClosedError,
   StoreMismatchError,
+  StoreMovedError,
   StoreNotFoundError,
   TxExistsError,
 } from "../mod.ts";
@@ -38,6 +40,8 @@ const CASES: [PohStorageError, string, string][] = [
   [new StoreClosedError(), "StoreClosedError", "CLOSED"],
   [new StoreNotFoundError("/x"), "StoreNotFoundError", "NOT_FOUND"],
   [new StoreMismatchError("no"), "StoreMismatchError", "MISMATCH"],
+  [new StoreMovedError("/x"), "StoreMovedError", "STORE_MOVED"],
+  [new DiskFullError("/x"), "DiskFullError", "DISK_FULL"],
   [new TxExistsError("a", "00", "11"), "TxExistsError", "EXISTS"],
   [new SaveTxsError(3, "a", new Error("no")), "SaveTxsError", "NOT_SAVED"],
   [

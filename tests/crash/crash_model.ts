@@ -69,31 +69,35 @@ export interface CrashToll {
   acknowledged: number;
 }
 
+/** A power cut: behind which operation, and what it leaves. */
+export interface Cut {
+  moment: number;
+  choice: Choice;
+}
+
 /**
- * Looks at so many of the states that a cut may leave.
+ * Looks at what cuts leave.
  *
  * @throws {Error} If one of them has lost something, or tells what is not so.
  */
 export async function checkCrashStates(
   { folder, before, operations }: Recording,
-  states: number,
+  cuts: Cut[],
   random: Random,
 ): Promise<CrashToll> {
   const toll: CrashToll = { states: 0, acknowledged: 0 };
   await using dir = await tempDir();
-  const cuts = momentsOf(operations, states, random);
   const disk = new CachingDisk(before, random);
   const lines: Line[] = [];
-  let moment = 0;
-  for (const cut of cuts) {
-    for (const operation of operations.slice(moment, cut)) {
+  let at = 0;
+  for (const { moment, choice } of cuts.sort((a, b) => a.moment - b.moment)) {
+    for (const operation of operations.slice(at, moment)) {
       const line = lineOf(operation);
       if (line) lines.push(line);
       else disk.apply(operation);
     }
-    moment = cut;
+    at = moment;
     const to = dir.join(`cut-${toll.states++}`);
-    const choice = random.pick(CHOICES);
     toll.acknowledged += lines.filter(isDone).length;
     disk.leave(choice, folder, to);
     await checkState(to, lines, choice, moment, random);
@@ -122,7 +126,8 @@ export async function checkAnyRun(
       works,
       failure,
     );
-    return await checkCrashStates(recording, states, random);
+    const cuts = anyCuts(recording, states, random);
+    return await checkCrashStates(recording, cuts, random);
   } catch (error) {
     const run = JSON.stringify({ works, failure });
     throw new Error(`${run}: ${(error as Error).message}`, { cause: error });
@@ -167,23 +172,22 @@ function worksOf(random: Random, writers: 1 | 2): Work[] {
   }));
 }
 
-/** Moments in order: any, but above all those just behind an acknowledgement. */
-function momentsOf(
-  operations: Operation[],
+/** Cuts at any moment, but above all just behind an acknowledgement. */
+export function anyCuts(
+  { operations }: Recording,
   count: number,
   random: Random,
-): number[] {
+): Cut[] {
   const done = operations.flatMap((operation, moment) => {
     const line = lineOf(operation);
     return line && isDone(line) ? [moment + 1] : [];
   });
-  return Array.from(
-    { length: count },
-    () =>
-      done.length > 0 && random.next() < 0.3
-        ? random.pick(done)
-        : random.between(0, operations.length + 1),
-  ).sort((a, b) => a - b);
+  return Array.from({ length: count }, () => ({
+    moment: done.length > 0 && random.next() < 0.3
+      ? random.pick(done)
+      : random.between(0, operations.length + 1),
+    choice: random.pick(CHOICES),
+  }));
 }
 
 /** The line that a writer added to its journal, if it did nothing else. */

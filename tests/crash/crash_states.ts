@@ -104,16 +104,16 @@ export class CachingDisk {
         this.#changes.set(operation.file, changes);
         return;
       }
-      case "sync":
-        return this.#settle(
-          operation.file,
-          (bytes, changes) => changes.reduce(changed, bytes),
-        );
-      case "sync failed": // tried once, and forgotten: no later sync tries again
-        return this.#settle(
-          operation.file,
-          (bytes, changes) => this.#torn(bytes, changes),
-        );
+      case "sync": {
+        const changes = this.#changes.get(operation.file) ?? [];
+        const bytes = this.#bytes.get(operation.file) ?? new Uint8Array();
+        this.#bytes.set(operation.file, changes.reduce(changed, bytes));
+        this.#changes.delete(operation.file);
+        return;
+      }
+      case "sync failed": // nothing got there, and no later sync tries again
+        this.#changes.delete(operation.file);
+        return;
       case "sync directory":
         return this.#settleNames(operation.path);
     }
@@ -175,15 +175,6 @@ export class CachingDisk {
     }
     for (const { apply } of settled) apply(this.#names);
     this.#namings = left;
-  }
-
-  #settle(
-    file: FileId,
-    settle: (bytes: Uint8Array, changes: Change[]) => Uint8Array,
-  ): void {
-    const bytes = this.#bytes.get(file) ?? new Uint8Array();
-    this.#bytes.set(file, settle(bytes, this.#changes.get(file) ?? []));
-    this.#changes.delete(file);
   }
 
   #namesLeft(choice: Choice, until: number): Names {

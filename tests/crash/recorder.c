@@ -10,9 +10,9 @@
  * A call that fails is not recorded, but for a sync: what it was to cover may
  * never reach the disk.
  *
- * RECORD_FAIL=<kind>:<errno>:<n> makes the n-th call of a kind fail, from 1 on;
- * kinds are the names of the operations below. A sync fails once, as Linux
- * does it: the next one succeeds.
+ * RECORD_FAIL=<kind>:<errno>:<n>:<text> makes the n-th call of a kind fail, from
+ * 1 on, of those on paths that end in the text; kinds are the names of the
+ * operations below. A sync fails once, as Linux does it: the next one succeeds.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -50,6 +50,7 @@ static char below[PATH_MAX];
 static size_t below_length;
 static int fail_kind, fail_errno;
 static long fail_left;
+static char fail_path[256];
 
 #define REAL(name) \
   static __typeof__(name) *real; \
@@ -73,7 +74,8 @@ __attribute__((constructor)) static void begin(void) {
   const char *fail = getenv("RECORD_FAIL");
   if (fail) {
     char kind[16];
-    if (sscanf(fail, "%15[a-z]:%d:%ld", kind, &fail_errno, &fail_left) == 3)
+    if (sscanf(fail, "%15[a-z]:%d:%ld:%255s", kind, &fail_errno, &fail_left,
+               fail_path) >= 3)
       for (int i = 1; i <= OPEN; i++)
         if (!strcmp(kind, names[i])) fail_kind = i;
   }
@@ -150,8 +152,11 @@ static void put(enum operation operation, const char *path, const char *second,
 }
 
 /* Whether this call is the one that has to fail. */
-static int fails(enum operation operation) {
-  if (operation != (enum operation)fail_kind || --fail_left != 0) return 0;
+static int fails(enum operation operation, const char *path) {
+  if (operation != (enum operation)fail_kind) return 0;
+  size_t length = strlen(path), end = strlen(fail_path);
+  if (length < end || strcmp(path + length - end, fail_path)) return 0;
+  if (--fail_left != 0) return 0;
   errno = fail_errno;
   return 1;
 }
@@ -172,7 +177,7 @@ static int open_at(int at, const char *path, int flags, mode_t mode,
   struct stat info;
   int is_new = (flags & O_CREAT) && lstat(whole, &info) && errno == ENOENT;
   int fd = -1;
-  if (!(is_new && fails(CREATE)) && !fails(OPEN))
+  if (!(is_new && fails(CREATE, whole)) && !fails(OPEN, whole))
     fd = call(at, path, flags, mode);
   if (fd >= 0 && is_new) put(CREATE, whole, NULL, inode_of(fd), 0, NULL, 0);
   else if (fd >= 0 && writes && (flags & O_TRUNC))
@@ -228,7 +233,7 @@ static ssize_t written(int fd, int64_t offset, const struct iovec *data,
   if (at < 0) {
     at = fcntl(fd, F_GETFL) & O_APPEND ? info.st_size : lseek(fd, 0, SEEK_CUR);
   }
-  ssize_t done = fails(WRITE) ? -1 : call(fd, offset, data, pieces);
+  ssize_t done = fails(WRITE, path) ? -1 : call(fd, offset, data, pieces);
   if (done > 0) {
     struct iovec part[pieces];
     size_t left = (size_t)done;
@@ -308,7 +313,7 @@ static int truncated(int fd, int64_t size) {
   char path[PATH_MAX];
   if (!path_of(fd, path)) return real(fd, size);
   enter();
-  int result = fails(TRUNCATE) ? -1 : real(fd, size);
+  int result = fails(TRUNCATE, path) ? -1 : real(fd, size);
   if (!result)
     put(TRUNCATE, path, NULL, inode_of(fd), (uint64_t)size, NULL, 0);
   leave();
@@ -327,7 +332,7 @@ static int synced(int fd, int (*call)(int)) {
   struct stat info;
   fstat(fd, &info);
   int is_dir = S_ISDIR(info.st_mode);
-  int result = fails(is_dir ? SYNC_DIR : SYNC) ? -1 : call(fd);
+  int result = fails(is_dir ? SYNC_DIR : SYNC, path) ? -1 : call(fd);
   enum operation operation =
     is_dir ? (result ? 0 : SYNC_DIR) : (result ? SYNC_FAILED : SYNC);
   if (operation) put(operation, path, NULL, info.st_ino, 0, NULL, 0);
@@ -350,7 +355,7 @@ static int renamed(int from_at, const char *from, int to_at, const char *to,
   int is_seen = absolute(from_at, from, old) & absolute(to_at, to, new);
   if (!is_seen) return real(from_at, from, to_at, to, flags);
   enter();
-  int result = fails(RENAME) ? -1 : real(from_at, from, to_at, to, flags);
+  int result = fails(RENAME, new) ? -1 : real(from_at, from, to_at, to, flags);
   if (!result) put(RENAME, old, new, 0, 0, NULL, 0);
   leave();
   return result;
@@ -372,7 +377,7 @@ static int unlinked(int at, const char *path, int flags) {
   if (!absolute(at, path, whole)) return real(at, path, flags);
   enter();
   enum operation operation = flags & AT_REMOVEDIR ? RMDIR : UNLINK;
-  int result = fails(operation) ? -1 : real(at, path, flags);
+  int result = fails(operation, whole) ? -1 : real(at, path, flags);
   if (!result) put(operation, whole, NULL, 0, 0, NULL, 0);
   leave();
   return result;
@@ -390,7 +395,7 @@ int mkdirat(int at, const char *path, mode_t mode) {
   char whole[PATH_MAX];
   if (!absolute(at, path, whole)) return real(at, path, mode);
   enter();
-  int result = fails(MKDIR) ? -1 : real(at, path, mode);
+  int result = fails(MKDIR, whole) ? -1 : real(at, path, mode);
   if (!result) put(MKDIR, whole, NULL, 0, 0, NULL, 0);
   leave();
   return result;
@@ -406,7 +411,7 @@ int linkat(int a, const char *from, int b, const char *to, int flags) {
   int is_seen = absolute(a, from, old) & absolute(b, to, new);
   if (!is_seen) return real(a, from, b, to, flags);
   enter();
-  int result = fails(LINK) ? -1 : real(a, from, b, to, flags);
+  int result = fails(LINK, new) ? -1 : real(a, from, b, to, flags);
   if (!result) put(LINK, old, new, 0, 0, NULL, 0);
   leave();
   return result;

@@ -39,6 +39,8 @@ export interface Failure {
   call: typeof FAILING[number];
   errno: "EIO" | "ENOSPC" | "EMFILE" | "EACCES";
   n: number;
+  /** Counts only calls on paths that end so. */
+  path?: string;
 }
 
 const ERRNO = { EIO: 5, EACCES: 13, EMFILE: 24, ENOSPC: 28 };
@@ -78,7 +80,9 @@ export class Recorder {
       RECORD_TO: to,
       RECORD_BELOW: below,
       ...(failure && {
-        RECORD_FAIL: `${failure.call}:${ERRNO[failure.errno]}:${failure.n}`,
+        RECORD_FAIL: `${failure.call}:${ERRNO[failure.errno]}:${failure.n}:${
+          failure.path ?? ""
+        }`,
       }),
     };
     return ["env", ...Object.entries(variables).map((pair) => pair.join("="))];
