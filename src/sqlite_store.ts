@@ -243,7 +243,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         if (readOnly) return;
         if (sync && hasLog) log = openLog(path);
         // With the log at hand commits wait in flush(), and not in SQLite.
-        db.exec(`PRAGMA synchronous = ${sync && !log ? "FULL" : "NORMAL"}`);
+        // Without one a commit is the removal of the journal, which only EXTRA
+        // brings to the disk.
+        db.exec(`PRAGMA synchronous = ${sync && !log ? "EXTRA" : "NORMAL"}`);
       });
       // SQLite says nothing when it cannot open the directory to sync the names
       // of a new database and its log.

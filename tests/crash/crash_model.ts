@@ -178,16 +178,21 @@ export function anyCuts(
   count: number,
   random: Random,
 ): Cut[] {
-  const done = operations.flatMap((operation, moment) => {
-    const line = lineOf(operation);
-    return line && isDone(line) ? [moment + 1] : [];
-  });
+  const done = acknowledgements(operations);
   return Array.from({ length: count }, () => ({
     moment: done.length > 0 && random.next() < 0.3
       ? random.pick(done)
       : random.between(0, operations.length + 1),
     choice: random.pick(CHOICES),
   }));
+}
+
+/** The moments behind acknowledgements, in order. */
+export function acknowledgements(operations: Operation[]): number[] {
+  return operations.flatMap((operation, moment) => {
+    const line = lineOf(operation);
+    return line && isDone(line) ? [moment + 1] : [];
+  });
 }
 
 /** The line that a writer added to its journal, if it did nothing else. */

@@ -1,14 +1,16 @@
 import { assert, assertRejects } from "@std/assert";
 import { tempDir } from "../helpers.ts";
 import {
+  acknowledgements,
   anyCuts,
   anyFailure,
   checkAnyRun,
   checkCrashStates,
+  type Cut,
   record,
 } from "./crash_model.ts";
 import { newSeed, withSeed } from "./random.ts";
-import { type Recorder, recorderOrReason } from "./recording.ts";
+import { type Failure, type Recorder, recorderOrReason } from "./recording.ts";
 
 const built = await recorderOrReason();
 const ignore = typeof built === "string";
@@ -38,36 +40,45 @@ Deno.test(`a call that fails loses nothing either${skipped}`, {
   }
 });
 
+/**
+ * Looks at what was synced in a run on which a call failed, as of the n-th
+ * acknowledgement, from 1 on, or of the end.
+ */
+async function checkSynced(failure: Failure, n = Infinity): Promise<void> {
+  await using dir = await tempDir();
+  const works = [{ options: {}, work: { kind: "changes" } as const }];
+  const folder = dir.join("store");
+  const recording = await record(recorder, folder, works, failure);
+  const { operations } = recording;
+  const moment = acknowledgements(operations)[n - 1] ?? operations.length;
+  const cuts: Cut[] = [{ moment, choice: "only what was synced" }];
+  await withSeed(
+    newSeed(),
+    (random) => checkCrashStates(recording, cuts, random),
+  );
+}
+
 Deno.test(
   `a payload file whose sync failed is written anew by a recovery${skipped}`,
   { ignore },
   async () => {
-    await using dir = await tempDir();
-    const works = [{ options: {}, work: { kind: "changes" } as const }];
     const failure = {
       call: "sync",
       errno: "EIO",
       n: 1,
       path: "many-7.bin",
     } as const;
-    const recording = await record(
-      recorder,
-      dir.join("store"),
-      works,
-      failure,
-    );
-    const failed = recording.operations.find(({ kind }) =>
-      kind === "sync failed"
-    );
-    assert(failed !== undefined);
-    const cut = {
-      moment: recording.operations.length,
-      choice: "only what was synced",
-    } as const;
-    await withSeed(
-      newSeed(),
-      (random) => checkCrashStates(recording, [cut], random),
-    );
+    await checkSynced(failure);
+  },
+);
+
+Deno.test(
+  `a database without a write-ahead log loses nothing${skipped}`,
+  { ignore },
+  async () => {
+    // SQLite stays with its journal where that cannot be removed.
+    const failure = { call: "unlink", errno: "EACCES", n: 1 } as const;
+    await checkSynced(failure, 1);
   },
 );
 
