@@ -15,7 +15,7 @@ import { sha256HexSync } from "./hash.ts";
 import { decide, type IfExists, type SavedTx, savedTx } from "./if_exists.ts";
 import type { StoreLocks } from "./locks.ts";
 import { isSoundSoon } from "./payload_file.ts";
-import type { Place } from "./place.ts";
+import { type Place, whyMoved } from "./place.ts";
 import { carryOut, isVoid } from "./redo.ts";
 import { isIoError } from "./sqlite_driver.ts";
 import type { RedoEntry } from "./redo_log.ts";
@@ -180,8 +180,7 @@ export class CommitQueue {
   /** The error to tell when base or database is not where it was; else null. */
   moved(): StoreMovedError | null {
     if (this.#failure instanceof StoreMovedError) return this.#failure;
-    if (this.#base.hasChanged()) return new StoreMovedError(this.#base.path);
-    return this.#rows.hasMoved() ? new StoreMovedError(this.#rows.path) : null;
+    return whyMoved(this.#base, this.#rows);
   }
 
   /** Waits for the changes in flight, then makes the log empty. */

@@ -31,7 +31,7 @@ import { checkIntegrity } from "./integrity.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
 import { listHolders } from "./locks.ts";
-import { type OpenStore, removal } from "./open_store.ts";
+import { type OpenStore, removal, requireInPlace } from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";
 import {
   closeCase,
@@ -137,9 +137,16 @@ class LocalCheck {
     );
   }
 
-  /** Whether repairs are carried out, not only told. */
-  get #acts(): boolean {
-    return this.#repair !== null && !this.#repair.dryRun;
+  /**
+   * Whether repairs are carried out, not only told. Asked before each: what was
+   * found in the place of a store that was moved is no damage.
+   *
+   * @throws {StoreMovedError} If the store was moved meanwhile.
+   */
+  #mayAct(): boolean {
+    if (this.#repair === null || this.#repair.dryRun) return false;
+    requireInPlace(this.#store);
+    return true;
   }
 
   /** Whether an outdated database is taken as it is: what it has lost is known. */
@@ -148,6 +155,7 @@ class LocalCheck {
   }
 
   async run(): Promise<StoreReport> {
+    requireInPlace(this.#store);
     const isWhole = await runSteps(
       [
         ["database", (step) => this.#database(step)],
@@ -162,7 +170,8 @@ class LocalCheck {
       (detail) => this.#metadataDamage(detail),
     );
     this.#healing?.end();
-    if (isWhole && this.#acts) {
+    requireInPlace(this.#store);
+    if (isWhole && this.#mayAct()) {
       if (this.#accepts) await acceptLostCommits(this.#store.rows);
       await this.#store.rows.flush();
     }
@@ -244,7 +253,7 @@ class LocalCheck {
 
   async #redoLog(step: Step): Promise<void> {
     const { files, rows } = this.#store;
-    if (this.#acts) {
+    if (this.#mayAct()) {
       await replay(files, rows, (replayed) => {
         step.add(1, 0);
         this.#census = null; // files may have come and gone
@@ -436,7 +445,7 @@ class LocalCheck {
     };
     if (verdict.kind === "unreadable") return this.#tell(base);
     if (verdict.kind === "size-mismatch") {
-      if (this.#acts) {
+      if (this.#mayAct()) {
         const { rows } = this.#store;
         await rows.change(() => rows.put({ ...info, size: verdict.size }));
       }
@@ -453,7 +462,7 @@ class LocalCheck {
   }
 
   async #giveUp({ info, finding, found, file }: LocalDamage): Promise<void> {
-    if (this.#acts) await this.#takeOut(info, finding.kind, found, file);
+    if (this.#mayAct()) await this.#takeOut(info, finding.kind, found, file);
     const action = this.#repair?.purge ? "purged" : "quarantined";
     this.#tell({ ...finding, action: this.#repair ? action : "none" });
   }
@@ -463,7 +472,7 @@ class LocalCheck {
     const purge = this.#repair?.purge ?? false;
     const find = (lost: Lost[], onFound: (info: TxInfo) => void) =>
       healLocal(this.#store, sources, lost, {
-        act: this.#acts,
+        act: this.#mayAct(),
         onFound,
         ...(signal && { signal }),
       });
@@ -487,7 +496,7 @@ class LocalCheck {
           damaged: null,
         }));
         const found = await find(lost, onFound);
-        if (!this.#acts) return found;
+        if (!this.#mayAct()) return found;
         for (const { name, row } of cases) {
           if (!found.has(row.txId)) continue;
           crashPoint("case healed");
@@ -507,7 +516,7 @@ class LocalCheck {
       const now = rows.get(row.txId);
       if (now === null) yield { name, note, row };
       // Healed by a run that a crash ended, or saved again.
-      else if (this.#acts && now.storageHash === row.storageHash) {
+      else if (this.#mayAct() && now.storageHash === row.storageHash) {
         closeCase(files.basePath, name, false);
       }
     }
@@ -628,7 +637,7 @@ class LocalCheck {
     if (choice === "adopt" && txId !== null && !isSuperseded) {
       const found = await this.#store.files.digest(txId);
       if (!found) return;
-      if (this.#acts) await this.#adopt(txId, path, found);
+      if (this.#mayAct()) await this.#adopt(txId, path, found);
       this.#becomesSound(txId);
       return this.#tell({
         ...finding,
@@ -637,7 +646,7 @@ class LocalCheck {
       });
     }
     if (choice === "adopt") return this.#tell(finding);
-    if (this.#acts) {
+    if (this.#mayAct()) {
       const reason = finding.kind;
       await quarantineFile(this.#report.base, path, { txId, reason });
       crashPoint("orphan moved");
@@ -665,7 +674,7 @@ class LocalCheck {
   async #leftovers(step: Step): Promise<void> {
     const { files, rows } = this.#store;
     // Beside a live writer they are files that it is writing.
-    const isAlone = this.#acts || listHolders(files.basePath).length === 0;
+    const isAlone = this.#mayAct() || listHolders(files.basePath).length === 0;
     if (!isAlone) return;
     const staged = rows.redo.stagedNames();
     for (const dir of [files.tmpPath, files.stagedPath]) {
@@ -675,8 +684,8 @@ class LocalCheck {
         const path = join(dir, name);
         // A change that the database has lost may have referred to it.
         const keep = this.#lost > 0 && dir === files.stagedPath && isFile(path);
-        const isGone = keep || removeLeftover(path, !this.#acts);
-        if (this.#acts && keep) await this.#keepStaged(path);
+        const isGone = keep || removeLeftover(path, !this.#mayAct());
+        if (this.#mayAct() && keep) await this.#keepStaged(path);
         crashPoint("leftover removed");
         this.#leftover(path, isGone, keep);
       }
@@ -684,7 +693,7 @@ class LocalCheck {
     for (const name of await namesIn(files.holdersPath)) {
       const path = join(files.holdersPath, name);
       if (isFile(path)) continue; // of a process that has the store open
-      this.#leftover(path, removeLeftover(path, !this.#acts), false);
+      this.#leftover(path, removeLeftover(path, !this.#mayAct()), false);
     }
   }
 

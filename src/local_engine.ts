@@ -29,6 +29,7 @@ import {
   openStore,
   rememberInlineBelow,
   removal,
+  requireInPlace,
   type StorageOptions,
   type StoreWriter,
   writerOf,
@@ -296,7 +297,10 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.emptyQuarantine} */
   emptyQuarantine(): Promise<number> {
-    return this.#change(() => emptyQuarantine(this.base));
+    return this.#change(() => {
+      requireInPlace(this.#store);
+      return emptyQuarantine(this.base);
+    });
   }
 
   /** {@inheritDoc Engine.moveInline} */
@@ -305,6 +309,7 @@ export class LocalEngine implements Engine {
     options: Pick<CheckOptions, "signal" | "onProgress">,
   ): Promise<number> {
     return this.#change(async (writer) => {
+      requireInPlace(this.#store);
       const { rows } = this.#store;
       await writer.locks.whileCommitting(() =>
         rememberInlineBelow(rows, bytes)

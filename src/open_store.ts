@@ -4,7 +4,7 @@
  * @module
  */
 
-import { dirname } from "@std/path";
+import { dirname, join } from "@std/path";
 import { CommitNote, markLostCommits } from "./commit_note.ts";
 import { CommitQueue } from "./commit_queue.ts";
 import { makeDir, SMALL } from "./durable_fs.ts";
@@ -13,7 +13,7 @@ import { FileStore } from "./file_store.ts";
 import { asDiskFull, isDiskFull, Reserve } from "./full_disk.ts";
 import { type LockWait, waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
-import { Place } from "./place.ts";
+import { Place, whyMoved } from "./place.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { lookAhead, openForReading, openOwnRows } from "./read_store.ts";
 import { replay } from "./redo.ts";
@@ -95,6 +95,11 @@ export interface OpenSteps {
 
 /** The parts of an open store, for what works beneath the public API. */
 export interface OpenStore {
+  /**
+   * What tells that the base is another one by now. Of a writer it is the folder
+   * with its locks, without which it is not safe either.
+   */
+  place: Place;
   /** The payload files. */
   files: FileStore;
   /** The rows. */
@@ -139,7 +144,13 @@ export async function openStore(
       ...waitOf(options),
       driver,
     });
-    return { files, rows, writeOnce: isWriteOnce(rows), writer: null };
+    return {
+      place: new Place(basePath),
+      files,
+      rows,
+      writeOnce: isWriteOnce(rows),
+      writer: null,
+    };
   }
   requirePohDir(basePath);
   const reserve = new Reserve(basePath, durability === "full");
@@ -183,6 +194,7 @@ async function openToWrite(
   await using opened = new AsyncDisposableStack();
   const locks = await StoreLocks.acquire(basePath, waitOf(options));
   opened.defer(() => locks.release());
+  const place = new Place(join(basePath, ".poh"));
   const note = new CommitNote(basePath);
   opened.defer(() => note.close());
   const rows = await locks.whileCommitting(() =>
@@ -192,7 +204,7 @@ async function openToWrite(
   const queue = new CommitQueue(files, rows, locks, note, reserve, {
     sync,
     checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
-    base: new Place(basePath),
+    base: place,
   });
   // What a crash left half-done. Other writers' entries are theirs.
   if (finish && !rows.redo.isEmpty()) {
@@ -200,6 +212,7 @@ async function openToWrite(
   }
   opened.move(); // it stays open
   return {
+    place,
     files,
     rows,
     writeOnce: isWriteOnce(rows),
@@ -267,6 +280,17 @@ function requireInlineBelow(bytes = 0): void {
   throw new RangeError(
     `inlineBelow must be a whole number of bytes from 0 to ${SMALL}, got ${bytes}`,
   );
+}
+
+/**
+ * Makes sure that base and database are still the ones that were opened: what is
+ * found, or done, is of another store otherwise.
+ *
+ * @throws {StoreMovedError} If they are not.
+ */
+export function requireInPlace({ place, rows }: OpenStore): void {
+  const moved = whyMoved(place, rows);
+  if (moved) throw moved;
 }
 
 /** What changes a store; an error when it is open read-only. */

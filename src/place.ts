@@ -4,6 +4,8 @@
  * @module
  */
 
+import { StoreMovedError } from "./errors.ts";
+
 /** A path and what it led to when this was made. */
 export class Place {
   /** The path. */
@@ -24,6 +26,15 @@ export class Place {
   hasChanged(): boolean {
     return identityOf(this.path) !== this.#identity;
   }
+}
+
+/** The error to tell when base or database is not where it was; else null. */
+export function whyMoved(
+  base: Place,
+  rows: { path: string; hasMoved(): boolean },
+): StoreMovedError | null {
+  if (base.hasChanged()) return new StoreMovedError(base.path);
+  return rows.hasMoved() ? new StoreMovedError(rows.path) : null;
 }
 
 /** Device and inode; `""` where the system has no such numbers; null: nothing. */

@@ -21,6 +21,7 @@ const FILES = [
   "names",
   "backup",
   "reserve",
+  "write-once",
 ];
 
 /** The directory for what is out of service. */

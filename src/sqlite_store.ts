@@ -541,7 +541,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   // deno-lint-ignore require-await -- the contract is asynchronous
   async close(): Promise<void> {
     // SQLite removes its log by name, which may be another database's by now.
-    const isOwnLog = !this.#closed && !this.#readOnly && !this.hasMoved();
+    const isOwnLog = !this.#closed && !this.#readOnly &&
+      !this.hasMoved();
     if (isOwnLog) this.#leaveWal();
     this.abandon();
   }

@@ -124,6 +124,76 @@ test("a close after a move does not touch what is there instead", async () => {
   assertEquals((await performRecovery(dir.join("moved"), db)).sound, 1);
 }, options);
 
+test(
+  "a manager checks, repairs and empties nothing of a store in its store's place",
+  async () => {
+    await using dir = await tempDir();
+    const make = async () => {
+      await using store = await storeIn(dir);
+      await store.saveTx(sampleTx());
+      await Deno.writeTextFile(dir.join("base", "a.bin"), "damaged");
+      await store.recover();
+      await store.saveTx(sampleTx());
+    };
+    await make();
+    const store = await storeIn(dir);
+    await Deno.rename(dir.join("base"), dir.join("moved"));
+    await make();
+    await Deno.remove(dir.join("base", "a.bin"));
+    const before = [
+      await filesBelow(dir.join("base")),
+      await filesBelow(dir.join("moved")),
+    ];
+    for (
+      const attempt of [
+        () => store.verify(),
+        () => store.recover(),
+        () => store.emptyQuarantine(),
+        () => store.moveInline(100),
+      ]
+    ) await assertRejects(attempt, StoreMovedError);
+    assertEquals(
+      [await filesBelow(dir.join("base")), await filesBelow(dir.join("moved"))],
+      before,
+    );
+    await store.close();
+    const [base, db] = [dir.join("moved"), dir.join("moved", "poh.db")];
+    assertEquals((await performRecovery(base, db)).sound, 1);
+  },
+  options,
+);
+
+test("a repair ends when its store is moved in the middle of it", async () => {
+  await using dir = await tempDir();
+  const ids = ["a", "b", "c"];
+  {
+    await using store = await storeIn(dir, "base", "poh.db");
+    for (const txId of ids) await store.saveTx(sampleTx({ txId }));
+  }
+  await Deno.writeTextFile(dir.join("base", "a.bin"), "damaged");
+  await using store = await storeIn(dir, "base", "poh.db");
+  const move = () => {
+    Deno.renameSync(dir.join("base"), dir.join("moved"));
+    Deno.mkdirSync(dir.join("base"));
+  };
+  await assertRejects(
+    () => store.recover({ onFinding: move }),
+    StoreMovedError,
+  );
+  assertEquals(await store.listTxs(), ["b", "c"]);
+}, options);
+
+test("a manager whose .poh was deleted acknowledges nothing more", async () => {
+  await using dir = await tempDir();
+  const store = await storeIn(dir);
+  await store.saveTx(sampleTx());
+  await Deno.remove(dir.join("base", ".poh"), { recursive: true });
+  await assertSavesNothing(store);
+  await store.close();
+  await using again = await storeIn(dir);
+  assertEquals((await again.loadTx("a"))?.txId, "a");
+}, options);
+
 test("one look at base and database for a whole batch", async () => {
   await using dir = await tempDir();
   await using store = await storeIn(dir, "base", "poh.db");
@@ -142,5 +212,5 @@ test("one look at base and database for a whole batch", async () => {
   } finally {
     Deno.statSync = statSync;
   }
-  assertEquals(looks, [dir.join("base"), dir.join("poh.db")]);
+  assertEquals(looks, [dir.join("base", ".poh"), dir.join("poh.db")]);
 });
