@@ -251,8 +251,8 @@ const FIELDS: {
 };
 
 /**
- * Makes sure that an options object has none but known, well-formed fields. A
- * field that is `undefined` counts as absent.
+ * Makes sure that an options object is a plain one with none but known,
+ * well-formed fields. A field that is `undefined` counts as absent.
  *
  * @param names The types whose fields it may have.
  * @throws {TypeError} If a field is unknown, or its value of a wrong type; the
@@ -264,8 +264,10 @@ export function requireKnown(
   ...names: [OptionsName, ...OptionsName[]]
 ): void {
   const what = names.join(" & ");
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(`${what} must be an object, got ${shown(options)}`);
+  if (!isPlain(options)) {
+    throw new TypeError(
+      `${what} must be a plain object, got ${shown(options)}`,
+    );
   }
   const rules: Readonly<Record<string, Rule>> = Object.assign(
     {},
@@ -278,6 +280,16 @@ export function requireKnown(
     }
     requireValue(field, value, what, rules[field]!);
   }
+}
+
+/**
+ * Whether all that an object has is its own: of a class's, a Map's or an
+ * inherited field nothing would be seen.
+ */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
 }
 
 function unknownField(

@@ -4,15 +4,19 @@
  * @module
  */
 
-/** The known word that is nearest to a mistyped one; null when none is near. */
+/**
+ * The known word that is nearest to a mistyped one, capitals aside; null when
+ * none is near.
+ */
 export function nearest(word: string, known: readonly string[]): string | null {
+  const typed = word.toLowerCase();
   const [best] = known
     .map((name) => ({
       name,
       // What was begun and not ended is near, however much is missing.
-      distance: word.length > 3 && name.startsWith(word)
+      distance: typed.length > 3 && name.toLowerCase().startsWith(typed)
         ? 1
-        : editDistance(word, name),
+        : editDistance(typed, name.toLowerCase()),
     }))
     .filter(({ name, distance }) =>
       distance <= Math.max(1, Math.floor(name.replace(/^--/, "").length / 3))

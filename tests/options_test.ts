@@ -26,7 +26,20 @@ test("prune() with a mistyped condition deletes nothing", async () => {
     [{ holderId: "alice", after: "a" }, 'Unknown field "after"'],
     [{ holderId: null, before: 5 }, '"holderId" of PruneFilter must be text'],
     [{ before: "2016" }, '"before" of PruneFilter must be a finite number'],
-    [undefined, "PruneFilter must be an object"],
+    [undefined, "PruneFilter must be a plain object"],
+    [Object.create({ befor: 5 }), "PruneFilter must be a plain object"],
+    [
+      Object.assign(
+        new (class {
+          get before() {
+            return 0;
+          }
+        })(),
+        { holderId: "alice" },
+      ),
+      "PruneFilter must be a plain object",
+    ],
+    [new Map([["holderId", "alice"]]), "PruneFilter must be a plain object"],
   ];
   for (const [filter, message] of filters) {
     await assertRejects(() => store.prune(filter), TypeError, message);
@@ -49,6 +62,7 @@ test("a query with an unknown or malformed field is refused", async () => {
   await using rows = await SqliteStore.open(temp.db, { readOnly: true });
   const cases: [Any, typeof TypeError | typeof RangeError, string][] = [
     [{ holder: "nobody" }, TypeError, 'did you mean "holderId"?'],
+    [{ Holder: "nobody" }, TypeError, 'did you mean "holderId"?'],
     [{ sort: "size" }, TypeError, '"sort" of TxQuery must be "id" or "time"'],
     [{ reverse: "yes" }, TypeError, '"reverse" of TxQuery must be true'],
     [{ limit: "abc" }, TypeError, '"limit" of TxQuery must be a whole number'],
@@ -60,7 +74,7 @@ test("a query with an unknown or malformed field is refused", async () => {
     [{ minSize: 1n }, TypeError, "got 1n"],
     [{ idPrefix: 5 }, TypeError, '"idPrefix" of TxQuery must be text, got 5'],
     [{ after: { txId: "a" } }, TypeError, '"after" of TxQuery must be an id'],
-    [null, TypeError, "TxQuery must be an object, got null"],
+    [null, TypeError, "TxQuery must be a plain object, got null"],
   ];
   for (const [query, kind, message] of cases) {
     const next = (all: AsyncIterableIterator<unknown>) => all.next();
