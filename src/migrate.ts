@@ -11,6 +11,7 @@ import {
   PayloadUnreadableError,
   TxExistsError,
 } from "./errors.ts";
+import type { SavedTx } from "./if_exists.ts";
 import { fileName } from "./key.ts";
 import { requireKnown } from "./options.ts";
 import { Pool } from "./pool.ts";
@@ -67,6 +68,8 @@ export interface MigrateReport {
   copied: number;
   /** Bytes of their payloads. */
   bytes: number;
+  /** Those of them that took the place of another one of that id. */
+  replaced: number;
   /** Transactions that the target had already. */
   present: number;
   /** Transactions left out because they are damaged. */
@@ -125,6 +128,7 @@ class Migration {
   readonly #report: MigrateReport = {
     copied: 0,
     bytes: 0,
+    replaced: 0,
     present: 0,
     damaged: 0,
     unreadable: 0,
@@ -196,7 +200,7 @@ class Migration {
 
   async #copy(info: TxInfo): Promise<void> {
     const { txId, size } = info;
-    let copied: TxInfo | null;
+    let copied: SavedTx | null;
     try {
       requireStorable(info);
       copied = isWhole(size)
@@ -215,15 +219,16 @@ class Migration {
       throw new IntegrityError(txId, copied.storageHash, null);
     }
     this.#report.copied++;
+    if (copied.outcome === "replaced") this.#report.replaced++;
     this.#report.bytes += copied.size;
   }
 
-  async #copySmall(txId: string): Promise<TxInfo | null> {
+  async #copySmall(txId: string): Promise<SavedTx | null> {
     const tx = await leavingOut<Tx | null>(() => this.#from.loadTx(txId));
     return tx && await this.#to.saveTx(tx);
   }
 
-  async #copyLarge(txId: string): Promise<TxInfo | null> {
+  async #copyLarge(txId: string): Promise<SavedTx | null> {
     const from = await leavingOut(() => this.#from.loadTxStream(txId));
     if (!from) return null;
     const { info, payload } = from;

@@ -35,6 +35,7 @@ test("a migration copies all, and again only what is new", async () => {
   const first = await migrateStore(from.store, to.store);
   assertEquals(first, {
     copied: 6,
+    replaced: 1,
     bytes: sizes.reduce((sum, size) => sum + size),
     present: 0,
     damaged: 0,

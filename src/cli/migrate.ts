@@ -8,13 +8,15 @@ import { dbPath, openStore, type StoreValues } from "./store.ts";
 /** `poh-storage migrate` */
 export async function run(call: Call<"migrate">): Promise<number> {
   const report = await migrate(call);
-  const { copied, bytes, present, interrupted } = report;
+  const { copied, bytes, replaced, present, interrupted } = report;
   await call.output.print(
     call.options.json
       ? `${JSON.stringify(report)}\n`
       : `Migration ${
         interrupted ? "not complete" : "complete"
-      }: ${copied} copied (${byteText(bytes)}), ${present} there already\n`,
+      }: ${copied} copied (${byteText(bytes)}${
+        replaced > 0 ? `, ${replaced} of them replaced another` : ""
+      }), ${present} there already\n`,
   );
   return endingOf(
     report,
