@@ -86,15 +86,16 @@ export async function openOwnRows(
 }
 
 /**
- * Makes sure that there is a database where a store on this machine has its own.
- * Which base it belongs to is not looked at.
+ * Makes sure that there is a database where a store on this machine has its own,
+ * or that one may be made. Which base it belongs to is not looked at.
  *
- * @throws {StoreNotFoundError} If there is no store.
+ * @throws {StoreNotFoundError} If there is no store and none may be made.
  * @throws {StoreMismatchError} If the base has one, and its database is not there.
  */
 export async function requireLocalStore(
   basePath: string,
   sqlitePath: string,
+  opening: Opening,
 ): Promise<void> {
   const path = resolve(sqlitePath);
   if (await isDatabaseThere(path)) return;
@@ -102,7 +103,7 @@ export async function requireLocalStore(
     new FileStore(resolve(basePath)),
     path,
     null,
-    "write",
+    opening,
   );
 }
 

@@ -282,7 +282,7 @@ for (const name of ["recover", "import"]) {
     assert(took < 5_000, `${took} ms`);
     const late = await store.call([...args, "--lock-timeout=1s"]);
     assertEquals(late.code, 5);
-    assertMatch(late.stderr, new RegExp(`committing: pid ${holder.pid}`));
+    assertMatch(late.stderr, new RegExp(`committing .*: pid ${holder.pid}`));
   }, { ignore: IS_WINDOWS });
 }
 
@@ -693,6 +693,8 @@ test("a mistyped --db is refused by every command, which names the right one", a
   await refusesAll(store, db, 1, message);
   const rebuilt = await store.call(["recover", "--rebuild", "--db", db]);
   assertFails(rebuilt, 1, message);
+  const serve = await store.call(["serve", "--create", "--port=0", "--db", db]);
+  assertFails(serve, 1, message); // before it listens
   assertEquals(await store.ok(["load", "a"]), `${txText("a")}\n`);
 });
 

@@ -95,10 +95,10 @@ class Import {
 
   async run(): Promise<void> {
     const { options } = this.#call;
-    if (!options.create) await requireThere(options);
+    const access = options.create ? "create" : "write";
+    await requireThere(options, access);
     let next = await this.#items.next();
     if (next.done) return; // no store is made for input that is bad from the start
-    const access = options.create ? "create" : "write";
     await using store = await openStore(this.#call, access);
     try {
       while (!next.done) next = await this.#save(store, next.value);

@@ -16,7 +16,13 @@ import {
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
 import { isRemote } from "../remote_url.ts";
-import { dbPath, requireStore, storageOptions, tellIfNew } from "./store.ts";
+import {
+  dbPath,
+  requireStore,
+  requireThere,
+  storageOptions,
+  tellIfNew,
+} from "./store.ts";
 import { readTxIds } from "./tx_ids.ts";
 
 /** `poh-storage recover` */
@@ -80,8 +86,10 @@ async function recover(call: Call<"recover">): Promise<StoreReport> {
     : options.create
     ? "create"
     : "write";
-  await requireStore(options, access);
-  if (access === "create") await tellIfNew(options, output);
+  if (access === "create") {
+    await requireThere(options, access);
+    await tellIfNew(options, output);
+  } else await requireStore(options, access);
   const from = await fromOptions(call);
   const only = options.only === undefined
     ? undefined

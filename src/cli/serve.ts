@@ -8,13 +8,7 @@ import { printable } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase, tellOutcome } from "./print_report.ts";
 import { isRemote } from "../remote_url.ts";
-import {
-  dbPath,
-  requireStore,
-  requireThere,
-  storageOptions,
-  tellIfNew,
-} from "./store.ts";
+import { dbPath, requireThere, storageOptions, tellIfNew } from "./store.ts";
 
 /** A token that can be guessed is none. */
 const TOKEN = /^[\x21-\x7e]{16,}$/;
@@ -28,8 +22,7 @@ export async function run(call: Call<"serve">): Promise<number> {
   const address = { host: options.host, port: portOf(options.port) };
   const guard = guardOf(await tokenOf(options["token-file"]), options.host);
   await requireNet(address.host, address.port);
-  if (options.create) await requireStore(options, "create");
-  else await requireThere(options);
+  await requireThere(options, options.create ? "create" : "write");
   const service = await makeService(call);
   try {
     await using server = await listen(service, guard, address);

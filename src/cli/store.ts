@@ -145,21 +145,28 @@ export async function requireStore(
 }
 
 /**
- * Makes sure that there is a store before work begins that only one has, as to
- * read input or to listen. One on a server is not asked: opening it tells.
+ * Makes sure that there is a store, or may be one, before work begins that only
+ * one has, as to read input or to listen. One on a server is not asked: opening
+ * it tells.
  *
- * @throws {StoreNotFoundError} If there is none.
+ * @throws {StoreNotFoundError} If there is none and `access` makes none.
  * @throws {StoreMismatchError} If its database is not there.
  */
-export async function requireThere(options: StoreValues): Promise<void> {
-  await requireStore(options, "write");
+export async function requireThere(
+  options: StoreValues,
+  access: "write" | "create",
+): Promise<void> {
+  await requireStore(options, access);
   const db = dbPath(options);
   if (isRemote(options.base, db)) return;
   const { requireLocalStore } = await import("../read_store.ts");
-  await requireLocalStore(options.base, db);
+  await requireLocalStore(options.base, db, access);
 }
 
-/** Tells where a store will be made, by a command that is run at every start. */
+/**
+ * Tells where a store will be made, by a command that is run at every start and
+ * has made sure that one may be made there.
+ */
 export async function tellIfNew(
   options: StoreValues,
   output: Output,
