@@ -10,6 +10,7 @@ import {
   countTakenOut,
   type Finding,
   FINDING_KINDS,
+  type FindingAction,
   type FindingKind,
   type StoreReport,
 } from "../report.ts";
@@ -28,17 +29,18 @@ export function checkOptions(
   >,
   progress: Progress,
 ): CheckOptions {
+  const dryRun = "dry-run" in options && options["dry-run"];
   return {
     signal,
     onProgress: ({ step, ...amount }) => progress.update(amount, step),
     ...(!options.json && {
-      onFinding: (finding) => output.notice(findingText(finding)),
+      onFinding: (finding) => output.notice(findingText(finding, dryRun)),
     }),
   };
 }
 
-/** A finding in one line. */
-export function findingText(finding: Finding): string {
+/** A finding in one line, with what was done, or would be in a dry run. */
+export function findingText(finding: Finding, dryRun = false): string {
   const { kind, txId, file, detail, expected, found, action, source } = finding;
   const about = [
     ...(txId === null ? [] : [`tx ${JSON.stringify(txId)}`]),
@@ -51,7 +53,9 @@ export function findingText(finding: Finding): string {
   return printable(
     `${kind}: ${about && `${about}: `}${detail}${digests && ` (${digests})`}${
       action !== "none"
-        ? `: ${action}${source === null ? "" : ` from ${source}`}`
+        ? `: ${doneWord(action, dryRun)}${
+          source === null ? "" : ` from ${source}`
+        }`
         : source !== null
         ? `: could be healed from ${source}`
         : ""
@@ -120,12 +124,14 @@ function doneText({ actions, dryRun }: StoreReport, kind: FindingKind): string {
     count,
     what: action === "none"
       ? "left as found"
-      : dryRun
-      ? `to be ${action}`
-      : action,
+      : doneWord(action as FindingAction, dryRun),
   }));
   if (done.length === 1) return ` (${done[0]!.what})`;
   return ` (${done.map(({ count, what }) => `${count} ${what}`).join(", ")})`;
+}
+
+function doneWord(action: FindingAction, dryRun: boolean): string {
+  return dryRun ? `to be ${action}` : action;
 }
 
 /** What each source came to. */
