@@ -155,16 +155,7 @@ export function txFromJson(value: unknown): Tx {
     );
   }
   const fields = value as Record<string, unknown>;
-  for (const name of Object.keys(fields)) {
-    if (JSON_FIELDS.includes(name)) continue;
-    const near = nearest(name, JSON_FIELDS);
-    throw new InvalidTxError(
-      name,
-      `${JSON.stringify(name)} is not a field of a transaction${
-        near === null ? "" : `; did you mean ${JSON.stringify(near)}?`
-      }`,
-    );
-  }
+  requireTxFields(fields);
   for (const name of JSON_FIELDS) {
     if (!Object.hasOwn(fields, name)) {
       throw name === "tx_id"
@@ -179,6 +170,24 @@ export function txFromJson(value: unknown): Tx {
   };
   validateTxHead(head);
   return { ...head, payload: decodePayload(fields.payload) };
+}
+
+/**
+ * Checks that an object has no other fields than a transaction's JSON form.
+ *
+ * @throws {InvalidTxError} If it has one, which it names, and the nearest known.
+ */
+export function requireTxFields(fields: object): void {
+  for (const name of Object.keys(fields)) {
+    if (JSON_FIELDS.includes(name)) continue;
+    const near = nearest(name, JSON_FIELDS);
+    throw new InvalidTxError(
+      name,
+      `${JSON.stringify(name)} is not a field of a transaction${
+        near === null ? "" : `; did you mean ${JSON.stringify(near)}?`
+      }`,
+    );
+  }
 }
 
 function decodePayload(value: unknown): Uint8Array {

@@ -673,13 +673,15 @@ async function refusesAll(
       `${args.join(" ")}: ${outcome.stderr}`,
     );
     assertMatch(outcome.stderr, message, args.join(" "));
+    assert(!outcome.stderr.includes("empty store"), outcome.stderr);
     assertEquals(await filesBelow(store.dir.path), before, args.join(" "));
   }
   for (const create of [[], ["--create"]]) {
     const args = ["serve", "--port", "0", "--db", db, ...create];
     const outcome = await store.call(args);
-    assertEquals(outcome.code, code, outcome.stderr);
+    assertEquals([outcome.code, outcome.stdout], [code, ""], outcome.stderr);
     assertMatch(outcome.stderr, message);
+    assert(!outcome.stderr.includes("empty store"), outcome.stderr);
   }
   assertEquals(await filesBelow(store.dir.path), before);
 }
@@ -1444,6 +1446,10 @@ test("import refuses what is wrong with a long line, and takes the next", async 
     good.slice(0, middle) + "=" + good.slice(middle + 1),
     `{"payload":"${payload.toBase64()}","tx_id":"a","holder_id":"","timestamp":0}`,
     good.replace('"long"', '""'),
+    good.replace('"holder_id"', '"holder":"x","holder_id"'),
+    good.replace('"payload"', '"payloads"'),
+    good.replace('"payload"', `"payload":1,"payload"`),
+    `{"holder_id":"${'\\\\"'.repeat(5_000_000)}`,
   ];
   const stdin = [good, ...bad, txText("short"), `${good.slice(0, -1)} } `]
     .join("\n");
@@ -1451,10 +1457,14 @@ test("import refuses what is wrong with a long line, and takes the next", async 
   assertEquals(outcome.code, 2);
   assertEquals(outcome.stdout, importLine(2, 1));
   const told = outcome.stderr.trimEnd().split("\n");
-  assertEquals(told.pop(), "poh-storage: 6 bad lines were skipped");
+  assertEquals(told.pop(), "poh-storage: 10 bad lines were skipped");
   for (const [i, line] of told.entries()) {
     assertMatch(line, new RegExp(`^poh-storage: line ${i + 2}: `));
   }
+  assertMatch(told[4]!, /: payload must be its last field, and begin within/);
+  assertMatch(told[6]!, /: "holder" is not a field .* mean "holder_id"\?$/);
+  assertMatch(told[7]!, /: "payloads" is not a field .* mean "payload"\?$/);
+  assertMatch(told[9]!, /: payload must be its last field, and begin within/);
   assertEquals(await store.ok(["list"]), "Transactions: long, short\n");
   assertEquals((await store.call(["load", "long", "--raw"])).output, payload);
   assertEquals(namesIn(store.base, ".poh", "staged"), []);
@@ -1716,7 +1726,7 @@ test("recover --dry-run says what recover would do and does nothing", async () =
     code: 0,
     stdout: "Recovery complete: 1 valid txs\n",
   });
-  assertMatch(stderr, /^payload-corrupt: tx "b".*: quarantined$/m);
+  assertMatch(stderr, /^payload-corrupt: tx "b".*: to be quarantined$/m);
   const strict = await store.call(["recover", "--dry-run", "--strict"]);
   assertEquals(strict.code, 4);
   assertMatch(

@@ -331,13 +331,21 @@ test("import names line and id of what is refused", async () => {
   await store.ok(["import"], {
     stdin: `${txText("a")}\n${txText("long", long)}\n`,
   });
+  let known = 2;
   const refused = async (...lines: string[]) => {
     const stdin = lines.join("\n");
     const { code, stdout, stderr } = await store.call(
       ["import", "--if-exists=fail"],
       { stdin },
     );
-    assertEquals([code, stdout], [2, ""]);
+    assertEquals(code, 2);
+    const { txs } = JSON.parse(await store.ok(["info", "--json"]));
+    const isNew = (txs - known).toLocaleString("en-US");
+    known = txs;
+    assertEquals(
+      stdout,
+      `${isNew} txs: ${isNew} new, 0 unchanged, 0 replaced\n`,
+    );
     return stderr.split(", what was saved stays: ")[0];
   };
   const many = Array.from({ length: 1_000 }, (_, n) => txText(`new-${n}`));

@@ -7,7 +7,7 @@ import {
 } from "../if_exists.ts";
 import { fileName } from "../key.ts";
 import type { StorageManager } from "../storage_manager.ts";
-import { txFromJson } from "../tx.ts";
+import { requireTxFields, txFromJson } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, exitCodeOf, UsageError } from "./exit_codes.ts";
@@ -48,7 +48,11 @@ function countsText(counts: SaveCounts): string {
   }`;
 }
 
-function ending(call: Call<"import">, { stop, bad }: Import): number {
+function ending(
+  call: Call<"import">,
+  { failure, stop, bad }: Import,
+): number {
+  if (failure !== null) throw failure;
   if (stop !== null) {
     throw new UsageError(
       `${stop}; import stopped, what stands before it is saved`,
@@ -79,6 +83,8 @@ class Import {
   bad = 0;
   /** Why the import stopped before its end, or null. */
   stop: string | null = null;
+  /** What kept it from going on, or null. */
+  failure: CliError | null = null;
   #call: Call<"import">;
   #lines: AsyncGenerator<Line>;
   #items: AsyncGenerator<Tx | LongTx>;
@@ -103,8 +109,9 @@ class Import {
     try {
       while (!next.done) next = await this.#save(store, next.value);
     } catch (error) {
-      if (error instanceof CliError) throw error;
-      throw failed(`near line ${this.#number}`, error);
+      this.failure = error instanceof CliError
+        ? error
+        : failed(`near line ${this.#number}`, error);
     }
   }
 
@@ -221,22 +228,30 @@ function shortTx(bytes: Uint8Array): Tx | null {
   return tx;
 }
 
-/** Up to the payload's first character, when payload is the last field. */
-const BEFORE_PAYLOAD =
-  /^\s*\{(?:\s*"(?:tx_id|holder_id|timestamp)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[^"\s,{}[\]]+)\s*,)*\s*"payload"\s*:\s*"/;
+/** In a long line the payload begins within so many characters. */
+const LONGEST_HEAD = 1024 * 1024;
+
+/** Up to the last field's value, and that field: the line goes on within it. */
+const BEFORE_LAST =
+  /^\s*\{(?:\s*"(?!payload")[^"\\]*"\s*:\s*(?:"[^"\\]*(?:\\.[^"\\]*)*"|[^"\s,{}[\]]+)\s*,)*\s*"([^"\\]*)"\s*:\s*/;
 
 function longTx({ number, bytes, rest }: Line): LongTx {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const text = decode(decoder, bytes, true);
-  const before = BEFORE_PAYLOAD.exec(text)?.[0];
-  if (before === undefined) {
+  const beginning = text.slice(0, LONGEST_HEAD);
+  const [before = "", last] = BEFORE_LAST.exec(beginning) ?? [];
+  const fields = before === "" ? {} : parseJson(`${before}""}`) as object;
+  requireTxFields(fields);
+  const isHead = ["tx_id", "holder_id", "timestamp"]
+    .every((name) => Object.hasOwn(fields, name));
+  if (!isHead || last !== "payload" || text[before.length] !== '"') {
     throw new UsageError(
-      `longer than ${LONG_LINE_BYTES} bytes, and payload is not its last field`,
+      `longer than ${LONG_LINE_BYTES} bytes: payload must be its last field, and begin within ${LONGEST_HEAD} characters`,
     );
   }
-  const head = txFromJson(parseJson(`${before}"}`));
+  const head = txFromJson(fields);
   fileName(head.txId);
-  const payload = payloadOf(text.slice(before.length), rest!);
+  const payload = payloadOf(text.slice(before.length + 1), rest!);
   return { head, payload, number };
 }
 
