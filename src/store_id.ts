@@ -73,7 +73,7 @@ export async function requireOwnDatabase(
   }
   if (db.prepare("SELECT 1 FROM txs LIMIT 1").get()) {
     throw new StoreMismatchError(
-      `The database ${path} has transactions, but ${base} has none of their payloads: is a volume not mounted, or the path wrong? If they are really gone, move the database away`,
+      `The database ${path} has transactions, but ${base} has none of their payloads: is a volume not mounted, or the path wrong? On a new, empty disk copy one payload file of a backup there, then "recover --from <backup>" brings the others`,
     );
   }
   // An empty database that has an id: its base was not finished, or is elsewhere.

@@ -710,6 +710,7 @@ test("a store whose disk was replaced comes back, once one file shows that the p
   await assertRejects(
     () => performRecovery(base, db, { from: node.backup }),
     StoreMismatchError,
+    'copy one payload file of a backup there, then "recover --from',
   );
   await Deno.copyFile(join(node.backup, "a.bin"), node.path("a"));
   const report = await performRecovery(base, db, { from: node.backup });
