@@ -141,7 +141,10 @@ export class StoreLocks {
           return this.#tryCommitLock() || null;
         },
         wait,
-        () => this.#stuck = this.#busy("Another process is committing"),
+        () =>
+          this.#stuck = this.#busy(
+            "Another process is committing and does not get done; if it is stopped or hangs, resume or end it",
+          ),
       );
       this.#turnBegan = performance.now();
     } catch (error) {
