@@ -160,7 +160,10 @@ class LocalCheck {
       [
         ["database", (step) => this.#database(step)],
         ["redo log", (step) => this.#redoLog(step)],
-        ["payloads", (step) => this.#payloads(step)],
+        ["payloads", async (step) => {
+          await this.#payloads(step);
+          this.#oddRows();
+        }],
         ...this.#healSteps(),
         ["files", (step) => this.#files(step)],
         ["leftovers", (step) => this.#leftovers(step)],
@@ -304,6 +307,18 @@ class LocalCheck {
         ? "dropped"
         : "finished",
     });
+  }
+
+  /** Those that no list has; some are known only once all have been read. */
+  #oddRows(): void {
+    for (const { id, reason, listed } of this.#store.rows.oddRows()) {
+      if (listed) continue;
+      this.#tell({
+        kind: "odd-row",
+        file: this.#dbFile,
+        detail: `row ${id}: ${reason}`,
+      });
+    }
   }
 
   async #payloads(step: Step): Promise<void> {

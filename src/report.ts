@@ -21,6 +21,8 @@ import type { DriverInfo } from "./sqlite_driver.ts";
  * - `metadata-outdated`: the database has gone back to an earlier commit
  * - `out-of-service`: a transaction in quarantine that a source can bring back:
  *   no damage, and looked for only where there are sources
+ * - `odd-row`: a row whose id is no text, as another program may leave it: no
+ *   transaction, and left as it is
  */
 export type FindingKind =
   | "payload-missing"
@@ -32,7 +34,8 @@ export type FindingKind =
   | "unreadable"
   | "metadata-damaged"
   | "metadata-outdated"
-  | "out-of-service";
+  | "out-of-service"
+  | "odd-row";
 
 const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "payload-missing": 0,
@@ -45,6 +48,7 @@ const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "metadata-damaged": 0,
   "metadata-outdated": 0,
   "out-of-service": 0,
+  "odd-row": 0,
 };
 
 /** Every kind of finding. */

@@ -81,6 +81,23 @@ testDrivers(
   },
 );
 
+testDrivers(
+  "verify and recover tell rows that are no transactions, and leave them",
+  async (driver) => {
+    await using temp = await oddStore(driver);
+    for (let round = 0; round < 2; round++) {
+      const recovered = await call(["recover", ...options(temp, driver)]);
+      assertEquals(recovered.code, 0);
+      assertMatch(recovered.stderr, /\b4 odd-row \(left as found\)/);
+    }
+    const { code, stderr } = await call(["verify", ...options(temp, driver)]);
+    assertEquals(code, 1);
+    assertMatch(stderr, /^odd-row: file "poh.db": row X'6162': its id is no /m);
+    assertMatch(stderr, /^odd-row: file "poh.db": row NULL: its id is no /m);
+    assertMatch(stderr, /: 4 rows are no transactions\n$/);
+  },
+);
+
 testDrivers("a list of odd rows alone comes to its end", async (driver) => {
   await using temp = await tempStore({ driver });
   await temp.store.saveTx(sampleTx({ txId: "a" }));

@@ -57,6 +57,13 @@ export async function run(call: Call<"verify">): Promise<number> {
   }
   requireAllSources(report);
   requireAllRead(report);
+  const odd = report.counts["odd-row"];
+  if (odd > 0) {
+    throw new CliError(
+      Exit.failed,
+      `${odd} row${odd === 1 ? " is no transaction" : "s are no transactions"}`,
+    );
+  }
   return Exit.done;
 }
 
