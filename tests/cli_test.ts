@@ -291,7 +291,10 @@ test("init --inline-below moves small payloads, either way", async () => {
   await store.ok(["save", "--tx", txText("a", bytes("small"))]);
   await store.ok(["save", "--tx", txText("b", randomBytes(2000))]);
   const moved = await store.call(["init", "--inline-below", "1KiB"]);
-  assertEquals([moved.code, moved.stderr], [0, "1 payload moved\n"]);
+  assertEquals([moved.code, moved.stderr], [
+    0,
+    "Payloads of up to 1024 bytes live in the database from now on: 1 moved\n",
+  ]);
   assertEquals(namesIn(store.base).includes("a.bin"), false);
   assertEquals(namesIn(store.base).includes("b.bin"), true);
   assertMatch(await store.ok(["info"]), /^Inline: +payloads of up to 1.0 KiB/m);

@@ -43,8 +43,12 @@ export async function run(call: Call<"init">): Promise<number> {
         created ? "Initialized storage at" : "There is a store already at"
       } ${printable(base)} ${printable(db)}\n`,
   );
-  if (moved && !options.json) {
-    output.notice(`${moved} payload${moved === 1 ? "" : "s"} moved`);
+  if (moved !== null && !options.json && !created) {
+    output.notice(
+      `Payloads of up to ${
+        options["inline-below"]
+      } bytes live in the database from now on: ${moved} moved`,
+    );
   }
   if (call.signal.aborted) {
     throw new CliError(Exit.interrupted, "Interrupted; run it again to go on");
