@@ -199,6 +199,25 @@ for (const { what, name } of KINDS) {
   });
 }
 
+test("a web server that is no node is no source", async () => {
+  await using node = await makeNode();
+  await damage(node);
+  const bodies = ["<html>Welcome</html>", "{}", '{"txs":3}', "null"];
+  for (const body of bodies) {
+    await using server = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen() {} },
+      () => new Response(body),
+    );
+    const from = `http://127.0.0.1:${server.addr.port}`;
+    const { message } = await assertRejects(
+      () => node.recover({ from }),
+      PohStorageError,
+    );
+    assertMatch(message, /it lists no transactions/);
+  }
+  assertEquals(namesIn(node.base, ".poh", "quarantine"), []);
+});
+
 test("recover heals from another node's service, with its token", async () => {
   await using node = await makeNode();
   const token = "0123456789abcdef0123";

@@ -15,6 +15,9 @@ const SILENCE_MS = 30_000;
 const ATTEMPTS = 4;
 const WAIT_MS = 250;
 
+/** A page of one transaction is shorter, in characters. */
+const PAGE_LIMIT = 1024 * 1024;
+
 /** Answers that say "later", not "no". */
 const BUSY: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
 
@@ -49,15 +52,18 @@ export class NodeSource implements HealSource {
   ): Promise<NodeSource> {
     const url = urlOf(address);
     const source = new NodeSource(url.href, url, token);
-    let response: Response;
+    let response: Response, isPage: boolean;
     try {
       response = await source.#ask("txs?limit=1", signal);
-      await response.body?.cancel();
+      isPage = response.ok && await holdsPage(response);
+      if (!response.bodyUsed) await response.body?.cancel();
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       throw noNode(url, (error as Error).message, error);
     }
-    if (response.ok) return source;
+    if (isPage) return source;
+    // Any other server would be taken for a node that has nothing.
+    if (response.ok) throw noNode(url, "it lists no transactions");
     throw noNode(
       url,
       response.status !== 401
@@ -129,6 +135,21 @@ export class NodeSource implements HealSource {
     } finally {
       clearTimeout(timer);
     }
+  }
+}
+
+/** Returns whether an answer is a page of a node's list. */
+async function holdsPage(response: Response): Promise<boolean> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const piece of piecesOf(response.body!)) {
+    text += decoder.decode(piece, { stream: true });
+    if (text.length > PAGE_LIMIT) return false;
+  }
+  try {
+    return Array.isArray(JSON.parse(text)?.txs);
+  } catch {
+    return false; // a page for people, say
   }
 }
 
