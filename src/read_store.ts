@@ -17,7 +17,11 @@ import { FileStore } from "./file_store.ts";
 import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
-import { SqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
+import {
+  requireFiles,
+  SqliteStore,
+  type SqliteStoreOptions,
+} from "./sqlite_store.ts";
 import { type Opening, readId, requireOwnDatabase } from "./store_id.ts";
 
 /** The parts of a store on this machine; takes no lock, changes nothing. */
@@ -91,20 +95,20 @@ export async function openOwnRows(
  *
  * @throws {StoreNotFoundError} If there is no store and none may be made.
  * @throws {StoreMismatchError} If the base has one, and its database is not there.
+ * @throws {PohStorageError} `NOT_A_DATABASE` if some other file has its path.
  */
 export async function requireLocalStore(
   basePath: string,
   sqlitePath: string,
   opening: Opening,
 ): Promise<void> {
-  const path = resolve(sqlitePath);
-  if (await isDatabaseThere(path)) return;
-  await requireOwnDatabase(
-    new FileStore(resolve(basePath)),
-    path,
-    null,
-    opening,
-  );
+  const base = resolve(basePath), path = resolve(sqlitePath);
+  if (!await isDatabaseThere(path)) {
+    return await requireOwnDatabase(new FileStore(base), path, null, opening);
+  }
+  requireFiles(path);
+  const id = await readId(base);
+  if (!isDamagedDatabase(path, base, id)) throw notADatabase(path);
 }
 
 /**

@@ -997,7 +997,7 @@ function hasUnknownFormat(path: string): boolean {
  *
  * @throws {Deno.errors.InvalidData} If something else has a name of theirs.
  */
-function requireFiles(path: string): void {
+export function requireFiles(path: string): void {
   for (const suffix of ["", ...COMPANIONS]) {
     let info: Deno.FileInfo;
     try {
