@@ -188,8 +188,8 @@ export function encodeRecord(
  */
 export function requireLoggable(entry: LogEntry): void {
   const { txId, holderId, timestamp } = entry;
-  if (!Number.isFinite(timestamp)) {
-    throw new InvalidTxError("timestamp", "it is not a finite number");
+  if (Number.isNaN(timestamp)) {
+    throw new InvalidTxError("timestamp", "it is not a number");
   }
   for (
     const [field, text] of [["tx_id", txId], ["holder_id", holderId]] as const
