@@ -21,8 +21,12 @@ import {
 import { MetadataDamagedError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { storedName } from "./key.ts";
+import type { RedoEntry } from "./redo_log.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 import type { TxInfo } from "./types.ts";
+
+/** Who logs what a backup puts in place once its database is there. */
+const WRITER = "backup";
 
 /** How payloads get into a folder. */
 export interface FolderOptions {
@@ -46,6 +50,7 @@ export class PayloadFolder implements PayloadTarget {
   readonly #files: FileStore;
   readonly #options: FolderOptions;
   #previous: SqliteStore | null;
+  #entries: RedoEntry[] = [];
 
   constructor(files: FileStore, options: FolderOptions) {
     this.#files = files;
@@ -90,8 +95,13 @@ export class PayloadFolder implements PayloadTarget {
       this.linked++;
       if (this.#options.sync) await syncFile(path);
     }
-    await this.#put(info, path);
+    await this.#put(info, name, path);
     return found;
+  }
+
+  commit(rows: SqliteStore): void {
+    rows.redo.append(this.#entries, WRITER);
+    this.#entries = [];
   }
 
   #place(txId: string): string {
@@ -134,15 +144,22 @@ export class PayloadFolder implements PayloadTarget {
 
   /**
    * What the previous backup refers to stays until its database is replaced:
-   * until then the new payload waits where its row tells.
+   * then the redo log brings the new payload in its place.
    */
-  async #put(info: TxInfo, path: string): Promise<void> {
+  async #put(info: TxInfo, name: string, path: string): Promise<void> {
     const { txId, storageHash } = info;
     const known = this.#known(txId);
-    const isFree = known === null || known.storageHash === storageHash;
-    const to = isFree ? this.#place(txId) : this.#files.stagedFor(info);
-    // The backup syncs both folders before its database goes in place.
-    await renameFile(path, to, false);
+    if (known === null || known.storageHash === storageHash) {
+      // The backup syncs the folder before its database goes in place.
+      return await renameFile(path, this.#place(txId), false);
+    }
+    this.#entries.push({
+      txId,
+      action: "put",
+      storageHash,
+      payload: null,
+      staged: name,
+    });
   }
 }
 

@@ -15,10 +15,10 @@ import {
   type Step,
   type VerifyOptions,
 } from "./check.ts";
+import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
-import { bytesInLog, inLog, loggedPayload } from "./find_payload.ts";
-import { digestOf, sha256HexSync } from "./hash.ts";
+import { sha256HexSync } from "./hash.ts";
 import {
   type Case,
   type Damage,
@@ -30,10 +30,6 @@ import type { Sources } from "./heal/sources.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
-import { acceptDamage, rememberedDamage } from "./log/damage.ts";
-import { hasFollowed, isVoid } from "./log/follow.ts";
-import type { LogRecord } from "./log/record.ts";
-import { type LogDamage, type Replayed, survey } from "./log/replay.ts";
 import { listHolders } from "./locks.ts";
 import { type OpenStore, removal, requireInPlace } from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";
@@ -45,6 +41,15 @@ import {
   writeBytes,
   writeNote,
 } from "./quarantine.ts";
+import {
+  hasFollowed,
+  isInLog,
+  isVoid,
+  pendingRecords,
+  replay,
+  type Replayed,
+} from "./redo.ts";
+import type { RedoEntry } from "./redo_log.ts";
 import {
   type BriefFinding,
   emptyReport,
@@ -99,16 +104,13 @@ class LocalCheck {
   readonly #report: StoreReport;
   /** Null where there is no source to heal from. */
   readonly #healing: Healing<LocalDamage> | null;
-  /** Changes that the database has lost by going back to an earlier state. */
+  /** Changes that the database has lost by going back to an earlier commit. */
   #lost = 0;
-  /** Whether any payload is in the log. */
-  #hasPacked = false;
+  #hasInline = false;
   /** How many payload files there were, at which state of the store. */
   #census: { files: number; state: string } | null = null;
   /** Rows that have a payload file of their own, no two of them the same. */
   #owners = 0;
-  /** Ids that the log has changes of. */
-  #pending: Set<string> | null = null;
   readonly #pacer = new Pacer();
 
   constructor(
@@ -157,7 +159,7 @@ class LocalCheck {
     const isWhole = await runSteps(
       [
         ["database", (step) => this.#database(step)],
-        ["log", (step) => this.#log(step)],
+        ["redo log", (step) => this.#redoLog(step)],
         ["payloads", async (step) => {
           await this.#payloads(step);
           this.#oddRows();
@@ -173,7 +175,7 @@ class LocalCheck {
     this.#healing?.end();
     requireInPlace(this.#store);
     if (isWhole && this.#mayAct()) {
-      if (this.#accepts) await acceptDamage(this.#store.rows);
+      if (this.#accepts) await acceptLostCommits(this.#store.rows);
       await this.#store.rows.flush();
     }
     return this.#report;
@@ -191,7 +193,7 @@ class LocalCheck {
   // --- steps ------------------------------------------------------------------
 
   async #database(step: Step): Promise<void> {
-    const { rows } = this.#store;
+    const { files, rows } = this.#store;
     step.add(0, 0); // it can take a while
     const [lines, census] = await Promise.all([
       checkIntegrity(rows, this.#options.signal),
@@ -203,15 +205,7 @@ class LocalCheck {
       return;
     }
     for (const line of lines) this.#metadataDamage(line);
-    const { lostChanges, details } = this.#logDamage();
-    this.#lost = lostChanges;
-    for (const detail of details) {
-      this.#tell({
-        kind: "log-damaged",
-        detail,
-        action: this.#accepts ? "accepted" : "none",
-      });
-    }
+    this.#lost = lostCommits(files.basePath, rows);
     if (this.#lost > 0) {
       this.#tell({
         kind: "metadata-outdated",
@@ -260,64 +254,45 @@ class LocalCheck {
     });
   }
 
-  /** What the log and the database have lost, held against each other. */
-  #logDamage(): LogDamage {
-    const { files, rows, log } = this.#store;
-    const known = rememberedDamage(rows);
-    const acts = this.#mayAct();
-    // A live writer's log goes on while it is looked at.
-    const isAlone = acts || listHolders(files.basePath).length === 0;
-    if (!isAlone || !rows.hasLog) return known;
-    const { lostChanges, details } = survey(log.dir, rows);
-    // Somebody may have begun to write meanwhile.
-    if (!acts && listHolders(files.basePath).length > 0) return known;
-    return {
-      lostChanges: known.lostChanges + lostChanges,
-      details: [...new Set([...known.details, ...details])],
-    };
-  }
-
-  async #log(step: Step): Promise<void> {
-    const { files, rows, log, writer } = this.#store;
+  async #redoLog(step: Step): Promise<void> {
+    const { files, rows } = this.#store;
     if (this.#mayAct()) {
-      await writer!.queue.replay((replayed) => {
+      await replay(files, rows, (replayed) => {
         step.add(1, 0);
         this.#census = null; // files may have come and gone
         if (replayed.outcome !== "done") this.#unfinished(replayed);
       });
       return;
     }
-    // Beside a live writer its records are the normal course of things.
-    if (listHolders(files.basePath).length > 0 || !rows.hasLog) return;
-    const { applied } = rows.logState();
-    for (const record of log.pending()) {
-      step.add(1, 0);
-      const { txId, kind, position } = record;
-      if (position >= applied) {
-        this.#unfinished({ txId, kind, outcome: "finished" });
-      } else if (isVoid(record, this.#store)) {
-        this.#unfinished({ txId, kind, outcome: "void" });
-      } else await this.#tellUnlessFollowed(record);
-      await this.#pacer.giveWay();
+    // Beside a live writer its entries are the normal course of things.
+    if (listHolders(files.basePath).length > 0) return;
+    for (const { entries } of pendingRecords(rows.redo)) {
+      for (const entry of entries) {
+        const { txId, action } = entry;
+        step.add(1, 0);
+        if (isVoid(entry, rows)) {
+          this.#unfinished({ txId, action, outcome: "void" });
+        } else await this.#tellUnlessFollowed(entry);
+        await this.#pacer.giveWay();
+      }
     }
   }
 
-  async #tellUnlessFollowed(record: LogRecord): Promise<void> {
-    const { txId, kind } = record;
+  async #tellUnlessFollowed(entry: RedoEntry): Promise<void> {
+    const { txId, action } = entry;
     try {
-      if (await hasFollowed(record, this.#store)) return;
-      this.#unfinished({ txId, kind, outcome: "finished" });
+      if (await hasFollowed(entry, this.#store.files)) return;
+      this.#unfinished({ txId, action, outcome: "finished" });
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       const reason = (error as Error).message;
-      this.#unfinished({ txId, kind, outcome: "stuck", reason });
+      this.#unfinished({ txId, action, outcome: "stuck", reason });
     }
   }
 
-  #unfinished({ txId, kind, outcome, reason }: Replayed): void {
-    const half = `a crash left a change half-done: ${
-      kind === "put-staged" ? "put" : kind
-    } of its payload`;
+  #unfinished({ txId, action, outcome, reason }: Replayed): void {
+    const half =
+      `a crash left a change half-done: ${action} of its payload file`;
     this.#tell({
       kind: "unfinished",
       txId,
@@ -349,7 +324,7 @@ class LocalCheck {
   async #payloads(step: Step): Promise<void> {
     const { rows } = this.#store;
     const { filter = {}, sample = 1, signal, until } = this.#options;
-    this.#hasPacked = rows.hasPlaces();
+    this.#hasInline = rows.hasInline();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
     const scope = { ...filter, ...(after !== undefined && { after }) };
@@ -400,15 +375,12 @@ class LocalCheck {
   /** Most are sound, and small: this is quick, and false proves nothing. */
   async #isSoundSoon(page: PayloadPage, i: number): Promise<boolean> {
     const info = page.rows[i]!;
-    if (this.#hasPacked) {
-      const { rows, log } = this.#store;
-      const place = rows.lookup(info.txId)?.place ?? null;
-      const payload = place === null ? null : log.at(place)?.payload;
-      if (payload) {
-        return payload.length === info.size &&
-          sha256HexSync(payload) === info.storageHash;
-      }
-      if (place !== null) return false;
+    const inline = this.#hasInline
+      ? this.#store.rows.inlinePayload(info)
+      : null;
+    if (inline) {
+      return inline.length === info.size &&
+        sha256HexSync(inline) === info.storageHash;
     }
     const isSound = await page.isSound(i);
     if (isSound) this.#owners++;
@@ -418,28 +390,31 @@ class LocalCheck {
   /** Whether a row has a payload file. */
   #ownsFile(info: TxInfo): boolean {
     const { files, rows } = this.#store;
-    return rows.isInFile(info.txId) && files.find(info.txId) !== null;
+    return files.find(info.txId) !== null &&
+      !(this.#hasInline && rows.isInline(info));
   }
 
   /** Holds one row against its payload; null when the row is gone by now. */
   async #judge(seen: TxInfo): Promise<Verdict | null> {
-    const { files, rows, log } = this.#store;
+    const { files, rows } = this.#store;
     let info: TxInfo | null = seen;
     let before: string | null | undefined;
     for (let attempt = 1; info !== null; attempt++) {
+      // Asked for first where any is: a second look finds what was moved since.
+      const mayBeInline = this.#hasInline || attempt > 1;
+      const inline: Uint8Array | null = mayBeInline
+        ? rows.inlinePayload(info)
+        : null;
       let found: { digest: string; size: number } | null;
-      const place: number | null = rows.lookup(info.txId)?.place ?? null;
       try {
-        if (place === null) found = await files.digest(info.txId);
-        else {
-          const record = log.at(place);
-          const bytes: Uint8Array | null = record
-            ? (await inLog(record, files))?.bytes ?? null
-            : log.damagedAt(place);
-          found = bytes && {
-            digest: await digestOf(bytes),
-            size: bytes.length,
-          };
+        found = inline && {
+          digest: sha256HexSync(inline),
+          size: inline.length,
+        };
+        if (found?.digest !== info.storageHash) {
+          const inFile = await files.digest(info.txId);
+          const isBetter = !inline || inFile?.digest === info.storageHash;
+          if (isBetter) found = inFile;
         }
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
@@ -451,8 +426,7 @@ class LocalCheck {
           ? { kind: "sound", size }
           : { kind: "size-mismatch", size, found: found.digest };
       }
-      const logged = await loggedPayload(info, this.#store);
-      if (logged) return { kind: "sound", size: logged.length };
+      if (await isInLog(info, files, rows)) return { kind: "sound", size };
       const now = rows.get(info.txId);
       const digest = found?.digest ?? null;
       const isSame = now?.storageHash === info.storageHash;
@@ -573,7 +547,7 @@ class LocalCheck {
     const { queue } = this.#store.writer!;
     const { txId, storageHash } = info;
     if (this.#repair!.purge) {
-      await queue.submit({ entry: removal(txId) });
+      await queue.submit({ info: null, entry: removal(txId) });
       return;
     }
     const note: QuarantineNote = {
@@ -585,15 +559,22 @@ class LocalCheck {
       row: info,
     };
     const name = await writeNote(this.#report.base, file, note);
-    // What lives in the log goes with the row.
-    const bytes = bytesInLog(this.#store, txId);
-    if (bytes) await writeBytes(this.#report.base, name, bytes);
+    // What lives in the database goes with the row, whatever row it is of.
+    const inline = this.#store.rows.inlineBytes(txId);
+    if (inline) {
+      const digest = sha256HexSync(inline);
+      const own = digest === found
+        ? name
+        : await writeNote(this.#report.base, file, { ...note, found: digest });
+      await writeBytes(this.#report.base, own, inline);
+    }
     crashPoint("note written");
     await queue.submit({
+      info: null,
       entry: {
         ...removal(txId),
-        kind: "quarantine",
-        name: `${name}.bin`,
+        action: "quarantine",
+        staged: `${name}.bin`,
       },
     });
   }
@@ -635,7 +616,7 @@ class LocalCheck {
       step.add(1, 0);
       try {
         if (known.has(name)) continue;
-        if (txId !== null && this.#isPending(txId)) continue;
+        if (txId !== null && rows.redo.of(txId)) continue;
         const size = regularSize(join(files.basePath, name));
         const hasRow = txId !== null && rows.get(txId) !== null;
         if (size !== null) await this.#orphan(name, txId, hasRow);
@@ -650,14 +631,6 @@ class LocalCheck {
       }
       await this.#pacer.giveWay();
     }
-  }
-
-  /** Whether a change of an id may be under way, whose file is to follow. */
-  #isPending(txId: string): boolean {
-    const { rows, log } = this.#store;
-    if (!rows.hasLog) return false;
-    this.#pending ??= new Set(log.pending().map((record) => record.txId));
-    return this.#pending.has(txId);
   }
 
   async #orphan(
@@ -714,11 +687,11 @@ class LocalCheck {
   }
 
   async #leftovers(step: Step): Promise<void> {
-    const { files } = this.#store;
+    const { files, rows } = this.#store;
     // Beside a live writer they are files that it is writing.
     const isAlone = this.#mayAct() || listHolders(files.basePath).length === 0;
     if (!isAlone) return;
-    const staged = this.#stagedNames();
+    const staged = rows.redo.stagedNames();
     for (const dir of [files.tmpPath, files.stagedPath]) {
       for (const name of await namesIn(dir)) {
         step.add(1, 0);
@@ -752,13 +725,6 @@ class LocalCheck {
         ? "quarantined"
         : "removed",
     });
-  }
-
-  /** The names of staged files that changes in the log refer to. */
-  #stagedNames(): Set<string> {
-    const { rows, log } = this.#store;
-    if (!rows.hasLog) return new Set();
-    return new Set(log.pending().map(({ name }) => name));
   }
 
   async #keepStaged(path: string): Promise<void> {

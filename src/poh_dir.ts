@@ -11,14 +11,7 @@ import { kindOf } from "./durable_fs.ts";
 import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
 import { FOLDS_CASE } from "./key.ts";
 
-const DIRECTORIES = [
-  "tmp",
-  "staged",
-  "quarantine",
-  "holders",
-  "upgrade",
-  "log",
-];
+const DIRECTORIES = ["tmp", "staged", "quarantine", "holders", "upgrade"];
 const FILES = [
   "lock",
   "commit.lock",

@@ -360,7 +360,8 @@ class Place {
       if (report.interrupted) return { txs: 0, bytes: 0, interrupted: true };
       requireWhole(report);
       await this.#putInPlace();
-      return { txs: report.written, bytes, interrupted: false };
+      const txs = report.written + report.inline;
+      return { txs, bytes, interrupted: false };
     } finally {
       await this.#tidyUp();
     }

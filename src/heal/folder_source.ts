@@ -9,7 +9,6 @@ import { payloadPlaces } from "../backup_walk.ts";
 import { openRegular, piecesOf } from "../durable_fs.ts";
 import { PohStorageError } from "../errors.ts";
 import { FileStore } from "../file_store.ts";
-import type { LogReader } from "../log/log_reader.ts";
 import { openForReading } from "../read_store.ts";
 import type { DriverChoice } from "../sqlite_driver.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
@@ -22,8 +21,6 @@ export class FolderSource implements HealSource {
   readonly #files: FileStore;
   /** Null where there are payload files alone. */
   readonly #rows: SqliteStore | null;
-  /** Null where there are payload files alone. */
-  readonly #log: LogReader | null;
   /** Tells the folder from what may have its path later. */
   readonly #identity: string;
 
@@ -31,12 +28,10 @@ export class FolderSource implements HealSource {
     name: string,
     files: FileStore,
     rows: SqliteStore | null,
-    log: LogReader | null,
   ) {
     this.name = name;
     this.#files = files;
     this.#rows = rows;
-    this.#log = log;
     this.#identity = identityOf(files.basePath);
   }
 
@@ -61,7 +56,7 @@ export class FolderSource implements HealSource {
         db ?? join(base, "poh.db"),
         { driver },
       );
-      return new FolderSource(name, store.files, store.rows, store.log);
+      return new FolderSource(name, store.files, store.rows);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       if (db !== null || !await hasPayloads(files)) {
@@ -73,7 +68,7 @@ export class FolderSource implements HealSource {
           { cause: error },
         );
       }
-      return new FolderSource(name, files, null, null);
+      return new FolderSource(name, files, null);
     }
   }
 
@@ -97,11 +92,7 @@ export class FolderSource implements HealSource {
   }
 
   *#candidates(info: TxInfo): Generator<AsyncIterable<Uint8Array>> {
-    const origin = {
-      files: this.#files,
-      rows: this.#rows,
-      ...(this.#log && { log: this.#log }),
-    };
+    const origin = { files: this.#files, rows: this.#rows };
     for (const place of payloadPlaces(origin)) {
       const bytes = unlessUnreadable(() => {
         const found = place(info);
@@ -115,7 +106,6 @@ export class FolderSource implements HealSource {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#log?.close();
     await this.#rows?.close();
   }
 }
