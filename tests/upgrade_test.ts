@@ -188,7 +188,7 @@ testOlder("what cannot be kept as it was is listed", async (driver) => {
       "x".repeat(251),
       "y",
       "./z",
-      "z/../y",
+      "dir/../y",
     ],
   );
   const { base, db, dir } = older;
