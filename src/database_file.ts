@@ -104,10 +104,13 @@ function candidatesIn(folder: string): string[] {
   return paths.sort().slice(0, CANDIDATES);
 }
 
+/**
+ * By SQLite alone, and the library that serves: to close a database file in any
+ * other way drops the locks that this process has on it.
+ */
 async function hasId(path: string, id: string): Promise<boolean> {
   try {
-    if (!beginsAsDatabase(path)) return false;
-    const db = await openSqlite(path, "builtin", true);
+    const db = await openSqlite(path, "auto", true);
     try {
       const row = db.prepare("SELECT value FROM settings WHERE name = 'id'")
         .get();
