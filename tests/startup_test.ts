@@ -40,16 +40,22 @@ Deno.test("no module within reach of cli.ts imports one of Node's at its start, 
   assertEquals([...late].sort(), ["node:sqlite", "node:stream"]);
 });
 
-Deno.test("a start loads no module of Node's but the one of SQLite, when it opens a store", async () => {
-  await using dir = await tempDir();
-  const cwd = dir.path;
-  assertEquals(await loadedBy(["--version"], cwd), []);
-  assertEquals(await loadedBy(["--help"], cwd), []);
-  assertEquals((await run(["init"], { cwd })).code, 0);
-  assertEquals((await run(["save", "--tx", txText("a")], { cwd })).code, 0);
-  // What the FFI binding loads is not ours.
-  const list = ["list", "--driver", "builtin"];
-  assertEquals(await loadedBy(list, cwd), ["node:sqlite"]);
+Deno.test({
+  name:
+    "a start loads no module of Node's but the one of SQLite, when it opens a store",
+  // What @std/path itself has Deno load differs from version to version.
+  ignore: Deno.env.get("POH_OFFLINE") !== "1",
+  async fn() {
+    await using dir = await tempDir();
+    const cwd = dir.path;
+    assertEquals(await loadedBy(["--version"], cwd), []);
+    assertEquals(await loadedBy(["--help"], cwd), []);
+    assertEquals((await run(["init"], { cwd })).code, 0);
+    assertEquals((await run(["save", "--tx", txText("a")], { cwd })).code, 0);
+    // What the FFI binding loads is not ours.
+    const list = ["list", "--driver", "builtin"];
+    assertEquals(await loadedBy(list, cwd), ["node:sqlite"]);
+  },
 });
 
 /** Runs the program and returns the modules of Node's in V8's own log of it. */
