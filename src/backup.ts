@@ -8,13 +8,21 @@
  * In a folder the rule of the store holds as well: a database refers only to
  * payloads that are durable. New payloads come first; the new database replaces
  * the previous one when all of them are there; only then replaced payloads give
- * way, by the redo log, and those that nothing refers to go. A crash at any
- * moment leaves the previous backup or the new one.
+ * way to those that wait under names which their rows tell, and those that
+ * nothing refers to go. A crash at any moment leaves the previous backup or the
+ * new one.
  *
  * @module
  */
 
-import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
+import {
+  basename,
+  dirname,
+  isAbsolute,
+  join,
+  relative,
+  resolve,
+} from "@std/path";
 import { bytesOf, openPayload, PayloadFolder } from "./backup_folder.ts";
 import {
   type PayloadSource,
@@ -25,7 +33,6 @@ import {
   type WalkOptions,
   type WalkReport,
 } from "./backup_walk.ts";
-import { forgetCommits } from "./commit_note.ts";
 import {
   makeDir,
   readAllSync,
@@ -49,12 +56,12 @@ import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
 import { type LockWait, waitOf } from "./lock_wait.ts";
-import { keepRepairsAway, StoreLocks } from "./locks.ts";
+import { keepRepairsAway, listHolders, StoreLocks } from "./locks.ts";
+import { makeRows } from "./log/follow.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
 import { NAMING_HERE, writeNaming } from "./naming.ts";
 import { requireKnown } from "./options.ts";
 import { requirePohDir } from "./poh_dir.ts";
-import { replay } from "./redo.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";
@@ -160,7 +167,7 @@ export async function backupStore(
   }
 }
 
-/** A copy of a store's rows as they are now, with an empty redo log. */
+/** A copy of a store's rows as they are now, that follows no log. */
 async function copyRows(
   live: OpenStore,
   path: string,
@@ -172,11 +179,24 @@ async function copyRows(
   try {
     await requireSoundDatabase(rows, live.rows.path);
     await rows.init();
-    rows.transaction(() => rows.redo.clear());
+    await catchUp(live, rows);
+    rows.transaction(() => rows.forgetLog());
     return rows;
   } catch (error) {
     await rows.close();
     throw error;
+  }
+}
+
+/** After a crash the log may be ahead; beside a writer it is its own business. */
+async function catchUp(
+  { files, log }: OpenStore,
+  rows: SqliteStore,
+): Promise<void> {
+  if (!log.dir.exists() || listHolders(files.basePath).length > 0) return;
+  const { applied } = rows.logState();
+  for (const record of log.recordsFrom(applied)) {
+    await makeRows([record], record.position + record.length, rows);
   }
 }
 
@@ -335,15 +355,14 @@ class FolderBackup {
     return { ...report, linked, ...await this.#tidyUp() };
   }
 
-  /** The backup that is there, with its redo log carried out; null: none. */
+  /** The backup that is there, its replaced payloads in their places. */
   async #openSettled(): Promise<SqliteStore | null> {
     if (regularSize(this.#db) === null) return null;
     try {
-      if (!await this.#isSettled()) {
-        await using rows = await this.#openRows(false);
-        await replay(this.#files, rows);
-      }
-      return await this.#openRows(true);
+      if (!this.#isClosed()) await (await this.#openRows(false)).close();
+      const rows = await this.#openRows(true);
+      await this.#placeStaged(rows);
+      return rows;
     } catch (error) {
       // Its payloads are looked at all the same, and the new one replaces it.
       if (error instanceof MetadataDamagedError) return null;
@@ -355,12 +374,25 @@ class FolderBackup {
    * Whether the database can be left as it is. To open it for writing is to
    * change it: a crash would leave it so that it has to be opened so again.
    */
-  async #isSettled(): Promise<boolean> {
-    if (COMPANIONS.some((suffix) => regularSize(this.#db + suffix) !== null)) {
-      return false;
+  #isClosed(): boolean {
+    return COMPANIONS.every((suffix) =>
+      regularSize(this.#db + suffix) === null
+    );
+  }
+
+  /** Payloads that wait for their rows to be the backup's: these are. */
+  async #placeStaged(rows: SqliteStore): Promise<void> {
+    const { stagedPath } = this.#files;
+    const waiting = new Set<string>();
+    for await (const { name } of Deno.readDir(stagedPath)) waiting.add(name);
+    if (waiting.size === 0) return;
+    for await (const info of rows.iterate()) {
+      const from = this.#files.stagedFor(info);
+      if (!waiting.has(basename(from))) continue;
+      const to = join(this.#files.basePath, storedName(info.txId));
+      await renameFile(from, to, false); // all of them below
     }
-    await using rows = await this.#openRows(true);
-    return rows.redo.isEmpty();
+    if (this.#sync) await syncDir(this.#files.basePath);
   }
 
   async #openRows(readOnly: boolean): Promise<SqliteStore> {
@@ -416,7 +448,6 @@ class FolderBackup {
     if (this.#sync) await syncFile(fresh);
     for (const suffix of COMPANIONS) removeFileSync(this.#db + suffix);
     await renameFile(fresh, this.#db, this.#sync);
-    forgetCommits(this.#files.basePath);
   }
 
   /** Replaced payloads give way, what nothing refers to goes. */

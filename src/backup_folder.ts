@@ -21,12 +21,8 @@ import {
 import { MetadataDamagedError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { storedName } from "./key.ts";
-import type { RedoEntry } from "./redo_log.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 import type { TxInfo } from "./types.ts";
-
-/** Who logs what a backup puts in place once its database is there. */
-const WRITER = "backup";
 
 /** How payloads get into a folder. */
 export interface FolderOptions {
@@ -50,7 +46,6 @@ export class PayloadFolder implements PayloadTarget {
   readonly #files: FileStore;
   readonly #options: FolderOptions;
   #previous: SqliteStore | null;
-  #entries: RedoEntry[] = [];
 
   constructor(files: FileStore, options: FolderOptions) {
     this.#files = files;
@@ -95,13 +90,8 @@ export class PayloadFolder implements PayloadTarget {
       this.linked++;
       if (this.#options.sync) await syncFile(path);
     }
-    await this.#put(info, name, path);
+    await this.#put(info, path);
     return found;
-  }
-
-  commit(rows: SqliteStore): void {
-    rows.redo.append(this.#entries, WRITER);
-    this.#entries = [];
   }
 
   #place(txId: string): string {
@@ -144,22 +134,15 @@ export class PayloadFolder implements PayloadTarget {
 
   /**
    * What the previous backup refers to stays until its database is replaced:
-   * then the redo log brings the new payload in its place.
+   * until then the new payload waits where its row tells.
    */
-  async #put(info: TxInfo, name: string, path: string): Promise<void> {
+  async #put(info: TxInfo, path: string): Promise<void> {
     const { txId, storageHash } = info;
     const known = this.#known(txId);
-    if (known === null || known.storageHash === storageHash) {
-      // The backup syncs the folder before its database goes in place.
-      return await renameFile(path, this.#place(txId), false);
-    }
-    this.#entries.push({
-      txId,
-      action: "put",
-      storageHash,
-      payload: null,
-      staged: name,
-    });
+    const isFree = known === null || known.storageHash === storageHash;
+    const to = isFree ? this.#place(txId) : this.#files.stagedFor(info);
+    // The backup syncs both folders before its database goes in place.
+    await renameFile(path, to, false);
   }
 }
 

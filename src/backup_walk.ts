@@ -16,9 +16,12 @@ import {
   MetadataDamagedError,
   PayloadUnreadableError,
 } from "./errors.ts";
+import { regularSize } from "./durable_fs.ts";
 import type { FileStore } from "./file_store.ts";
-import { digestOf } from "./hash.ts";
 import { checkIntegrity } from "./integrity.ts";
+import { tablePayload } from "./log/from_redo.ts";
+import type { LogReader } from "./log/log_reader.ts";
+import type { LogRecord } from "./log/record.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
 import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
@@ -50,8 +53,6 @@ export interface PayloadTarget {
     info: TxInfo,
     source: PayloadSource,
   ): Promise<{ digest: string; size: number } | null>;
-  /** What is to be committed with the rows that were settled. */
-  commit?(rows: SqliteStore): void;
 }
 
 /** The parts of the store that payloads come from. */
@@ -60,6 +61,8 @@ export interface PayloadOrigin {
   files: FileStore;
   /** Its rows, as they are now. */
   rows: SqliteStore;
+  /** Its log; an archive has none. */
+  log?: LogReader;
 }
 
 /** What both backup and restore take. */
@@ -80,8 +83,6 @@ export interface WalkReport {
   bytes: number;
   /** Transactions whose payload the target had already. */
   kept: number;
-  /** Transactions whose payload lives in the database. */
-  inline: number;
   /** Transactions left out because they are damaged. */
   damaged: number;
   /** Transactions left out because the system would not give their payload. */
@@ -98,7 +99,6 @@ export function emptyWalkReport(): WalkReport {
     written: 0,
     bytes: 0,
     kept: 0,
-    inline: 0,
     damaged: 0,
     unreadable: 0,
     findings: [],
@@ -161,7 +161,6 @@ class Walk {
       }
       this.#to.transaction(() => {
         for (const [seen, info] of settled) this.#write(seen, info);
-        this.#target.commit?.(this.#to);
       });
       await nextTurn();
       page = this.#page(page.at(-1)!.txId);
@@ -213,20 +212,12 @@ class Walk {
     else if (this.#from !== this.#to || !isSameRow(seen, info)) {
       this.#to.put(info);
     }
-    if (info === null || this.#from === this.#to) return;
-    const inline = this.#from.inlinePayload(info);
-    if (inline) this.#to.putInline(info, inline);
   }
 
   /** The row as it is to be, its payload taken over; null: left out. */
   async #settle(seen: TxInfo): Promise<TxInfo | null> {
     const flaw = flawOf(seen);
     if (flaw !== null) return this.#leaveOut(seen, "payload-missing", flaw);
-    const inline = this.#from.inlinePayload(seen);
-    if (inline && await digestOf(inline) === seen.storageHash) {
-      this.#report.inline++;
-      return { ...seen, size: inline.length };
-    }
     const size = await this.#target.has(seen);
     if (size !== null) {
       this.#report.kept++;
@@ -351,16 +342,29 @@ export async function requireSoundDatabase(
  * @param origin Its rows are null where there are payload files alone.
  */
 export function payloadPlaces(
-  { files, rows }: { files: FileStore; rows: SqliteStore | null },
+  { files, rows, log }: Omit<PayloadOrigin, "rows"> & {
+    rows: SqliteStore | null;
+  },
 ): ((info: TxInfo) => PayloadSource | null)[] {
   if (rows === null) return [(info) => inFile(info, { files })];
-  return [inDatabase, inFile, inLog].map((place) => (info) =>
-    place(info, { files, rows })
+  return [kept, inFile, underWay, inTable].map((place) => (info) =>
+    place(info, { files, rows, ...(log && { log }) })
   );
 }
 
-function inDatabase(info: TxInfo, { rows }: PayloadOrigin): Uint8Array | null {
-  return rows.inlinePayload(info);
+/** What the log is the home of. */
+function kept({ txId }: TxInfo, origin: PayloadOrigin): PayloadSource | null {
+  const { files, rows, log } = origin;
+  const place = rows.lookup(txId)?.place ?? null;
+  const record = place === null ? null : log?.at(place);
+  return record ? sourceOf(record, files) : null;
+}
+
+/** What an older version keeps in its database. */
+function inTable(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
+  const { files, rows } = origin;
+  const found = rows.hasLog ? null : tablePayload(rows, info);
+  return typeof found === "string" ? join(files.stagedPath, found) : found;
 }
 
 function inFile(
@@ -376,14 +380,18 @@ function inFile(
 }
 
 /** What a crash, or a writer that is at it, has not put in its place yet. */
-function inLog(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
-  const { files, rows } = origin;
-  const entry = rows.redo.of(info.txId);
-  if (entry?.action !== "put" || entry.storageHash !== info.storageHash) {
-    return null;
-  }
-  return entry.payload ??
-    (entry.staged && join(files.stagedPath, entry.staged));
+function underWay(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
+  const { files, log } = origin;
+  const staged = files.stagedFor(info);
+  if (regularSize(staged) !== null) return staged;
+  const record = log?.find(info.txId);
+  const isIts = record?.storageHash === info.storageHash;
+  return isIts ? sourceOf(record, files) : null;
+}
+
+function sourceOf(record: LogRecord, files: FileStore): PayloadSource | null {
+  if (record.kind === "put-staged") return join(files.stagedPath, record.name);
+  return record.payload;
 }
 
 /** What the system's refusal to give a payload is told as. */

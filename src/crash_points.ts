@@ -10,17 +10,18 @@
 export const CRASH_POINTS = [
   "payload staged", // a large payload is complete and synced, not yet named
   "staged names synced", // … and its name is on the disk
-  "rows written", // inside the transaction, before its commit
-  "committed", // rows and redo entries survive the process
-  "commit flushed", // … and a power cut
+  "record written", // the batch is in the log: it survives the process
+  "log synced", // … and a power cut
   "file written", // one payload file of the batch is in place
   "file removed", // one payload file of the batch is gone
   "file quarantined", // one payload file of the batch was moved aside
-  "batch applied", // every file of the batch follows its row
+  "rows applied", // rows have followed, and the position up to which they have
   "files synced", // checkpoint: the files are durable
-  "redo trimmed", // checkpoint: their redo entries are gone
+  "segment sealed", // a new segment is there, nothing is in it yet
+  "segment dropped", // checkpoint: one segment that nothing needs is gone
+  "tail wiped", // what stood behind the end of the log is gone
   "batch pruned", // pruning: one batch of deletions is done
-  "entry replayed", // recovery: one redo entry was carried out
+  "record replayed", // opening: the file of one record was looked at
   "note written", // recovery: the note beside a quarantined payload is durable
   "damaged bytes kept", // healing: … and its bytes too; the sound ones wait
   "case healed", // healing: a transaction is back, its case still there

@@ -34,7 +34,7 @@ export interface StoreDescription extends StoreTotals {
   driver: DriverInfo;
   /** Version of the database's schema; 0 is the older Python package's. */
   schemaVersion: number;
-  /** Payloads of up to so many bytes live in the database. */
+  /** Payloads of up to so many bytes live in the log. */
   inlineBelow: number;
   /** Whether no save replaces a transaction. */
   writeOnce: boolean;
@@ -84,7 +84,7 @@ export async function describeStore(
   const base = resolve(basePath), db = resolve(sqlitePath);
   const store = await openStore(base, db, { ...options, readOnly: true });
   try {
-    const { rows } = store;
+    const { rows, log } = store;
     const facts = {
       base,
       db,
@@ -96,7 +96,7 @@ export async function describeStore(
       ...rows.totals(),
       holders: rows.holders(TOP),
       writers: listHolders(base),
-      pending: rows.redo.count(),
+      pending: rows.hasLog ? log.pending().toArray().length : 0,
       quarantined: await countQuarantine(base),
     };
     return { ...facts, hints: await hintsOf(facts, rows) };

@@ -28,6 +28,7 @@ import {
 } from "./durable_fs.ts";
 import type { FileThread } from "./file_thread.ts";
 import { type PayloadFile, readSoon } from "./payload_file.ts";
+import { sha256HexSync } from "./hash.ts";
 import { fileName, PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
 import { requireKnown } from "./options.ts";
 import type { PayloadStore } from "./store.ts";
@@ -262,6 +263,15 @@ export class FileStore implements PayloadStore {
     const name = crypto.randomUUID();
     const path = join(this.stagedPath, name);
     return { name, ...await createFileFrom(path, chunks, this.#sync) };
+  }
+
+  /**
+   * Where a payload waits that is to take the place of another: under a name
+   * that its row tells.
+   */
+  stagedFor({ txId, storageHash }: TxInfo): string {
+    const id = sha256HexSync(new TextEncoder().encode(txId));
+    return join(this.stagedPath, `${id}-${storageHash}`);
   }
 
   /** Waits until the names of staged payloads are on the disk. */

@@ -15,10 +15,10 @@ import {
   type Step,
   type VerifyOptions,
 } from "./check.ts";
-import { acceptLostCommits, lostCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
-import { sha256HexSync } from "./hash.ts";
+import { bytesInLog, inLog, loggedPayload } from "./find_payload.ts";
+import { digestOf, sha256HexSync } from "./hash.ts";
 import {
   type Case,
   type Damage,
@@ -30,6 +30,10 @@ import type { Sources } from "./heal/sources.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
+import { acceptDamage, rememberedDamage } from "./log/damage.ts";
+import { hasFollowed, isVoid } from "./log/follow.ts";
+import type { LogRecord } from "./log/record.ts";
+import { type LogDamage, type Replayed, survey } from "./log/replay.ts";
 import { listHolders } from "./locks.ts";
 import { type OpenStore, removal, requireInPlace } from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";
@@ -41,15 +45,6 @@ import {
   writeBytes,
   writeNote,
 } from "./quarantine.ts";
-import {
-  hasFollowed,
-  isInLog,
-  isVoid,
-  pendingRecords,
-  replay,
-  type Replayed,
-} from "./redo.ts";
-import type { RedoEntry } from "./redo_log.ts";
 import {
   type BriefFinding,
   emptyReport,
@@ -104,13 +99,16 @@ class LocalCheck {
   readonly #report: StoreReport;
   /** Null where there is no source to heal from. */
   readonly #healing: Healing<LocalDamage> | null;
-  /** Changes that the database has lost by going back to an earlier commit. */
+  /** Changes that the database has lost by going back to an earlier state. */
   #lost = 0;
-  #hasInline = false;
+  /** Whether any payload is in the log. */
+  #hasPacked = false;
   /** How many payload files there were, at which state of the store. */
   #census: { files: number; state: string } | null = null;
   /** Rows that have a payload file of their own, no two of them the same. */
   #owners = 0;
+  /** Ids that the log has changes of. */
+  #pending: Set<string> | null = null;
   readonly #pacer = new Pacer();
 
   constructor(
@@ -159,7 +157,7 @@ class LocalCheck {
     const isWhole = await runSteps(
       [
         ["database", (step) => this.#database(step)],
-        ["redo log", (step) => this.#redoLog(step)],
+        ["log", (step) => this.#log(step)],
         ["payloads", async (step) => {
           await this.#payloads(step);
           this.#oddRows();
@@ -175,7 +173,7 @@ class LocalCheck {
     this.#healing?.end();
     requireInPlace(this.#store);
     if (isWhole && this.#mayAct()) {
-      if (this.#accepts) await acceptLostCommits(this.#store.rows);
+      if (this.#accepts) await acceptDamage(this.#store.rows);
       await this.#store.rows.flush();
     }
     return this.#report;
@@ -193,7 +191,7 @@ class LocalCheck {
   // --- steps ------------------------------------------------------------------
 
   async #database(step: Step): Promise<void> {
-    const { files, rows } = this.#store;
+    const { rows } = this.#store;
     step.add(0, 0); // it can take a while
     const [lines, census] = await Promise.all([
       checkIntegrity(rows, this.#options.signal),
@@ -205,7 +203,15 @@ class LocalCheck {
       return;
     }
     for (const line of lines) this.#metadataDamage(line);
-    this.#lost = lostCommits(files.basePath, rows);
+    const { lostChanges, details } = this.#logDamage();
+    this.#lost = lostChanges;
+    for (const detail of details) {
+      this.#tell({
+        kind: "log-damaged",
+        detail,
+        action: this.#accepts ? "accepted" : "none",
+      });
+    }
     if (this.#lost > 0) {
       this.#tell({
         kind: "metadata-outdated",
@@ -254,45 +260,64 @@ class LocalCheck {
     });
   }
 
-  async #redoLog(step: Step): Promise<void> {
-    const { files, rows } = this.#store;
+  /** What the log and the database have lost, held against each other. */
+  #logDamage(): LogDamage {
+    const { files, rows, log } = this.#store;
+    const known = rememberedDamage(rows);
+    const acts = this.#mayAct();
+    // A live writer's log goes on while it is looked at.
+    const isAlone = acts || listHolders(files.basePath).length === 0;
+    if (!isAlone || !rows.hasLog) return known;
+    const { lostChanges, details } = survey(log.dir, rows);
+    // Somebody may have begun to write meanwhile.
+    if (!acts && listHolders(files.basePath).length > 0) return known;
+    return {
+      lostChanges: known.lostChanges + lostChanges,
+      details: [...new Set([...known.details, ...details])],
+    };
+  }
+
+  async #log(step: Step): Promise<void> {
+    const { files, rows, log, writer } = this.#store;
     if (this.#mayAct()) {
-      await replay(files, rows, (replayed) => {
+      await writer!.queue.replay((replayed) => {
         step.add(1, 0);
         this.#census = null; // files may have come and gone
         if (replayed.outcome !== "done") this.#unfinished(replayed);
       });
       return;
     }
-    // Beside a live writer its entries are the normal course of things.
-    if (listHolders(files.basePath).length > 0) return;
-    for (const { entries } of pendingRecords(rows.redo)) {
-      for (const entry of entries) {
-        const { txId, action } = entry;
-        step.add(1, 0);
-        if (isVoid(entry, rows)) {
-          this.#unfinished({ txId, action, outcome: "void" });
-        } else await this.#tellUnlessFollowed(entry);
-        await this.#pacer.giveWay();
-      }
+    // Beside a live writer its records are the normal course of things.
+    if (listHolders(files.basePath).length > 0 || !rows.hasLog) return;
+    const { applied } = rows.logState();
+    for (const record of log.pending()) {
+      step.add(1, 0);
+      const { txId, kind, position } = record;
+      if (position >= applied) {
+        this.#unfinished({ txId, kind, outcome: "finished" });
+      } else if (isVoid(record, this.#store)) {
+        this.#unfinished({ txId, kind, outcome: "void" });
+      } else await this.#tellUnlessFollowed(record);
+      await this.#pacer.giveWay();
     }
   }
 
-  async #tellUnlessFollowed(entry: RedoEntry): Promise<void> {
-    const { txId, action } = entry;
+  async #tellUnlessFollowed(record: LogRecord): Promise<void> {
+    const { txId, kind } = record;
     try {
-      if (await hasFollowed(entry, this.#store.files)) return;
-      this.#unfinished({ txId, action, outcome: "finished" });
+      if (await hasFollowed(record, this.#store)) return;
+      this.#unfinished({ txId, kind, outcome: "finished" });
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       const reason = (error as Error).message;
-      this.#unfinished({ txId, action, outcome: "stuck", reason });
+      this.#unfinished({ txId, kind, outcome: "stuck", reason });
     }
   }
 
-  #unfinished({ txId, action, outcome, reason }: Replayed): void {
-    const half =
-      `a crash left a change half-done: ${action} of its payload file`;
+  #unfinished({ txId, kind, outcome, reason }: Replayed): void {
+    const half = `a crash left a change half-done: ${
+      kind === "put-staged" ? "put" : kind
+    } of its payload`;
     this.#tell({
       kind: "unfinished",
       txId,
@@ -324,7 +349,7 @@ class LocalCheck {
   async #payloads(step: Step): Promise<void> {
     const { rows } = this.#store;
     const { filter = {}, sample = 1, signal, until } = this.#options;
-    this.#hasInline = rows.hasInline();
+    this.#hasPacked = rows.hasPlaces();
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
     const scope = { ...filter, ...(after !== undefined && { after }) };
@@ -375,12 +400,15 @@ class LocalCheck {
   /** Most are sound, and small: this is quick, and false proves nothing. */
   async #isSoundSoon(page: PayloadPage, i: number): Promise<boolean> {
     const info = page.rows[i]!;
-    const inline = this.#hasInline
-      ? this.#store.rows.inlinePayload(info)
-      : null;
-    if (inline) {
-      return inline.length === info.size &&
-        sha256HexSync(inline) === info.storageHash;
+    if (this.#hasPacked) {
+      const { rows, log } = this.#store;
+      const place = rows.lookup(info.txId)?.place ?? null;
+      const payload = place === null ? null : log.at(place)?.payload;
+      if (payload) {
+        return payload.length === info.size &&
+          sha256HexSync(payload) === info.storageHash;
+      }
+      if (place !== null) return false;
     }
     const isSound = await page.isSound(i);
     if (isSound) this.#owners++;
@@ -390,31 +418,28 @@ class LocalCheck {
   /** Whether a row has a payload file. */
   #ownsFile(info: TxInfo): boolean {
     const { files, rows } = this.#store;
-    return files.find(info.txId) !== null &&
-      !(this.#hasInline && rows.isInline(info));
+    return rows.isInFile(info.txId) && files.find(info.txId) !== null;
   }
 
   /** Holds one row against its payload; null when the row is gone by now. */
   async #judge(seen: TxInfo): Promise<Verdict | null> {
-    const { files, rows } = this.#store;
+    const { files, rows, log } = this.#store;
     let info: TxInfo | null = seen;
     let before: string | null | undefined;
     for (let attempt = 1; info !== null; attempt++) {
-      // Asked for first where any is: a second look finds what was moved since.
-      const mayBeInline = this.#hasInline || attempt > 1;
-      const inline: Uint8Array | null = mayBeInline
-        ? rows.inlinePayload(info)
-        : null;
       let found: { digest: string; size: number } | null;
+      const place: number | null = rows.lookup(info.txId)?.place ?? null;
       try {
-        found = inline && {
-          digest: sha256HexSync(inline),
-          size: inline.length,
-        };
-        if (found?.digest !== info.storageHash) {
-          const inFile = await files.digest(info.txId);
-          const isBetter = !inline || inFile?.digest === info.storageHash;
-          if (isBetter) found = inFile;
+        if (place === null) found = await files.digest(info.txId);
+        else {
+          const record = log.at(place);
+          const bytes: Uint8Array | null = record
+            ? (await inLog(record, files))?.bytes ?? null
+            : log.damagedAt(place);
+          found = bytes && {
+            digest: await digestOf(bytes),
+            size: bytes.length,
+          };
         }
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
@@ -426,7 +451,8 @@ class LocalCheck {
           ? { kind: "sound", size }
           : { kind: "size-mismatch", size, found: found.digest };
       }
-      if (await isInLog(info, files, rows)) return { kind: "sound", size };
+      const logged = await loggedPayload(info, this.#store);
+      if (logged) return { kind: "sound", size: logged.length };
       const now = rows.get(info.txId);
       const digest = found?.digest ?? null;
       const isSame = now?.storageHash === info.storageHash;
@@ -547,7 +573,7 @@ class LocalCheck {
     const { queue } = this.#store.writer!;
     const { txId, storageHash } = info;
     if (this.#repair!.purge) {
-      await queue.submit({ info: null, entry: removal(txId) });
+      await queue.submit({ entry: removal(txId) });
       return;
     }
     const note: QuarantineNote = {
@@ -559,22 +585,15 @@ class LocalCheck {
       row: info,
     };
     const name = await writeNote(this.#report.base, file, note);
-    // What lives in the database goes with the row, whatever row it is of.
-    const inline = this.#store.rows.inlineBytes(txId);
-    if (inline) {
-      const digest = sha256HexSync(inline);
-      const own = digest === found
-        ? name
-        : await writeNote(this.#report.base, file, { ...note, found: digest });
-      await writeBytes(this.#report.base, own, inline);
-    }
+    // What lives in the log goes with the row.
+    const bytes = bytesInLog(this.#store, txId);
+    if (bytes) await writeBytes(this.#report.base, name, bytes);
     crashPoint("note written");
     await queue.submit({
-      info: null,
       entry: {
         ...removal(txId),
-        action: "quarantine",
-        staged: `${name}.bin`,
+        kind: "quarantine",
+        name: `${name}.bin`,
       },
     });
   }
@@ -616,7 +635,7 @@ class LocalCheck {
       step.add(1, 0);
       try {
         if (known.has(name)) continue;
-        if (txId !== null && rows.redo.of(txId)) continue;
+        if (txId !== null && this.#isPending(txId)) continue;
         const size = regularSize(join(files.basePath, name));
         const hasRow = txId !== null && rows.get(txId) !== null;
         if (size !== null) await this.#orphan(name, txId, hasRow);
@@ -631,6 +650,14 @@ class LocalCheck {
       }
       await this.#pacer.giveWay();
     }
+  }
+
+  /** Whether a change of an id may be under way, whose file is to follow. */
+  #isPending(txId: string): boolean {
+    const { rows, log } = this.#store;
+    if (!rows.hasLog) return false;
+    this.#pending ??= new Set(log.pending().map((record) => record.txId));
+    return this.#pending.has(txId);
   }
 
   async #orphan(
@@ -687,11 +714,11 @@ class LocalCheck {
   }
 
   async #leftovers(step: Step): Promise<void> {
-    const { files, rows } = this.#store;
+    const { files } = this.#store;
     // Beside a live writer they are files that it is writing.
     const isAlone = this.#mayAct() || listHolders(files.basePath).length === 0;
     if (!isAlone) return;
-    const staged = rows.redo.stagedNames();
+    const staged = this.#stagedNames();
     for (const dir of [files.tmpPath, files.stagedPath]) {
       for (const name of await namesIn(dir)) {
         step.add(1, 0);
@@ -725,6 +752,13 @@ class LocalCheck {
         ? "quarantined"
         : "removed",
     });
+  }
+
+  /** The names of staged files that changes in the log refer to. */
+  #stagedNames(): Set<string> {
+    const { rows, log } = this.#store;
+    if (!rows.hasLog) return new Set();
+    return new Set(log.pending().map(({ name }) => name));
   }
 
   async #keepStaged(path: string): Promise<void> {

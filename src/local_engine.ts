@@ -1,6 +1,6 @@
 /**
- * A store on one machine: payloads in files, or in the database, metadata in
- * SQLite, a redo log between them.
+ * A store on one machine: a log that holds every change, payload files and
+ * metadata in SQLite that follow it.
  *
  * @module
  */
@@ -8,21 +8,16 @@
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
-import { type Engine, infoOf, type MaybePromise, txOf } from "./engine.ts";
-import {
-  IntegrityError,
-  PayloadUnreadableError,
-  PohStorageError,
-  StoreBusyError,
-} from "./errors.ts";
+import { type Engine, infoOf, type MaybePromise } from "./engine.ts";
+import { IntegrityError, PohStorageError, StoreBusyError } from "./errors.ts";
+import { isSmall, loadTx, openPayloadOf } from "./find_payload.ts";
 import { asDiskFull } from "./full_disk.ts";
-import type { FileStore } from "./file_store.ts";
 import { openSources } from "./heal/open_sources.ts";
 import type { Sources } from "./heal/sources.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
-import { isForDatabase, movePayloads, placement } from "./inline.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
+import { isPacked, movePayloads } from "./packed.ts";
 import {
   closeStore,
   type OpenStore,
@@ -30,6 +25,7 @@ import {
   rememberInlineBelow,
   removal,
   requireInPlace,
+  saving,
   type StorageOptions,
   type StoreWriter,
   writerOf,
@@ -49,7 +45,6 @@ import {
   restoreCase,
 } from "./quarantine.ts";
 import { recoverStore, verifyRows } from "./recovery.ts";
-import { payloadInLog } from "./redo.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import type {
@@ -145,31 +140,8 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.load} */
-  async load(txId: string): Promise<Tx | null> {
-    return await this.#patiently(() => this.#load(txId));
-  }
-
-  async #load(txId: string): Promise<Tx | null> {
-    const { files, rows } = this.#store;
-    for (let attempt = 1;; attempt++) {
-      const found = rows.lookup(txId);
-      if (!found) return null;
-      const { info, inline } = found;
-      const isInline = inline && sha256HexSync(inline) === info.storageHash;
-      const soon = isInline ? inline : files.loadSoon(info);
-      if (soon) return txOf(info, soon);
-      const { found: inFile, failure } = await attemptRead(() =>
-        files.loadWithDigest(txId)
-      );
-      const digest = inFile?.digest ?? (inline && sha256HexSync(inline));
-      if (digest === info.storageHash) return txOf(info, inFile!.bytes);
-      const logged = await payloadInLog(info, files, rows);
-      if (logged) return txOf(info, logged);
-      if (failure) throw unreadable(txId, failure);
-      if (attempt === READ_ATTEMPTS) {
-        throw new IntegrityError(txId, info.storageHash, digest);
-      }
-    }
+  load(txId: string): Promise<Tx | null> {
+    return this.#patiently(() => loadTx(this.#store, txId));
   }
 
   /** {@inheritDoc Engine.loadStream} */
@@ -178,34 +150,35 @@ export class LocalEngine implements Engine {
   }
 
   async #loadStream(txId: string): Promise<TxStream | null> {
-    const { files, rows } = this.#store;
     for (let attempt = 1;; attempt++) {
-      const row = rows.lookup(txId);
+      const row = this.#store.rows.lookup(txId);
       if (!row) return null;
-      const { info, inline } = row;
-      const isInline = inline && await digestOf(inline) === info.storageHash;
-      const whole = isInline ? inline : await this.#loadSmall(info);
-      if (whole) {
-        return { info, payload: new Blob([whole as BlobPart]).stream() };
+      const isWhole = isSmall(row.info) || attempt === READ_ATTEMPTS;
+      const tx = isWhole ? await this.#loadWhole(txId) : null;
+      if (tx) return tx;
+      const opened = openPayloadOf(this.#store, row);
+      if (opened) {
+        const payload = verified(row.info, piecesOf(opened.file));
+        return { info: row.info, payload };
       }
-      const opened = openPayload(txId, rows.redo.stagedOf(txId), files);
-      // The same row before and after: then this is the file it refers to.
-      if (opened && rows.get(txId)?.storageHash === info.storageHash) {
-        return { info, payload: verified(info, piecesOf(opened.file)) };
-      }
-      opened?.file.close();
-      if (attempt === READ_ATTEMPTS) {
-        const found = inline && await digestOf(inline);
-        throw new IntegrityError(txId, info.storageHash, found);
-      }
+      if (!isWhole) continue; // it is under way
+      const { storageHash } = row.info;
+      throw new IntegrityError(txId, storageHash, null);
     }
   }
 
-  /** A sound payload that is read whole in one go, if it is one. */
-  async #loadSmall(info: TxInfo): Promise<Uint8Array | null> {
-    if (info.size > SMALL) return null;
-    const { files, rows } = this.#store;
-    return files.loadSoon(info) ?? await payloadInLog(info, files, rows);
+  /** A sound payload that is read whole in one go; null when it is none. */
+  async #loadWhole(txId: string): Promise<TxStream | null> {
+    try {
+      const tx = await loadTx(this.#store, txId);
+      if (!tx) return null;
+      const { payload, ...head } = tx;
+      const info = infoOf(head, await digestOf(payload), payload.length);
+      return { info, payload: new Blob([payload as BlobPart]).stream() };
+    } catch (error) {
+      if (error instanceof IntegrityError) return null;
+      throw error;
+    }
   }
 
   /** {@inheritDoc Engine.info} */
@@ -247,7 +220,7 @@ export class LocalEngine implements Engine {
   remove(txId: string): Promise<boolean> {
     return this.#change(async ({ queue }) => {
       await this.#staging.get(txId);
-      return await queue.submit({ info: null, entry: removal(txId) });
+      return await queue.submit({ entry: removal(txId) });
     });
   }
 
@@ -376,7 +349,7 @@ export class LocalEngine implements Engine {
   async #removeAll({ queue }: StoreWriter, seen: TxInfo[]): Promise<boolean[]> {
     const removals = await Promise.allSettled(
       seen.map((info) =>
-        queue.submit({ info: null, entry: removal(info.txId), seen: info })
+        queue.submit({ entry: removal(info.txId), seen: info })
       ),
     );
     return removals.map((removal) => {
@@ -407,7 +380,8 @@ export class LocalEngine implements Engine {
   ): Promise<SavedTx> {
     const info = infoOf(head, sha256HexSync(payload), payload.length);
     await this.#staging.get(head.txId);
-    return await writer.queue.save(placement(writer, info, payload), rule);
+    const how = { payload, isPacked: isPacked(payload.length, writer) };
+    return await writer.queue.save({ entry: saving(info, how) }, rule);
   }
 
   async #saveStaged(
@@ -434,19 +408,10 @@ export class LocalEngine implements Engine {
       }
       await earlier;
       const info = infoOf(head, digest, size);
-      const change = isForDatabase(size, writer)
-        ? placement(writer, info, await files.takeStaged(name))
-        : {
-          info,
-          entry: {
-            txId,
-            action: "put" as const,
-            storageHash: digest,
-            payload: null,
-            staged: name,
-          },
-        };
-      const committed = writer.queue.save(change, rule);
+      const how = isPacked(size, writer)
+        ? { payload: await files.takeStaged(name), isPacked: true }
+        : { staged: name };
+      const committed = writer.queue.save({ entry: saving(info, how) }, rule);
       submitted.resolve();
       return await committed;
     } finally {
@@ -456,35 +421,6 @@ export class LocalEngine implements Engine {
       }
     }
   }
-}
-
-/** What keeps a file from being read is no damage: it is told as it is. */
-async function attemptRead<T>(
-  read: () => Promise<T | null>,
-): Promise<{ found: T | null; failure?: Error }> {
-  try {
-    return { found: await read() };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return { found: null, failure: error as Error };
-  }
-}
-
-function openPayload(
-  txId: string,
-  staged: string | null,
-  files: FileStore,
-): { file: Deno.FsFile; size: number } | null {
-  try {
-    return staged !== null && files.openStaged(staged) || files.open(txId);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    throw unreadable(txId, error as Error);
-  }
-}
-
-function unreadable(txId: string, cause: Error): PayloadUnreadableError {
-  return new PayloadUnreadableError(txId, cause.message, { cause });
 }
 
 function piecesOf(file: Deno.FsFile): Pieces {

@@ -99,11 +99,11 @@ export function namingOf(
   basePath: string,
   query: (sql: string) => SqlValue[][],
 ): Naming {
-  const [[version], [logs]] = [
+  const [[version], [ours]] = [
     ...query("PRAGMA user_version"),
-    ...query("SELECT count(*) FROM sqlite_schema WHERE name = 'redo'"),
+    ...query("SELECT count(*) FROM sqlite_schema WHERE name = 'settings'"),
   ] as [[number], [number]];
-  const isOlder = version === 0 && logs === 0 && !hasId(basePath);
+  const isOlder = version === 0 && ours === 0 && !hasId(basePath);
   return isOlder ? "verbatim" : "mixed";
 }
 

@@ -5,8 +5,6 @@
  */
 
 import { dirname, join } from "@std/path";
-import { CommitNote, markLostCommits } from "./commit_note.ts";
-import { CommitQueue } from "./commit_queue.ts";
 import { makeDir, SMALL } from "./durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
@@ -15,12 +13,18 @@ import { type LockWait, waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
 import { Place, whyMoved } from "./place.ts";
 import { requirePohDir } from "./poh_dir.ts";
+import { hasRedoTables, moveToLog } from "./log/from_redo.ts";
+import { LogDir } from "./log/log_dir.ts";
+import { LogReader } from "./log/log_reader.ts";
+import type { LogEntry } from "./log/record.ts";
+import { storeTag } from "./log/segment.ts";
+import { LogWriter } from "./log/writer.ts";
 import { lookAhead, openForReading, openOwnRows } from "./read_store.ts";
-import { replay } from "./redo.ts";
+import { FIRST_WITH_LOG } from "./schema.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
-import type { RedoEntry } from "./redo_log.ts";
 import type { SqliteStore, SqliteStoreOptions } from "./sqlite_store.ts";
 import { bindStore, type Opening, requireOwnDatabase } from "./store_id.ts";
+import type { TxInfo } from "./types.ts";
 import { type UpgradeReport, upgradeStore } from "./upgrade.ts";
 import {
   copyWriteOnce,
@@ -31,7 +35,7 @@ import {
   writeOnceSettings,
 } from "./write_once.ts";
 
-/** The setting that says which payloads live in the database. */
+/** The setting that says which payloads live in the log. */
 const INLINE_BELOW = "inline_below";
 
 /** Default of {@linkcode StorageOptions.checkpointAfter}. */
@@ -48,14 +52,14 @@ export interface StorageOptions extends LockWait {
    */
   durability?: "full" | "relaxed";
   /**
-   * After how many changes their payload files are synced and the redo log is
-   * trimmed; default 32,768. The more, the faster are saves: by then the
-   * operating system has written most files by itself. The fewer, the sooner is
-   * a store open again after a crash, which carries out up to twice as many.
+   * After how many changes their payload files are synced and what the log has
+   * of them is dropped; default 32,768. The more, the faster are saves: by then
+   * the operating system has written most files by itself. The fewer, the sooner
+   * is a store open again after a crash, which replays up to twice as many.
    */
   checkpointAfter?: number;
   /**
-   * Payloads of up to so many bytes, at most 65,536, live in the database from
+   * Payloads of up to so many bytes, at most 65,536, live in the log from
    * now on; 0: all in files, as in a new store. Remembered in the database: who
    * opens it without this option follows it too. For what is there already see
    * {@linkcode StorageManager.moveInline}.
@@ -104,6 +108,8 @@ export interface OpenStore {
   files: FileStore;
   /** The rows. */
   rows: SqliteStore;
+  /** The log, to be read. */
+  log: LogReader;
   /** Whether no save replaces a transaction. */
   writeOnce: boolean;
   /** The locks and the queue of a writer; null when read-only. */
@@ -114,13 +120,11 @@ export interface OpenStore {
 export interface StoreWriter {
   /** Its share of the store. */
   locks: StoreLocks;
-  /** Where it notes its newest commit. */
-  note: CommitNote;
   /** Through which all its changes go. */
-  queue: CommitQueue;
+  queue: LogWriter;
   /** Room for deletions on a full disk. */
   reserve: Reserve;
-  /** Payloads of up to so many bytes live in the database. */
+  /** Payloads of up to so many bytes live in the log. */
   inlineBelow: number;
 }
 
@@ -140,7 +144,7 @@ export async function openStore(
   requireInlineBelow(options.inlineBelow);
   const { durability = "full", driver = "auto" } = options;
   if (options.readOnly) {
-    const { files, rows } = await openForReading(basePath, sqlitePath, {
+    const { files, rows, log } = await openForReading(basePath, sqlitePath, {
       ...waitOf(options),
       driver,
     });
@@ -148,6 +152,7 @@ export async function openStore(
       place: new Place(basePath),
       files,
       rows,
+      log,
       writeOnce: isWriteOnce(rows),
       writer: null,
     };
@@ -195,47 +200,54 @@ async function openToWrite(
   const locks = await StoreLocks.acquire(basePath, waitOf(options));
   opened.defer(() => locks.release());
   const place = new Place(join(basePath, ".poh"));
-  const note = new CommitNote(basePath);
-  opened.defer(() => note.close());
+  const dir = new LogDir(basePath, { sync, write: true });
+  await dir.init();
   const rows = await locks.whileCommitting(() =>
-    openRows(files, sqlitePath, ofRows, opening, options)
+    openRows(
+      sqlitePath,
+      { sync, files, dir, locks },
+      ofRows,
+      opening,
+      options,
+    )
   );
   opened.defer(() => rows.close());
-  const queue = new CommitQueue(files, rows, locks, note, reserve, {
+  const storeId = storeTag(rows.setting("id")!);
+  const queue = new LogWriter({ files, rows, dir, storeId }, locks, reserve, {
     sync,
     checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
     base: place,
   });
-  // What a crash left half-done. Other writers' entries are theirs.
-  if (finish && !rows.redo.isEmpty()) {
-    await locks.whileAlone(() => replay(files, rows));
-  }
+  opened.defer(() => queue.abandon());
+  // What a crash left half-done is finished by the first writer.
+  if (finish) await queue.join();
   opened.move(); // it stays open
   return {
     place,
     files,
     rows,
+    log: new LogReader(dir, rows),
     writeOnce: isWriteOnce(rows),
-    writer: { locks, note, queue, reserve, inlineBelow: inlineBelow(rows) },
+    writer: { locks, queue, reserve, inlineBelow: inlineBelow(rows) },
   };
 }
 
 async function openRows(
-  files: FileStore,
   path: string,
-  options: SqliteStoreOptions,
+  parts: { sync: boolean; files: FileStore; dir: LogDir; locks: StoreLocks },
+  ofRows: SqliteStoreOptions,
   opening: Opening,
-  { inlineBelow, writeOnce = false }: StorageOptions,
+  options: StorageOptions,
 ): Promise<SqliteStore> {
-  const rows = await openOwnRows(files, path, options, opening);
+  const { files } = parts;
+  const rows = await openOwnRows(files, path, ofRows, opening);
   try {
-    const isSo = writeOnce || isBaseMarked(files.basePath);
-    await rows.init(writeOnceSettings(isSo));
-    if (writeOnce) requireWriteOnce(isWriteOnce(rows), path);
+    const isSo = options.writeOnce || isBaseMarked(files.basePath);
+    await initRows(rows, parts, writeOnceSettings(isSo));
+    if (options.writeOnce) requireWriteOnce(isWriteOnce(rows), path);
     await bindStore(files, rows);
     if (isWriteOnce(rows)) await markBase(files.basePath);
-    await markLostCommits(files.basePath, rows);
-    await rememberInlineBelow(rows, inlineBelow);
+    await rememberInlineBelow(rows, options.inlineBelow);
     return rows;
   } catch (error) {
     await rows.close();
@@ -243,7 +255,38 @@ async function openRows(
   }
 }
 
-/** Payloads of up to how many bytes live in the database. */
+/** What older versions kept in tables goes into the log, while nobody writes. */
+async function initRows(
+  rows: SqliteStore,
+  { sync, files, dir, locks }: {
+    sync: boolean;
+    files: FileStore;
+    dir: LogDir;
+    locks: StoreLocks;
+  },
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
+  const isOlder = rows.schemaVersion < FIRST_WITH_LOG;
+  if (!isOlder || !hasRedoTables(rows)) return await rows.migrate(settings);
+  const { basePath } = files;
+  const moved = await locks.whileAlone(() =>
+    moveToLog(
+      basePath,
+      rows,
+      dir,
+      storeTag(rows.setting("id") ?? ""),
+      sync,
+      (inTransaction) => rows.migrate(settings, inTransaction),
+    )
+  );
+  if (moved) return;
+  throw new StoreBusyError(
+    "The store is of an older version, and open elsewhere: it is brought to this one once nobody else has it open",
+    locks.others(),
+  );
+}
+
+/** Payloads of up to how many bytes live in the log. */
 export function inlineBelow(rows: SqliteStore): number {
   return Number(rows.setting(INLINE_BELOW) ?? 0);
 }
@@ -261,7 +304,7 @@ export async function copySettings(
   if (isInlineBelow(bytes)) await rememberInlineBelow(to, bytes);
 }
 
-/** Remembers which payloads live in the database. */
+/** Remembers which payloads live in the log. */
 export async function rememberInlineBelow(
   rows: SqliteStore,
   bytes: number | undefined,
@@ -306,9 +349,12 @@ export function writerOf({ writer }: OpenStore): StoreWriter {
  * which whoever opens the store next does.
  */
 export async function closeStore(store: OpenStore): Promise<void> {
-  const { rows, writer } = store;
-  if (!writer) return await rows.close();
-  const { locks, note, queue, reserve } = writer;
+  const { rows, log, writer } = store;
+  if (!writer) {
+    log.close();
+    return await rows.close();
+  }
+  const { locks, queue, reserve } = writer;
   let failure: unknown = null;
   try {
     await queue.close();
@@ -323,19 +369,37 @@ export async function closeStore(store: OpenStore): Promise<void> {
     await reserve.close();
   } finally {
     rows.abandon(); // where it is not closed by now
-    note.close();
     locks.release();
   }
 }
 
-/** The change that deletes a transaction and its file. */
-export function removal(txId: string): RedoEntry {
+/** What is logged when a transaction and its file go. */
+export function removal(txId: string): LogEntry {
   return {
+    kind: "remove",
     txId,
-    action: "remove",
+    holderId: "",
+    timestamp: 0,
     storageHash: "",
+    size: 0,
     payload: null,
-    staged: null,
+    name: "",
+    isPacked: false,
+  };
+}
+
+/** What is logged when a transaction is saved. */
+export function saving(
+  info: TxInfo,
+  how: { payload: Uint8Array; isPacked: boolean } | { staged: string },
+): LogEntry {
+  const isStaged = "staged" in how;
+  return {
+    ...info,
+    kind: isStaged ? "put-staged" : "put",
+    payload: isStaged ? null : how.payload,
+    name: isStaged ? how.staged : "",
+    isPacked: isStaged ? false : how.isPacked,
   };
 }
 

@@ -57,7 +57,7 @@ export async function* payloadPages(
   { after, limit: left = Infinity, ...filter }: TxFilter,
   count: number | null,
 ): AsyncGenerator<PayloadPage> {
-  using thread = count !== null && count >= MANY && !rows.hasInline()
+  using thread = count !== null && count >= MANY && !rows.hasPlaces()
     ? await FileThread.start()
     : null;
   let pace: "unknown" | "quick" | "slow" = count === null ? "quick" : "unknown";

@@ -11,7 +11,14 @@ import { kindOf } from "./durable_fs.ts";
 import { BackupReadOnlyError, StoreNotFoundError } from "./errors.ts";
 import { FOLDS_CASE } from "./key.ts";
 
-const DIRECTORIES = ["tmp", "staged", "quarantine", "holders", "upgrade"];
+const DIRECTORIES = [
+  "tmp",
+  "staged",
+  "quarantine",
+  "holders",
+  "upgrade",
+  "log",
+];
 const FILES = [
   "lock",
   "commit.lock",

@@ -14,6 +14,8 @@ import {
 import type { Engine } from "./engine.ts";
 import { MetadataDamagedError, PohStorageError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
+import { LogDir } from "./log/log_dir.ts";
+import { LogReader } from "./log/log_reader.ts";
 import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
@@ -29,7 +31,7 @@ export async function openForReading(
   basePath: string,
   sqlitePath: string,
   options: SqliteStoreOptions,
-): Promise<{ files: FileStore; rows: SqliteStore }> {
+): Promise<{ files: FileStore; rows: SqliteStore; log: LogReader }> {
   requirePohDir(basePath);
   const rows = await openOwnRows(
     new FileStore(basePath),
@@ -40,7 +42,9 @@ export async function openForReading(
   try {
     await rows.init();
     const files = await filesAsNamed(basePath, rows);
-    return { files, rows };
+    await overlay(basePath, rows);
+    const dir = new LogDir(basePath, { sync: false, write: false });
+    return { files, rows, log: new LogReader(dir, rows) };
   } catch (error) {
     await rows.close();
     throw error;
@@ -56,6 +60,20 @@ async function filesAsNamed(
     { naming: namingOf(basePath, (sql) => rows.query(sql)), phase: null };
   if (isSettled(state)) return new FileStore(basePath);
   return new FileStore(basePath, {}, earlierNames(basePath, state));
+}
+
+/**
+ * After a crash the log may be ahead of the rows, and nobody is there to have
+ * them follow. Beside a writer the rows are what counts.
+ */
+async function overlay(basePath: string, rows: SqliteStore): Promise<void> {
+  if (!rows.hasLog) return;
+  using dir = new LogDir(basePath, { sync: false, write: false });
+  const log = new LogReader(dir, rows);
+  if (!log.isAhead()) return;
+  const { listHolders } = await import("./locks.ts");
+  if (listHolders(basePath).length > 0) return;
+  rows.overlay(log.changesAhead());
 }
 
 /**

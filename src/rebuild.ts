@@ -1,20 +1,24 @@
 /**
  * A new database in place of one that is lost or damaged: from what can still
- * be read of the old one, and from the payload files for the rest. The old one
- * is kept beside it.
+ * be read of the old one, from the log, which knows all about each change that
+ * it has, and from the payload files for the rest. The old database is kept
+ * beside it.
  *
  * @module
  */
 
 import { dirname, join } from "@std/path";
-import { forgetCommits } from "./commit_note.ts";
 import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
 import { MetadataDamagedError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
-import { sha256HexSync } from "./hash.ts";
 import { StoreLocks } from "./locks.ts";
-import { copySettings, type StorageOptions } from "./open_store.ts";
+import { makeRows } from "./log/follow.ts";
+import { hasRedoTables, movedEntries, writeEntries } from "./log/from_redo.ts";
+import { LogDir } from "./log/log_dir.ts";
+import type { LogRecord } from "./log/record.ts";
+import { scanLog } from "./log/scan.ts";
+import { FIRST_RECORD, positionOf, storeTag } from "./log/segment.ts";
 import {
   earlierNames,
   hasId,
@@ -23,8 +27,8 @@ import {
   readNaming,
   writeNaming,
 } from "./naming.ts";
+import { copySettings, type StorageOptions } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
-import { isInLog, keepNewer, pendingRecords } from "./redo.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { bindStore } from "./store_id.ts";
 import { nextTurn } from "./turn.ts";
@@ -87,9 +91,12 @@ async function rebuild(
   const { driver = "auto" } = options;
   const writeOnce = options.writeOnce || isBaseMarked(files.basePath);
   const rows = await SqliteStore.open(fresh, { driver });
+  using dir = new LogDir(files.basePath, { sync: true, write: true });
   try {
     await rows.init(writeOnceSettings(writeOnce));
-    const deleted = await salvage(files, path, rows, options);
+    await dir.init();
+    await salvage(path, rows, dir, options);
+    const deleted = await followLog(rows, dir);
     await describeFiles(files, rows, deleted, naming);
     await bindStore(files, rows);
   } finally {
@@ -100,26 +107,55 @@ async function rebuild(
   await setAside(path);
   crashPoint("database set aside");
   await renameFile(fresh, path, true);
-  forgetCommits(files.basePath);
 }
 
 /**
- * The rows that the old database still gives, whatever their payloads are.
+ * The log has every change since its beginning: what it says of an id counts.
+ * Whoever opens the store next has the files follow as well.
  *
  * @returns Ids that were deleted and whose files may still be there.
  */
+async function followLog(
+  rows: SqliteStore,
+  dir: LogDir,
+): Promise<Set<string>> {
+  const deleted = new Set<string>();
+  const [first] = dir.numbers();
+  if (first === undefined) return deleted;
+  const changes = dir.segment(first)?.header.changes ?? 0;
+  rows.transaction(() => rows.setLogState({ applied: 0, changes }));
+  let page: LogRecord[] = [];
+  const follow = async () => {
+    const last = page.at(-1);
+    if (last) await makeRows(page, last.position + last.length, rows);
+    page = [];
+  };
+  for (const { record } of scanLog(dir, positionOf(first, FIRST_RECORD))) {
+    if (!record) continue;
+    if (record.kind.startsWith("put")) deleted.delete(record.txId);
+    else deleted.add(record.txId);
+    if (page.push(record) === PAGE) await follow();
+  }
+  await follow();
+  return deleted;
+}
+
+/**
+ * The rows that the old database still gives, whatever their payloads are. What
+ * one of an older version has besides goes into the log.
+ */
 async function salvage(
-  files: FileStore,
   path: string,
   rows: SqliteStore,
+  dir: LogDir,
   options: StorageOptions,
-): Promise<Set<string>> {
+): Promise<void> {
   const { driver = "auto" } = options;
   let old: SqliteStore;
   try {
     old = await SqliteStore.open(path, { driver, readOnly: true });
   } catch {
-    return new Set(); // nothing of it can be read
+    return; // nothing of it can be read
   }
   try {
     await salvageRows(old, rows);
@@ -127,8 +163,13 @@ async function salvage(
       await copySettings(old, rows);
       await rows.change(() => rows.setSetting("id", old.setting("id")));
     });
-    await salvageInline(old, rows, path);
-    return await salvageLog(old, files, rows);
+    await attempt(async () => {
+      if (!hasRedoTables(old)) return;
+      const storeId = storeTag(old.setting("id") ?? "");
+      const entries = salvaged(movedEntries(old));
+      for (const number of dir.numbers()) dir.drop(number);
+      await writeEntries(entries, dir, storeId, 0, true);
+    });
   } finally {
     await old.close();
   }
@@ -141,7 +182,9 @@ async function salvage(
 async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
   const keep = (page: TxInfo[]) =>
     rows.transaction(() =>
-      page.filter(isPlausible).forEach((r) => rows.put(r))
+      page.filter(isPlausible).forEach((row) =>
+        rows.put(row, placeOf(old, row))
+      )
     );
   await attempt(async () => {
     await old.init();
@@ -164,93 +207,29 @@ async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
   });
 }
 
-/** Payloads that live in the database, and rows for those that have lost them. */
-async function salvageInline(
-  old: SqliteStore,
-  rows: SqliteStore,
-  path: string,
-): Promise<void> {
-  await attempt(async () => {
-    for (let at = 0;;) {
-      const page = old.inlinePage(at, PAGE);
-      rows.transaction(() => {
-        for (const { txId, storageHash, payload } of page) {
-          if (sha256HexSync(payload) !== storageHash) continue;
-          const row = rows.get(txId);
-          if (row && row.storageHash !== storageHash) continue;
-          const info = row ?? {
-            ...described(txId, path),
-            storageHash,
-            size: payload.length,
-          };
-          rows.put(info);
-          rows.putInline(info, payload);
-        }
-      });
-      if (page.length < PAGE) return;
-      at = page.at(-1)!.at;
-      await nextTurn();
-    }
-  });
-  await salvageInlineOneByOne(old, rows);
-}
-
-/** Most stores have none, and need no second look at every row. */
-function mayHaveInline(old: SqliteStore): boolean {
+/** Where in the log a payload is, as far as that can be read. */
+function placeOf(old: SqliteStore, { txId }: TxInfo): number | null {
   try {
-    return old.hasInline();
+    return old.lookup(txId)?.place ?? null;
   } catch (error) {
     if (!(error instanceof MetadataDamagedError)) throw error;
-    return true;
+    return null; // the log tells, where it is in there
   }
 }
 
-/** What lies behind a damaged page, for the rows that are known. */
-async function salvageInlineOneByOne(
-  old: SqliteStore,
-  rows: SqliteStore,
-): Promise<void> {
-  if (!mayHaveInline(old)) return;
-  for await (const info of rows.iterate()) {
-    if (rows.isInline(info)) continue;
+/** As many as can be read. */
+function* salvaged<T>(things: Iterator<T>): Generator<T> {
+  for (;;) {
+    let next: IteratorResult<T>;
     try {
-      const payload = old.inlinePayload(info);
-      if (!payload || sha256HexSync(payload) !== info.storageHash) continue;
-      rows.transaction(() => rows.putInline(info, payload));
+      next = things.next();
     } catch (error) {
       if (!(error instanceof MetadataDamagedError)) throw error;
+      return;
     }
+    if (next.done) return;
+    yield next.value;
   }
-}
-
-/**
- * Payloads that were committed but may not have reached their file.
- *
- * @returns Ids that were deleted, as far as their files may not have followed.
- */
-async function salvageLog(
-  old: SqliteStore,
-  files: FileStore,
-  rows: SqliteStore,
-): Promise<Set<string>> {
-  const deleted = new Set<string>();
-  await attempt(async () => {
-    for (const { entries } of pendingRecords(old.redo)) {
-      for (const entry of entries) {
-        const { txId } = entry;
-        const row = rows.get(txId);
-        if (entry.action !== "put" && !row) deleted.add(txId);
-        if (entry.action !== "put") continue;
-        if (row?.storageHash !== entry.storageHash) continue;
-        if ((await files.digest(txId))?.digest === row.storageHash) continue;
-        if (!await isInLog(row, files, old)) continue;
-        await keepNewer(txId, files);
-        if (entry.payload) await files.save(txId, entry.payload);
-        else await files.placeStaged(txId, entry.staged!);
-      }
-    }
-  });
-  return deleted;
 }
 
 /** Rows for the payload files that have none yet. */

@@ -12,13 +12,13 @@ import type { DriverInfo } from "./sqlite_driver.ts";
  * - `payload-missing`: a row without its payload file
  * - `payload-corrupt`: a payload whose digest is not the row's
  * - `size-mismatch`: a sound payload whose row has another size
- * - `unfinished`: a change that a crash left half-done; its redo entry can
- *   finish it
+ * - `unfinished`: a change that a crash left half-done; the log can finish it
  * - `orphan-payload`: a payload file without a row
  * - `leftover-temp`: a half-written file that nothing refers to
  * - `unreadable`: the system would not give a file: says nothing about damage
  * - `metadata-damaged`: SQLite finds the database itself damaged
- * - `metadata-outdated`: the database has gone back to an earlier commit
+ * - `metadata-outdated`: the database has gone back to an earlier state
+ * - `log-damaged`: the log, or part of it, is damaged or gone
  * - `out-of-service`: a transaction in quarantine that a source can bring back:
  *   no damage, and looked for only where there are sources
  * - `odd-row`: a row whose id is no text, as another program may leave it: no
@@ -34,6 +34,7 @@ export type FindingKind =
   | "unreadable"
   | "metadata-damaged"
   | "metadata-outdated"
+  | "log-damaged"
   | "out-of-service"
   | "odd-row";
 
@@ -47,6 +48,7 @@ const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "unreadable": 0,
   "metadata-damaged": 0,
   "metadata-outdated": 0,
+  "log-damaged": 0,
   "out-of-service": 0,
   "odd-row": 0,
 };
@@ -93,7 +95,7 @@ export interface Finding {
 
 /** One step of a check, as far as it got. */
 export interface ReportStep {
-  /** `database`, `redo log`, `payloads`, `heal`, `files` or `leftovers`. */
+  /** `database`, `log`, `payloads`, `heal`, `files` or `leftovers`. */
   name: string;
   /** Things looked at. */
   count: number;
@@ -168,6 +170,7 @@ const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "size-mismatch",
   "metadata-damaged",
   "metadata-outdated",
+  "log-damaged",
 ]);
 
 /** What is wrong with a payload that its transaction cannot be served without. */

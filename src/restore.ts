@@ -360,8 +360,7 @@ class Place {
       if (report.interrupted) return { txs: 0, bytes: 0, interrupted: true };
       requireWhole(report);
       await this.#putInPlace();
-      const txs = report.written + report.inline;
-      return { txs, bytes, interrupted: false };
+      return { txs: report.written, bytes, interrupted: false };
     } finally {
       await this.#tidyUp();
     }

@@ -8,17 +8,20 @@
  * @module
  */
 
-import { createRedo, createRedoBatches, createRedoNumber } from "./redo_log.ts";
 import type { Connection } from "./sqlite_driver.ts";
 
 /**
  * One step of a migration; `PRAGMA user_version` counts those done.
  *
- * 1: what the Python package's table lacks, and the redo log.
- * 2: payloads that live in the database, and indexes.
+ * 1: what the Python package's table lacks, and settings. Also a table `redo`.
+ * 2: indexes. Also a table of payloads, `inline_payloads`.
  * 3: one index less: ids are in no order that a save could follow, so that each
  *    index of them costs it a page.
- * 4: one record of the redo log for all changes of a commit.
+ * 4: a table `redo_batches`.
+ * 5: the log in files took its place, and that of payloads in the database: a
+ *    row has a place in the log where its payload is kept there. What is left in
+ *    the tables of older versions goes into the log first, see
+ *    `log/from_redo.ts`.
  *
  * Nothing here minds being done already: a flipped bit can make a store's
  * version a lower one.
@@ -34,23 +37,36 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     if (!columns.has("size")) {
       db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
     }
-    createRedo(db);
     db.exec(
       "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     );
   },
   (db) => {
-    db.exec(`CREATE TABLE IF NOT EXISTS inline_payloads (
-      tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, payload BLOB NOT NULL)`);
-    createRedoNumber(db);
     for (const [name, columns] of Object.entries(INDEXES)) {
       db.exec(`DROP INDEX IF EXISTS ${name}`);
       db.exec(`CREATE INDEX ${name} ON txs (${columns})`);
     }
   },
   (db) => db.exec("DROP INDEX IF EXISTS txs_by_holder_and_id"),
-  createRedoBatches,
+  () => {},
+  (db) => {
+    if (!columnsOf(db, "txs").has("place")) {
+      db.exec("ALTER TABLE txs ADD COLUMN place INTEGER");
+    }
+    db.exec("DROP INDEX IF EXISTS txs_by_place");
+    db.exec(PLACE_INDEX);
+    for (const table of ["redo", "redo_batches", "inline_payloads"]) {
+      db.exec(`DROP TABLE IF EXISTS ${table}`);
+    }
+  },
 ];
+
+/** Tells what lives in a part of the log; it has no entries of other payloads. */
+export const PLACE_INDEX =
+  "CREATE INDEX txs_by_place ON txs (place, size) WHERE place IS NOT NULL";
+
+/** The first version whose payloads and changes are in the log alone. */
+export const FIRST_WITH_LOG = 5;
 
 /**
  * The first columns find and order rows; with the others a condition on them
@@ -80,11 +96,16 @@ export function migrateSchema(db: Connection): void {
  * The columns of a row. The casts give a row that was edited by hand the types
  * that the rest of the program relies on.
  */
-export function columnList(hasHolder: boolean, hasSize: boolean) {
+export function columnList(
+  hasHolder: boolean,
+  hasSize: boolean,
+  hasPlace: boolean,
+) {
   const holder = hasHolder ? "holder_id" : "''";
   const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
   return {
     size,
+    place: hasPlace ? "place" : "NULL",
     names: {
       tx_id: "tx_id",
       timestamp: "timestamp",

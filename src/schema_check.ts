@@ -6,6 +6,7 @@
  */
 
 import { PohStorageError } from "./errors.ts";
+import { PLACE_INDEX } from "./schema.ts";
 import type { Connection } from "./sqlite_driver.ts";
 
 /** The tables that a store reads and writes; others are left alone. */
@@ -41,7 +42,8 @@ const FOREIGN = `
   SELECT 'partial index', i.name
     FROM sqlite_schema t, pragma_index_list(t.name) i
     WHERE t.type = 'table' AND t.rootpage > 0 AND lower(t.name) ${OURS}
-      AND i.partial
+      AND i.partial AND i.name NOT IN (
+        SELECT name FROM sqlite_schema WHERE sql = '${PLACE_INDEX}')
   UNION ALL
   SELECT CASE c.cid WHEN -2 THEN 'index on an expression'
       ELSE 'index with a collation' END, i.name

@@ -19,7 +19,6 @@ import { isDiskFull } from "./full_disk.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
 import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
 import { requireKnown } from "./options.ts";
-import { RedoLog } from "./redo_log.ts";
 import {
   columnList,
   columnsOf,
@@ -88,6 +87,16 @@ const FAST_DISK = 1;
 const PAGE = 512;
 const ID_PAGE = 2_048;
 
+/** How far a database has followed the log. */
+export interface LogPosition {
+  /** The rows have followed up to this position; 0: no record ever. */
+  applied: number;
+  /** How many changes that were, since the store was made. */
+  changes: number;
+  /** Up to this position the files have followed and are durable. */
+  filesSynced: number;
+}
+
 /** Options of {@linkcode SqliteStore.open}. */
 export interface SqliteStoreOptions extends LockWait {
   /** Which binding; default `"auto"`. */
@@ -128,8 +137,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly path: string;
   /** Which binding serves. */
   readonly driver: SqliteDriverInfo;
-  /** @internal The redo log. */
-  readonly redo: RedoLog;
   readonly #db: Connection;
   readonly #readOnly: boolean;
   readonly #sync: boolean;
@@ -138,11 +145,15 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly #log: Deno.FsFile | null;
   readonly #place: Place;
   #isDiskFast = false;
+  /** Why what was committed may not be on the disk. */
+  #lost: Error | null = null;
   /** Ids that were read and are not what is in their rows. */
   readonly #oddIds = new Set<string>();
   readonly #statements = new Map<string, Statement>();
   #columns = COLUMNS;
   #isOldSchema = false;
+  /** The state of the database over which changes are laid; null: none are. */
+  #overlaid: number | null = null;
   #closed = false;
 
   private constructor(
@@ -163,10 +174,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#log = options.log;
     this.#wait = options.wait;
     this.#place = new Place(path);
-    this.redo = new RedoLog({
-      has: (table) => this.#hasTable(table),
-      all: (sql, ...params) => this.#all(sql, ...params),
-    });
   }
 
   /**
@@ -277,6 +284,19 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @throws {StoreNotFoundError} If the database is read-only and has no store.
    */
   async init(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    await this.migrate(settings);
+  }
+
+  /**
+   * As `init`.
+   *
+   * @internal
+   * @param alongside What else is done in the transaction of a change.
+   */
+  async migrate(
+    settings: Readonly<Record<string, string>>,
+    alongside: () => void = () => {},
+  ): Promise<void> {
     await this.#patiently(() => {
       const version = schemaVersion(this.#db);
       if (version > SCHEMA_VERSION) {
@@ -291,6 +311,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         this.transaction(() => {
           const isNew = columnsOf(this.#db, "txs").size === 0;
           migrateSchema(this.#db);
+          alongside();
           if (!isNew) return;
           for (const [name, value] of Object.entries(settings)) {
             this.setSetting(name, value);
@@ -541,7 +562,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   // deno-lint-ignore require-await -- the contract is asynchronous
   async close(): Promise<void> {
     // SQLite removes its log by name, which may be another database's by now.
-    const isOwnLog = !this.#closed && !this.#readOnly &&
+    const isOwnLog = !this.#closed && !this.#readOnly && !this.#lost &&
       !this.hasMoved();
     if (isOwnLog) this.#leaveWal();
     this.abandon();
@@ -552,7 +573,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     this.#log?.close();
-    this.#db.close();
+    // Closing would take into the database what the disk may not have.
+    if (!this.#lost) this.#db.close();
   }
 
   /** Closes the database. */
@@ -565,14 +587,27 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * each commit, at `synchronous = FULL`; but it would stop the event loop, and
    * wait for the log's time of change as well, where only its bytes matter.
    * What SQLite syncs besides, at a checkpoint, it still does by itself.
+   *
+   * A failure is final: systems tell of a lost write once, and the next call
+   * would be told that all is well.
    */
   async flush(): Promise<void> {
+    if (this.#lost) throw this.#lost;
     if (!this.#log) return;
     const start = performance.now();
-    // Another thread costs more than a disk that answers at once.
-    if (this.#isDiskFast) this.#log.syncDataSync();
-    else await this.#log.syncData();
+    try {
+      // Another thread costs more than a disk that answers at once.
+      if (this.#isDiskFast) this.#log.syncDataSync();
+      else await this.#log.syncData();
+    } catch (error) {
+      throw this.#lost = error as Error;
+    }
     this.#isDiskFast = performance.now() - start < FAST_DISK;
+  }
+
+  /** Why the disk may not have what was committed; null when it has. */
+  get failure(): Error | null {
+    return this.#lost;
   }
 
   /** Whether something else is at the database's path by now, or nothing. */
@@ -651,146 +686,175 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return this.#select(resolved, this.#columns.all).map(toInfo);
   }
 
-  /** The facts about an id and its payload, if that lives in the database. */
-  lookup(txId: string): { info: TxInfo; inline: Uint8Array | null } | null {
-    if (!this.#hasTable("inline_payloads")) {
-      const info = this.get(txId);
-      return info && { info, inline: null };
-    }
-    // One statement: each takes and gives back SQLite's locks.
+  /** The facts about an id, and where in the log its payload is; null: a file. */
+  lookup(txId: string): { info: TxInfo; place: number | null } | null {
     const row = this.#get(
-      `SELECT ${this.#columns.all}, (SELECT payload FROM inline_payloads i
-        WHERE i.tx_id = txs.tx_id AND i.storage_hash = txs.storage_hash)
-      FROM txs WHERE tx_id = ?`,
+      `SELECT ${this.#columns.all}, ${this.#columns.place} FROM txs WHERE tx_id = ?`,
       txId,
     );
-    if (!row) return null;
-    return { info: toInfo(row), inline: row[5] as Uint8Array | null };
+    return row ? { info: toInfo(row), place: row[5] as number | null } : null;
   }
 
-  /** Which of these ids have a row whose payload does not live here. */
+  /** Which of these ids have a row whose payload is in a file. */
   inFiles(txIds: string[]): Set<string> {
-    const elsewhere = this.#hasTable("inline_payloads") ? NOT_INLINE : "";
     const rows = this.#all(
       `SELECT tx_id FROM txs
-      WHERE tx_id IN (SELECT value FROM json_each(?)) ${elsewhere}`,
+      WHERE tx_id IN (SELECT value FROM json_each(?))
+        AND ${this.#columns.place} IS NULL`,
       JSON.stringify(txIds),
     );
     return new Set(rows.map(([txId]) => txId as string));
   }
 
-  /** Inserts or replaces a row. Within a transaction. */
-  put(info: TxInfo): void {
-    this.#insert(
-      info,
-      `DO UPDATE SET storage_hash = excluded.storage_hash,
-        timestamp = excluded.timestamp, holder_id = excluded.holder_id, size = excluded.size`,
-    );
-  }
-
-  /** Inserts a row; false when the id has one. Within a transaction. */
-  insert(info: TxInfo): boolean {
-    return this.#insert(info, "DO NOTHING") > 0;
-  }
-
-  #insert(info: TxInfo, onConflict: string): number {
+  /**
+   * Inserts or replaces a row. Within a transaction.
+   *
+   * @param place Where in the log the payload is; null: in a file.
+   */
+  put(info: TxInfo, place: number | null = null): void {
     requireStorable(info);
     const [numerator, denominator] = exactQuotient(info.timestamp);
-    return this.#run(
-      `INSERT INTO txs (tx_id, storage_hash, timestamp, holder_id, size)
-      VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?)
-      ON CONFLICT (tx_id) ${onConflict}`,
+    this.#run(
+      `INSERT INTO txs (tx_id, storage_hash, timestamp, holder_id, size, place)
+      VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?, ?)
+      ON CONFLICT (tx_id) DO UPDATE SET storage_hash = excluded.storage_hash,
+        timestamp = excluded.timestamp, holder_id = excluded.holder_id,
+        size = excluded.size, place = excluded.place`,
       info.txId,
       info.storageHash,
       numerator,
       denominator,
       info.holderId,
       info.size,
+      place,
     );
   }
 
   /** Deletes a row; false when there was none. Within a transaction. */
   delete(txId: string): boolean {
-    this.dropInline(txId);
     return this.#run("DELETE FROM txs WHERE tx_id = ?", txId) > 0;
   }
 
-  /**
-   * A transaction's payload, if it lives in the database. One that belongs to
-   * another version of the row counts for nothing. The bytes are as they are: to
-   * verify them is the caller's.
-   */
-  inlinePayload(
-    { txId, storageHash }: Pick<TxInfo, "txId" | "storageHash">,
-  ): Uint8Array | null {
-    if (!this.#hasTable("inline_payloads")) return null;
-    const row = this.#get(
-      "SELECT payload FROM inline_payloads WHERE tx_id = ? AND storage_hash = ?",
-      txId,
-      storageHash,
-    );
-    return row ? row[0] as Uint8Array : null;
+  /** Whether an id has a row whose payload is in a file. */
+  isInFile(txId: string): boolean {
+    return this.lookup(txId)?.place === null;
   }
 
-  /** Whether a transaction's payload lives in the database. */
-  isInline({ txId, storageHash }: TxInfo): boolean {
-    if (!this.#hasTable("inline_payloads")) return false;
+  /** Whether any row's payload is in the log. */
+  hasPlaces(from = 0, to = Number.MAX_SAFE_INTEGER): boolean {
+    if (this.#columns.place === "NULL") return false;
     return this.#get(
-      "SELECT 1 FROM inline_payloads WHERE tx_id = ? AND storage_hash = ?",
-      txId,
-      storageHash,
+      "SELECT 1 FROM txs WHERE place >= ? AND place < ? LIMIT 1",
+      from,
+      to,
     ) !== undefined;
   }
 
-  /** What lives in the database under an id, whichever row it belongs to. */
-  inlineBytes(txId: string): Uint8Array | null {
-    if (!this.#hasTable("inline_payloads")) return null;
-    const row = this.#get(
-      "SELECT payload FROM inline_payloads WHERE tx_id = ?",
-      txId,
-    );
-    return row ? row[0] as Uint8Array : null;
+  /** Bytes of the payloads in a part of the log. */
+  bytesInLog(from = 0, to = Number.MAX_SAFE_INTEGER): number {
+    const [bytes] = this.#get(
+      "SELECT total(size) FROM txs WHERE place >= ? AND place < ?",
+      from,
+      to,
+    ) as [number];
+    return bytes;
   }
 
-  /** Keeps a transaction's payload in the database. Within a transaction. */
-  putInline({ txId, storageHash }: TxInfo, payload: Uint8Array): void {
-    this.#run(
-      "INSERT OR REPLACE INTO inline_payloads (tx_id, storage_hash, payload) VALUES (?, ?, ?)",
-      txId,
-      storageHash,
-      payload,
-    );
-  }
-
-  /** Drops a payload that lives in the database. Within a transaction. */
-  dropInline(txId: string): void {
-    this.#run("DELETE FROM inline_payloads WHERE tx_id = ?", txId);
-  }
-
-  /** Whether any payload lives in the database. */
-  hasInline(): boolean {
-    if (!this.#hasTable("inline_payloads")) return false;
-    return this.#get("SELECT 1 FROM inline_payloads LIMIT 1") !== undefined;
-  }
-
-  /** Payloads that live in the database after a position, with their own. */
-  inlinePage(
-    after: number,
-    limit: number,
-  ): { at: number; txId: string; storageHash: string; payload: Uint8Array }[] {
-    if (!this.#hasTable("inline_payloads")) return [];
+  /** The ids whose payloads are in this part of the log, and where. */
+  places(from: number, to: number): { txId: string; place: number }[] {
     const rows = this.#all(
-      `SELECT rowid, tx_id, storage_hash, payload FROM inline_payloads
-      WHERE rowid > ? ORDER BY rowid LIMIT ?`,
-      after,
-      limit,
+      "SELECT tx_id, place FROM txs WHERE place >= ? AND place < ?",
+      from,
+      to,
     );
-    return rows.map(([at, txId, storageHash, payload]) => ({
-      at: at as number,
+    return rows.map(([txId, place]) => ({
       txId: txId as string,
-      storageHash: storageHash as string,
-      payload: payload as Uint8Array,
+      place: place as number,
     }));
+  }
+
+  /** Says that a payload is in a file by now. Within a transaction. */
+  clearPlace(txId: string, place: number): void {
+    this.#run(
+      "UPDATE txs SET place = NULL WHERE tx_id = ? AND place = ?",
+      txId,
+      place,
+    );
+  }
+
+  /**
+   * Lays changes over the rows of a store that is open read-only: those of a log
+   * that nobody has had them follow. They are there until somebody does.
+   *
+   * @internal
+   * @param changes Of each id the last; a null row is a deletion.
+   */
+  overlay(
+    changes: Iterable<
+      { txId: string; row: TxInfo | null; place: number | null }
+    >,
+  ): void {
+    const exec = (sql: string) => this.#db.exec(sql);
+    exec(`CREATE TEMP TABLE changed (tx_id TEXT PRIMARY KEY, storage_hash TEXT,
+      timestamp REAL, holder_id TEXT, size INTEGER, place INTEGER)`);
+    for (const { txId, row, place } of changes) {
+      const [numerator, denominator] = exactQuotient(row?.timestamp ?? 0);
+      this.#run(
+        `INSERT INTO changed VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?, ?)`,
+        txId,
+        row && row.storageHash,
+        numerator,
+        denominator,
+        row && row.holderId,
+        row && row.size,
+        place,
+      );
+    }
+    const columns = "tx_id, storage_hash, timestamp, holder_id, size, place";
+    exec(`CREATE TEMP VIEW txs AS SELECT ${columns} FROM main.txs
+        WHERE tx_id NOT IN (SELECT tx_id FROM changed)
+      UNION ALL SELECT ${columns} FROM changed WHERE storage_hash IS NOT NULL`);
+    this.#statements.clear();
+    this.#overlaid = this.dataVersion();
+  }
+
+  /** For a copy that follows no log: all payloads are in files there. */
+  forgetLog(): void {
+    this.#run("UPDATE txs SET place = NULL WHERE place IS NOT NULL");
+    this.setLogState({ applied: 0, filesSynced: 0 });
+  }
+
+  /** Whether the database is of a version that follows a log. */
+  get hasLog(): boolean {
+    return this.#columns.place !== "NULL";
+  }
+
+  /**
+   * How far rows, and durable files, have followed the log.
+   *
+   * @internal
+   */
+  logState(): LogPosition {
+    const number = (name: string) => Number(this.setting(name) ?? 0);
+    return {
+      applied: number("applied"),
+      changes: number("changes"),
+      filesSynced: number("files_synced"),
+    };
+  }
+
+  /**
+   * Says how far they have. Within a transaction.
+   *
+   * @internal
+   */
+  setLogState(
+    { applied, changes, filesSynced }: Partial<LogPosition>,
+  ): void {
+    if (applied !== undefined) this.setSetting("applied", String(applied));
+    if (changes !== undefined) this.setSetting("changes", String(changes));
+    if (filesSynced === undefined) return;
+    this.setSetting("files_synced", String(filesSynced));
   }
 
   /** Another number once another connection has changed the database. */
@@ -881,7 +945,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   #adaptToOldSchema(): void {
     const columns = columnsOf(this.#db, "txs");
     if (columns.size === 0) throw new StoreNotFoundError(this.path);
-    this.#columns = columnList(columns.has("holder_id"), columns.has("size"));
+    this.#columns = columnList(
+      columns.has("holder_id"),
+      columns.has("size"),
+      columns.has("place"),
+    );
     this.#isOldSchema = schemaVersion(this.#db) < SCHEMA_VERSION;
   }
 
@@ -912,8 +980,19 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }
   }
 
+  /** Whoever has opened the store for writing has had the rows follow. */
+  #dropOverlay(): void {
+    this.#overlaid = null;
+    this.#statements.clear();
+    this.#db.exec("DROP VIEW temp.txs; DROP TABLE temp.changed");
+  }
+
   #statement(sql: string): Statement {
     if (this.#closed) throw new StoreClosedError();
+    if (this.#overlaid !== null) {
+      const [version] = this.#db.prepare("PRAGMA data_version").get()!;
+      if (version !== this.#overlaid) this.#dropOverlay();
+    }
     let statement = this.#statements.get(sql);
     if (!statement) {
       statement = this.#db.prepare(sql);
@@ -939,10 +1018,7 @@ function oddId(id: string): OddRow {
   return { id, reason: "its id is no text", listed: false };
 }
 
-const NOT_INLINE = `AND NOT EXISTS (SELECT 1 FROM inline_payloads i
-  WHERE i.tx_id = txs.tx_id AND i.storage_hash = txs.storage_hash)`;
-
-const COLUMNS = columnList(true, true);
+const COLUMNS = columnList(true, true, true);
 
 /** Whether two rows say the same. */
 export function isSameRow(a: TxInfo, b: TxInfo): boolean {

@@ -626,10 +626,9 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * From now on payloads of up to so many bytes live in the database, others in
+   * From now on payloads of up to so many bytes live in the log, others in
    * files; moves those that are there. Small payloads are saved faster there,
-   * and a copy of the database is a copy of them; but they are not to be seen
-   * as files.
+   * but they are not to be seen as files.
    *
    * What is damaged stays where it is.
    *

@@ -10,9 +10,8 @@ import type { StoreLocks } from "./locks.ts";
 import { LOG_PAGES, type SqliteStore } from "./sqlite_store.ts";
 import { SqliteThread } from "./sqlite_thread.ts";
 
-/** About what a change writes to the log, beside its payload, in pages. */
+/** About what a change writes to the log, in pages. */
 const PAGES_PER_CHANGE = 8;
-const PAGE_BYTES = 4_096;
 
 /** While the thread keeps up, a commit never finds the log so long. */
 const FAR_BEYOND = 4 * LOG_PAGES;
@@ -32,9 +31,9 @@ export class WalCheckpoints {
     this.#locks = locks;
   }
 
-  /** To be told of every commit: so many changes, with so many payload bytes. */
-  onCommit(changes: number, bytes: number): void {
-    this.#pages += changes * PAGES_PER_CHANGE + bytes / PAGE_BYTES;
+  /** To be told of every commit of so many changes. */
+  onCommit(changes: number): void {
+    this.#pages += changes * PAGES_PER_CHANGE;
     if (this.#pages < LOG_PAGES || this.#running) return;
     this.#pages = 0;
     this.#running = this.#checkpoint()

@@ -25,16 +25,6 @@ async function filledStore() {
   return store;
 }
 
-test("backup tells apart what lives within the database", async () => {
-  await using store = await filledStore();
-  await store.ok(["init", "--inline-below", "1k", "--quiet"]);
-  const folder = store.dir.join("backup");
-  assertEquals(
-    await store.ok(["backup", folder]),
-    `Backed up 3 txs to ${folder}: 3 within the database, 0 new (0 bytes), 0 kept, 0 removed\n`,
-  );
-});
-
 test("backup and restore are told in one line, or as JSON", async () => {
   await using store = await filledStore();
   const folder = store.dir.join("backup"), base = store.dir.join("new");
@@ -51,7 +41,6 @@ test("backup and restore are told in one line, or as JSON", async () => {
     linked: 0,
     bytes: 0,
     kept: 2,
-    inline: 0,
     removed: 1,
     damaged: 0,
     unreadable: 0,

@@ -1077,7 +1077,7 @@ test("--json prints one object for each result", async () => {
   assertEquals(facts, {
     base: store.base,
     db,
-    schema_version: 4,
+    schema_version: 5,
     inline_below: 0,
     write_once: false,
     txs: 1,

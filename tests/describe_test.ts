@@ -50,7 +50,7 @@ testDrivers(
       base: temp.base,
       db: temp.db,
       driver: temp.store.driver,
-      schemaVersion: 4,
+      schemaVersion: 5,
       inlineBelow: 0,
       writeOnce: false,
       txs: 2,

@@ -106,10 +106,10 @@ testDrivers("a list of odd rows alone comes to its end", async (driver) => {
   db.exec(`WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n
       LIMIT 3000)
     INSERT INTO txs SELECT CAST(x'ff' || CAST(i AS BLOB) AS TEXT),
-      storage_hash, timestamp, holder_id, size FROM txs, n WHERE tx_id = 'a'`);
+      storage_hash, timestamp, holder_id, size, NULL FROM txs, n WHERE tx_id = 'a'`);
   db.exec(`WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n
       LIMIT 3000)
-    INSERT INTO txs SELECT CAST(i AS BLOB), storage_hash, 9e999, holder_id, size
+    INSERT INTO txs SELECT CAST(i AS BLOB), storage_hash, 9e999, holder_id, size, NULL
     FROM txs, n WHERE tx_id = 'a'`);
   db.close();
   const store = await temp.open();
@@ -131,7 +131,7 @@ testDrivers(
     const db = await openSqlite(temp.db, "builtin", false);
     db.exec(`WITH RECURSIVE n(i) AS (VALUES (1001) UNION ALL SELECT i + 1 FROM n
         WHERE i < 2999)
-      INSERT INTO txs SELECT i, storage_hash, timestamp, holder_id, size
+      INSERT INTO txs SELECT i, storage_hash, timestamp, holder_id, size, NULL
       FROM txs, n WHERE tx_id = '1000'`);
     db.exec("UPDATE txs SET timestamp = 9e999 WHERE tx_id >= '1500'");
     db.exec("UPDATE txs SET timestamp = -9e999 WHERE tx_id < '1200'");

@@ -187,7 +187,7 @@ const CASES: Case[] = [
         driver,
         `INSERT INTO txs VALUES ('${"x".repeat(300)}', '${
           "00".repeat(32)
-        }', 1, '', 5)`,
+        }', 1, '', 5, NULL)`,
       ),
     findings: [`payload-missing ${"x".repeat(300)}`],
     actions: ["quarantined"],
@@ -390,7 +390,7 @@ for (const one of CASES) {
       one.actions.filter((action) => action !== "none").length,
     );
     assertEquals(report.sound, one.sound.length);
-    assertEquals(Object.keys(report.counts).length, 11);
+    assertEquals(Object.keys(report.counts).length, 12);
     for (const [kind, count] of Object.entries(report.counts)) {
       assertEquals(
         count,
@@ -425,7 +425,7 @@ testDrivers(
     assertEquals([report.cursor, report.interrupted], [null, false]);
     assertEquals(report.steps.map(({ name, count }) => [name, count]), [
       ["database", 1],
-      ["redo log", 0],
+      ["log", 0],
       ["payloads", 3],
       ["files", 3],
       ["leftovers", 0],
@@ -690,7 +690,7 @@ testDrivers("purged is gone for good", async (driver) => {
   await recover(temp, driver, { purge: true });
   assertEquals(
     Object.keys(await filesBelow(temp.base)),
-    [".poh/id", ".poh/names", ".poh/newest", "c.bin", "poh.db"],
+    [".poh/id", ".poh/log/00000003.seg", ".poh/names", "c.bin", "poh.db"],
   );
 });
 

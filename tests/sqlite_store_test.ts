@@ -15,11 +15,9 @@ import {
   StoreNotFoundError,
 } from "../mod.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
-import type { RedoEntry } from "../src/redo_log.ts";
 import { sampleInfo, testMetadataStore } from "./contract/metadata_store.ts";
 import {
   assertBytes,
-  bytes,
   type Driver,
   drivers,
   filesBelow,
@@ -104,9 +102,10 @@ testDrivers("the table of a new store is the contract's", async (driver) => {
       ["timestamp", "REAL", 1, null, 0],
       ["holder_id", "TEXT", 1, "''", 0],
       ["size", "INTEGER", 1, "-1", 0],
+      ["place", "INTEGER", 0, null, 0],
     ],
   );
-  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[4]]);
+  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[5]]);
 });
 
 testDrivers(
@@ -140,8 +139,8 @@ testDrivers(
 
 testDrivers("a migration that fails changes nothing", async (driver) => {
   await using dir = await tempDir();
-  // An index is in the way of the redo log, the last thing to be made.
-  await sql(dir, driver, ...OLD_SCHEMA, "CREATE INDEX redo ON txs (timestamp)");
+  // A table is in the way of an index, the last thing to be made.
+  await sql(dir, driver, ...OLD_SCHEMA, "CREATE TABLE txs_by_place (x)");
   const store = await SqliteStore.open(dir.join("poh.db"), { driver });
   try {
     await assertRejects(() => store.init());
@@ -162,12 +161,12 @@ testDrivers(
     {
       await using store = await openStore(dir, { driver });
       await store.save(sampleInfo());
-      store.transaction(() => store.redo.append([entry()], "w"));
+      store.transaction(() => store.setLogState({ applied: 2 ** 50 }));
     }
     await sql(dir, driver, "PRAGMA user_version = 0");
     await using store = await openStore(dir, { driver });
     assertEquals(await store.load("a"), sampleInfo());
-    assertEquals(store.redo.of("a")?.payload, entry().payload);
+    assertEquals(store.logState().applied, 2 ** 50);
   },
 );
 
@@ -207,9 +206,13 @@ testDrivers(
       assertEquals(await store.load("old1"), OLD_ROW);
       assertEquals(await store.listIds(), ["old1", "old2"]);
       assertEquals(await store.count({ since: 0 }), 1);
-      assertEquals(store.redo.of("old1"), null);
-      assertEquals(store.redo.idsAfter(0, 10), []);
-      assertEquals(store.redo.stagedNames(), new Set());
+      assertEquals([store.hasLog, store.hasPlaces()], [false, false]);
+      assertEquals(store.lookup("old1")?.place, null);
+      assertEquals(store.logState(), {
+        applied: 0,
+        changes: 0,
+        filesSynced: 0,
+      });
       assertEquals(store.totals(), {
         bytes: 0,
         unknownSizes: 2,
@@ -469,7 +472,7 @@ testDrivers("holders() counts all and names the largest", async (driver) => {
     count: 1,
     top: [{ holderId: "", txs: 2 }],
   });
-  assertEquals([store.schemaVersion, store.redo.count()], [0, 0]);
+  assertEquals([store.schemaVersion, store.hasLog], [0, false]);
 });
 
 testDrivers("settings are kept, and replaced", async (driver) => {
@@ -484,17 +487,6 @@ testDrivers("settings are kept, and replaced", async (driver) => {
   assertEquals(store.setting("x"), "2");
 });
 
-function entry(of: Partial<RedoEntry> = {}): RedoEntry {
-  return {
-    txId: "a",
-    action: "put",
-    storageHash: "00".repeat(32),
-    payload: bytes("hello"),
-    staged: null,
-    ...of,
-  };
-}
-
 testDrivers(
   "rows that were edited by hand come back with the right types",
   async (driver) => {
@@ -503,8 +495,8 @@ testDrivers(
     await sql(
       dir,
       driver,
-      "INSERT INTO txs VALUES ('int', 'aa', 7, 5, 9223372036854775807)",
-      "INSERT INTO txs VALUES ('blob', x'6262', 'soon', x'63', -5)",
+      "INSERT INTO txs VALUES ('int', 'aa', 7, 5, 9223372036854775807, NULL)",
+      "INSERT INTO txs VALUES ('blob', x'6262', 'soon', x'63', -5, NULL)",
     );
     await using store = await openStore(dir, { driver });
     const [blob, int] = await Array.fromAsync(store.iterate());
@@ -575,13 +567,11 @@ for (const one of drivers()) {
       {
         await using store = await openStore(dir, { driver: one });
         for (const info of infos) await store.save(info);
-        store.transaction(() =>
-          store.redo.append([entry({ payload: new Uint8Array() })], "w")
-        );
+        store.transaction(() => store.put(infos[0]!, 2 ** 52 + 1));
       }
       await using store = await openStore(dir, { driver: other });
       assertEquals(await Array.fromAsync(store.iterate()), infos);
-      assertEquals(store.redo.of("a")?.payload, new Uint8Array());
+      assertEquals(store.lookup(infos[0]!.txId)?.place, 2 ** 52 + 1);
     });
   }
 }

@@ -1079,7 +1079,7 @@ testDrivers("a stream outlives its manager", async (driver) => {
 });
 
 testDrivers(
-  "after close() nothing is left but payloads, database, id, names and note",
+  "after close() nothing is left but payloads, database, id, names and an empty log",
   async (driver) => {
     await using temp = await tempStore({ driver });
     await temp.store.saveTxs([
@@ -1090,7 +1090,14 @@ testDrivers(
     await temp.close();
     assertEquals(
       Object.keys(await filesBelow(temp.base)),
-      [".poh/id", ".poh/names", ".poh/newest", "a.bin", "b.bin", "poh.db"],
+      [
+        ".poh/id",
+        ".poh/log/00000002.seg",
+        ".poh/names",
+        "a.bin",
+        "b.bin",
+        "poh.db",
+      ],
     );
   },
 );

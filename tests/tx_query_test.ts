@@ -129,7 +129,10 @@ testDrivers("an older schema gives the same, read-only", async (driver) => {
   const db = await openSqlite(path, driver, false);
   for (
     const statement of [
-      ...["time", "size", "holder"].map((name) => `DROP INDEX txs_by_${name}`),
+      ...["time", "size", "holder", "place"].map((name) =>
+        `DROP INDEX txs_by_${name}`
+      ),
+      "ALTER TABLE txs DROP COLUMN place",
       "ALTER TABLE txs DROP COLUMN size",
       "ALTER TABLE txs DROP COLUMN holder_id",
       "PRAGMA user_version = 0",

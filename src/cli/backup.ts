@@ -84,15 +84,13 @@ async function backup(
 }
 
 function summary(report: BackupReport, folder: string | null): string {
-  const { txs, written, linked, bytes, kept, inline, removed, interrupted } =
-    report;
+  const { txs, written, linked, bytes, kept, removed, interrupted } = report;
   const where = folder === null ? "" : ` to ${printable(folder)}`;
   const linkedText = linked > 0 ? `, ${linked} of them as hard links` : "";
-  const inlineText = inline > 0 ? `${inline} within the database, ` : "";
   const begin = interrupted
     ? `Backup${where} not complete`
     : `Backed up ${txs} txs${where}`;
-  return `${begin}: ${inlineText}${written} new (${
+  return `${begin}: ${written} new (${
     byteText(bytes)
   }${linkedText}), ${kept} kept, ${removed} removed`;
 }

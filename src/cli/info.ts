@@ -69,7 +69,7 @@ function text(description: StoreDescription): string {
 function inlineText(below: number): string {
   return below === 0
     ? "none: all payloads in files"
-    : `payloads of up to ${byteText(below)} in the database`;
+    : `payloads of up to ${byteText(below)} in the log`;
 }
 
 function json(description: StoreDescription): string {

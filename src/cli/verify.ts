@@ -49,6 +49,7 @@ export async function run(call: Call<"verify">): Promise<number> {
       "size-mismatch",
       "metadata-damaged",
       "metadata-outdated",
+      "log-damaged",
     ]);
     throw new CliError(Exit.damage, `Damage found: ${damage}`);
   }

@@ -9,6 +9,7 @@ import { payloadPlaces } from "../backup_walk.ts";
 import { openRegular, piecesOf } from "../durable_fs.ts";
 import { PohStorageError } from "../errors.ts";
 import { FileStore } from "../file_store.ts";
+import type { LogReader } from "../log/log_reader.ts";
 import { openForReading } from "../read_store.ts";
 import type { DriverChoice } from "../sqlite_driver.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
@@ -21,6 +22,8 @@ export class FolderSource implements HealSource {
   readonly #files: FileStore;
   /** Null where there are payload files alone. */
   readonly #rows: SqliteStore | null;
+  /** Null where there are payload files alone. */
+  readonly #log: LogReader | null;
   /** Tells the folder from what may have its path later. */
   readonly #identity: string;
 
@@ -28,10 +31,12 @@ export class FolderSource implements HealSource {
     name: string,
     files: FileStore,
     rows: SqliteStore | null,
+    log: LogReader | null,
   ) {
     this.name = name;
     this.#files = files;
     this.#rows = rows;
+    this.#log = log;
     this.#identity = identityOf(files.basePath);
   }
 
@@ -56,7 +61,7 @@ export class FolderSource implements HealSource {
         db ?? join(base, "poh.db"),
         { driver },
       );
-      return new FolderSource(name, store.files, store.rows);
+      return new FolderSource(name, store.files, store.rows, store.log);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       if (db !== null || !await hasPayloads(files)) {
@@ -68,7 +73,7 @@ export class FolderSource implements HealSource {
           { cause: error },
         );
       }
-      return new FolderSource(name, files, null);
+      return new FolderSource(name, files, null, null);
     }
   }
 
@@ -92,7 +97,11 @@ export class FolderSource implements HealSource {
   }
 
   *#candidates(info: TxInfo): Generator<AsyncIterable<Uint8Array>> {
-    const origin = { files: this.#files, rows: this.#rows };
+    const origin = {
+      files: this.#files,
+      rows: this.#rows,
+      ...(this.#log && { log: this.#log }),
+    };
     for (const place of payloadPlaces(origin)) {
       const bytes = unlessUnreadable(() => {
         const found = place(info);
@@ -106,6 +115,7 @@ export class FolderSource implements HealSource {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#log?.close();
     await this.#rows?.close();
   }
 }

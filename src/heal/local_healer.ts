@@ -7,13 +7,19 @@
  */
 
 import { join } from "@std/path";
-import type { Change } from "../commit_queue.ts";
 import { crashPoint } from "../crash_points.ts";
 import { SMALL } from "../durable_fs.ts";
 import type { FileStore } from "../file_store.ts";
+import { bytesInLog } from "../find_payload.ts";
 import { sha256HexSync } from "../hash.ts";
-import { isForDatabase, placement } from "../inline.ts";
-import { type OpenStore, type StoreWriter, writerOf } from "../open_store.ts";
+import type { LogEntry } from "../log/record.ts";
+import {
+  type OpenStore,
+  saving,
+  type StoreWriter,
+  writerOf,
+} from "../open_store.ts";
+import { isPacked } from "../packed.ts";
 import { Pool } from "../pool.ts";
 import { copyBytes, writeBytes, writeNote } from "../quarantine.ts";
 import type { TxInfo } from "../types.ts";
@@ -154,36 +160,35 @@ async function putInPlace(
   if (damaged) await keep(store, info, damaged);
   const size = "bytes" in taken ? taken.bytes.length : taken.size;
   const row = { ...info, size };
-  const change = await changeOf(store, writer, row, taken);
-  if (isOut) await writer.queue.save(change, "keep");
-  else await writer.queue.submit({ ...change, seen: info });
+  const entry = await entryOf(store, writer, row, taken);
+  if (isOut) await writer.queue.save({ entry }, "keep");
+  else await writer.queue.submit({ entry, seen: info });
 }
 
-/** The change that brings a payload in, as that of a save does. */
-async function changeOf(
+/** What is logged of a payload that comes in, as of one that is saved. */
+async function entryOf(
   { files }: OpenStore,
   writer: StoreWriter,
   info: TxInfo,
   taken: Taken,
-): Promise<Change & { info: TxInfo }> {
-  if ("bytes" in taken) return placement(writer, info, taken.bytes);
-  const { staged } = taken;
-  if (isForDatabase(info.size, writer)) {
-    return placement(writer, info, await files.takeStaged(staged));
+): Promise<LogEntry> {
+  const staysInLog = isPacked(info.size, writer);
+  if ("bytes" in taken) {
+    return saving(info, { payload: taken.bytes, isPacked: staysInLog });
   }
-  const { txId, storageHash } = info;
-  return {
-    info,
-    entry: { txId, action: "put", storageHash, payload: null, staged },
-  };
+  const { staged } = taken;
+  if (!staysInLog) return saving(info, { staged });
+  const payload = await files.takeStaged(staged);
+  return saving(info, { payload, isPacked: true });
 }
 
 /** The note first, then the bytes; they stay in their place as well. */
 async function keep(
-  { files, rows }: OpenStore,
+  store: OpenStore,
   info: TxInfo,
   { digest, file }: DamagedBytes,
 ): Promise<void> {
+  const { files } = store;
   const { txId, storageHash } = info;
   const name = await writeNote(files.basePath, file, {
     txId,
@@ -194,9 +199,9 @@ async function keep(
     row: info,
   });
   crashPoint("note written");
-  const inline = rows.inlineBytes(txId);
-  if (inline && sha256HexSync(inline) === digest) {
-    await writeBytes(files.basePath, name, inline);
+  const logged = bytesInLog(store, txId);
+  if (logged && sha256HexSync(logged) === digest) {
+    await writeBytes(files.basePath, name, logged);
   } else await copyBytes(files.basePath, name, join(files.basePath, file));
   crashPoint("damaged bytes kept");
 }

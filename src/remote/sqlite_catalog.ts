@@ -127,7 +127,7 @@ export class SqliteCatalog implements Catalog {
         if (this.#rows.setting("id") === null) {
           this.#rows.setSetting("id", crypto.randomUUID());
         }
-        if (this.#rows.hasInline() || this.#rows.redo.newest() > 0) {
+        if (this.#rows.logState().applied > 0) {
           throw new PohStorageError(
             "IN_USE",
             `The database ${this.url} is that of a local store: migrate copies it`,

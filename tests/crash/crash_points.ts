@@ -68,7 +68,7 @@ export async function allWorkloads(
       () => changing("changes", { kind: "changes" }, durability),
       () => replaying(join(dir, durability), durability),
     );
-    // So many that the redo log fills up, and a checkpoint comes in between.
+    // So many that the log is long, and a checkpoint comes in between.
     const bulk = { kind: "bulk", count: 4_300 } as const;
     if (long) workloads.push(() => changing("bulk", bulk, durability));
   }
@@ -93,6 +93,9 @@ export async function allWorkloads(
       return await recovering({ ...damaged, ...place }, healing, "again");
     },
   );
+  for (const inlineBelow of [0, 60]) {
+    workloads.push(() => beside(inlineBelow));
+  }
   workloads.push(() => pruning(join(dir, "pruned")));
   workloads.push(() => upgrading(join(dir, "older")));
   workloads.push(
@@ -167,7 +170,49 @@ async function changing(
   return { name: `${name} (${durability})`, passes: passed, run };
 }
 
-/** Opening a store that a killed writer has left with a redo log. */
+/** Changes beside another writer, which goes on when this one is killed. */
+async function beside(inlineBelow: number): Promise<Workload> {
+  const work = { kind: "few" } as const;
+  const options = { inlineBelow };
+  const name = `changes beside another writer, ${inlineBelow} B packed`;
+  const one = async (kill?: KillAt): Promise<Record<string, number>> => {
+    await using dir = await tempDir();
+    const place = placeBelow(dir.path);
+    const { base, db } = place;
+    const task = { ...place, options, work, ...(kill && { kill }) };
+    let passed: Record<string, number>;
+    const allowed: Allowed = new Map();
+    {
+      await using other = await StorageManager.create(base, db, options);
+      await other.saveTx(versionOf("before", 1, 10));
+      const ending = await runWriter(task);
+      passed = ending.passed;
+      if (kill && !ending.killed) {
+        // How many batches there are is a matter of timing.
+        assert(kill.n > 1, "the writer came to its end");
+        return await one({ ...kill, n: kill.n - 1 });
+      }
+      for (const [id, states] of allowedStates(readJournal(place.journal))) {
+        allowed.set(id, states);
+      }
+      allowed.set("before", [{ n: 1, size: 10 }]);
+      if (kill && kill.n % 3 > 0) {
+        await other.saveTx(versionOf("after", 1, 20));
+        allowed.set("after", [{ n: 1, size: 20 }]);
+        await contentsOf(other, allowed);
+      }
+    }
+    await checkAfterCrash(place, allowed, "open", options);
+    return passed;
+  };
+  return {
+    name,
+    passes: await one(),
+    run: async (kill) => void await one(kill),
+  };
+}
+
+/** Opening a store that a killed writer has left with a log. */
 async function replaying(
   dir: string,
   durability: Durability,
@@ -176,10 +221,11 @@ async function replaying(
   const work = { kind: "changes" } as const;
   await using first = await tempDir();
   const place = placeBelow(first.path);
-  const { committed } = (await runWriter({ ...place, options, work })).passed;
+  const { passed: all } = await runWriter({ ...place, options, work });
+  const written = all["record written"]!;
   const template = placeBelow(dir);
   // The batch of all kinds at once, large ones staged: five come after it.
-  const kill = { point: "committed", n: committed! - 5 } as const;
+  const kill = { point: "record written", n: written - 5 } as const;
   assert((await runWriter({ ...template, options, work, kill })).killed);
   const allowed = allowedStates(readJournal(template.journal));
   const open = async (dir: string, kill?: KillAt) => {
@@ -357,7 +403,7 @@ async function rebuilding(
       ...template,
       options: {},
       work: { kind: "changes" },
-      kill: { point: "batch applied", n: 14 },
+      kill: { point: "rows applied", n: 14 },
     });
     assert(killed);
     damageOneIndex(template.db, "bulk-");

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import {
   performRecovery,
   type RecoverOptions,
@@ -29,6 +30,11 @@ export interface WriterTask {
   work:
     /** Every kind of change, one after another. */
     | { kind: "changes" }
+    /**
+     * Some changes, as a writer beside others makes them, with noise at the end
+     * of the log in between, as one that died would leave.
+     */
+    | { kind: "few" }
     /** So many small transactions by one call. */
     | { kind: "bulk"; count: number }
     /** Recovery of a store that somebody has damaged. */
@@ -98,6 +104,8 @@ async function doWork(task: WriterTask, journal: Journal): Promise<void> {
   switch (work.kind) {
     case "changes":
       return await makeChanges(new Changes(store, journal));
+    case "few":
+      return await makeFew(new Changes(store, journal), base);
     case "bulk":
       return await saveMany(store, journal, work.count);
     case "delete":
@@ -195,7 +203,40 @@ async function makeChanges(changes: Changes): Promise<void> {
   await changes.save("Ünïcode/..\\%", 1, 10);
 }
 
-/** So many that the redo log fills up on the way. */
+/** A few of each; others may have the store open. */
+async function makeFew(changes: Changes, base: string): Promise<void> {
+  await changes.save("first", 1, 100);
+  await changes.save("large", 1, 3 * LARGE);
+  await changes.save("changing", 1, 50);
+  leaveNoise(base);
+  await changes.save("changing", 2, LARGE);
+  await changes.saveMany(
+    Array.from({ length: 20 }, (_, n) => ({ id: `many-${n}`, n: 1, size: n })),
+  );
+  await changes.delete("first");
+  leaveNoise(base);
+  await Promise.all([
+    changes.delete("many-3"),
+    changes.save("many-4", 2, 2 * LARGE),
+    changes.save("changing", 3, 70),
+  ]);
+}
+
+/** What a writer leaves that dies while it writes. */
+function leaveNoise(base: string): void {
+  const path = join(base, ".poh", "log");
+  const names = Array.from(Deno.readDirSync(path), ({ name }) => name)
+    .filter((name) => name.endsWith(".seg")).sort();
+  const file = join(path, names.at(-1)!);
+  const content = Deno.readFileSync(file);
+  let end = content.findLastIndex((byte) => byte !== 0) + 1;
+  end = Math.ceil(end / 8) * 8;
+  using segment = Deno.openSync(file, { write: true });
+  segment.seekSync(end, Deno.SeekMode.Start);
+  segment.writeSync(new Uint8Array(300).fill(7));
+}
+
+/** So many that a checkpoint comes on the way. */
 async function saveMany(
   store: StorageManager,
   journal: Journal,

@@ -133,7 +133,7 @@ export async function makeIntact(dir: string, hot: boolean): Promise<Intact> {
     largest: 100_000,
     ms: 200,
   });
-  // Small ones: what large ones leave in the redo log are free pages, and to
+  // Small ones: what large ones leave behind are free pages, and to
   // damage those is no challenge.
   await runWriter({ ...task, work: { kind: "bulk", count: 100 } });
   if (hot) {
@@ -141,7 +141,7 @@ export async function makeIntact(dir: string, hot: boolean): Promise<Intact> {
     const { killed } = await runWriter({
       ...task,
       work: { ...mix(1_000_000), ms: 60_000 },
-      kill: { point: "batch applied", n: 12 },
+      kill: { point: "rows applied", n: 12 },
     });
     assert(killed);
   }

@@ -1,27 +1,19 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import {
-  FileStore,
-  performRecovery,
-  sha256Hex,
-  SqliteStore,
-  verifyStore,
-} from "../mod.ts";
-import { removal } from "../src/open_store.ts";
-import { quarantinePath } from "../src/poh_dir.ts";
-import {
-  carryOut,
-  hasFollowed,
-  payloadInLog,
-  replay,
-  type Replayed,
-} from "../src/redo.ts";
-import type { RedoEntry } from "../src/redo_log.ts";
-import { sampleInfo } from "./contract/metadata_store.ts";
+import { performRecovery, sha256Hex, verifyStore } from "../../mod.ts";
+import { FileStore } from "../../src/file_store.ts";
+import { sha256HexSync } from "../../src/hash.ts";
+import { LogDir } from "../../src/log/log_dir.ts";
+import { LogReader } from "../../src/log/log_reader.ts";
+import type { LogEntry } from "../../src/log/record.ts";
+import { replay, type Replayed } from "../../src/log/replay.ts";
+import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";
+import { removal, saving } from "../../src/open_store.ts";
+import { SqliteStore } from "../../src/sqlite_store.ts";
+import { sampleInfo } from "../contract/metadata_store.ts";
 import {
   assertBytes,
   bytes,
-  type Driver,
   filesBelow,
   namesIn,
   outline,
@@ -33,180 +25,186 @@ import {
   test,
   testDrivers,
   text,
-} from "./helpers.ts";
+} from "../helpers.ts";
+import { STORE_ID, writeSegment } from "./helpers.ts";
 
-// --- entries by themselves ----------------------------------------------------
+// --- records by themselves ------------------------------------------------------
 
 async function tempParts() {
-  const dir = await tempDir();
-  const files = new FileStore(dir.join("base"));
+  const temp = await tempDir();
+  const files = new FileStore(temp.join("base"));
   await files.init();
-  const rows = await SqliteStore.open(dir.join("poh.db"));
+  const rows = await SqliteStore.open(temp.join("poh.db"));
   await rows.init();
+  const dir = new LogDir(temp.join("base"), { sync: true, write: true });
+  await dir.init();
   return {
     files,
     rows,
+    dir,
+    storeId: STORE_ID,
     async [Symbol.asyncDispose]() {
+      dir[Symbol.dispose]();
       await rows.close();
-      await dir[Symbol.asyncDispose]();
+      await temp[Symbol.asyncDispose]();
     },
   };
 }
 
 type Parts = Awaited<ReturnType<typeof tempParts>>;
 
-async function putEntry(txId: string, payload: Uint8Array): Promise<RedoEntry> {
-  return {
+function put(txId: string, payload: Uint8Array): LogEntry {
+  const info = sampleInfo({
     txId,
-    action: "put",
-    storageHash: await sha256Hex(payload),
-    payload,
-    staged: null,
-  };
-}
-
-/** Commits a row, if the entry is a put, and its entry. */
-function commit({ rows }: Parts, entry: RedoEntry): void {
-  rows.transaction(() => {
-    const { txId, storageHash } = entry;
-    if (entry.action === "put") rows.put(sampleInfo({ txId, storageHash }));
-    rows.redo.append([entry], "dead writer");
+    storageHash: sha256HexSync(payload),
+    size: payload.length,
   });
+  return saving(info, { payload, isPacked: false });
 }
 
-async function outcomesOf({ files, rows }: Parts): Promise<Replayed[]> {
+function putStaged(txId: string, payload: Uint8Array, staged: string) {
+  const { kind: _, ...info } = put(txId, payload);
+  return saving(info, { staged });
+}
+
+async function outcomesOf(parts: Parts): Promise<string[]> {
   const outcomes: Replayed[] = [];
-  await replay(files, rows, (one) => outcomes.push(one));
-  return outcomes;
+  await replay(parts, (one) => outcomes.push(one));
+  return outcomes.map((o) => `${o.kind} ${o.txId}: ${o.outcome}`);
 }
 
-test("carrying out an entry twice does no harm", async () => {
-  await using parts = await tempParts();
-  const { files } = parts;
-  const put = await putEntry("a", bytes("1"));
-  for (let n = 0; n < 2; n++) {
-    await carryOut(put, files);
-    assertEquals(text(await files.load("a")), "1");
-    assertEquals(await hasFollowed(put, files), true);
-  }
-  const { name } = await files.stage([bytes("2")]);
-  const staged = {
-    ...await putEntry("a", bytes("2")),
-    payload: null,
-    staged: name,
-  };
-  assertEquals(await hasFollowed(staged, files), false);
-  for (let n = 0; n < 2; n++) {
-    await carryOut(staged, files);
-    assertEquals(text(await files.load("a")), "2");
-  }
-  for (let n = 0; n < 2; n++) {
-    await carryOut(removal("a"), files);
-    assertEquals(await files.load("a"), null);
-    assertEquals(await hasFollowed(removal("a"), files), true);
-  }
-});
-
-test("a quarantine entry moves the file aside, once", async () => {
-  await using parts = await tempParts();
-  const { files } = parts;
-  await files.save("a", bytes("bad"));
-  const entry: RedoEntry = {
-    ...removal("a"),
-    action: "quarantine",
-    staged: "case.bin",
-  };
-  await carryOut(entry, files);
-  await carryOut(entry, files);
-  assertEquals(await files.load("a"), null);
-  assertEquals(
-    await Deno.readTextFile(join(quarantinePath(files.basePath), "case.bin")),
-    "bad",
-  );
-});
-
-test("replay() finishes, keeps or drops, and empties the log", async () => {
-  await using parts = await tempParts();
-  const { files, rows } = parts;
-  commit(parts, await putEntry("absent", bytes("1")));
-  commit(parts, await putEntry("torn", bytes("22")));
-  await files.save("torn", bytes("2"));
-  commit(parts, await putEntry("there", bytes("3")));
-  await files.save("there", bytes("3"));
-  commit(parts, removal("removed"));
-  await files.save("removed", bytes("4"));
-  commit(parts, removal("gone"));
-  commit(parts, await putEntry("overtaken", bytes("old")));
-  await files.save("overtaken", bytes("new"));
-  await rows.save(
-    sampleInfo({
-      txId: "overtaken",
-      storageHash: await sha256Hex(bytes("new")),
-    }),
-  );
-  commit(parts, removal("resaved"));
-  await files.save("resaved", bytes("5"));
-  await rows.save(
-    sampleInfo({ txId: "resaved", storageHash: await sha256Hex(bytes("5")) }),
-  );
-
-  assertEquals(
-    (await outcomesOf(parts)).map((o) => `${o.action} ${o.txId}: ${o.outcome}`),
-    [
-      "put absent: finished",
-      "put torn: finished",
-      "put there: done",
-      "remove removed: finished",
-      "remove gone: done",
-      "put overtaken: void",
-      "remove resaved: void",
-    ],
-  );
-  assertEquals(rows.redo.count(), 0);
-  const found = await Promise.all(
+async function contentOf({ files }: Parts): Promise<string[]> {
+  return await Promise.all(
     (await files.listKeys()).sort().map(async (id) =>
       `${id}=${text(await files.load(id))}`
     ),
   );
-  assertEquals(found, [
+}
+
+test("replay() makes rows and files, and begins a new segment", async () => {
+  await using parts = await tempParts();
+  const { files, rows, dir } = parts;
+  await files.save("torn", bytes("2"));
+  await files.save("there", bytes("3"));
+  await files.save("removed", bytes("4"));
+  await files.save("aside", bytes("bad"));
+  const { name } = await files.stage([bytes("large")]);
+  const entries = [
+    put("absent", bytes("1")),
+    put("torn", bytes("22")),
+    put("there", bytes("3")),
+    removal("removed"),
+    removal("gone"),
+    put("twice", bytes("old")),
+    put("twice", bytes("new")),
+    putStaged("staged", bytes("large"), name),
+    { ...removal("aside"), kind: "quarantine" as const, name: "case.bin" },
+  ];
+  await writeSegment(dir, 1, entries, { changes: 7 });
+  const applied = positionOf(1, FIRST_RECORD);
+  rows.transaction(() => rows.setLogState({ applied, changes: 7 }));
+  assertEquals(await outcomesOf(parts), [
+    "put absent: finished",
+    "put torn: finished",
+    "put there: finished", // its row had not followed
+    "remove removed: finished",
+    "remove gone: finished",
+    "put twice: finished",
+    "put-staged staged: finished",
+    "quarantine aside: finished",
+  ]);
+  assertEquals(await contentOf(parts), [
     "absent=1",
-    "overtaken=new",
-    "resaved=5",
+    "staged=large",
     "there=3",
     "torn=22",
+    "twice=new",
   ]);
+  assertEquals(await rows.count(), 5);
+  assertEquals(namesIn(files.basePath, ".poh", "quarantine"), ["case.bin"]);
+  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(dir.numbers(), [2]);
+  assertEquals(dir.segment(2)!.header.changes, 7 + 9);
   assertEquals(await outcomesOf(parts), []);
+  assertEquals(dir.numbers(), [2]);
 });
 
-test("replay() goes through a long log", async () => {
+test("a replay that is cut off anywhere is done again", async () => {
   await using parts = await tempParts();
-  const ids = Array.from({ length: 200 }, (_, n) => `id-${n + 1_000}`);
-  for (const id of ids) commit(parts, await putEntry(id, bytes(id)));
-  assertEquals((await outcomesOf(parts)).length, 200);
-  assertEquals((await parts.files.listKeys()).sort(), ids);
-  assertEquals(parts.rows.redo.count(), 0);
+  const { files, rows, dir } = parts;
+  const ids = Array.from({ length: 1_100 }, (_, n) => `id-${n + 1_000}`);
+  const entries = ids.flatMap((
+    id,
+  ) => [put(id, bytes("old")), put(id, bytes(id))]);
+  await writeSegment(dir, 1, entries);
+  let looks = 0;
+  for (const stop of [1, 30, 700, 1_099]) {
+    looks = 0;
+    const cut = replay(parts, () => {
+      if (++looks === stop) throw new Error("cut off");
+    });
+    await cut.then(() => assertEquals("cut off", ""), () => {});
+    assertEquals(dir.numbers(), [1]);
+  }
+  await replay(parts);
+  assertEquals((await files.listKeys()).sort(), ids);
+  assertEquals(text(await files.load("id-1500")), "id-1500");
+  assertEquals(await rows.count(), 1_100);
+  assertEquals(dir.numbers(), [2]);
 });
 
-test("payloadInLog() gives the payload of the row, or none", async () => {
+test("a row that was changed since by a repair is not undone", async () => {
   await using parts = await tempParts();
-  const { files, rows } = parts;
-  const entry = await putEntry("a", bytes("1"));
-  commit(parts, entry);
-  const info = rows.get("a")!;
-  assertEquals(await payloadInLog(info, files, rows), bytes("1"));
-  const other = { ...info, storageHash: "00".repeat(32) };
-  assertEquals(await payloadInLog(other, files, rows), null);
+  const { files, rows, dir } = parts;
+  const end = await writeSegment(dir, 1, [
+    put("overtaken", bytes("old")),
+    removal("adopted"),
+  ]);
+  rows.transaction(() => rows.setLogState({ applied: end, changes: 2 }));
+  for (const [txId, payload] of [["overtaken", "new"], ["adopted", "5"]]) {
+    await files.save(txId!, bytes(payload!));
+    const storageHash = await sha256Hex(bytes(payload!));
+    await rows.save(sampleInfo({ txId: txId!, storageHash }));
+  }
+  assertEquals(await outcomesOf(parts), [
+    "put overtaken: void",
+    "remove adopted: void",
+  ]);
+  assertEquals(await contentOf(parts), ["adopted=5", "overtaken=new"]);
+});
 
-  const { name } = await files.stage([bytes("1")]);
-  commit(parts, { ...entry, payload: null, staged: name });
-  assertEquals(await payloadInLog(info, files, rows), bytes("1"));
-  files.unstage(name);
-  assertEquals(await payloadInLog(info, files, rows), null);
+test("what cannot follow keeps its record, and its row says where", async () => {
+  await using parts = await tempParts();
+  const { files, rows, dir } = parts;
+  const inTheWay = join(files.basePath, "b.bin", "within");
+  await Deno.mkdir(inTheWay, { recursive: true });
+  await writeSegment(dir, 1, [put("a", bytes("1")), put("b", bytes("2"))]);
+  const stuck = ["put a: finished", "put b: stuck"];
+  assertEquals(await outcomesOf(parts), stuck);
+  const log = new LogReader(dir, rows);
+  assertEquals(log.at(rows.lookup("b")!.place!)?.payload, bytes("2"));
+  assertEquals(await outcomesOf(parts), ["put b: stuck"]);
+  await Deno.remove(join(files.basePath, "b.bin"), { recursive: true });
+  assertEquals(await outcomesOf(parts), ["put b: finished"]);
+  assertEquals([rows.lookup("b")!.place, text(await files.load("b"))], [
+    null,
+    "2",
+  ]);
+  assertEquals(dir.numbers().length, 1);
+});
 
-  commit(parts, { ...entry, payload: bytes("x") }); // damaged in the log
-  assertEquals(await payloadInLog(info, files, rows), null);
-  commit(parts, removal("a"));
-  assertEquals(await payloadInLog(info, files, rows), null);
+test("packed payloads stay in the log, whose segment stays", async () => {
+  await using parts = await tempParts();
+  const { files, rows, dir } = parts;
+  const packed = { ...put("a", bytes("1")), isPacked: true };
+  await files.save("a", bytes("older"));
+  await writeSegment(dir, 1, [packed, put("b", bytes("2"))]);
+  await outcomesOf(parts);
+  assertEquals(dir.numbers(), [1, 2]);
+  assertEquals(await contentOf(parts), ["b=2"]);
+  const log = new LogReader(dir, rows);
+  assertEquals(log.at(rows.lookup("a")!.place!)?.payload, bytes("1"));
+  assertEquals(await outcomesOf(parts), []);
 });
 
 // --- what a crash leaves --------------------------------------------------------
@@ -284,26 +282,30 @@ testDrivers(
   },
 );
 
-/** Moves a large payload back to where it was before it was committed. */
-async function unplace(crash: TempStore, driver: Driver, txId: string) {
-  await using rows = await SqliteStore.open(crash.db, { driver });
+/** Moves a large payload back to where it was before its file followed. */
+async function unplace(crash: TempStore, txId: string) {
+  const rows = await SqliteStore.open(crash.db, { readOnly: true });
   await rows.init();
-  const { staged } = rows.redo.of(txId)!;
+  const options = { sync: false, write: false };
+  const log = new LogReader(new LogDir(crash.base, options), rows);
+  const { name } = log.find(txId)!;
+  log.close();
+  await rows.close();
   await Deno.rename(
     crash.file(txId),
-    join(crash.base, ".poh", "staged", staged!),
+    join(crash.base, ".poh", "staged", name),
   );
 }
 
 testDrivers(
-  "a large payload that was committed, not renamed, is put in its place",
+  "a large payload that was logged, not renamed, is put in its place",
   async (driver) => {
     await using temp = await tempStore({ driver });
     const payload = randomBytes(200_000);
     await temp.store.saveTx(sampleTx({ payload }));
     await using crash = await crashed(
       temp,
-      (crash) => unplace(crash, driver, "a"),
+      (crash) => unplace(crash, "a"),
     );
     const store = await crash.open();
     assertBytes((await store.loadTx("a"))?.payload, payload);
@@ -312,7 +314,7 @@ testDrivers(
 );
 
 testDrivers(
-  "a large payload that was never committed is no transaction",
+  "a large payload that was never logged is no transaction",
   async (driver) => {
     await using temp = await tempStore({ driver });
     await using crash = await crashed(
@@ -339,27 +341,6 @@ testDrivers("read-only, the log is read and left as it is", async (driver) => {
   assertEquals(await new Response(stream.payload).text(), "payload of a");
   assertEquals(namesIn(crash.base).includes("a.bin"), false);
 });
-
-testDrivers(
-  "a row that has changed since is not overtaken by the log",
-  async (driver) => {
-    await using temp = await tempStore({ driver });
-    await temp.store.saveTx(sampleTx());
-    await using crash = await crashed(temp, async (crash) => {
-      await Deno.writeTextFile(crash.file("a"), "by another");
-      await using rows = await SqliteStore.open(crash.db, { driver });
-      await rows.init();
-      await rows.save(
-        sampleInfo({
-          storageHash: await sha256Hex(bytes("by another")),
-          size: -1,
-        }),
-      );
-    });
-    const store = await crash.open();
-    assertEquals(text((await store.loadTx("a"))?.payload), "by another");
-  },
-);
 
 testDrivers(
   "recover tells what it finished, and finds nothing the second time",
@@ -405,15 +386,16 @@ testDrivers(
     const payload = randomBytes(100_000);
     await temp.store.saveTx(sampleTx({ payload }));
     await using crash = await crashed(temp, async (crash) => {
-      await unplace(crash, driver, "a");
+      await unplace(crash, "a");
       await Deno.mkdir(join(crash.file("a"), "within"), { recursive: true });
     });
     for (let n = 0; n < 2; n++) {
       const report = await performRecovery(crash.base, crash.db, { driver });
-      assertEquals(
-        outline(report),
-        ["unfinished a: none", "unreadable a: none"],
-      );
+      // Its payload is where the log says.
+      assertEquals([outline(report), report.sound], [
+        ["unfinished a: none"],
+        1,
+      ]);
     }
     assertEquals(namesIn(crash.base, ".poh", "staged").length, 1);
     await Deno.remove(crash.file("a"), { recursive: true });
@@ -439,7 +421,7 @@ testDrivers(
       await crash.close();
     }
     const report = await performRecovery(crash.base, crash.db, { driver });
-    assertEquals(outline(report), ["unfinished a: none", "unreadable a: none"]);
+    assertEquals([outline(report), report.sound], [["unfinished a: none"], 3]);
     assertEquals(report.damaged, false);
     assertEquals(namesIn(crash.file("a")), ["within"]);
 

@@ -1,48 +1,28 @@
 /**
- * Payloads that live in the database instead of in files: which do, and how
- * they move.
- *
- * A payload is in the table `inline_payloads`, under its id and the digest that
- * its row promises. It is committed with the row, so that nothing has to
- * follow, but for the removal of a file that an older version had.
+ * Payloads that live in the log instead of in files: which do, and how they
+ * move.
  *
  * @module
  */
 
 import type { CheckOptions } from "./check.ts";
-import type { Change } from "./commit_queue.ts";
 import type { FileStore } from "./file_store.ts";
+import { inLog, loggedPayload } from "./find_payload.ts";
 import { digestOf } from "./hash.ts";
-import { type OpenStore, removal, type StoreWriter } from "./open_store.ts";
-import { payloadInLog } from "./redo.ts";
+import type { Change } from "./log/writer.ts";
+import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 
 /** Moved in one commit. */
 const PAGE = 128;
 
-/** Whether a payload of this size belongs into the database. */
-export function isForDatabase(
+/** Whether a payload of this size is to live in the log. */
+export function isPacked(
   size: number,
   { inlineBelow }: StoreWriter,
 ): boolean {
   return inlineBelow > 0 && size <= inlineBelow;
-}
-
-/** The change that saves a small payload where it belongs. */
-export function placement(
-  writer: StoreWriter,
-  info: TxInfo,
-  payload: Uint8Array,
-): Change & { info: TxInfo } {
-  const { txId, storageHash } = info;
-  if (isForDatabase(payload.length, writer)) {
-    return { info, entry: removal(txId), inline: payload };
-  }
-  return {
-    info,
-    entry: { txId, action: "put", storageHash, payload, staged: null },
-  };
 }
 
 /** Moves every sound payload that is not where it belongs; how many. */
@@ -85,23 +65,24 @@ function sizeOf({ txId, size }: TxInfo, files: FileStore): number {
 
 async function moveOf(
   info: TxInfo,
-  { files, rows }: OpenStore,
+  store: OpenStore,
   writer: StoreWriter,
 ): Promise<Change | null> {
-  const inline = rows.inlinePayload(info);
-  let payload = inline;
+  const { files, rows, log } = store;
+  const place = rows.lookup(info.txId)?.place ?? null;
+  let payload: Uint8Array | null;
   try {
-    const isSmall = isForDatabase(sizeOf(info, files), writer);
-    if (inline ? isSmall : !isSmall) return null;
-    payload ??= await files.load(info.txId) ??
-      await payloadInLog(info, files, rows);
+    const belongs = isPacked(sizeOf(info, files), writer);
+    if (belongs === (place !== null)) return null;
+    payload = place !== null
+      ? (await inLog(log.at(place), files))?.bytes ?? null
+      : await files.load(info.txId) ?? await loggedPayload(info, store);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return null; // what cannot be read cannot be moved
   }
   if (!payload || await digestOf(payload) !== info.storageHash) return null;
   const whole = { ...info, size: payload.length };
-  const change = placement(writer, whole, payload);
-  const isThere = (change.inline !== undefined) === (inline !== null);
-  return isThere ? null : { ...change, seen: info };
+  const how = { payload, isPacked: isPacked(payload.length, writer) };
+  return { entry: saving(whole, how), seen: info };
 }

@@ -1,0 +1,213 @@
+/**
+ * A checkpoint makes durable what has followed the log, and drops the segments
+ * that nothing needs any more. A segment goes last: what was refused, by the
+ * disk or by whatever is in a file's way, keeps it.
+ *
+ * @module
+ */
+
+import { crashPoint } from "../crash_points.ts";
+import {
+  type Followers,
+  hasFollowed,
+  isVoid,
+  makeFile,
+  rowOf,
+  type Stuck,
+} from "./follow.ts";
+import type { LogDir } from "./log_dir.ts";
+import type { LogRecord } from "./record.ts";
+import { scanLog } from "./scan.ts";
+import { positionOf, segmentOf } from "./segment.ts";
+import { Pacer } from "../turn.ts";
+
+/** Files synced at a time. */
+const PAGE = 512;
+
+/** The parts of a store that follow one log. */
+export interface LogParts extends Followers {
+  /** The folder of the log. */
+  dir: LogDir;
+  /** The id of the store, 32 hex digits. */
+  storeId: string;
+}
+
+/** A part of the log, and the last record of each id in it. */
+export interface Stretch {
+  /** Where it begins. */
+  from: number;
+  /** Where it ends. */
+  end: number;
+  /** Positions. */
+  last: Map<string, number>;
+}
+
+/** The part of the log between two positions. */
+export async function stretchOf(
+  dir: LogDir,
+  from: number,
+  end: number,
+): Promise<Stretch> {
+  const last = new Map<string, number>();
+  const pacer = new Pacer();
+  for (const { record } of scanLog(dir, from)) {
+    if (!record) continue;
+    if (record.position >= end) break;
+    last.set(record.txId, record.position);
+    await pacer.giveWay();
+  }
+  return { from, end, last };
+}
+
+/** The last record of each id. */
+function* lastOf(dir: LogDir, { from, end, last }: Stretch) {
+  for (const { record } of scanLog(dir, from)) {
+    if (!record) continue;
+    if (record.position >= end) return;
+    if (last.get(record.txId) === record.position) yield record;
+  }
+}
+
+/**
+ * Waits until the files of a stretch are on the disk. What the disk refuses is
+ * made anew, once: a system tells of a lost write one time only.
+ *
+ * @param stuck Records whose file has not followed; gets those refused twice.
+ * @param again Makes a record's file once more.
+ */
+export async function syncFollowed(
+  { dir, files }: LogParts,
+  stretch: Stretch,
+  stuck: Stuck,
+  again: (record: LogRecord) => Promise<void>,
+): Promise<void> {
+  const refused: LogRecord[] = [];
+  let page = new Map<string, LogRecord>();
+  const sync = async () => {
+    const ids = [...page.keys()];
+    await files.sync(ids, (id) => refused.push(page.get(id)!));
+    page = new Map();
+  };
+  for (const record of lastOf(dir, stretch)) {
+    const { txId, isPacked, position } = record;
+    if (stuck.has(position) || isPacked) continue;
+    page.set(txId, withoutPayload(record));
+    if (page.size === PAGE) await sync();
+  }
+  await sync();
+  crashPoint("files synced");
+  for (const { position, txId } of refused) {
+    const record = recordOf(dir, position);
+    try {
+      await again(record);
+      await files.sync([txId]);
+    } catch (error) {
+      stuck.set(position, error as Error);
+    }
+  }
+}
+
+/** Its bytes are part of a large window, which it would keep. */
+function withoutPayload(record: LogRecord): LogRecord {
+  return { ...record, payload: null };
+}
+
+function recordOf(dir: LogDir, position: number): LogRecord {
+  for (const { record } of scanLog(dir, position)) {
+    if (record?.position === position) return record;
+    break;
+  }
+  throw new Error(`The log has no record at ${position} any more`);
+}
+
+/** The positions of records whose file could not follow when it was its turn. */
+export async function findStuck(
+  parts: LogParts,
+  stretch: Stretch,
+): Promise<number[]> {
+  const { dir, rows } = parts;
+  const found: number[] = [];
+  const inLog = new Set(
+    rows.places(stretch.from, stretch.end).map(({ place }) => place),
+  );
+  const pacer = new Pacer();
+  for (const record of lastOf(dir, stretch)) {
+    await pacer.giveWay();
+    const { position, isPacked } = record;
+    if (isPacked) continue;
+    const isLeft = rowOf(record) !== null
+      ? inLog.has(position)
+      : !isVoid(record, parts) && !await hasFollowed(record, parts);
+    if (isLeft) found.push(position);
+  }
+  return found;
+}
+
+/**
+ * Tries again what could not follow. For whoever has the turn.
+ *
+ * @returns What still cannot.
+ */
+export async function retry(
+  parts: LogParts,
+  positions: number[],
+): Promise<Stuck> {
+  const { dir, rows } = parts;
+  const stuck: Stuck = new Map();
+  for (const position of positions) {
+    const record = recordOf(dir, position);
+    if (isVoid(record, parts)) continue;
+    const { txId } = record;
+    try {
+      await makeFile(record, parts);
+      await rows.change(() => rows.clearPlace(txId, position));
+    } catch (error) {
+      stuck.set(position, error as Error); // its save was told why
+    }
+  }
+  return stuck;
+}
+
+/** Payloads whose file cannot follow stay in the log, and their rows say so. */
+export async function keepInLog(
+  stuck: Stuck,
+  parts: LogParts,
+): Promise<void> {
+  if (stuck.size === 0) return;
+  const { dir, rows } = parts;
+  await rows.change(() => {
+    for (const position of stuck.keys()) {
+      const record = recordOf(dir, position);
+      const row = rows.get(record.txId);
+      if (row && !isVoid(record, parts)) rows.put(row, position);
+    }
+  });
+}
+
+/**
+ * Drops the segments before a position, oldest first. Rows and files that came
+ * from them have to be durable. The first in which a payload lives stays, and all after
+ * it: so the log has every change since its beginning.
+ */
+export async function dropSegments(
+  parts: LogParts,
+  until: number,
+): Promise<void> {
+  const { dir } = parts;
+  for (const number of dir.numbers()) {
+    if (!mayDrop(number, parts, until)) break;
+    dir.drop(number);
+    crashPoint("segment dropped");
+  }
+  await dir.syncNames();
+}
+
+/** Whether nothing needs a segment, if all before `until` is durable. */
+export function mayDrop(
+  number: number,
+  { rows }: Followers,
+  until: number,
+): boolean {
+  return number < segmentOf(until) &&
+    !rows.hasPlaces(positionOf(number, 0), positionOf(number + 1, 0));
+}

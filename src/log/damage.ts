@@ -1,0 +1,44 @@
+/**
+ * What a log and a database have lost, remembered in the database until recover
+ * has dealt with it.
+ *
+ * @module
+ */
+
+import type { SqliteStore } from "../sqlite_store.ts";
+import type { LogDamage } from "./replay.ts";
+
+const LOST = "lost_changes";
+const DETAILS = "log_damage";
+
+/** What is remembered. */
+export function rememberedDamage(rows: SqliteStore): LogDamage {
+  const details = JSON.parse(rows.setting(DETAILS) ?? "[]");
+  const lostChanges = Number(rows.setting(LOST) ?? 0) || 0;
+  return { lostChanges, details };
+}
+
+/** Remembers more of it. */
+export async function rememberDamage(
+  rows: SqliteStore,
+  damage: LogDamage,
+): Promise<void> {
+  const { lostChanges, details } = damage;
+  if (lostChanges === 0 && details.length === 0) return;
+  const known = rememberedDamage(rows);
+  const lost = known.lostChanges + lostChanges;
+  const all = [...new Set([...known.details, ...details])];
+  await rows.change(() => {
+    if (lost > 0) rows.setSetting(LOST, String(lost));
+    if (all.length > 0) rows.setSetting(DETAILS, JSON.stringify(all));
+  });
+}
+
+/** From now on what is there is what counts. */
+export async function acceptDamage(rows: SqliteStore): Promise<void> {
+  if (rows.setting(LOST) === null && rows.setting(DETAILS) === null) return;
+  await rows.change(() => {
+    rows.setSetting(LOST, null);
+    rows.setSetting(DETAILS, null);
+  });
+}

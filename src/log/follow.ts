@@ -1,0 +1,204 @@
+/**
+ * Files and rows follow the log. Following is replay: a live writer and whoever
+ * opens a store after a crash run this code on the same records, and to run it
+ * twice does no harm.
+ *
+ * Nothing here is called for a record that is not durable: else a row or a
+ * replaced file could outlive a record that a power cut took.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { crashPoint } from "../crash_points.ts";
+import { makeDir, renameFile } from "../durable_fs.ts";
+import type { FileStore } from "../file_store.ts";
+import { quarantinePath } from "../poh_dir.ts";
+import { quarantineFile } from "../quarantine.ts";
+import type { SqliteStore } from "../sqlite_store.ts";
+import { Pacer } from "../turn.ts";
+import type { TxInfo } from "../types.ts";
+import type { LogEntry, LogRecord } from "./record.ts";
+
+/** What follows a log. */
+export interface Followers {
+  /** The payload files. */
+  files: FileStore;
+  /** The rows. */
+  rows: SqliteStore;
+}
+
+/** Why a record's file cannot follow, by the record's position. */
+export type Stuck = Map<number, Error>;
+
+/** What a record does to the row of its id. */
+export function rowOf(record: LogEntry): TxInfo | null {
+  if (record.kind === "remove" || record.kind === "quarantine") return null;
+  const { txId, holderId, timestamp, storageHash, size } = record;
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
+/** Of each id its last record. */
+export function lastRecords(records: LogRecord[]): Map<string, LogRecord> {
+  return new Map(records.map((record) => [record.txId, record]));
+}
+
+/**
+ * Makes the files follow, of each id as its last record says. The disk may
+ * still lag behind.
+ *
+ * @returns Those that could not follow.
+ */
+export async function makeFiles(
+  records: LogRecord[],
+  followers: Followers,
+  onMade: (record: LogRecord) => void,
+): Promise<Stuck> {
+  const stuck: Stuck = new Map();
+  const last = lastRecords(records);
+  const pacer = new Pacer();
+  for (const record of records) {
+    if (last.get(record.txId) !== record) {
+      dropOvertaken(record, followers);
+      continue;
+    }
+    try {
+      await makeFile(record, followers);
+    } catch (error) {
+      stuck.set(record.position, error as Error);
+    }
+    onMade(record);
+    await pacer.giveWay();
+  }
+  return stuck;
+}
+
+/** Drops a staged payload that a later change of its id has overtaken. */
+export function dropOvertaken(record: LogRecord, { files }: Followers): void {
+  if (record.kind === "put-staged") files.unstage(record.name);
+}
+
+/** Makes one file follow. */
+export async function makeFile(
+  record: LogRecord,
+  { files, rows }: Followers,
+): Promise<void> {
+  switch (record.kind) {
+    case "put":
+      if (record.isPacked) {
+        if (!mayHaveFile(record, rows)) return;
+        files.discard(record.txId);
+        return crashPoint("file removed");
+      }
+      await files.place(record.txId, record.payload!);
+      return crashPoint("file written");
+    case "put-staged":
+      await placeStaged(record, files);
+      return crashPoint("file written");
+    case "remove":
+      files.discard(record.txId);
+      return crashPoint("file removed");
+    case "quarantine":
+      await setAside(record, files);
+      return crashPoint("file quarantined");
+  }
+}
+
+/** Whether an older version of a transaction may have left a file. */
+function mayHaveFile({ txId, position }: LogRecord, rows: SqliteStore) {
+  const row = rows.lookup(txId);
+  return row !== null && (row.place === null || row.place === position);
+}
+
+async function placeStaged(
+  record: LogRecord,
+  files: FileStore,
+): Promise<void> {
+  const { txId, name } = record;
+  if (await files.placeStaged(txId, name)) return;
+  const found = await files.digest(txId);
+  if (found?.digest === record.storageHash) return; // done before
+  throw new Deno.errors.NotFound(`The staged payload ${name} is gone`);
+}
+
+async function setAside(
+  record: LogRecord,
+  files: FileStore,
+): Promise<void> {
+  const name = files.find(record.txId);
+  if (name === null) return;
+  const quarantine = quarantinePath(files.basePath);
+  await makeDir(quarantine, true);
+  await renameFile(
+    join(files.basePath, name),
+    join(quarantine, record.name),
+    true,
+  );
+}
+
+/** Whether a record's file is as the record wants it. */
+export async function hasFollowed(
+  record: LogRecord,
+  { files }: Followers,
+): Promise<boolean> {
+  const { txId, isPacked, storageHash } = record;
+  if (rowOf(record) === null || isPacked) return files.find(txId) === null;
+  return (await files.digest(txId))?.digest === storageHash;
+}
+
+/**
+ * Whether the row says no more what the record did to it: it was changed since,
+ * by a repair or by hand, and the record's file is not to follow.
+ */
+export function isVoid(record: LogRecord, { rows }: Followers): boolean {
+  const row = rows.get(record.txId);
+  const wanted = rowOf(record);
+  return wanted === null
+    ? row !== null
+    : row?.storageHash !== wanted.storageHash;
+}
+
+/** Sets aside a file that may be newer than the record that would replace it. */
+export async function keepNewer(
+  txId: string,
+  { files }: Followers,
+): Promise<void> {
+  const name = files.find(txId);
+  if (name === null) return;
+  await quarantineFile(files.basePath, join(files.basePath, name), {
+    txId,
+    reason: "metadata-outdated",
+  });
+}
+
+/**
+ * Makes the rows follow, in the order of the log, and moves on the position up
+ * to which that is done: in one transaction, so that SQLite may lose its last
+ * commits in a power cut, and the position goes back with them.
+ *
+ * A payload whose file is stuck stays where it is, in the log.
+ *
+ * @param records All of the log from the position up to `end`, or more.
+ */
+export async function makeRows(
+  records: LogRecord[],
+  end: number,
+  rows: SqliteStore,
+  stuck: Stuck = new Map(),
+): Promise<void> {
+  await rows.change(() => {
+    const { applied, changes } = rows.logState();
+    if (end <= applied) return;
+    let made = 0;
+    for (const record of records) {
+      if (record.position < applied) continue;
+      made++;
+      const row = rowOf(record);
+      const staysInLog = record.isPacked || stuck.has(record.position);
+      if (row) rows.put(row, staysInLog ? record.position : null);
+      else rows.delete(record.txId);
+    }
+    rows.setLogState({ applied: end, changes: changes + made });
+  });
+  crashPoint("rows applied");
+}

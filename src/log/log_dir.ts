@@ -1,0 +1,207 @@
+/**
+ * The folder of the log, `<base>/.poh/log/`: its segments, and `state`, in which
+ * live writers tell each other which segment is the newest and whether the disk
+ * has failed. Nobody relies on `state` after a crash: whoever is the first
+ * writer then writes it anew.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import {
+  makeDir,
+  readAllSync,
+  regularSize,
+  removeFileSync,
+  replaceFile,
+  syncDir,
+} from "../durable_fs.ts";
+import { encodeHeader, Segment, type SegmentHeader } from "./segment.ts";
+
+const SEGMENT_NAME = /^(\d{8,})\.seg$/;
+
+/** What live writers tell each other. */
+export interface LogState {
+  /** Whether a sync has failed: what was written since is not to be trusted. */
+  hasFailed: boolean;
+  /** The number of the newest segment, or one that was about to be made. */
+  newest: number;
+}
+
+/** The folder of a store's log. */
+export class LogDir implements Disposable {
+  /** Its path. */
+  readonly path: string;
+  readonly #sync: boolean;
+  readonly #write: boolean;
+  readonly #open = new Map<number, Segment>();
+  #state: Deno.FsFile | null = null;
+
+  /**
+   * The folder of the store at `basePath`; touches nothing yet.
+   *
+   * @param options `sync`: whether to wait for the disk; `write`: whether
+   * segments are opened to be written to.
+   */
+  constructor(
+    basePath: string,
+    options: { sync: boolean; write: boolean },
+  ) {
+    this.path = logPath(basePath);
+    this.#sync = options.sync;
+    this.#write = options.write;
+  }
+
+  /** Makes the folder; harmless when it is there. */
+  async init(): Promise<void> {
+    await makeDir(this.path, this.#sync);
+  }
+
+  /** Whether there is a log. */
+  exists(): boolean {
+    return this.numbers().length > 0;
+  }
+
+  /** The numbers of the segments, oldest first; none where there is no folder. */
+  numbers(): number[] {
+    const numbers: number[] = [];
+    try {
+      for (const { name, isFile } of Deno.readDirSync(this.path)) {
+        const match = SEGMENT_NAME.exec(name);
+        if (isFile && match) numbers.push(Number(match[1]));
+      }
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    // An open file keeps its room on the disk.
+    for (const number of this.#open.keys()) {
+      if (!numbers.includes(number)) this.forget(number);
+    }
+    return numbers.sort((a, b) => a - b);
+  }
+
+  /** Path of a segment. */
+  pathOf(number: number): string {
+    return join(this.path, `${String(number).padStart(8, "0")}.seg`);
+  }
+
+  /** An open segment; null where there is none, or none with a sound header. */
+  segment(number: number): Segment | null {
+    let segment = this.#open.get(number) ?? null;
+    if (segment) return segment;
+    try {
+      segment = Segment.open(this.pathOf(number), number, this.#write);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    if (segment) this.#open.set(number, segment);
+    return segment;
+  }
+
+  /**
+   * Bytes of a segment, whatever its header says: to check that needs a module
+   * that takes longer to load than all else of a start.
+   */
+  peek(number: number, offset: number, length: number): Uint8Array {
+    try {
+      using file = Deno.openSync(this.pathOf(number), { read: true });
+      file.seekSync(offset, Deno.SeekMode.Start);
+      return readAllSync(file, length);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return new Uint8Array();
+    }
+  }
+
+  /** Lets go of an open segment, which may have been replaced. */
+  forget(number: number): void {
+    this.#open.get(number)?.[Symbol.dispose]();
+    this.#open.delete(number);
+  }
+
+  /**
+   * Makes a segment, durably, under its name only once it is whole. One of that
+   * number that is there is replaced.
+   */
+  async create(header: SegmentHeader): Promise<Segment> {
+    const tmp = join(this.path, `${crypto.randomUUID()}.tmp`);
+    const path = this.pathOf(header.number);
+    await replaceFile(path, encodeHeader(header), tmp, this.#sync);
+    this.forget(header.number);
+    return this.segment(header.number)!;
+  }
+
+  /** Removes a segment. */
+  drop(number: number): void {
+    this.forget(number);
+    removeFileSync(this.pathOf(number));
+  }
+
+  /** Removes what was half made when its process died. Only while alone. */
+  clearLeftovers(): void {
+    for (const { name } of Deno.readDirSync(this.path)) {
+      if (name.endsWith(".tmp")) removeFileSync(join(this.path, name));
+    }
+  }
+
+  /** Waits until the names of segments are on the disk. */
+  async syncNames(): Promise<void> {
+    if (this.#sync) await syncDir(this.path);
+  }
+
+  /** What live writers have told. */
+  state(): LogState {
+    const file = this.#stateFile();
+    file.seekSync(0, Deno.SeekMode.Start);
+    const bytes = readAllSync(file, STATE_BYTES);
+    if (bytes.length < STATE_BYTES) return { hasFailed: false, newest: 0 };
+    const view = new DataView(bytes.buffer);
+    return {
+      hasFailed: view.getUint32(0, true) !== 0,
+      newest: view.getFloat64(8, true),
+    };
+  }
+
+  /** Tells live writers. */
+  setState({ hasFailed, newest }: LogState): void {
+    const bytes = new Uint8Array(STATE_BYTES);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, hasFailed ? 1 : 0, true);
+    view.setFloat64(8, newest, true);
+    const file = this.#stateFile();
+    file.seekSync(0, Deno.SeekMode.Start);
+    file.writeSync(bytes);
+  }
+
+  /** For when nobody is left to be told. */
+  clearState(): void {
+    this.#state?.close();
+    this.#state = null;
+    removeFileSync(join(this.path, "state"));
+  }
+
+  [Symbol.dispose](): void {
+    for (const segment of this.#open.values()) segment[Symbol.dispose]();
+    this.#open.clear();
+    this.#state?.close();
+    this.#state = null;
+  }
+
+  #stateFile(): Deno.FsFile {
+    if (this.#state) return this.#state;
+    const path = join(this.path, "state");
+    regularSize(path); // no link to elsewhere
+    return this.#state = Deno.openSync(path, {
+      read: true,
+      write: true,
+      create: true,
+    });
+  }
+}
+
+const STATE_BYTES = 16;
+
+/** Where the log of a store is. */
+export function logPath(basePath: string): string {
+  return join(basePath, ".poh", "log");
+}

@@ -1,0 +1,136 @@
+/**
+ * What readers of a store need of its log: the payloads that are kept there, and
+ * what the last changes were where a file and its row do not agree.
+ *
+ * @module
+ */
+
+import type { SqliteStore } from "../sqlite_store.ts";
+import type { TxInfo } from "../types.ts";
+import { rowOf } from "./follow.ts";
+import type { LogDir } from "./log_dir.ts";
+import type { LogRecord } from "./record.ts";
+import { damagedAt, recordAt, scanLog } from "./scan.ts";
+import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
+
+/** The log of an open store, for reading. */
+export class LogReader {
+  /** Its folder. */
+  readonly dir: LogDir;
+  readonly #rows: SqliteStore;
+  /** The last record of each id in a part of the log. */
+  #index: { from: number; end: number; last: Map<string, number> } | null =
+    null;
+
+  /** Reads the log in this folder, which these rows follow. */
+  constructor(dir: LogDir, rows: SqliteStore) {
+    this.dir = dir;
+    this.#rows = rows;
+  }
+
+  /** The record at a place; null where none is sound. */
+  at(place: number): LogRecord | null {
+    return recordAt(this.dir, place);
+  }
+
+  /** What stands at a place where no record is sound, for quarantine. */
+  damagedAt(place: number): Uint8Array | null {
+    return damagedAt(this.dir, place);
+  }
+
+  /**
+   * The last change of an id that a checkpoint may not have covered; null:
+   * none is known. Goes through what is new in the log: for when a file is not
+   * as its row says.
+   */
+  find(txId: string): LogRecord | null {
+    const position = this.#positions().get(txId);
+    return position === undefined ? null : this.at(position);
+  }
+
+  /** Where the last record of each id is. */
+  #positions(): Map<string, number> {
+    const from = this.start();
+    if (this.#index?.from !== from) {
+      this.#index = { from, end: from, last: new Map() };
+    }
+    const { end, last } = this.#index;
+    if (!this.#isBehind(end)) return last;
+    const scan = scanLog(this.dir, end);
+    let next = scan.next();
+    for (; !next.done; next = scan.next()) {
+      const { record } = next.value;
+      if (record) last.set(record.txId, record.position);
+    }
+    this.#index.end = next.value;
+    return last;
+  }
+
+  /** Where a scan has to begin to find all that a checkpoint may not cover. */
+  start(): number {
+    const [first = 0] = this.dir.numbers();
+    const { filesSynced } = this.#rows.logState();
+    return Math.max(filesSynced, positionOf(first, FIRST_RECORD));
+  }
+
+  /** The last record of each id that a checkpoint may not have covered. */
+  *pending(): Generator<LogRecord> {
+    const from = this.start();
+    const last = new Map<string, number>();
+    for (const { record } of scanLog(this.dir, from)) {
+      if (record) last.set(record.txId, record.position);
+    }
+    for (const { record } of scanLog(this.dir, from)) {
+      if (record && last.get(record.txId) === record.position) yield record;
+    }
+  }
+
+  /** The records from a position on that are whole. */
+  *recordsFrom(position: number): Generator<LogRecord> {
+    for (const { record } of scanLog(this.dir, position)) {
+      if (record) yield record;
+    }
+  }
+
+  /** Whether anything stands in the log behind what the rows have followed. */
+  isAhead(): boolean {
+    return this.#isBehind(this.#rows.logState().applied);
+  }
+
+  /** Whether the log goes on at a position, or behind it. */
+  #isBehind(position: number): boolean {
+    const newest = this.dir.numbers().at(-1);
+    if (newest === undefined) return false;
+    if (newest > segmentOf(position)) return true;
+    const next = this.dir.peek(newest, offsetOf(position), 32);
+    return next.some((byte) => byte !== 0);
+  }
+
+  /** What the log has behind that, of each id the last. */
+  changesAhead() {
+    const last = new Map<
+      string,
+      { txId: string; row: TxInfo | null; place: number | null }
+    >();
+    const { applied } = this.#rows.logState();
+    for (const record of this.recordsFrom(Math.max(applied, this.start()))) {
+      const { txId, position, isPacked } = record;
+      const place = isPacked ? position : null;
+      last.set(txId, { txId, row: rowOf(record), place });
+    }
+    return last.values();
+  }
+
+  /** Bytes of the log. */
+  size(): number {
+    return this.dir.numbers().reduce(
+      (sum, number) => sum + (this.dir.segment(number)?.size() ?? 0),
+      0,
+    );
+  }
+
+  /** Lets go of the segments. */
+  close(): void {
+    this.dir[Symbol.dispose]();
+  }
+}

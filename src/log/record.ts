@@ -1,0 +1,332 @@
+/**
+ * A record of the log: one change of a store, as bytes.
+ *
+ * All numbers are little-endian. A record is a multiple of 8 bytes long:
+ *
+ * | at | what |
+ * |---|---|
+ * | 0 | u32: CRC-32 of all that follows, seeded with that of the segment's salt |
+ * | 4 | u32: length of the record |
+ * | 8 | f64: its position in the log |
+ * | 16 | the first 4 bytes of the segment's salt |
+ * | 20 | u32: length of the payload in the record |
+ * | 24 | u8: kind |
+ * | 25 | u8: flags |
+ * | 26, 28, 30 | u16: lengths of id, holder, name |
+ * | 32 | SHA-256 of the payload; of a removal: of the payload that goes |
+ * | 64 | f64: timestamp |
+ * | 72 | f64: size of the payload in bytes |
+ * | 80 | id, holder, name (UTF-8), extensions if flagged, payload, zeros |
+ *
+ * Extensions: type u8, length u16, bytes; a type of 0 ends them. Readers skip
+ * types that they do not know.
+ *
+ * A record at another place than its position is none, and neither is one whose
+ * salt is another segment's: what an older use of these blocks left never passes
+ * for a record.
+ *
+ * @module
+ */
+
+import { InvalidTxError, PohStorageError } from "../errors.ts";
+import { crc32 } from "./crc32.ts";
+
+/** Bytes before the id. */
+export const HEAD_BYTES = 80;
+
+/** Larger payloads are staged files; their records name them. */
+export const MAX_PAYLOAD = 64 * 1024;
+
+/** UTF-8 bytes that an id, a holder or a name may have. */
+const MAX_TEXT = 0xffff;
+
+/** No record is longer. */
+export const MAX_RECORD = 512 * 1024;
+
+/** What a change does. */
+export type RecordKind =
+  /** Saves a transaction whose payload is in the record. */
+  | "put"
+  /** Deletes a transaction. */
+  | "remove"
+  /** Saves a transaction whose payload is in a staged file. */
+  | "put-staged"
+  /** Takes a transaction out of service and moves its payload to quarantine. */
+  | "quarantine";
+
+/** Numbers of the kinds on disk. 5 (a setting) is reserved. */
+const KINDS: Record<RecordKind, number> = {
+  "put": 1,
+  "remove": 2,
+  "put-staged": 3,
+  "quarantine": 4,
+};
+
+const KIND_NAMES = new Map(
+  Object.entries(KINDS).map(([name, n]) => [n, name as RecordKind]),
+);
+
+/** The payload stays in the log: no file follows. */
+const PACKED = 1;
+/** There are extensions behind the name. */
+const EXTENDED = 8;
+/** Nothing of this batch was written before; all before it had been synced. */
+const STARTS_BATCH = 16;
+
+/** A further field. */
+export interface Extension {
+  /** 1: seal salt, 16 bytes; 2: chunk root, 32 bytes. */
+  type: number;
+  /** Its value. */
+  bytes: Uint8Array;
+}
+
+/** A change, before it has a place in the log. */
+export interface LogEntry {
+  /** What it does. */
+  kind: RecordKind;
+  /** Which transaction. */
+  txId: string;
+  /** Whose; empty for a removal. */
+  holderId: string;
+  /** UNIX seconds; 0 for a removal. */
+  timestamp: number;
+  /** SHA-256 of the payload, 64 hex digits. */
+  storageHash: string;
+  /** Bytes of the payload. */
+  size: number;
+  /** The payload, where it is in the record. */
+  payload: Uint8Array | null;
+  /** The staged file, or the name in quarantine; empty otherwise. */
+  name: string;
+  /** Whether the payload stays in the log, without a file. */
+  isPacked: boolean;
+  /** Further fields; unknown ones are kept as they are. */
+  extensions?: Extension[];
+}
+
+/** A change in the log. */
+export interface LogRecord extends LogEntry {
+  /** Where it begins. */
+  position: number;
+  /** Its length in bytes. */
+  length: number;
+  /**
+   * Whether it is the first that was written after a sync: what stands before
+   * it was durable.
+   */
+  startsBatch: boolean;
+}
+
+/** What a segment's records have in common. */
+export interface Salt {
+  /** Its 16 random bytes. */
+  bytes: Uint8Array;
+  /** Their CRC-32. */
+  crc: number;
+}
+
+/** A salt of these bytes. */
+export function saltOf(bytes: Uint8Array): Salt {
+  return { bytes, crc: crc32(bytes) };
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * The bytes of a record that is to stand at `position`.
+ *
+ * @throws {InvalidTxError} If its id or holder has more than 65,535 bytes.
+ */
+export function encodeRecord(
+  entry: LogEntry,
+  position: number,
+  salt: Salt,
+  startsBatch: boolean,
+): Uint8Array<ArrayBuffer> {
+  const id = textOf("tx_id", entry.txId);
+  const holder = textOf("holder_id", entry.holderId);
+  const name = encoder.encode(entry.name);
+  const extensions = extensionBytes(entry.extensions ?? []);
+  const payload = entry.payload ?? new Uint8Array();
+  const isWhole = payload.length <= MAX_PAYLOAD && name.length <= MAX_TEXT;
+  if (!isWhole) throw new RangeError("The payload or its name is too long");
+  const used = HEAD_BYTES + id.length + holder.length + name.length +
+    extensions.length + payload.length;
+  const length = Math.ceil(used / 8) * 8;
+  const bytes = new Uint8Array(length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(4, length, true);
+  view.setFloat64(8, position, true);
+  bytes.set(salt.bytes.subarray(0, 4), 16);
+  view.setUint32(20, payload.length, true);
+  bytes[24] = KINDS[entry.kind];
+  bytes[25] = (entry.isPacked ? PACKED : 0) |
+    (extensions.length > 0 ? EXTENDED : 0) | (startsBatch ? STARTS_BATCH : 0);
+  view.setUint16(26, id.length, true);
+  view.setUint16(28, holder.length, true);
+  view.setUint16(30, name.length, true);
+  if (entry.storageHash !== "") {
+    bytes.subarray(32, 64).setFromHex(entry.storageHash);
+  }
+  view.setFloat64(64, entry.timestamp, true);
+  view.setFloat64(72, entry.size, true);
+  let at = HEAD_BYTES;
+  for (const part of [id, holder, name, extensions, payload]) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  view.setUint32(0, crc32(bytes.subarray(4), salt.crc), true);
+  return bytes;
+}
+
+/**
+ * Checks that a change can be a record, and its row one of SQLite's.
+ *
+ * @throws {InvalidTxError} If it cannot.
+ */
+export function requireLoggable(entry: LogEntry): void {
+  const { txId, holderId, timestamp } = entry;
+  if (Number.isNaN(timestamp)) {
+    throw new InvalidTxError("timestamp", "it is not a number");
+  }
+  for (
+    const [field, text] of [["tx_id", txId], ["holder_id", holderId]] as const
+  ) {
+    if (text.includes("\0")) {
+      throw new InvalidTxError(field, "SQLite cannot keep text with NUL");
+    }
+    if (text.length > MAX_TEXT / 3) textOf(field, text);
+  }
+}
+
+function textOf(
+  field: "tx_id" | "holder_id",
+  text: string,
+): Uint8Array {
+  const bytes = encoder.encode(text);
+  if (bytes.length <= MAX_TEXT) return bytes;
+  throw new InvalidTxError(
+    field,
+    `it has ${bytes.length} bytes in UTF-8, at most ${MAX_TEXT} can be kept`,
+  );
+}
+
+function extensionBytes(extensions: Extension[]): Uint8Array {
+  if (extensions.length === 0) return new Uint8Array();
+  const length = extensions.reduce(
+    (sum, { bytes }) => sum + 3 + bytes.length,
+    1,
+  );
+  const all = new Uint8Array(length);
+  const view = new DataView(all.buffer);
+  let at = 0;
+  for (const { type, bytes } of extensions) {
+    all[at] = type;
+    view.setUint16(at + 1, bytes.length, true);
+    all.set(bytes, at + 3);
+    at += 3 + bytes.length;
+  }
+  return all;
+}
+
+/**
+ * The length that the record at `at` claims to have, if it can be one of this
+ * segment at this position; else 0. Needs the first 32 bytes.
+ */
+export function claimedLength(
+  bytes: Uint8Array,
+  at: number,
+  position: number,
+  salt: Salt,
+): number {
+  if (bytes.length - at < HEAD_BYTES) return 0;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, 32);
+  const length = view.getUint32(4, true);
+  if (length < HEAD_BYTES || length > MAX_RECORD || length % 8 !== 0) return 0;
+  if (view.getFloat64(8, true) !== position) return 0;
+  for (let n = 0; n < 4; n++) {
+    if (bytes[at + 16 + n] !== salt.bytes[n]) return 0;
+  }
+  return length;
+}
+
+/**
+ * The record at `at` of these bytes, which are those of the log from there on;
+ * null where there is none that is sound.
+ *
+ * @throws {PohStorageError} `LOG_TOO_NEW` if a sound record is of a kind that
+ * this program does not know.
+ */
+export function decodeRecord(
+  bytes: Uint8Array,
+  at: number,
+  position: number,
+  salt: Salt,
+): LogRecord | null {
+  const length = claimedLength(bytes, at, position, salt);
+  if (length === 0 || bytes.length - at < length) return null;
+  const record = bytes.subarray(at, at + length);
+  const view = new DataView(record.buffer, record.byteOffset, length);
+  const found = crc32(record.subarray(4), salt.crc);
+  if (found !== view.getUint32(0, true)) return null;
+  const kind = KIND_NAMES.get(record[24]!);
+  if (!kind) throw tooNew(record[24]!, position);
+  const flags = record[25]!;
+  let end = HEAD_BYTES;
+  const take = (bytes: number) => record.subarray(end, end += bytes);
+  const txId = decoder.decode(take(view.getUint16(26, true)));
+  const holderId = decoder.decode(take(view.getUint16(28, true)));
+  const name = decoder.decode(take(view.getUint16(30, true)));
+  if (/[/\\]/.test(name)) return null; // no program wrote it
+  const extensions: Extension[] = [];
+  while ((flags & EXTENDED) !== 0) {
+    const [type] = take(1);
+    if (!type) break;
+    const size = view.getUint16(end, true);
+    end += 2;
+    extensions.push({ type, bytes: take(size).slice() });
+  }
+  const payload = take(view.getUint32(20, true));
+  return {
+    kind,
+    txId,
+    holderId,
+    name,
+    storageHash: record.subarray(32, 64).toHex(),
+    timestamp: view.getFloat64(64, true),
+    size: view.getFloat64(72, true),
+    payload: kind === "put" ? payload : null,
+    isPacked: (flags & PACKED) !== 0,
+    ...(extensions.length > 0 && { extensions }),
+    position,
+    length,
+    startsBatch: (flags & STARTS_BATCH) !== 0,
+  };
+}
+
+/**
+ * What stands in the place of the payload of a record that is not sound, for
+ * quarantine; null where its head does not even tell where that is.
+ */
+export function damagedPayload(
+  bytes: Uint8Array,
+  position: number,
+  salt: Salt,
+): Uint8Array | null {
+  const length = claimedLength(bytes, 0, position, salt);
+  if (length === 0 || bytes.length < length) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+  const lengths = [26, 28, 30].map((at) => view.getUint16(at, true));
+  const start = lengths.reduce((sum, one) => sum + one, HEAD_BYTES);
+  const end = start + view.getUint32(20, true);
+  return end <= length ? bytes.slice(start, end) : null;
+}
+
+function tooNew(kind: number, position: number): PohStorageError {
+  return new PohStorageError(
+    "LOG_TOO_NEW",
+    `The log has a record of kind ${kind} at ${position}, which this program does not know: use a newer one`,
+  );
+}

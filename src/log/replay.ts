@@ -1,0 +1,368 @@
+/**
+ * What the first writer of a store does with a log that was not closed: it has
+ * rows and files follow all of it that is sound, makes both durable, and begins
+ * a new segment. Never is anything written behind records that were found: the
+ * page cache may show records that a failed disk does not have.
+ *
+ * @module
+ */
+
+import { crashPoint } from "../crash_points.ts";
+import { quarantineFile } from "../quarantine.ts";
+import type { SqliteStore } from "../sqlite_store.ts";
+import { Pacer } from "../turn.ts";
+import {
+  dropSegments,
+  keepInLog,
+  type LogParts,
+  mayDrop,
+  syncFollowed,
+} from "./checkpoint.ts";
+import { rememberedDamage } from "./damage.ts";
+import {
+  dropOvertaken,
+  hasFollowed,
+  isVoid,
+  keepNewer,
+  makeFile,
+  makeRows,
+  rowOf,
+  type Stuck,
+} from "./follow.ts";
+import type { LogDir } from "./log_dir.ts";
+import type { LogRecord, RecordKind } from "./record.ts";
+import { type Gap, scanLog } from "./scan.ts";
+import {
+  FIRST_RECORD,
+  newHeader,
+  offsetOf,
+  positionOf,
+  segmentOf,
+} from "./segment.ts";
+
+/** Records whose rows are made in one transaction, and files synced at a time. */
+const PAGE = 512;
+
+/** The smallest piece that a disk writes whole. */
+const SECTOR = 512;
+
+/** What became of a record that was found in a log that was not closed. */
+export interface Replayed {
+  /** Which transaction it was about. */
+  txId: string;
+  /** What it asked for. */
+  kind: RecordKind;
+  /**
+   * `done`: row and file had followed; `finished`: they do now; `void`: the row
+   * has changed since; `stuck`: the file cannot follow yet, the record stays.
+   */
+  outcome: "done" | "finished" | "void" | "stuck";
+  /** Why it is stuck. */
+  reason?: string;
+}
+
+/** What is wrong with a log, held against the database. */
+export interface LogDamage {
+  /** Changes that the database lacks and the log has no more. */
+  lostChanges: number;
+  /** What the log has lost; empty when it is whole. */
+  details: string[];
+}
+
+/** Where a log and a database stand. */
+export interface Survey extends LogDamage {
+  /** Where the records begin that no checkpoint is known to cover. */
+  from: number;
+  /** Where the log ends. */
+  end: number;
+  /** The last record of each id. */
+  last: Map<string, number>;
+  /** Whether nothing has to follow. */
+  isClean: boolean;
+  /** Numbers of segments with damage. */
+  damaged: Set<number>;
+}
+
+/**
+ * Looks at a log without changing anything: what no checkpoint covers, where it
+ * ends, and what it has lost.
+ */
+export function survey(dir: LogDir, rows: SqliteStore): Survey {
+  const { applied, changes, filesSynced } = rows.logState();
+  const numbers = dir.numbers();
+  const first = numbers[0];
+  const found: Survey = {
+    from: applied,
+    end: applied,
+    last: new Map(),
+    isClean: true,
+    lostChanges: 0,
+    details: [],
+    damaged: new Set(),
+  };
+  // What a checkpoint covered needs no log, unless payloads live in it.
+  const isCovered = filesSynced >= applied && !rows.hasPlaces();
+  if (first === undefined) {
+    if (isCovered) return found; // it may be a new store
+    found.details.push("the log is gone");
+    return { ...found, isClean: false };
+  }
+  const start = positionOf(first, FIRST_RECORD);
+  found.from = Math.max(filesSynced, start);
+  if (applied < start) {
+    const header = firstHeader(dir, numbers);
+    found.lostChanges = Math.max(0, (header?.changes ?? 0) - changes);
+  }
+  if (isClosed(dir, numbers, applied, found.from)) {
+    return { ...found, end: applied };
+  }
+  found.isClean = false;
+  scan(dir, applied, found);
+  if (numbers.at(-1)! < segmentOf(applied)) {
+    if (!isCovered) found.details.push("the log is older than the database");
+  } else if (found.end < applied) {
+    found.details.push("the last records of the log are damaged");
+    found.damaged.add(segmentOf(applied));
+  }
+  return found;
+}
+
+function firstHeader(dir: LogDir, numbers: number[]) {
+  for (const number of numbers) {
+    const segment = dir.segment(number);
+    if (segment) return segment.header;
+  }
+  return null;
+}
+
+/** Whether the log ends where the rows have followed to, and files as well. */
+export function isClosed(
+  dir: LogDir,
+  numbers: number[],
+  applied: number,
+  from: number,
+): boolean {
+  const newest = numbers.at(-1)!;
+  return from === applied && segmentOf(applied) === newest &&
+    dir.segment(newest)?.size() === offsetOf(applied);
+}
+
+/** Goes through all records, and tells damage from writes that were torn. */
+function scan(dir: LogDir, applied: number, found: Survey): void {
+  let open: Gap[] = [];
+  const damage = (gap: Gap) => {
+    found.damaged.add(segmentOf(gap.from));
+    found.details.push(
+      `${gap.to - gap.from} bytes of the log at ${gap.from} are damaged`,
+    );
+  };
+  const records = scanLog(dir, found.from);
+  let next = records.next();
+  for (; !next.done; next = records.next()) {
+    const { record, gap } = next.value;
+    if (gap) {
+      open.push(gap);
+      continue;
+    }
+    found.last.set(record.txId, record.position);
+    if (!record.startsBatch) continue;
+    // It was written only once all before it was on the disk.
+    open.forEach(damage);
+    open = [];
+  }
+  found.end = next.value;
+  // The last batch may have been on its way to the disk, in any order.
+  for (const gap of open) {
+    const isTorn = gap.from >= applied && hasHole(dir, gap);
+    if (!isTorn) damage(gap);
+  }
+}
+
+/** Whether a sector of a gap never reached the disk. */
+function hasHole(dir: LogDir, { from, to }: Gap): boolean {
+  const segment = dir.segment(segmentOf(from));
+  if (!segment || segmentOf(to) !== segmentOf(from)) return false;
+  const bytes = segment.read(offsetOf(from), to - from);
+  let at = 0;
+  while (at < bytes.length) {
+    const end = Math.min(
+      at + SECTOR - (offsetOf(from) + at) % SECTOR,
+      bytes.length,
+    );
+    if (bytes.subarray(at, end).every((byte) => byte === 0)) return true;
+    at = end;
+  }
+  return false;
+}
+
+/**
+ * Has rows and files follow the log to its end, and begins a new segment, unless
+ * the log was closed. For whoever is the only writer; safe to repeat.
+ *
+ * @param distrust Whether a disk has failed, so that what rows and files look
+ * like may be in memory only: then all that the log has is made anew.
+ * @returns What is wrong with the log.
+ */
+export async function replay(
+  parts: LogParts,
+  onReplayed: (replayed: Replayed) => void = () => {},
+  distrust = false,
+): Promise<LogDamage> {
+  const { dir, rows } = parts;
+  if (distrust) await beginAgain(parts);
+  const found = survey(dir, rows);
+  const { lostChanges, details, isClean } = found;
+  if (isClean && dir.numbers().length > 0) return { lostChanges, details };
+  const wasApplied = rows.logState().applied;
+  await applyRows(parts, found);
+  const stuck = await applyFiles(parts, found, wasApplied, onReplayed);
+  await syncFollowed(
+    parts,
+    found,
+    stuck,
+    (record) => makeFile(record, parts),
+  );
+  await keepInLog(stuck, parts);
+  await beginAnew(parts, found, stuck);
+  return { lostChanges, details };
+}
+
+/** Has rows and files follow from the beginning of the log. */
+async function beginAgain({ dir, rows }: LogParts): Promise<void> {
+  const numbers = dir.numbers();
+  const header = firstHeader(dir, numbers);
+  const start = positionOf(numbers[0] ?? 0, FIRST_RECORD);
+  const { applied } = rows.logState();
+  if (!header || applied < start) return;
+  const { changes } = header;
+  await rows.change(() =>
+    rows.setLogState({ applied: start, changes, filesSynced: start })
+  );
+}
+
+/** The rows first: their payloads are durable, in the log. */
+async function applyRows(
+  { dir, rows }: LogParts,
+  { from, end }: Survey,
+): Promise<void> {
+  let page: LogRecord[] = [];
+  const { applied } = rows.logState();
+  for (const { record } of scanLog(dir, from)) {
+    if (!record || record.position < applied) continue;
+    if (page.push(record) < PAGE) continue;
+    await makeRows(page, record.position + record.length, rows);
+    page = [];
+  }
+  await makeRows(page, end, rows);
+}
+
+async function applyFiles(
+  parts: LogParts,
+  found: Survey,
+  wasApplied: number,
+  onReplayed: (replayed: Replayed) => void,
+): Promise<Stuck> {
+  const { dir, rows } = parts;
+  const stuck: Stuck = new Map();
+  const known = rememberedDamage(rows);
+  const isDoubtful = [found, known].some(({ lostChanges, details }) =>
+    lostChanges > 0 || details.length > 0
+  );
+  const pacer = new Pacer();
+  for (const { record } of scanLog(dir, found.from)) {
+    if (!record) continue;
+    if (found.last.get(record.txId) !== record.position) {
+      dropOvertaken(record, parts);
+      continue;
+    }
+    const { txId, kind, position } = record;
+    const replayed = await replayOne(record, parts, isDoubtful);
+    const { outcome, error } = replayed;
+    if (error) stuck.set(position, error);
+    else if (outcome !== "void" && !record.isPacked) {
+      if (rows.lookup(txId)?.place === position) {
+        await rows.change(() => rows.clearPlace(txId, position));
+      }
+    }
+    // A row that had not followed is a change that was half done as well.
+    const isLate = outcome === "done" && position >= wasApplied;
+    onReplayed({
+      txId,
+      kind,
+      outcome: isLate ? "finished" : outcome,
+      ...(error && { reason: error.message }),
+    });
+    crashPoint("record replayed");
+    await pacer.giveWay();
+  }
+  return stuck;
+}
+
+async function replayOne(
+  record: LogRecord,
+  parts: LogParts,
+  isDoubtful: boolean,
+): Promise<{ outcome: Replayed["outcome"]; error?: Error }> {
+  if (isVoid(record, parts)) return { outcome: "void" };
+  try {
+    const isDone = await hasFollowed(record, parts);
+    if (isDone && rowOf(record) === null) return { outcome: "done" };
+    if (!isDone && isDoubtful) await keepNewer(record.txId, parts);
+    // What is as it should be may be so in memory only, after a sync that failed:
+    // the system tells of that once, and the next sync succeeds.
+    await makeFile(record, parts);
+    return { outcome: isDone ? "done" : "finished" };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return { outcome: "stuck", error: error as Error };
+  }
+}
+
+/** A new segment, from which the log goes on; what nothing needs is dropped. */
+async function beginAnew(
+  parts: LogParts,
+  found: Survey,
+  stuck: Stuck,
+): Promise<void> {
+  const { dir, rows, storeId } = parts;
+  const numbers = dir.numbers();
+  const { changes, applied } = rows.logState();
+  const number = Math.max(numbers.at(-1) ?? 0, segmentOf(applied)) + 1;
+  const header = newHeader({
+    number,
+    // The changes that the database has lost are none of those to come.
+    changes: changes + found.lostChanges,
+    storeId,
+    previousEnd: found.end,
+  });
+  await dir.create(header);
+  crashPoint("segment sealed");
+  const start = positionOf(number, FIRST_RECORD);
+  const [firstStuck = start] = [...stuck.keys()].sort((a, b) => a - b);
+  await rows.change(() =>
+    rows.setLogState({
+      applied: start,
+      changes: header.changes,
+      filesSynced: firstStuck,
+    })
+  );
+  await rows.flush();
+  for (const old of found.damaged) {
+    if (numbers.includes(old) && mayDrop(old, parts, firstStuck)) {
+      await setAside(old, parts);
+    }
+  }
+  await dropSegments(parts, firstStuck);
+}
+
+/** What is damaged is kept, and never read as part of the store again. */
+async function setAside(
+  number: number,
+  { dir, files }: LogParts,
+): Promise<void> {
+  dir.forget(number);
+  await quarantineFile(files.basePath, dir.pathOf(number), {
+    txId: null,
+    reason: "log-damaged",
+  });
+}

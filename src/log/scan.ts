@@ -1,0 +1,175 @@
+/**
+ * Reads the log from record to record. A payload can hold bytes that look like
+ * a record, so a scan never searches where a sound record says that the next one
+ * is; only behind bytes that are no record does it look for one that is, by the
+ * position and the salt that it must have.
+ *
+ * @module
+ */
+
+import type { LogDir } from "./log_dir.ts";
+import {
+  claimedLength,
+  damagedPayload,
+  decodeRecord,
+  HEAD_BYTES,
+  type LogRecord,
+  MAX_RECORD,
+  type Salt,
+} from "./record.ts";
+import {
+  FIRST_RECORD,
+  offsetOf,
+  positionOf,
+  type Segment,
+  segmentOf,
+} from "./segment.ts";
+
+/** Bytes read at once. */
+const WINDOW = 1024 * 1024;
+
+/** Bytes that are no record, with sound records behind them, or known to be so. */
+export interface Gap {
+  /** The position where they begin. */
+  from: number;
+  /** The position where the log goes on. */
+  to: number;
+}
+
+/** What a scan finds. */
+export type Found =
+  | { record: LogRecord; gap?: never }
+  | { gap: Gap; record?: never };
+
+/**
+ * The sound records of one segment, up to the first place without one.
+ *
+ * @returns The offset of that place.
+ */
+export function* recordsOf(
+  segment: Segment,
+  offset: number,
+): Generator<LogRecord, number> {
+  const { number, salt } = segment.header;
+  let window = new Uint8Array(), start = offset;
+  for (let at = offset;;) {
+    const position = positionOf(number, at);
+    let record = decodeRecord(window, at - start, position, salt);
+    if (!record) {
+      // It may go on behind the window.
+      window = segment.read(at, WINDOW);
+      start = at;
+      record = decodeRecord(window, 0, position, salt);
+    }
+    if (!record) return at;
+    yield record;
+    at += record.length;
+  }
+}
+
+/** The offset of the next sound record from an offset on; null: none. */
+export function nextSound(segment: Segment, offset: number): number | null {
+  const { number, salt } = segment.header;
+  const mark = new DataView(salt.bytes.buffer, salt.bytes.byteOffset)
+    .getUint32(0, true);
+  for (let start = Math.ceil(offset / 8) * 8;; start += WINDOW) {
+    // A record that begins in the window ends in what is read.
+    const bytes = segment.read(start, WINDOW + MAX_RECORD);
+    const view = new DataView(bytes.buffer);
+    const last = Math.min(WINDOW, bytes.length - HEAD_BYTES + 1);
+    for (let at = 0; at < last; at += 8) {
+      if (view.getUint32(at + 16, true) !== mark) continue;
+      const position = positionOf(number, start + at);
+      if (claimedLength(bytes, at, position, salt) === 0) continue;
+      if (decodeRecord(bytes, at, position, salt)) return start + at;
+    }
+    if (bytes.length < WINDOW + MAX_RECORD) return null;
+  }
+}
+
+/**
+ * The records of the log from a position on, in order, and the gaps between
+ * them: sound records behind damage are found all the same.
+ *
+ * @returns The position where the log ends.
+ */
+export function* scanLog(dir: LogDir, from: number): Generator<Found, number> {
+  const first = segmentOf(from);
+  const numbers = dir.numbers().filter((number) => number >= first);
+  let end = from;
+  for (const [index, number] of numbers.entries()) {
+    const segment = dir.segment(number);
+    if (!segment) {
+      yield { gap: gapOf(dir, number) };
+      end = gapOf(dir, number).to;
+      continue;
+    }
+    const { previousEnd } = segment.header;
+    // What the segment before had at its end and has no more.
+    if (index > 0 && previousEnd > end) {
+      yield { gap: { from: end, to: previousEnd } };
+    }
+    let offset = number === first ? offsetOf(from) : FIRST_RECORD;
+    offset = Math.max(offset, FIRST_RECORD);
+    for (;;) {
+      const records = recordsOf(segment, offset);
+      let next = records.next();
+      for (; !next.done; next = records.next()) yield { record: next.value };
+      offset = next.value;
+      const sound = nextSound(segment, offset);
+      if (sound === null) break;
+      const gap = {
+        from: positionOf(number, offset),
+        to: positionOf(number, sound),
+      };
+      yield { gap };
+      offset = sound;
+    }
+    end = positionOf(number, offset);
+  }
+  return end;
+}
+
+/** A segment of which nothing can be read. */
+function gapOf(dir: LogDir, number: number): Gap {
+  const { size } = Deno.statSync(dir.pathOf(number));
+  return {
+    from: positionOf(number, Math.min(FIRST_RECORD, size)),
+    to: positionOf(number, Math.max(FIRST_RECORD, size)),
+  };
+}
+
+/** Whether nothing but zeros stands in a segment from an offset on. */
+export function isBlank(segment: Segment, offset: number): boolean {
+  for (let at = offset;; at += WINDOW) {
+    const bytes = segment.read(at, WINDOW);
+    if (bytes.some((byte) => byte !== 0)) return false;
+    if (bytes.length < WINDOW) return true;
+  }
+}
+
+/** The record at a position; null where none is sound, or the segment is gone. */
+export function recordAt(dir: LogDir, position: number): LogRecord | null {
+  const found = bytesAt(dir, position);
+  return found && decodeRecord(found.bytes, 0, position, found.salt);
+}
+
+/** What stands in the place of the payload of a record that is not sound. */
+export function damagedAt(dir: LogDir, position: number): Uint8Array | null {
+  const found = bytesAt(dir, position);
+  return found && damagedPayload(found.bytes, position, found.salt);
+}
+
+/** What may be the record at a position. */
+function bytesAt(
+  dir: LogDir,
+  position: number,
+): { bytes: Uint8Array; salt: Salt } | null {
+  const segment = dir.segment(segmentOf(position));
+  if (!segment) return null;
+  const { salt } = segment.header;
+  const offset = offsetOf(position);
+  const head = segment.read(offset, HEAD_BYTES);
+  const length = claimedLength(head, 0, position, salt);
+  return length === 0 ? null : { bytes: segment.read(offset, length), salt };
+}

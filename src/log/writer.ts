@@ -1,0 +1,707 @@
+/**
+ * Group commit: changes that are in flight together are written to the log at
+ * once, and one sync makes all of them durable. Then files and rows follow, and
+ * the saves resolve.
+ *
+ * One process at a time has the turn, `.poh/commit.lock`, from the look at where
+ * the log ends until files and rows have followed. So all processes' changes have
+ * one order, that of the log, and whoever has the turn finds rows that have
+ * followed everyone's records.
+ *
+ * @module
+ */
+
+import { crashPoint } from "../crash_points.ts";
+import {
+  PohStorageError,
+  StoreClosedError,
+  StoreMovedError,
+  TxExistsError,
+} from "../errors.ts";
+import type { FileStore } from "../file_store.ts";
+import { isDiskFull, type Reserve } from "../full_disk.ts";
+import { sha256HexSync } from "../hash.ts";
+import { decide, type IfExists, type SavedTx, savedTx } from "../if_exists.ts";
+import { LockFile, type StoreLocks } from "../locks.ts";
+import { isSoundSoon } from "../payload_file.ts";
+import { type Place, whyMoved } from "../place.ts";
+import { isSameRow } from "../sqlite_store.ts";
+import { nextTurn } from "../turn.ts";
+import type { TxInfo } from "../types.ts";
+import { WalCheckpoints } from "../wal_checkpoints.ts";
+import {
+  dropSegments,
+  findStuck,
+  keepInLog,
+  type LogParts,
+  retry,
+  stretchOf,
+  syncFollowed,
+} from "./checkpoint.ts";
+import { compact, segmentToCompact } from "./compaction.ts";
+import { rememberDamage } from "./damage.ts";
+import {
+  isVoid,
+  makeFile,
+  makeFiles,
+  makeRows,
+  rowOf,
+  type Stuck,
+} from "./follow.ts";
+import { LogEnd } from "./log_end.ts";
+import { LogReader } from "./log_reader.ts";
+import { type LogEntry, type LogRecord, requireLoggable } from "./record.ts";
+import { isClosed, replay, type Replayed } from "./replay.ts";
+import { scanLog } from "./scan.ts";
+import { FIRST_RECORD, positionOf } from "./segment.ts";
+
+/** At most so many changes, and payload bytes, are written at once. */
+const BATCH_CHANGES = 128;
+const BATCH_BYTES = 4 * 1024 * 1024;
+
+/** At most so many batches before others may have the turn. */
+const BATCHES_IN_A_ROW = 8;
+
+/** A checkpoint comes when the log has grown by so many bytes. */
+const CHECKPOINT_BYTES = 32 * 1024 * 1024;
+
+/** Times that room is made on a full disk for one batch. */
+const ATTEMPTS = 3;
+
+/** More bytes than any batch has. */
+const ROOM = 16 * 1024 * 1024;
+
+/** Records that a dead writer left are followed so many at a time. */
+const PAGE = 512;
+
+/** A change. */
+export interface Change {
+  /** What is logged. Of a removal, the digest comes from the row. */
+  entry: LogEntry;
+  /** Only of the row as it was seen, not of one that came since. */
+  seen?: TxInfo;
+}
+
+interface Waiting extends Change {
+  /** What a save does where there is another transaction; null: no save. */
+  rule: IfExists | null;
+  /** What was decided: known then. */
+  result: Result;
+  settle: PromiseWithResolvers<Result>;
+}
+
+/** What was made of a change. */
+interface Result {
+  /** Whether the store has changed. */
+  made: boolean;
+  /** Of a save: what became of it. */
+  saved?: SavedTx;
+  /** Why it was refused, or why its file could not follow. */
+  failure?: Error;
+}
+
+/** The rows that a batch has changed so far. */
+type Changed = Map<string, TxInfo | null>;
+
+/** Orders and makes the changes of one open writer. */
+export class LogWriter {
+  readonly #parts: LogParts;
+  readonly #locks: StoreLocks;
+  readonly #end: LogEnd;
+  readonly #reader: LogReader;
+  readonly #wal: WalCheckpoints;
+  readonly #sync: boolean;
+  readonly #checkpointAfter: number;
+  readonly #reserve: Reserve;
+  readonly #base: Place;
+  /** Held shared by every writer that has replayed the log, or found it closed. */
+  readonly #joined: LockFile;
+  #hasJoined = false;
+  #waiting: Waiting[] = [];
+  #draining: Promise<void> | null = null;
+  #checkpointing: Promise<void> | null = null;
+  #compacting: Promise<void> | null = null;
+  #isClosing = false;
+  /** Changes and bytes logged since the last checkpoint began. */
+  #logged = { changes: 0, bytes: 0 };
+  /** Why nothing can be trusted any more. */
+  #failure: Error | null = null;
+  /** Payload files that this writer has put in their place so far, or tried to. */
+  filesPut = 0;
+
+  /** A writer of this log under these locks. Its folder is there. */
+  constructor(
+    parts: LogParts,
+    locks: StoreLocks,
+    reserve: Reserve,
+    options: { sync: boolean; checkpointAfter: number; base: Place },
+  ) {
+    this.#parts = parts;
+    this.#locks = locks;
+    this.#end = new LogEnd(parts.dir, options.sync);
+    this.#reader = new LogReader(parts.dir, parts.rows);
+    this.#wal = new WalCheckpoints(parts.rows, locks);
+    this.#joined = new LockFile(`${parts.dir.path}/lock`);
+    this.#sync = options.sync;
+    this.#checkpointAfter = options.checkpointAfter;
+    this.#reserve = reserve;
+    this.#base = options.base;
+  }
+
+  /**
+   * Joins those who write this log. Whoever is the first has rows and files
+   * follow all that was left.
+   */
+  async join(): Promise<void> {
+    await this.#locks.whileCommitting(() => this.#join());
+  }
+
+  /**
+   * Has rows and files follow whatever the log has, and tells what it did. For
+   * whoever is alone.
+   */
+  async replay(onReplayed: (replayed: Replayed) => void): Promise<void> {
+    await this.#locks.whileCommitting(async () => {
+      await this.#replay(onReplayed);
+      await this.#join();
+    });
+  }
+
+  /**
+   * Makes a change; durable when resolved.
+   *
+   * @returns Whether it was made: false for a deletion without a row, and
+   * where the row is not as the change demands.
+   */
+  async submit(change: Change): Promise<boolean> {
+    return (await this.#push(change, null)).made;
+  }
+
+  /**
+   * Saves a transaction; durable when resolved. What to do where there is one
+   * of that id is decided when the log is written, in its order.
+   *
+   * @throws {TxExistsError} If the rule forbids it; nothing was changed.
+   */
+  async save(
+    change: Omit<Change, "seen">,
+    rule: IfExists = "replace",
+  ): Promise<SavedTx> {
+    return (await this.#push(change, rule)).saved!;
+  }
+
+  // deno-lint-ignore require-await -- what it throws, it rejects with
+  async #push(change: Change, rule: IfExists | null): Promise<Result> {
+    requireLoggable(change.entry);
+    const settle = Promise.withResolvers<Result>();
+    this.#waiting.push({ ...change, rule, result: { made: false }, settle });
+    this.#draining ??= this.#drain();
+    return settle.promise;
+  }
+
+  /** The error to tell when base or database is not where it was; else null. */
+  moved(): StoreMovedError | null {
+    if (this.#failure instanceof StoreMovedError) return this.#failure;
+    return whyMoved(this.#base, this.#parts.rows);
+  }
+
+  /**
+   * Refuses to go on where the base or the database is another one by now: files
+   * would be put into the other store.
+   */
+  #requireInPlace(): void {
+    const moved = this.moved();
+    if (!moved) return;
+    this.#failure = moved;
+    throw moved;
+  }
+
+  /** Waits for the changes in flight, then makes all durable that followed. */
+  async flush(): Promise<void> {
+    while (this.#draining) await this.#draining;
+    await this.#checkpointing;
+    if (!this.#hasJoined || this.#failure) return;
+    this.#requireInPlace();
+    await this.#checkpoint();
+  }
+
+  /**
+   * Leaves the log closed, unless others go on with it, and lets go of what it
+   * has; takes no more changes. The log of a store that was moved stays as it is,
+   * for whoever opens it next.
+   */
+  async close(): Promise<void> {
+    try {
+      this.#isClosing = true;
+      await this.#compacting;
+      while (this.#draining) await this.#draining;
+      await this.#checkpointing;
+      await this.#compacting; // it has begun since, and ends at once
+      const stays = !this.#hasJoined || this.#failure || this.moved();
+      if (!stays) await this.#leave();
+    } catch (error) {
+      // Whoever opens the store next does what the disk has no room for now.
+      if (!isDiskFull(error)) throw error;
+    } finally {
+      await this.#wal.close();
+      this.abandon();
+    }
+  }
+
+  /** Lets go of what it has, and leaves the log as it is. */
+  abandon(): void {
+    this.#joined.close();
+    this.#parts.dir[Symbol.dispose]();
+  }
+
+  // --- turns ------------------------------------------------------------------
+
+  async #join(): Promise<void> {
+    if (this.#hasJoined) return;
+    const { dir } = this.#parts;
+    const isFirst = this.#joined.tryLock(true);
+    const { hasFailed } = dir.state();
+    // Those who wrote before a sync failed refuse to go on.
+    if (isFirst || hasFailed) {
+      if (isFirst) dir.clearLeftovers();
+      await this.#replay();
+      dir.setState({ hasFailed: false, newest: dir.numbers().at(-1)! });
+    }
+    // Nobody else can take it meanwhile: joining needs the turn.
+    if (isFirst) this.#joined.unlock();
+    if (!this.#joined.tryLock(false)) throw new Error("The log is locked");
+    this.#hasJoined = true;
+  }
+
+  async #replay(onReplayed?: (replayed: Replayed) => void): Promise<void> {
+    const { dir, rows } = this.#parts;
+    const { hasFailed } = dir.state();
+    const damage = await this.#orFail(() =>
+      replay(this.#parts, onReplayed, hasFailed)
+    );
+    await rememberDamage(rows, damage);
+  }
+
+  /** Runs work after which nobody writes if SQLite's log was refused. */
+  async #orFail<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const { failure } = this.#parts.rows;
+      throw failure ? this.#fail(failure) : error;
+    }
+  }
+
+  /** Goes to the end of the log, once rows have followed up to there. */
+  async #enter(): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    this.#requireInPlace();
+    await this.#join();
+    const { dir, rows } = this.#parts;
+    const { hasFailed, newest } = dir.state();
+    if (hasFailed) throw diskFailed("as another process was told");
+    const { applied } = rows.logState();
+    this.#end.seek(applied);
+    if (newest > this.#end.segment || this.#end.isTaken()) {
+      await this.#catchUp(applied);
+    }
+  }
+
+  /** What a writer left that died, or whose rows could not follow. */
+  async #catchUp(applied: number): Promise<void> {
+    const { dir } = this.#parts;
+    const records: LogRecord[] = [];
+    const scan = scanLog(dir, applied);
+    let next = scan.next();
+    for (; !next.done; next = scan.next()) {
+      if (next.value.gap) throw logDamaged(next.value.gap.from);
+      records.push(next.value.record!);
+    }
+    this.#end.seek(next.value);
+    this.#end.wipe();
+    dir.setState({ hasFailed: false, newest: this.#end.segment });
+    await this.#makeDurable();
+    for (let at = 0; at < records.length; at += PAGE) {
+      await this.#follow(records.slice(at, at + PAGE));
+    }
+    await makeRows([], next.value, this.#parts.rows);
+  }
+
+  // --- changes ----------------------------------------------------------------
+
+  /** Never rejects: what goes wrong is told to those whom it concerns. */
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      await nextTurn(); // what is submitted in this turn goes together
+      try {
+        await this.#locks.whileCommitting(() => this.#makeSome());
+      } catch (error) {
+        this.#refuse(this.#waiting.splice(0), error);
+      }
+      if (!this.#isLogLong()) continue;
+      await this.#checkpointing; // not more than two logs' worth at a time
+      this.#checkpointing = this.#checkpointQuietly();
+    }
+    this.#draining = null;
+  }
+
+  async #makeSome(): Promise<void> {
+    await this.#enter();
+    for (let n = 0; n < BATCHES_IN_A_ROW && this.#waiting.length > 0; n++) {
+      if (n > 0 && this.#isLogLong()) break;
+      if (n > 0) await nextTurn();
+      await this.#makeBatch(this.#takeBatch());
+    }
+  }
+
+  async #makeBatch(batch: Waiting[], attempt = 0): Promise<void> {
+    let records: LogRecord[];
+    try {
+      records = await this.#write(batch);
+    } catch (error) {
+      const reason = this.moved() ?? error;
+      if (!isDiskFull(reason)) return this.#refuse(batch, reason);
+      return await this.#makeRemovals(batch, reason, attempt);
+    }
+    try {
+      if (records.length > 0) {
+        await this.#makeDurable();
+        this.#requireInPlace();
+        tellFailures(batch, records, await this.#followEvenIfFull(records));
+        this.#reserve.makeOnce();
+      }
+    } catch (error) {
+      // It is in the log, and may yet follow.
+      const reason = this.moved() ?? error;
+      for (const { settle } of batch) settle.reject(reason);
+      return;
+    }
+    for (const { result, settle } of batch) {
+      if (result.failure) settle.reject(result.failure);
+      else settle.resolve(result);
+    }
+  }
+
+  /**
+   * Makes the removals of a batch for which the disk has no room, once the
+   * reserve is given up for them, or SQLite's log. Refuses the other changes.
+   */
+  async #makeRemovals(
+    batch: Waiting[],
+    error: unknown,
+    attempt: number,
+  ): Promise<void> {
+    const removals = batch.filter(({ entry }) => entry.kind === "remove");
+    const hasRoom = removals.length > 0 && this.#makeRoom(attempt);
+    const kept = hasRoom ? removals : [];
+    this.#refuse(batch.filter((change) => !kept.includes(change)), error);
+    if (hasRoom) await this.#makeBatch(kept, attempt + 1);
+  }
+
+  /** What is in the log has to follow, though the disk is full. */
+  async #followEvenIfFull(records: LogRecord[]): Promise<Stuck> {
+    for (let attempt = 0;; attempt++) {
+      try {
+        return await this.#follow(records);
+      } catch (error) {
+        if (!isDiskFull(error) || !this.#makeRoom(attempt)) throw error;
+      }
+    }
+  }
+
+  /** Makes room on a full disk; false when there is none to be made. */
+  #makeRoom(attempt: number): boolean {
+    return this.#reserve.giveUp() ||
+      attempt < ATTEMPTS && this.#parts.rows.shrinkLog();
+  }
+
+  /** Decides what is made of a batch, and writes that. */
+  async #write(batch: Waiting[]): Promise<LogRecord[]> {
+    const { files } = this.#parts;
+    const changed: Changed = new Map();
+    const entries: LogEntry[] = [];
+    for (const change of batch) {
+      const entry = this.#decide(change, changed);
+      if (entry) {
+        changed.set(entry.txId, rowOf(entry));
+        entries.push(entry);
+      } else dropStaged(change, files);
+    }
+    if (entries.length === 0) return [];
+    if (entries.some(({ kind }) => kind === "put-staged")) {
+      await files.syncStaged();
+      crashPoint("staged names synced");
+    }
+    if (!this.#end.hasRoom(ROOM)) await this.#roll();
+    const before = this.#end.used;
+    const records = this.#end.append(entries, !this.#reserve.isGivenUp);
+    this.#logged.changes += records.length;
+    this.#logged.bytes += this.#end.used - before;
+    return records;
+  }
+
+  /** What is logged of a change; null: nothing, as it is not to be made. */
+  #decide(change: Waiting, changed: Changed): LogEntry | null {
+    const { entry, seen, rule, result } = change;
+    const { txId } = entry;
+    const before = changed.has(txId)
+      ? changed.get(txId)!
+      : this.#parts.rows.get(txId);
+    if (rule !== null) return this.#decideSave(change, before, changed);
+    const after = rowOf(entry);
+    if (before === null && after === null) return null;
+    if (seen && !(before && isSameRow(before, seen))) return null;
+    result.made = true;
+    if (after) return entry;
+    const { storageHash } = before!;
+    // A row may have been edited by hand.
+    const isDigest = /^[0-9a-f]{64}$/.test(storageHash);
+    return { ...entry, storageHash: isDigest ? storageHash : "" };
+  }
+
+  #decideSave(
+    { entry, rule, result }: Waiting,
+    there: TxInfo | null,
+    changed: Changed,
+  ): LogEntry | null {
+    const info = rowOf(entry)!;
+    try {
+      const outcome = there ? decide(there, info, rule!) : "created";
+      result.saved = savedTx(outcome === "kept" ? there! : info, outcome);
+      if (outcome === "kept") return null;
+      // The same again mends a payload that is damaged or gone.
+      const isThere = there !== null && isSameRow(there, info) &&
+        (changed.has(info.txId) || this.#isSound(info));
+      if (isThere) return null;
+    } catch (error) {
+      if (!(error instanceof TxExistsError)) throw error;
+      result.failure = error;
+      return null;
+    }
+    result.made = true;
+    return entry;
+  }
+
+  /** Fast path: true if a small payload matches its row. False proves nothing. */
+  #isSound(info: TxInfo): boolean {
+    const { rows, files } = this.#parts;
+    const place = rows.lookup(info.txId)?.place ?? null;
+    if (place === null) return isSoundSoon(files.expected(info));
+    const payload = this.#reader.at(place)?.payload;
+    return payload ? sha256HexSync(payload) === info.storageHash : false;
+  }
+
+  /**
+   * Waits for the disk. What it does not take may be lost, and so may be all that
+   * follows: nobody writes behind it.
+   */
+  async #makeDurable(): Promise<void> {
+    try {
+      await this.#end.sync();
+    } catch (error) {
+      throw this.#fail(error as Error);
+    }
+    crashPoint("log synced");
+  }
+
+  /** From now on nobody writes, until the store is opened anew. */
+  #fail(error: Error): Error {
+    this.#failure ??= diskFailed(error.message, error);
+    const { dir } = this.#parts;
+    dir.setState({ hasFailed: true, newest: dir.numbers().at(-1) ?? 0 });
+    return this.#failure;
+  }
+
+  /** Makes files and rows follow durable records. */
+  async #follow(records: LogRecord[]): Promise<Stuck> {
+    const stuck = await makeFiles(records, this.#parts, ({ kind }) => {
+      // Afterwards: who has counted the files by then has to be told.
+      if (kind === "put" || kind === "put-staged") this.filesPut++;
+    });
+    const { position, length } = records.at(-1)!;
+    await makeRows(records, position + length, this.#parts.rows, stuck);
+    this.#wal.onCommit(records.length);
+    return stuck;
+  }
+
+  #refuse(batch: Waiting[], error: unknown): void {
+    for (const change of batch) {
+      dropStaged(change, this.#parts.files);
+      change.settle.reject(error);
+    }
+  }
+
+  #takeBatch(): Waiting[] {
+    let bytes = 0, count = 0;
+    for (const { entry } of this.#waiting) {
+      bytes += entry.payload?.length ?? 0;
+      if (count === BATCH_CHANGES || (count > 0 && bytes > BATCH_BYTES)) break;
+      count++;
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  // --- checkpoints ------------------------------------------------------------
+
+  #isLogLong(): boolean {
+    return this.#logged.changes >= this.#checkpointAfter ||
+      this.#logged.bytes >= CHECKPOINT_BYTES;
+  }
+
+  /** Nothing is lost when a checkpoint fails: the log is only longer. */
+  async #checkpointQuietly(): Promise<void> {
+    try {
+      await this.#checkpoint();
+      this.#compacting ??= this.#compact().finally(() =>
+        this.#compacting = null
+      );
+    } catch {
+      // It is tried again after as many changes more.
+    }
+  }
+
+  /** Goes on beside all else; what it moves are changes like others. */
+  async #compact(): Promise<void> {
+    const segment = segmentToCompact(this.#parts);
+    if (segment === null) return;
+    try {
+      await compact(this.#parts, segment, async (change) => {
+        if (this.#isClosing) throw new StoreClosedError();
+        return await this.submit(change);
+      });
+    } catch {
+      // The log is longer, and it is tried again after the next checkpoint.
+    }
+  }
+
+  /**
+   * Makes the files durable that have followed by now, and drops their segments.
+   * Changes go on meanwhile, in a new segment.
+   */
+  async #checkpoint(): Promise<void> {
+    this.#logged = { changes: 0, bytes: 0 };
+    const end = await this.#locks.whileCommitting(async () => {
+      await this.#enter();
+      if (this.#end.used > FIRST_RECORD) await this.#roll();
+      return this.#end.position;
+    });
+    try {
+      if (end <= this.#reader.start()) return; // all is covered
+      await this.#coverUpTo(end, (work) => this.#locks.whileCommitting(work));
+    } catch (error) {
+      // Another writer may have covered it, and dropped what this one read.
+      if (end > this.#reader.start()) throw error;
+    }
+  }
+
+  /** @param inTurn Runs work while this writer has the turn. */
+  async #coverUpTo(
+    end: number,
+    inTurn: <T>(work: () => Promise<T>) => Promise<T>,
+  ): Promise<void> {
+    await this.#orFail(() => this.#cover(end, inTurn));
+  }
+
+  async #cover(
+    end: number,
+    inTurn: <T>(work: () => Promise<T>) => Promise<T>,
+  ): Promise<void> {
+    const parts = this.#parts;
+    const stretch = await stretchOf(parts.dir, this.#reader.start(), end);
+    const left = await findStuck(parts, stretch);
+    const stuck: Stuck = left.length > 0
+      ? await inTurn(() => retry(parts, left))
+      : new Map();
+    if (this.#sync) {
+      await syncFollowed(
+        parts,
+        stretch,
+        stuck,
+        (record) =>
+          inTurn(async () => {
+            // It may have been replaced since, by a file that is newer.
+            if (!isVoid(record, parts)) await makeFile(record, parts);
+          }),
+      );
+    }
+    await inTurn(async () => {
+      if (this.#failure) throw this.#failure;
+      const { rows } = parts;
+      await keepInLog(stuck, parts);
+      await rows.flush();
+      const filesSynced = Math.min(end, ...stuck.keys());
+      await rows.change(() => rows.setLogState({ filesSynced }));
+      await dropSegments(parts, filesSynced);
+    });
+  }
+
+  async #roll(): Promise<void> {
+    const { rows } = this.#parts;
+    this.#end.trim();
+    await this.#end.roll(rows.logState().changes);
+    await makeRows([], this.#end.position, rows);
+  }
+
+  /** Closes the log, if nobody else has it open. */
+  async #leave(): Promise<void> {
+    await this.#locks.whileCommitting(async () => {
+      this.#joined.unlock();
+      if (!this.#joined.tryLock(true)) return;
+      const { dir, rows } = this.#parts;
+      if (dir.state().hasFailed) return;
+      const { applied } = rows.logState();
+      if (isClosed(dir, dir.numbers(), applied, this.#reader.start())) {
+        return dir.clearState();
+      }
+      await this.#enter();
+      const segment = this.#end.segment;
+      const isHome = rows.hasPlaces(
+        positionOf(segment, 0),
+        positionOf(segment + 1, 0),
+      );
+      if (!isHome && this.#end.used > FIRST_RECORD) await this.#roll();
+      this.#end.trim();
+      await this.#end.sync();
+      await this.#coverUpTo(this.#end.position, (work) => work());
+      dir.clearState();
+    });
+  }
+}
+
+/** Of each id its last change has a file to follow, for all of them. */
+function tellFailures(
+  batch: Waiting[],
+  records: LogRecord[],
+  stuck: Stuck,
+): void {
+  if (stuck.size === 0) return;
+  const failures = new Map<string, Error>();
+  for (const { txId, position } of records) {
+    const failure = stuck.get(position);
+    if (failure) failures.set(txId, failure);
+  }
+  for (const { entry, result } of batch) {
+    const failure = failures.get(entry.txId);
+    if (failure) result.failure ??= failure;
+  }
+}
+
+/** Removes the staged payload of a save that is not made. */
+function dropStaged({ entry }: Waiting, files: FileStore): void {
+  if (entry.kind === "put-staged") files.unstage(entry.name);
+}
+
+function diskFailed(why: string, cause?: unknown): PohStorageError {
+  return new PohStorageError(
+    "DISK_FAILED",
+    `The disk did not take a commit (${why}): what was saved last may be lost in a power cut; close the store everywhere and open it again`,
+    { cause },
+  );
+}
+
+function logDamaged(at: number): PohStorageError {
+  return new PohStorageError(
+    "LOG_DAMAGED",
+    `The log is damaged at ${at}: close the store everywhere and recover it`,
+  );
+}

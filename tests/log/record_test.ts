@@ -1,0 +1,166 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { InvalidTxError, PohStorageError } from "../../mod.ts";
+import { crc32 } from "../../src/log/crc32.ts";
+import {
+  decodeRecord,
+  encodeRecord,
+  type LogEntry,
+  MAX_PAYLOAD,
+  saltOf,
+} from "../../src/log/record.ts";
+import { randomBytes, seededRandom, test } from "../helpers.ts";
+import { putEntry } from "./helpers.ts";
+
+const SALT = saltOf(randomBytes(16, 7));
+
+const ENTRIES: LogEntry[] = [
+  putEntry(),
+  putEntry({ payload: new Uint8Array() }),
+  putEntry({ payload: randomBytes(MAX_PAYLOAD), isPacked: true }),
+  putEntry({ txId: "ä/𝄞\u0000", holderId: "", timestamp: -0.5 }),
+  putEntry({
+    kind: "put-staged",
+    payload: null,
+    size: 2 ** 40,
+    name: "a staged file",
+    storageHash: "ab".repeat(32),
+  }),
+  putEntry({ kind: "remove", payload: null, size: 0, holderId: "" }),
+  putEntry({ kind: "quarantine", payload: null, name: "case.bin" }),
+  putEntry({
+    extensions: [
+      { type: 1, bytes: randomBytes(16) },
+      { type: 2, bytes: randomBytes(32) },
+      { type: 250, bytes: new Uint8Array() },
+    ],
+  }),
+];
+
+/** The entry that a record was made of. */
+function entryOf(bytes: Uint8Array, position: number) {
+  const record = decodeRecord(bytes, 0, position, SALT);
+  if (!record) return null;
+  const { position: _, length: __, startsBatch: ___, ...entry } = record;
+  return entry;
+}
+
+test("a record gives back what was put into it", async () => {
+  for (const entry of ENTRIES) {
+    for (const startsBatch of [true, false]) {
+      const bytes = encodeRecord(entry, 4096, SALT, startsBatch);
+      assertEquals(bytes.length % 8, 0);
+      assertEquals(entryOf(bytes, 4096), entry);
+      const record = decodeRecord(bytes, 0, 4096, SALT)!;
+      assertEquals(record.startsBatch, startsBatch);
+      assertEquals(record.length, bytes.length);
+    }
+  }
+  await Promise.resolve();
+});
+
+test("a record has its fields where the format says", async () => {
+  const entry = putEntry();
+  const bytes = encodeRecord(entry, 2 ** 27 + 160, SALT, true);
+  const view = new DataView(bytes.buffer);
+  assertEquals(view.getUint32(0, true), crc32(bytes.subarray(4), SALT.crc));
+  assertEquals(view.getUint32(4, true), bytes.length);
+  assertEquals(view.getFloat64(8, true), 2 ** 27 + 160);
+  assertEquals(bytes.subarray(16, 20), SALT.bytes.subarray(0, 4));
+  assertEquals(view.getUint32(20, true), entry.payload!.length);
+  assertEquals([bytes[24], bytes[25]], [1, 16]);
+  assertEquals(view.getUint16(26, true), 1);
+  assertEquals(view.getUint16(28, true), "alice".length);
+  assertEquals(view.getUint16(30, true), 0);
+  assertEquals(bytes.subarray(32, 64).toHex(), entry.storageHash);
+  assertEquals(view.getFloat64(64, true), entry.timestamp);
+  assertEquals(view.getFloat64(72, true), entry.size);
+  assertEquals(
+    new TextDecoder().decode(bytes.subarray(80, 80 + 6 + entry.size)),
+    "aalicepayload of a",
+  );
+  await Promise.resolve();
+});
+
+test("no flipped bit of a record goes unnoticed", async () => {
+  const bytes = encodeRecord(putEntry({ txId: "abc" }), 160, SALT, true);
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    assertEquals(decodeRecord(bytes, 0, 160, SALT), null, `bit ${bit}`);
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+  }
+  assertEquals(decodeRecord(bytes, 0, 160, SALT)?.txId, "abc");
+  await Promise.resolve();
+});
+
+test("a record that is torn anywhere is none", async () => {
+  const whole = encodeRecord(putEntry(), 160, SALT, true);
+  for (let length = 0; length < whole.length; length++) {
+    assertEquals(decodeRecord(whole.subarray(0, length), 0, 160, SALT), null);
+    const zeros = new Uint8Array(whole.length);
+    zeros.set(whole.subarray(0, length));
+    // What is torn off may have been zeros anyway.
+    const isWhole = zeros.every((byte, at) => byte === whole[at]);
+    assertEquals(decodeRecord(zeros, 0, 160, SALT) !== null, isWhole);
+    if (length === 0) continue;
+    const tail = new Uint8Array(whole.length);
+    tail.set(whole.subarray(length), length); // an earlier page is missing
+    assertEquals(decodeRecord(tail, 0, 160, SALT), null);
+  }
+  await Promise.resolve();
+});
+
+test("a record elsewhere, or of another segment, is none", async () => {
+  const bytes = encodeRecord(putEntry(), 160, SALT, true);
+  assertEquals(decodeRecord(bytes, 0, 168, SALT), null);
+  const other = saltOf(randomBytes(16, 8));
+  assertEquals(decodeRecord(bytes, 0, 160, other), null);
+  // Nor where only the first bytes of the salt are the same.
+  const similar = saltOf(SALT.bytes.with(15, SALT.bytes[15]! ^ 1));
+  assertEquals(decodeRecord(bytes, 0, 160, similar), null);
+  await Promise.resolve();
+});
+
+test("noise is never a record, and never an error", async () => {
+  const random = seededRandom(3);
+  for (let n = 0; n < 2_000; n++) {
+    const noise = randomBytes(400, n + 1);
+    const view = new DataView(noise.buffer);
+    // As like a record as noise can be.
+    view.setUint32(4, 8 * Math.floor(random() * 50), true);
+    view.setFloat64(8, 160, true);
+    noise.set(SALT.bytes.subarray(0, 4), 16);
+    assertEquals(decodeRecord(noise, 0, 160, SALT), null);
+  }
+  await Promise.resolve();
+});
+
+test("a record of an unknown kind is refused, not skipped", async () => {
+  const bytes = encodeRecord(putEntry(), 160, SALT, true);
+  bytes[24] = 77;
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, crc32(bytes.subarray(4), SALT.crc), true);
+  const error = assertThrows(
+    () => decodeRecord(bytes, 0, 160, SALT),
+    PohStorageError,
+    "kind 77",
+  );
+  assertEquals(error.code, "LOG_TOO_NEW");
+  await Promise.resolve();
+});
+
+test("a text that no record can hold is refused", async () => {
+  const long = "x".repeat(65_536);
+  for (const entry of [{ txId: long }, { holderId: long }]) {
+    assertThrows(
+      () => encodeRecord(putEntry(entry), 160, SALT, true),
+      InvalidTxError,
+      "65536 bytes",
+    );
+  }
+  const payload = new Uint8Array(MAX_PAYLOAD + 1);
+  assertThrows(
+    () => encodeRecord(putEntry({ payload }), 160, SALT, true),
+    RangeError,
+  );
+  await Promise.resolve();
+});

@@ -1,0 +1,677 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import { PohStorageError, sha256Hex, TxExistsError } from "../../mod.ts";
+import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
+import { loadTx } from "../../src/find_payload.ts";
+import type { IfExists } from "../../src/if_exists.ts";
+import { rowOf } from "../../src/log/follow.ts";
+import type { Change, LogWriter } from "../../src/log/writer.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+  removal,
+  saving,
+  type StorageOptions,
+} from "../../src/open_store.ts";
+import {
+  bytes,
+  namesIn,
+  randomBytes,
+  tempDir,
+  test,
+  text,
+  TIME_LIMIT,
+  within,
+} from "../helpers.ts";
+
+/** The parts of a store, open. */
+interface Parts extends AsyncDisposable, OpenStore {
+  base: string;
+  queue: LogWriter;
+}
+
+async function tempParts(options: StorageOptions = {}): Promise<Parts> {
+  const dir = await tempDir();
+  const base = dir.join("base");
+  const store = await openStore(base, join(base, "poh.db"), options, {
+    create: true,
+  });
+  return {
+    ...store,
+    base,
+    queue: store.writer!.queue,
+    async [Symbol.asyncDispose]() {
+      try {
+        await closeStore(store);
+      } finally {
+        await dir[Symbol.asyncDispose]();
+      }
+    },
+  };
+}
+
+async function put(txId: string, payload: Uint8Array): Promise<Change> {
+  const storageHash = await sha256Hex(payload);
+  const size = payload.length;
+  const info = { txId, holderId: "", timestamp: 0, storageHash, size };
+  return { entry: saving(info, { payload, isPacked: false }) };
+}
+
+async function putStaged(
+  { files }: OpenStore,
+  txId: string,
+  payload: Uint8Array,
+): Promise<Change> {
+  const { name } = await files.stage([payload]);
+  const { entry } = await put(txId, payload);
+  return { entry: saving(rowOf(entry)!, { staged: name }) };
+}
+
+/** The ids of the changes that a checkpoint has not covered. */
+function pending({ log }: OpenStore): string[] {
+  return log.pending().map(({ txId }) => txId).toArray();
+}
+
+function remove(txId: string): Change {
+  return { entry: removal(txId) };
+}
+
+/** Where the log ends. */
+function endOf({ rows }: OpenStore): { position: number } {
+  return { position: rows.logState().applied };
+}
+
+/** Writes down every step that changes pass, until it is disposed. */
+function observed():
+  & { steps: CrashPoint[]; count(step: CrashPoint): number }
+  & Disposable {
+  const steps: CrashPoint[] = [];
+  observeCrashPoints((step) => steps.push(step));
+  return {
+    steps,
+    count: (step) => steps.filter((one) => one === step).length,
+    [Symbol.dispose]: () => observeCrashPoints(() => {}),
+  };
+}
+
+for (const durability of ["full", "relaxed"] as const) {
+  test(`a change is committed and its file follows, ${durability}`, async () => {
+    await using parts = await tempParts({ durability });
+    const { files, rows, queue } = parts;
+    using seen = observed();
+    assertEquals(await queue.submit(await put("a", bytes("hello"))), true);
+    assertEquals(seen.steps, [
+      "record written",
+      "log synced",
+      "file written",
+      "rows applied",
+    ]);
+    assertEquals(rows.get("a")?.size, 5);
+    assertEquals(text(await files.load("a")), "hello");
+  });
+}
+
+test("a staged payload's name is durable before its record", async () => {
+  await using parts = await tempParts();
+  const change = await putStaged(parts, "a", randomBytes(100));
+  using seen = observed();
+  await parts.queue.submit(change);
+  assertEquals(seen.steps, [
+    "staged names synced",
+    "record written",
+    "log synced",
+    "file written",
+    "rows applied",
+  ]);
+  assertEquals(await parts.files.load("a"), randomBytes(100));
+  assertEquals(namesIn(parts.files.stagedPath), []);
+});
+
+test("changes of one turn are written at once", async () => {
+  await using parts = await tempParts();
+  const changes = await Promise.all(
+    Array.from({ length: 128 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+  );
+  using seen = observed();
+  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  assertEquals(seen.count("record written"), 1);
+  assertEquals(seen.count("file written"), 128);
+  assertEquals(await parts.rows.count(), 128);
+});
+
+test("a batch takes no more than 128 changes", async () => {
+  await using parts = await tempParts();
+  const changes = await Promise.all(
+    Array.from({ length: 300 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+  );
+  using seen = observed();
+  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  assertEquals(seen.count("record written"), 3);
+  assertEquals(await parts.rows.count(), 300);
+});
+
+test("a batch takes no more than 4 MiB of payloads", async () => {
+  await using parts = await tempParts();
+  const payload = new Uint8Array(64 * 1024);
+  const changes = await Promise.all(
+    Array.from({ length: 96 }, (_, n) => put(`${n}`, payload)),
+  );
+  using seen = observed();
+  await Promise.all(changes.map((change) => parts.queue.submit(change)));
+  assertEquals(seen.count("record written"), 2);
+});
+
+test("changes come in the order in which they were made", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue } = parts;
+  const results = await Promise.all([
+    queue.submit(await put("a", bytes("1"))),
+    queue.submit(remove("a")),
+    queue.submit(remove("a")),
+    queue.submit(await put("a", bytes("2"))),
+    queue.submit(remove("b")),
+    queue.submit(await put("b", bytes("3"))),
+    queue.submit(remove("b")),
+  ]);
+  assertEquals(results, [true, true, false, true, false, true, true]);
+  assertEquals(text(await files.load("a")), "2");
+  assertEquals([rows.get("b"), await files.load("b")], [null, null]);
+});
+
+test("a staged payload that is replaced in its own batch is not left over", async () => {
+  await using parts = await tempParts();
+  const { files, queue } = parts;
+  const changes = [
+    await putStaged(parts, "a", bytes("1")),
+    await putStaged(parts, "a", bytes("2")),
+    await putStaged(parts, "b", bytes("3")),
+  ];
+  await Promise.all([
+    ...changes.map((change) => queue.submit(change)),
+    queue.submit(remove("b")),
+  ]);
+  assertEquals(text(await files.load("a")), "2");
+  assertEquals(await files.load("b"), null);
+  assertEquals(namesIn(files.stagedPath), []);
+});
+
+test("flush() empties the log after the files are synced", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
+  assertEquals(pending(parts), ["a", "b"]);
+  using seen = observed();
+  await queue.flush();
+  assertEquals(seen.steps, [
+    "segment sealed",
+    "rows applied",
+    "files synced",
+    "segment dropped",
+  ]);
+  assertEquals(pending(parts), []);
+  assertEquals(parts.log.dir.numbers(), [2]);
+  assertEquals(await rows.count(), 2);
+  await queue.flush(); // nothing to do
+  assertEquals(seen.steps.length, 4);
+});
+
+test("flush() waits for what is in flight", async () => {
+  await using parts = await tempParts();
+  const changes = await Promise.all(
+    Array.from({ length: 300 }, (_, n) => put(`${n}`, bytes(`${n}`))),
+  );
+  const done = changes.map((change) => parts.queue.submit(change));
+  await parts.queue.flush();
+  assertEquals(await parts.rows.count(), 300);
+  assertEquals(pending(parts), []);
+  await Promise.all(done);
+});
+
+test("flush() covers what another writer has changed", async () => {
+  await using parts = await tempParts();
+  const other = await openStore(parts.base, parts.rows.path);
+  await other.writer!.queue.submit(await put("a", bytes("1")));
+  await parts.queue.submit(await put("b", bytes("2")));
+  assertEquals(pending(parts), ["a", "b"]);
+  await parts.queue.flush();
+  assertEquals([pending(parts), pending(other)], [[], []]);
+  // It goes on in the new segment.
+  await other.writer!.queue.submit(await put("a", bytes("3")));
+  assertEquals(pending(parts), ["a"]);
+  await closeStore(other);
+  assertEquals(pending(parts), ["a"]); // this one has it open still
+  await parts.queue.flush();
+  assertEquals(text(await parts.files.load("a")), "3");
+});
+
+test("a checkpoint comes when the log has grown long", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  const payload = new Uint8Array(65_536);
+  using seen = observed();
+  for (let n = 0; n < 9; n++) {
+    const changes = await Promise.all(
+      Array.from({ length: 120 }, (_, m) => put(`${n}-${m}`, payload)),
+    );
+    await Promise.all(changes.map((change) => queue.submit(change)));
+  }
+  await parts.queue.flush();
+  assert(seen.count("segment dropped") >= 2);
+  assertEquals(await rows.count(), 9 * 120);
+  assertEquals(parts.log.dir.numbers().length, 1);
+});
+
+test("a segment that is full is followed by another", async () => {
+  await using parts = await tempParts({ checkpointAfter: 1e9 });
+  const { queue } = parts;
+  const payload = new Uint8Array(65_536);
+  queue.flush = () => Promise.resolve();
+  const sync = parts.files.sync.bind(parts.files);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  parts.files.sync = async (txIds) => {
+    await promise; // no checkpoint comes to its end
+    await sync(txIds);
+  };
+  for (let n = 0; n < 8; n++) {
+    const changes = await Promise.all(
+      Array.from({ length: 120 }, (_, m) => put(`${n}-${m}`, payload)),
+    );
+    await Promise.all(changes.map((change) => queue.submit(change)));
+  }
+  assert(parts.log.dir.numbers().length >= 2);
+  assertEquals(pending(parts).length, 8 * 120);
+  resolve();
+});
+
+test("replaced payloads in the log give back their room", async () => {
+  await using parts = await tempParts({ checkpointAfter: 100 });
+  const { rows, queue, log } = parts;
+  const packed = async (txId: string, fill: number): Promise<Change> => {
+    const payload = new Uint8Array(60_000).fill(fill);
+    const { entry } = await put(txId, payload);
+    return { entry: { ...entry, isPacked: true } };
+  };
+  await queue.submit(await packed("kept", 1));
+  for (let round = 0; round < 12; round++) {
+    const changes = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => packed(`${n}`, round)),
+    );
+    await Promise.all(changes.map((change) => queue.submit(change)));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await queue.flush();
+  // 36 MB were written, 3 MB live.
+  const bytes = log.size();
+  assert(bytes < 15e6, `the log has ${bytes} bytes`);
+  assertEquals(await rows.count(), 51);
+  assertEquals((await loadTx(parts, "kept"))?.payload[0], 1);
+  assertEquals((await loadTx(parts, "49"))?.payload[0], 11);
+  assertEquals(await parts.files.listKeys(), []);
+});
+
+test("changes go on while a checkpoint is under way", async () => {
+  await using parts = await tempParts({ checkpointAfter: 3 });
+  const { files, queue } = parts;
+  let during = 0;
+  const sync = files.sync.bind(files);
+  files.sync = async (txIds) => {
+    if (during++ === 0) {
+      await queue.submit(await put("a", bytes("newer")));
+      await queue.submit(await put("d", bytes("d")));
+    }
+    return await sync(txIds);
+  };
+  for (const id of ["a", "b", "c"]) {
+    await queue.submit(await put(id, bytes(id)));
+  }
+  while (pending(parts).length > 2) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assertEquals(pending(parts), ["a", "d"]);
+  assertEquals(text(await files.load("a")), "newer");
+  await queue.flush();
+  assertEquals(pending(parts), []);
+});
+
+test("a change whose file cannot follow is told so, the others go on", async () => {
+  await using parts = await tempParts();
+  const { base, files, rows, queue } = parts;
+  const inTheWay = join(base, "b.bin", "within");
+  await Deno.mkdir(inTheWay, { recursive: true });
+  const [a, b, c] = await Promise.allSettled(
+    await Promise.all(["a", "b", "c"].map(async (id) => {
+      const change = await put(id, bytes(`of ${id}`));
+      return () => queue.submit(change);
+    })).then((submits) => submits.map((submit) => submit())),
+  );
+  assertEquals([a!.status, b!.status, c!.status], [
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+  ]);
+  assertEquals(text(await files.load("a")), "of a");
+  assertEquals(text(await files.load("c")), "of c");
+  assertEquals(namesIn(base, "b.bin"), ["within"]);
+
+  // The log keeps its payload, and it follows when the way is free.
+  for (let n = 0; n < 2; n++) {
+    const { place } = rows.lookup("b")!;
+    assertEquals(parts.log.at(place!)?.payload, bytes("of b"));
+    assertEquals(text((await loadTx(parts, "b"))?.payload), "of b");
+    await queue.flush();
+  }
+  await Deno.remove(join(base, "b.bin"), { recursive: true });
+  await queue.flush();
+  assertEquals(text(await files.load("b")), "of b");
+  assertEquals([rows.lookup("b")?.place, pending(parts)], [null, []]);
+});
+
+test("what could not follow is forgotten once it is replaced", async () => {
+  await using parts = await tempParts();
+  const { base, files, rows, queue } = parts;
+  await Deno.mkdir(join(base, "a.bin", "within"), { recursive: true });
+  await assertRejects(async () => queue.submit(await put("a", bytes("1"))));
+  await Deno.remove(join(base, "a.bin"), { recursive: true });
+  await queue.submit(await put("a", bytes("2")));
+  await queue.flush();
+  assertEquals(text(await files.load("a")), "2");
+  assertEquals([rows.lookup("a")?.place, pending(parts)], [null, []]);
+});
+
+test("a batch that cannot be written is refused as a whole", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue, log } = parts;
+  const staged = await putStaged(parts, "a", randomBytes(10));
+  const { position: before } = endOf(parts);
+  const segment = log.dir.segment(1)!;
+  const write = segment.write.bind(segment);
+  segment.write = (offset, part) => {
+    write(offset, part.subarray(0, part.length - 20));
+    throw new Error("No space left on device");
+  };
+  const small = await put("b", bytes("2"));
+  const results = await Promise.allSettled(
+    [small, staged].map((change) => queue.submit(change)),
+  );
+  assertEquals(results.map(({ status }) => status), ["rejected", "rejected"]);
+  assertEquals(await rows.count(), 0);
+  assertEquals(pending(parts), []);
+  assertEquals(await files.listKeys(), []);
+  assertEquals(namesIn(files.stagedPath), []);
+  segment.write = write;
+  await queue.submit(await put("a", bytes("3"))); // and the queue goes on
+  assertEquals(await rows.count(), 1);
+  assertEquals(log.pending().map((record) => record.position).toArray(), [
+    before,
+  ]);
+});
+
+test("a change that no record can hold is refused, the others go on", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  const bad = await put("b", bytes("2"));
+  bad.entry.timestamp = NaN;
+  const nul = await put("a\0", bytes("1"));
+  const good = await put("a", bytes("1"));
+  const results = await Promise.allSettled(
+    [bad, nul, good].map((change) => queue.submit(change)),
+  );
+  assertEquals(results.map(({ status }) => status), [
+    "rejected",
+    "rejected",
+    "fulfilled",
+  ]);
+  assertEquals(await rows.count(), 1);
+});
+
+test("changes that come during a flush are not held up for good", async () => {
+  await using parts = await tempParts();
+  const { queue, rows } = parts;
+  await queue.submit(await put("a", bytes("1")));
+  const change = await put("b", bytes("2"));
+  const flushed = queue.flush();
+  await within(TIME_LIMIT / 3, queue.submit(change));
+  await within(TIME_LIMIT / 3, flushed);
+  assertEquals(await rows.count(), 2);
+  await queue.flush();
+  assertEquals(pending(parts), []);
+});
+
+test("a deletion of a row as it was seen spares the one that came since", async () => {
+  await using parts = await tempParts();
+  const { rows, files, queue } = parts;
+  await queue.submit(await put("a", bytes("old")));
+  const seen = rows.get("a")!;
+  const newer = await put("a", bytes("old"));
+  newer.entry.timestamp = 1; // the same bytes, at another time
+  const [, deleted] = await Promise.all([
+    queue.submit(newer),
+    queue.submit({ ...remove("a"), seen }),
+  ]);
+  assertEquals(deleted, false);
+  assertEquals(rows.get("a")?.timestamp, 1);
+  assertEquals(text(await files.load("a")), "old");
+  const now = rows.get("a")!;
+  assertEquals(await queue.submit({ ...remove("a"), seen: now }), true);
+  assertEquals(await queue.submit({ ...remove("a"), seen: now }), false);
+  assertEquals(await files.load("a"), null);
+});
+
+test("what a save comes to is decided in the order of the log", async () => {
+  await using parts = await tempParts();
+  const other = await openStore(parts.base, parts.rows.path);
+  const { rows, queue } = parts;
+  const one = await put("a", bytes("1")), two = await put("a", bytes("2"));
+  const save = (queue: LogWriter, { entry }: Change, rule: IfExists) =>
+    queue.save({ entry }, rule).then(
+      ({ outcome, storageHash }) => [outcome, storageHash === hash1],
+      ({ code }) => code,
+    );
+  const hash1 = one.entry.storageHash;
+  using seen = observed();
+  const outcomes = await Promise.all([
+    save(queue, one, "fail"),
+    save(queue, one, "fail"),
+    save(queue, two, "fail"),
+    save(queue, two, "keep"),
+    queue.submit(remove("a")),
+    save(queue, two, "keep"),
+    save(queue, one, "replace"),
+    save(queue, one, "replace"),
+  ]);
+  assertEquals(outcomes, [
+    ["created", true],
+    ["unchanged", true],
+    "EXISTS",
+    ["kept", true],
+    true,
+    ["created", false],
+    ["replaced", true],
+    ["unchanged", true],
+  ]);
+  assertEquals(pending(parts).length, 1);
+  assertEquals(rows.logState().changes, 4);
+  // Another writer follows all that first.
+  assertEquals(await save(other.writer!.queue, two, "fail"), "EXISTS");
+  assertEquals(await save(other.writer!.queue, one, "fail"), [
+    "unchanged",
+    true,
+  ]);
+  assertEquals(seen.count("record written"), 1);
+  await closeStore(other);
+});
+
+test("the same again mends a payload that is damaged or gone", async () => {
+  await using parts = await tempParts();
+  const { base, files, queue } = parts;
+  for (const isGone of [false, true]) {
+    const change = await put("a", bytes("hello"));
+    await queue.submit(change);
+    if (isGone) await Deno.remove(join(base, "a.bin"));
+    else await Deno.writeTextFile(join(base, "a.bin"), "hullo");
+    const saved = await queue.save(change, "fail");
+    assertEquals([saved.outcome, saved.saved], ["unchanged", false]);
+    assertEquals(text(await files.load("a")), "hello");
+  }
+});
+
+test("a staged payload that is not saved is not left over", async () => {
+  await using parts = await tempParts();
+  const { files, queue } = parts;
+  await queue.submit(await put("a", bytes("1")));
+  const { entry } = await putStaged(parts, "a", bytes("2"));
+  const kept = await queue.save({ entry }, "keep");
+  assertEquals(kept.outcome, "kept");
+  const again = await putStaged(parts, "a", bytes("2"));
+  await assertRejects(
+    () => queue.save(again, "fail"),
+    TxExistsError,
+  );
+  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(text(await files.load("a")), "1");
+});
+
+test("a file that the disk refuses is not made anew over a newer one", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue } = parts;
+  await queue.submit(await put("a", bytes("older")));
+  await queue.submit(await put("b", bytes("deleted since")));
+  const newer = await put("a", bytes("newer"));
+  const sync = files.sync.bind(files);
+  let isFirst = true;
+  files.sync = async (txIds, onRefused) => {
+    if (isFirst) {
+      isFirst = false;
+      await queue.submit(newer);
+      await queue.submit(remove("b"));
+      for (const id of ["a", "b"]) onRefused!(id, new Error("refused"));
+    }
+    return await sync(txIds, onRefused);
+  };
+  await queue.flush();
+  assertEquals(text(await files.load("a")), "newer");
+  assertEquals(rows.get("a")?.storageHash, newer.entry.storageHash);
+  assertEquals(await files.load("b"), null);
+});
+
+/** Has the disk refuse the next sync of the newest segment, once. */
+function failSync({ log }: OpenStore): void {
+  const segment = log.dir.segment(log.dir.numbers().at(-1)!)!;
+  const fail = () => {
+    delete (segment as Partial<typeof segment>).sync;
+    delete (segment as Partial<typeof segment>).syncSync;
+    throw new Error("Input/output error");
+  };
+  segment.sync = fail;
+  segment.syncSync = fail;
+}
+
+test("a sync that failed is final, for all writers", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = join(base, "poh.db");
+  const store = await openStore(base, db, {}, { create: true });
+  const other = await openStore(base, db);
+  const { rows, writer } = store;
+  const { queue } = writer!;
+  await queue.submit(await put("a", bytes("old")));
+  failSync(store);
+  const refused = async (of: OpenStore, id: string) => {
+    const change = await put(id, bytes("new"));
+    const error = await assertRejects(
+      () => within(5_000, of.writer!.queue.submit(change)),
+      PohStorageError,
+    );
+    assertEquals(error.code, "DISK_FAILED");
+  };
+  await refused(store, "a");
+  await refused(store, "b");
+  await refused(other, "c");
+  assertEquals([rows.get("b"), rows.get("c")], [null, null]);
+  await closeStore(store);
+  await refused(other, "c");
+
+  // Who opens the store then writes nothing behind what was found.
+  const before = other.log.dir.numbers().at(-1)!;
+  const again = await openStore(base, db);
+  assertEquals(again.log.dir.numbers(), [before + 1]);
+  const found = await again.files.load("a");
+  assertEquals(again.rows.get("a")?.storageHash, await sha256Hex(found!));
+  await again.writer!.queue.submit(await put("d", bytes("d")));
+  await closeStore(other);
+  await closeStore(again);
+  const last = await openStore(base, db);
+  assertEquals(text(await last.files.load("d")), "d");
+  await closeStore(last);
+});
+
+test("rows that the disk did not take keep the log, and stop all writers", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = join(base, "poh.db");
+  const store = await openStore(base, db, {}, { create: true });
+  const other = await openStore(base, db);
+  await store.writer!.queue.submit(await put("a", bytes("a")));
+  const flush = store.rows.flush.bind(store.rows);
+  store.rows.flush = () => Promise.reject(new Error("Input/output error"));
+  Object.defineProperty(store.rows, "failure", {
+    value: new Error("Input/output error"),
+  });
+  await assertRejects(() => store.writer!.queue.flush(), PohStorageError);
+  for (const { writer } of [store, other]) {
+    const change = await put("b", bytes("b"));
+    await assertRejects(() => writer!.queue.submit(change), PohStorageError);
+  }
+  assertEquals(pending(other), ["a"]);
+  store.rows.flush = flush;
+  await closeStore(other);
+  await closeStore(store);
+  const again = await openStore(base, db);
+  assertEquals(text((await loadTx(again, "a"))?.payload), "a");
+  await again.writer!.queue.submit(await put("b", bytes("b")));
+  await closeStore(again);
+});
+
+test("a log that is long when the disk fails keeps nobody waiting", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base");
+  const options = { checkpointAfter: 1 };
+  const store = await openStore(base, join(base, "poh.db"), options, {
+    create: true,
+  });
+  const { queue } = store.writer!;
+  failSync(store);
+  for (const id of ["a", "b"]) {
+    const change = await put(id, bytes(id));
+    await assertRejects(
+      () => within(5_000, queue.submit(change)),
+      PohStorageError,
+      "did not take a commit",
+    );
+  }
+  await closeStore(store);
+});
+
+test("a file that the disk refuses keeps its record and segment", async () => {
+  await using parts = await tempParts();
+  const { files, rows, queue } = parts;
+  const sync = files.sync.bind(files);
+  let isBad = true;
+  files.sync = async (txIds, onRefused) => {
+    await sync(txIds);
+    if (isBad && txIds.includes("b")) onRefused!("b", new Error("refused"));
+  };
+  for (const id of ["a", "b", "c"]) {
+    await queue.submit(await put(id, bytes(id)));
+  }
+  await queue.flush();
+  assertEquals(pending(parts), ["b", "c"]);
+  assertEquals(parts.log.at(rows.lookup("b")!.place!)?.txId, "b");
+  assertEquals([rows.lookup("a")?.place, rows.lookup("c")?.place], [
+    null,
+    null,
+  ]);
+  isBad = false;
+  await queue.flush();
+  assertEquals([pending(parts), rows.lookup("b")?.place], [[], null]);
+  assertEquals(parts.log.dir.numbers().length, 1);
+});
