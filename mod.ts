@@ -58,6 +58,7 @@ export {
   migrateStore,
 } from "./src/migrate.ts";
 export type { OddRow } from "./src/odd_row.ts";
+export type { MovePackedOptions } from "./src/packed.ts";
 export type { StorageOptions } from "./src/open_store.ts";
 export type { UpgradeNote, UpgradeReport } from "./src/upgrade.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";

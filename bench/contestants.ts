@@ -186,7 +186,7 @@ const read = "read+SHA-256";
 /** All who take part, by the key that workloads and goals name. */
 export const contestants = {
   ours: ours("ours, files, full", "files", "full"),
-  oursInline: ours("ours, inline, full", "inline", "full"),
+  oursPacked: ours("ours, packed, full", "packed", "full"),
   oursRelaxed: ours("ours, files, relaxed", "files", "relaxed"),
   oursWhole: ours("ours, whole payloads, full", "whole", "full"),
   oursFfi: ours("ours, files, full, FFI", "ffi", "full"),

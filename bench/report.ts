@@ -36,7 +36,7 @@ export type Results = Map<string, Map<Key, Sample[]>>;
 
 const OURS = [
   "ours",
-  "oursInline",
+  "oursPacked",
   "oursRelaxed",
   "oursFfi",
   "cliImport",

@@ -68,7 +68,7 @@ const hundred = { ...many, count: 100, stored: 100 };
 const few = { ...many, count: 10_000, stored: 10_000 };
 const real = { ...save, count: 1_557, inFlight: 64 };
 
-const ours: Key[] = ["ours", "oursInline", "oursFfi"];
+const ours: Key[] = ["ours", "oursPacked", "oursFfi"];
 const savers: Key[] = [
   ...ours,
   "oursRelaxed",
@@ -426,7 +426,7 @@ export const rateGoals: RateGoal[] = [
     levelRelaxed: 1.0,
     renamed1: 0.6,
   }),
-  ...goals("w1", "oursInline", {
+  ...goals("w1", "oursPacked", {
     python: 7.5,
     betterSqlite3: 1.15,
     append1: 0.8,
@@ -439,7 +439,7 @@ export const rateGoals: RateGoal[] = [
       synced16: 2.0,
     }),
     ...goals(w2, "oursRelaxed", { python: 7, cacache: 7, created1: 0.77 }),
-    ...goals(w2, "oursInline", {
+    ...goals(w2, "oursPacked", {
       python: 12,
       betterSqlite3: 1.15,
       append1: 6.5,
@@ -494,7 +494,7 @@ const limit = (
 /** All limits. */
 export const limits: Limit[] = [
   ...["w2-64", "w2-1024", "w2-many"].flatMap((workload) =>
-    (["ours", "oursInline"] as const).map((ours) =>
+    (["ours", "oursPacked"] as const).map((ours) =>
       limit(workload, ours, "stallMs", 10)
     )
   ),

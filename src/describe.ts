@@ -11,8 +11,8 @@ import { type Hint, hintsOf } from "./hints.ts";
 import { listHolders } from "./locks.ts";
 import {
   closeStore,
-  inlineBelow,
   openStore,
+  packBelow,
   type StorageOptions,
 } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
@@ -34,8 +34,8 @@ export interface StoreDescription extends StoreTotals {
   driver: DriverInfo;
   /** Version of the database's schema; 0 is the older Python package's. */
   schemaVersion: number;
-  /** Payloads of up to so many bytes live in the log. */
-  inlineBelow: number;
+  /** Payloads of at most so many bytes live in the log; 0: all are files. */
+  packBelow: number;
   /** Whether no save replaces a transaction. */
   writeOnce: boolean;
   /** How many transactions there are. */
@@ -90,7 +90,7 @@ export async function describeStore(
       db,
       driver: rows.driver,
       schemaVersion: rows.schemaVersion,
-      inlineBelow: inlineBelow(rows),
+      packBelow: packBelow(rows),
       writeOnce: store.writeOnce,
       txs: await rows.count(),
       ...rows.totals(),

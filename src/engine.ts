@@ -5,10 +5,11 @@
  * @module
  */
 
-import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
+import type { RecoverOptions, VerifyOptions } from "./check.ts";
 import type { PohStorageError } from "./errors.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import type { OddRow } from "./odd_row.ts";
+import type { MovePackedOptions } from "./packed.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
@@ -93,11 +94,8 @@ export interface Engine {
   restoreQuarantined(name: string): Promise<TxInfo>;
   /** Deletes all of it. */
   emptyQuarantine(): Promise<number>;
-  /** Moves small payloads into the database, or out of it. */
-  moveInline(
-    bytes: number,
-    options: Pick<CheckOptions, "signal" | "onProgress">,
-  ): Promise<number>;
+  /** Moves payloads into the log, or out of it. */
+  movePacked(options: MovePackedOptions): Promise<number>;
   /** Why changes fail for now; null when they do not, as far as is known. */
   whyNotWritable(): MaybePromise<PohStorageError | null>;
   /** Lets go of the store. Nothing is under way any more. */

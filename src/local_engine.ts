@@ -17,14 +17,15 @@ import type { Sources } from "./heal/sources.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
-import { isPacked, movePayloads } from "./packed.ts";
+import { isPacked, type MovePackedOptions, movePayloads } from "./packed.ts";
 import {
   closeStore,
   type OpenStore,
   openStore,
-  rememberInlineBelow,
+  rememberPackBelow,
   removal,
   requireInPlace,
+  requirePackBelow,
   saving,
   type StorageOptions,
   type StoreWriter,
@@ -276,18 +277,19 @@ export class LocalEngine implements Engine {
     });
   }
 
-  /** {@inheritDoc Engine.moveInline} */
-  moveInline(
-    bytes: number,
-    options: Pick<CheckOptions, "signal" | "onProgress">,
-  ): Promise<number> {
+  /** {@inheritDoc Engine.movePacked} */
+  movePacked(options: MovePackedOptions): Promise<number> {
     return this.#change(async (writer) => {
+      const { packBelow } = options;
+      requirePackBelow(packBelow);
       requireInPlace(this.#store);
       const { rows } = this.#store;
-      await writer.locks.whileCommitting(() =>
-        rememberInlineBelow(rows, bytes)
-      );
-      writer.inlineBelow = bytes;
+      if (packBelow !== undefined) {
+        await writer.locks.whileCommitting(() =>
+          rememberPackBelow(rows, packBelow)
+        );
+        writer.packBelow = packBelow;
+      }
       return await movePayloads(this.#store, writer, options);
     });
   }

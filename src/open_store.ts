@@ -36,6 +36,9 @@ import {
 } from "./write_once.ts";
 
 /** The setting that says which payloads live in the log. */
+const PACK_BELOW = "pack_below";
+
+/** Its name in stores of schema version 4. */
 const INLINE_BELOW = "inline_below";
 
 /** Default of {@linkcode StorageOptions.checkpointAfter}. */
@@ -59,10 +62,17 @@ export interface StorageOptions extends LockWait {
    */
   checkpointAfter?: number;
   /**
-   * Payloads of up to so many bytes, at most 65,536, live in the log from
-   * now on; 0: all in files, as in a new store. Remembered in the database: who
-   * opens it without this option follows it too. For what is there already see
-   * {@linkcode StorageManager.moveInline}.
+   * Payloads of at most so many bytes live in the log from now on, where they
+   * are saved and loaded faster than as files: 0 to 65,536; 0, as in a new
+   * store, puts all into files. The database remembers it for those who open the
+   * store without this option. It moves no payload that is there already; see
+   * {@linkcode StorageManager.movePacked}.
+   */
+  packBelow?: number;
+  /**
+   * The former name of `packBelow`.
+   *
+   * @deprecated Use `packBelow`.
    */
   inlineBelow?: number;
   /**
@@ -124,8 +134,8 @@ export interface StoreWriter {
   queue: LogWriter;
   /** Room for deletions on a full disk. */
   reserve: Reserve;
-  /** Payloads of up to so many bytes live in the log. */
-  inlineBelow: number;
+  /** Payloads of at most so many bytes live in the log. */
+  packBelow: number;
 }
 
 /**
@@ -141,7 +151,7 @@ export async function openStore(
   options: StorageOptions = {},
   steps: OpenSteps = {},
 ): Promise<OpenStore> {
-  requireInlineBelow(options.inlineBelow);
+  askedPackBelow(options); // refused before anything is touched
   const { durability = "full", driver = "auto" } = options;
   if (options.readOnly) {
     const { files, rows, log } = await openForReading(basePath, sqlitePath, {
@@ -228,7 +238,7 @@ async function openToWrite(
     rows,
     log: new LogReader(dir, rows),
     writeOnce: isWriteOnce(rows),
-    writer: { locks, queue, reserve, inlineBelow: inlineBelow(rows) },
+    writer: { locks, queue, reserve, packBelow: packBelow(rows) },
   };
 }
 
@@ -247,7 +257,7 @@ async function openRows(
     if (options.writeOnce) requireWriteOnce(isWriteOnce(rows), path);
     await bindStore(files, rows);
     if (isWriteOnce(rows)) await markBase(files.basePath);
-    await rememberInlineBelow(rows, options.inlineBelow);
+    await rememberPackBelow(rows, askedPackBelow(options));
     return rows;
   } catch (error) {
     await rows.close();
@@ -286,9 +296,9 @@ async function initRows(
   );
 }
 
-/** Payloads of up to how many bytes live in the log. */
-export function inlineBelow(rows: SqliteStore): number {
-  return Number(rows.setting(INLINE_BELOW) ?? 0);
+/** Payloads of at most how many bytes live in the log. */
+export function packBelow(rows: SqliteStore): number {
+  return Number(rows.setting(PACK_BELOW) ?? rows.setting(INLINE_BELOW) ?? 0);
 }
 
 /**
@@ -300,28 +310,46 @@ export async function copySettings(
   to: SqliteStore,
 ): Promise<void> {
   copyWriteOnce(from, to);
-  const bytes = inlineBelow(from);
-  if (isInlineBelow(bytes)) await rememberInlineBelow(to, bytes);
+  const bytes = packBelow(from);
+  if (isPackBelow(bytes)) await rememberPackBelow(to, bytes);
 }
 
 /** Remembers which payloads live in the log. */
-export async function rememberInlineBelow(
+export async function rememberPackBelow(
   rows: SqliteStore,
   bytes: number | undefined,
 ): Promise<void> {
-  requireInlineBelow(bytes);
-  if (bytes === undefined || bytes === inlineBelow(rows)) return;
-  await rows.change(() => rows.setSetting(INLINE_BELOW, String(bytes)));
+  if (bytes === undefined || bytes === packBelow(rows)) return;
+  await rows.change(() => rows.setSetting(PACK_BELOW, String(bytes)));
 }
 
-function isInlineBelow(bytes: number): boolean {
+function isPackBelow(bytes: number): boolean {
   return Number.isInteger(bytes) && bytes >= 0 && bytes <= SMALL;
 }
 
-function requireInlineBelow(bytes = 0): void {
-  if (isInlineBelow(bytes)) return;
+/** What options ask for, by either name. */
+function askedPackBelow(
+  { packBelow, inlineBelow }: StorageOptions,
+): number | undefined {
+  if (packBelow !== undefined && (inlineBelow ?? packBelow) !== packBelow) {
+    throw new RangeError(
+      `packBelow and inlineBelow are one option: got ${packBelow} and ${inlineBelow}; give packBelow alone`,
+    );
+  }
+  const bytes = packBelow ?? inlineBelow;
+  requirePackBelow(bytes);
+  return bytes;
+}
+
+/**
+ * Makes sure that payloads of at most so many bytes may live in the log.
+ *
+ * @throws {RangeError} If they may not.
+ */
+export function requirePackBelow(bytes = 0): void {
+  if (isPackBelow(bytes)) return;
   throw new RangeError(
-    `inlineBelow must be a whole number of bytes from 0 to ${SMALL}, got ${bytes}`,
+    `packBelow must be a whole number of bytes from 0 to ${SMALL}, got ${bytes}`,
   );
 }
 

@@ -22,6 +22,7 @@ import {
 } from "./if_exists.ts";
 import type { LockWait } from "./lock_wait.ts";
 import type { MigrateOptions } from "./migrate.ts";
+import type { MovePackedOptions } from "./packed.ts";
 import type { StorageOptions } from "./open_store.ts";
 import type { PruneFilter, PruneOptions } from "./prune.ts";
 import type { RecoveryOptions } from "./recovery.ts";
@@ -61,6 +62,7 @@ interface OptionsTypes {
   BackupOptions: BackupOptions;
   RestoreOptions: RestoreOptions;
   MigrateOptions: MigrateOptions;
+  MovePackedOptions: MovePackedOptions;
   FileStoreOptions: FileStoreOptions;
   SqliteStoreOptions: SqliteStoreOptions;
 }
@@ -178,6 +180,7 @@ const storage: Record<keyof StorageOptions, Rule> = {
   ...wait,
   durability,
   checkpointAfter: count,
+  packBelow: size,
   inlineBelow: size,
   writeOnce: flag,
   driver,
@@ -246,6 +249,7 @@ const FIELDS: {
     onLeftOut: callback,
     verify: flag,
   },
+  MovePackedOptions: { packBelow: size, signal, onProgress: callback },
   FileStoreOptions: { sync: flag },
   SqliteStoreOptions: { ...wait, driver, sync: flag, readOnly: flag },
 };

@@ -17,19 +17,29 @@ import type { TxInfo } from "./types.ts";
 /** Moved in one commit. */
 const PAGE = 128;
 
+/** How to move payloads into the log or out of it. */
+export interface MovePackedOptions
+  extends Pick<CheckOptions, "signal" | "onProgress"> {
+  /**
+   * Payloads of at most so many bytes live in the log from now on: 0, for none,
+   * to 65,536. Remembered by the store, which stays as it is without this option.
+   */
+  packBelow?: number;
+}
+
 /** Whether a payload of this size is to live in the log. */
 export function isPacked(
   size: number,
-  { inlineBelow }: StoreWriter,
+  { packBelow }: StoreWriter,
 ): boolean {
-  return inlineBelow > 0 && size <= inlineBelow;
+  return packBelow > 0 && size <= packBelow;
 }
 
 /** Moves every sound payload that is not where it belongs; how many. */
 export async function movePayloads(
   store: OpenStore,
   writer: StoreWriter,
-  { signal, onProgress }: Pick<CheckOptions, "signal" | "onProgress">,
+  { signal, onProgress }: MovePackedOptions,
 ): Promise<number> {
   const { rows } = store;
   const total = await rows.count();

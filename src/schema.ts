@@ -55,6 +55,10 @@ const MIGRATIONS: ((db: Connection) => void)[] = [
     }
     db.exec("DROP INDEX IF EXISTS txs_by_place");
     db.exec(PLACE_INDEX);
+    db.exec(
+      "UPDATE OR IGNORE settings SET name = 'pack_below' WHERE name = 'inline_below'",
+    );
+    db.exec("DELETE FROM settings WHERE name = 'inline_below'");
     for (const table of ["redo", "redo_batches", "inline_payloads"]) {
       db.exec(`DROP TABLE IF EXISTS ${table}`);
     }

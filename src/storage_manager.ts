@@ -6,7 +6,7 @@
  */
 
 import { resolve } from "@std/path";
-import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
+import type { RecoverOptions, VerifyOptions } from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
 import type { Engine, MaybePromise } from "./engine.ts";
 import {
@@ -29,6 +29,7 @@ import { LocalEngine } from "./local_engine.ts";
 import type { OddRow } from "./odd_row.ts";
 import type { StorageOptions } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
+import type { MovePackedOptions } from "./packed.ts";
 import { requireNoBackup } from "./poh_dir.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
@@ -626,22 +627,38 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * From now on payloads of up to so many bytes live in the log, others in
-   * files; moves those that are there. Small payloads are saved faster there,
-   * but they are not to be seen as files.
+   * Moves payloads of at most `packBelow` bytes from files into the log, where
+   * they are saved and loaded faster, and larger ones from the log into files.
+   * Others may use the store meanwhile. A damaged payload stays where it is.
    *
-   * What is damaged stays where it is.
+   * To interrupt it loses nothing: what has moved stays moved, and the next call
+   * moves the rest. Needs `--allow-read` and `--allow-write` for the store.
    *
-   * @param bytes From 0, for all in files, to 65,536.
    * @returns How many payloads were moved.
+   * @throws {RangeError} If `packBelow` is not a whole number from 0 to 65,536.
+   * @throws {PohStorageError} `READ_ONLY`; `LOCAL_ONLY` for a store that
+   * machines share.
+   *
+   * @example Into the log, and back into files
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const payload = new TextEncoder().encode("hello");
+   *   await store.saveTx({ txId: "a", holderId: "alice", timestamp: 0, payload });
+   *   assertEquals(await store.movePacked({ packBelow: 4096 }), 1);
+   *   assertEquals(await store.movePacked({ packBelow: 0 }), 1);
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
    */
-  moveInline(
-    bytes: number,
-    options: Pick<CheckOptions, "signal" | "onProgress"> = {},
-  ): Promise<number> {
+  movePacked(options: MovePackedOptions = {}): Promise<number> {
     return this.#call(() => {
-      requireKnown(options, "CheckOptions");
-      return this.#engine.moveInline(bytes, options);
+      requireKnown(options, "MovePackedOptions");
+      return this.#engine.movePacked(options);
     });
   }
 

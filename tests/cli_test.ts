@@ -286,24 +286,36 @@ for (const name of ["recover", "import"]) {
   }, { ignore: IS_WINDOWS });
 }
 
-test("init --inline-below moves small payloads, either way", async () => {
+test("init --pack-below moves small payloads, either way", async () => {
   await using store = await cliStore();
   await store.ok(["save", "--tx", txText("a", bytes("small"))]);
   await store.ok(["save", "--tx", txText("b", randomBytes(2000))]);
-  const moved = await store.call(["init", "--inline-below", "1KiB"]);
+  const moved = await store.call(["init", "--pack-below", "1KiB"]);
   assertEquals([moved.code, moved.stderr], [
     0,
-    "Payloads of up to 1024 bytes live in the database from now on: 1 moved\n",
+    "Payloads of at most 1024 bytes live in the log from now on: 1 moved\n",
   ]);
   assertEquals(namesIn(store.base).includes("a.bin"), false);
   assertEquals(namesIn(store.base).includes("b.bin"), true);
-  assertMatch(await store.ok(["info"]), /^Inline: +payloads of up to 1.0 KiB/m);
+  assertMatch(
+    await store.ok(["info"]),
+    /^Packed: +payloads of at most 1.0 KiB/m,
+  );
   assertEquals((await store.call(["verify"])).code, 0);
-  const back = await store.ok(["init", "--inline-below=0", "--json"]);
+  const back = await store.ok(["init", "--pack-below=0", "--json"]);
   assertEquals(JSON.parse(back).moved, 1);
   assertEquals(namesIn(store.base).includes("a.bin"), true);
-  const refused = await store.call(["init", "--inline-below", "65k"]);
+  const refused = await store.call(["init", "--pack-below", "65k"]);
   assertEquals(refused.code, 2);
+  const former = await store.call(["init", "--inline-below=1024"]);
+  assertEquals([former.code, former.stderr], [
+    0,
+    "--inline-below is deprecated: write --pack-below\nPayloads of at most 1024 bytes live in the log from now on: 1 moved\n",
+  ]);
+  const both = ["init", "--pack-below=1k", "--inline-below=2k"];
+  const torn = await store.call(both);
+  assertEquals(torn.code, 2);
+  assertMatch(torn.stderr, /are one option: got 1024 and 2048 bytes/);
 });
 
 test("Ctrl-C during a streamed save leaves nothing behind", async () => {
@@ -1078,7 +1090,7 @@ test("--json prints one object for each result", async () => {
     base: store.base,
     db,
     schema_version: 5,
-    inline_below: 0,
+    pack_below: 0,
     write_once: false,
     txs: 1,
     bytes: 3,

@@ -51,7 +51,7 @@ testDrivers(
       db: temp.db,
       driver: temp.store.driver,
       schemaVersion: 5,
-      inlineBelow: 0,
+      packBelow: 0,
       writeOnce: false,
       txs: 2,
       bytes: 20,

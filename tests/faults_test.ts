@@ -599,7 +599,7 @@ testUnless(
     const { disk, mount } = await smallDisk("tmpfs", dir);
     await using _mount = mount;
     const { base, db } = placeBelow(disk);
-    const options = { inlineBelow: 4_096 };
+    const options = { packBelow: 4_096 };
     {
       await using store = await StorageManager.create(base, db, options);
       await store.saveTxs(

@@ -141,7 +141,7 @@ const KINDS: Kind[] = [
       await using store = await StorageManager.create(
         base,
         join(base, "poh.db"),
-        { inlineBelow: 1024 },
+        { packBelow: 1024 },
       );
       await store.saveTxs(TXS);
       return base;
@@ -648,7 +648,7 @@ test("a row whose size is not known, and one that lies in the log, are healed", 
   const backup = dir.join("backup");
   {
     await using store = await StorageManager.create(base, db, {
-      inlineBelow: 1024,
+      packBelow: 1024,
     });
     await store.saveTxs(txs);
   }

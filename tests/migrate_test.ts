@@ -23,7 +23,7 @@ async function contentOf({ store }: TempStore): Promise<Tx[]> {
 
 test("a migration copies all, and again only what is new", async () => {
   await using from = await tempStore();
-  await using to = await tempStore({ inlineBelow: 100 });
+  await using to = await tempStore({ packBelow: 100 });
   const sizes = [0, 1, 99, 101, 70_000, 1_500_000];
   const ids = ["A", "a", "b/c", "\u{10000}", "\uFFFD", "z"];
   for (const [n, txId] of ids.entries()) {

@@ -175,7 +175,7 @@ test("an open store refuses unknown options of its calls", async () => {
     const work of [
       () => store.verify(options),
       () => store.recover(options),
-      () => store.moveInline(0, options),
+      () => store.movePacked(options),
       () => store.prune({ holderId: "a" }, options),
       () => migrateStore(store, store, options),
     ]

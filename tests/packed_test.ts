@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import {
   backupStore,
+  describeStore,
   IntegrityError,
   performRecovery,
   restoreStore,
@@ -35,8 +36,8 @@ const above = sampleTx({ txId: "above", payload: randomBytes(1_001) });
 const large = sampleTx({ txId: "large", payload: randomBytes(200_000) });
 const all = [small, empty, edge, above, large];
 
-function inlineStore(driver: Driver, inlineBelow = 1_000): Promise<TempStore> {
-  return tempStore({ driver, inlineBelow });
+function packedStore(driver: Driver, packBelow = 1_000): Promise<TempStore> {
+  return tempStore({ driver, packBelow });
 }
 
 /** The payload files of a store. */
@@ -63,7 +64,7 @@ async function edit(temp: TempStore, driver: Driver, sql: string) {
 }
 
 testDrivers("payloads up to a size live in the log", async (driver) => {
-  await using temp = await inlineStore(driver);
+  await using temp = await packedStore(driver);
   await temp.store.saveTxs(all);
   assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
   await assertHasAll(temp.store);
@@ -80,7 +81,7 @@ testDrivers("payloads up to a size live in the log", async (driver) => {
 });
 
 testDrivers("the store remembers it", async (driver) => {
-  await using temp = await inlineStore(driver);
+  await using temp = await packedStore(driver);
   await temp.close();
   await using store = await StorageManager.create(temp.base, temp.db, {
     driver,
@@ -96,7 +97,7 @@ testDrivers("a new store keeps all in files, the empty too", async (driver) => {
 });
 
 testDrivers("replaced and deleted, wherever it was", async (driver) => {
-  await using temp = await inlineStore(driver);
+  await using temp = await packedStore(driver);
   const { store } = temp;
   const versions = [small, large, edge, edge, above, empty, small]
     .map((tx) => ({ ...tx, txId: "a" }));
@@ -119,17 +120,17 @@ testDrivers("replaced and deleted, wherever it was", async (driver) => {
   assertEquals(payloadFiles(temp), []);
 });
 
-testDrivers("moveInline() moves payloads both ways", async (driver) => {
+testDrivers("movePacked() moves payloads both ways", async (driver) => {
   await using temp = await tempStore({ driver });
   const { store } = temp;
   await store.saveTxs(all);
-  assertEquals(await store.moveInline(1_000), 3);
+  assertEquals(await store.movePacked({ packBelow: 1_000 }), 3);
   assertEquals(payloadFiles(temp), ["above.bin", "large.bin"]);
   await assertHasAll(store);
-  assertEquals(await store.moveInline(1_000), 0);
-  assertEquals(await store.moveInline(5), 1);
+  assertEquals(await store.movePacked({ packBelow: 1_000 }), 0);
+  assertEquals(await store.movePacked({ packBelow: 5 }), 1);
   await assertHasAll(store);
-  assertEquals(await store.moveInline(0), 2);
+  assertEquals(await store.movePacked({ packBelow: 0 }), 2);
   assertEquals(payloadFiles(temp).length, all.length);
   await assertHasAll(store);
   assertEquals((await store.verify()).findings, []);
@@ -143,22 +144,22 @@ testDrivers("what is damaged is not moved", async (driver) => {
   await temp.close();
   await Deno.writeTextFile(join(temp.base, "small.bin"), "smell");
   const { store } = await reopened(temp, driver);
-  assertEquals(await store.moveInline(1_000), 1);
+  assertEquals(await store.movePacked({ packBelow: 1_000 }), 1);
   assertEquals(payloadFiles(temp), ["small.bin"]);
   await assertRejects(() => store.loadTx("small"), IntegrityError);
   await store.close();
 });
 
 testDrivers("more than 64 KiB, or nonsense, is refused", async (driver) => {
-  for (const inlineBelow of [-1, 65_537, 1.5, NaN]) {
-    await assertRejects(() => tempStore({ driver, inlineBelow }), RangeError);
+  for (const packBelow of [-1, 65_537, 1.5, NaN]) {
+    await assertRejects(() => tempStore({ driver, packBelow }), RangeError);
   }
 });
 
 testDrivers(
   "a damaged one is told, and its bytes go to quarantine",
   async (driver) => {
-    await using temp = await inlineStore(driver);
+    await using temp = await packedStore(driver);
     await temp.store.saveTxs(all);
     await temp.close();
     await overwriteInLog(temp.base, "smallalicesmall", "smell");
@@ -193,7 +194,7 @@ testDrivers(
   async (driver) => {
     await using temp = await tempStore({ driver });
     await temp.store.saveTx(small);
-    await temp.store.moveInline(1_000);
+    await temp.store.movePacked({ packBelow: 1_000 });
     await using crash = await temp.snapshot();
     await Deno.writeTextFile(join(crash.base, "small.bin"), "small");
 
@@ -209,7 +210,7 @@ testDrivers(
 testDrivers(
   "a file under the name of one that lives in the log is an orphan",
   async (driver) => {
-    await using temp = await inlineStore(driver);
+    await using temp = await packedStore(driver);
     await temp.store.saveTx(small);
     await temp.close();
     await Deno.writeTextFile(join(temp.base, "small.bin"), "stray");
@@ -224,14 +225,14 @@ testDrivers(
 
 testDrivers("a rebuild has them whole, from the log", async (driver) => {
   for (const isLost of [false, true]) {
-    await using temp = await inlineStore(driver);
+    await using temp = await packedStore(driver);
     await temp.store.saveTxs(all);
     await temp.store.saveTx({ ...small, txId: "gone" });
     await temp.store.deleteTx("gone");
     await temp.close();
     await Deno.writeTextFile(temp.db, "no database any more");
     if (isLost) await Deno.remove(temp.db);
-    const options = { driver, rebuild: true, inlineBelow: 1_000 };
+    const options = { driver, rebuild: true, packBelow: 1_000 };
     const report = await performRecovery(temp.base, temp.db, options);
     assertEquals(report.counts["metadata-damaged"] > 0, true);
     assertEquals([report.sound, report.counts["payload-missing"]], [
@@ -254,7 +255,7 @@ testDrivers("a rebuild has them whole, from the log", async (driver) => {
 
 testDrivers("backups and what is restored have them", async (driver) => {
   await using dir = await tempDir();
-  await using temp = await inlineStore(driver);
+  await using temp = await packedStore(driver);
   await temp.store.saveTxs(all);
   const folder = dir.join("folder"), tar = dir.join("store.tar");
   for (let n = 0; n < 2; n++) {
@@ -274,7 +275,7 @@ testDrivers("backups and what is restored have them", async (driver) => {
     // All in files, until somebody moves them.
     const names = namesIn(base).filter((name) => name.endsWith(".bin"));
     assertEquals(names.length, all.length);
-    assertEquals(await store.moveInline(1_000), 3);
+    assertEquals(await store.movePacked({ packBelow: 1_000 }), 3);
     await assertHasAll(store);
   }
 });
@@ -283,7 +284,7 @@ testDrivers(
   "a database is no good without the log that has its payloads",
   async (driver) => {
     await using dir = await tempDir();
-    await using temp = await inlineStore(driver);
+    await using temp = await packedStore(driver);
     await temp.store.saveTxs(all);
     await temp.close();
     const unmounted = dir.join("unmounted");
@@ -306,7 +307,7 @@ testDrivers(
 testDrivers(
   "a row whose digest was altered does not take the payload with it",
   async (driver) => {
-    await using temp = await inlineStore(driver);
+    await using temp = await packedStore(driver);
     await temp.store.saveTx(small);
     await temp.close();
     const other = "0".repeat(64);
@@ -319,3 +320,23 @@ testDrivers(
     assertEquals(await Deno.readTextFile(path), "small");
   },
 );
+
+testDrivers("inlineBelow is packBelow's former name", async (driver) => {
+  await using temp = await tempStore({ driver, inlineBelow: 1_000 });
+  await temp.store.saveTx(small);
+  assertEquals(payloadFiles(temp), []);
+  await temp.close();
+  const { base, db } = temp;
+  const both = { driver, packBelow: 10, inlineBelow: 11 };
+  const error = await assertRejects(
+    () => StorageManager.create(base, db, both),
+    RangeError,
+  );
+  assertEquals(
+    error.message,
+    "packBelow and inlineBelow are one option: got 10 and 11; give packBelow alone",
+  );
+  const same = { driver, packBelow: 10, inlineBelow: 10 };
+  await (await StorageManager.create(base, db, same)).close();
+  assertEquals((await describeStore(base, db, { driver })).packBelow, 10);
+});

@@ -149,7 +149,7 @@ test(
         () => store.verify(),
         () => store.recover(),
         () => store.emptyQuarantine(),
-        () => store.moveInline(100),
+        () => store.movePacked({ packBelow: 100 }),
       ]
     ) await assertRejects(attempt, StoreMovedError);
     assertEquals(

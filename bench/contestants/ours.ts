@@ -1,7 +1,7 @@
 /**
  * This package, by its public API.
  *
- * `variant` "files" keeps payloads as files, "inline" asks for small ones in
+ * `variant` "files" keeps payloads as files, "packed" asks for small ones in
  * the database, "ffi" is "files" with the FFI binding of SQLite,
  * "whole" handles large payloads by the calls that are not streams.
  *
@@ -21,12 +21,12 @@ import { main, Skipped, timed } from "./harness.mjs";
 interface Job {
   dir: string;
   count: number;
-  variant: "files" | "inline" | "ffi" | "whole";
+  variant: "files" | "packed" | "ffi" | "whole";
   durability: "full" | "relaxed";
 }
 
-/** Payloads below this many bytes go into the database. */
-const INLINE_BELOW = 16_384;
+/** Payloads below this many bytes live in the log. */
+const PACK_BELOW = 16_384;
 
 /** Piece of a large payload that is handed over at once. */
 const CHUNK = 256 * 1024;
@@ -34,16 +34,16 @@ const CHUNK = 256 * 1024;
 const dbOf = (job: Job) => join(job.dir, "poh.db");
 
 function optionsOf(job: Job): StorageOptions {
-  const inline = job.variant === "inline" ? { inlineBelow: INLINE_BELOW } : {};
+  const packed = job.variant === "packed" ? { packBelow: PACK_BELOW } : {};
   return {
     durability: job.durability,
     driver: job.variant === "ffi" ? "auto" : "builtin",
-    ...inline,
+    ...packed,
   };
 }
 
 async function open(job: Job) {
-  if (job.variant === "inline") await requireInline(job);
+  if (job.variant === "packed") await requirePacked(job);
   const store = await StorageManager.create(job.dir, dbOf(job), optionsOf(job));
   const { driver } = store;
   if (job.variant === "ffi" && driver.name !== "ffi") {
@@ -77,7 +77,7 @@ async function* chunksOf(payload: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** An option that the package does not know leaves payloads in files. */
-async function requireInline(job: Job): Promise<void> {
+async function requirePacked(job: Job): Promise<void> {
   const dir = `${job.dir}-probe`;
   {
     await using store = await StorageManager.create(
@@ -90,7 +90,7 @@ async function requireInline(job: Job): Promise<void> {
   }
   const isFile = await new FileStore(dir).exists("a");
   await Deno.remove(dir, { recursive: true });
-  if (isFile) throw new Skipped("not available: no option inlineBelow");
+  if (isFile) throw new Skipped("not available: no option packBelow");
 }
 
 async function damage(job: Job, txIds: string[]): Promise<void> {

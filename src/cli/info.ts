@@ -38,7 +38,7 @@ function text(description: StoreDescription): string {
       driver.sqliteVersion,
     ],
     ["Schema", `version ${description.schemaVersion}`],
-    ["Inline", inlineText(description.inlineBelow)],
+    ["Packed", packedText(description.packBelow)],
     [
       "Write once",
       description.writeOnce ? "yes: no transaction is ever replaced" : "no",
@@ -66,10 +66,10 @@ function text(description: StoreDescription): string {
   ).join("");
 }
 
-function inlineText(below: number): string {
+function packedText(below: number): string {
   return below === 0
     ? "none: all payloads in files"
-    : `payloads of up to ${byteText(below)} in the log`;
+    : `payloads of at most ${byteText(below)} in the log`;
 }
 
 function json(description: StoreDescription): string {
@@ -79,7 +79,7 @@ function json(description: StoreDescription): string {
     db: description.db,
     driver: driverJson(driver),
     schema_version: description.schemaVersion,
-    inline_below: description.inlineBelow,
+    pack_below: description.packBelow,
     write_once: description.writeOnce,
     txs: description.txs,
     bytes: description.bytes,

@@ -9,8 +9,8 @@ import { isRemote } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { dbPath, openStore, requireLocal, requireStore } from "./store.ts";
 
-/** `--inline-below` takes no more: larger payloads are better off in files. */
-const LARGEST_INLINE = 64 * 1024;
+/** `--pack-below` takes no more: larger payloads are better off in files. */
+const LARGEST_PACKED = 64 * 1024;
 
 /** What became of the store. */
 interface Outcome {
@@ -27,7 +27,8 @@ interface Outcome {
 /** `poh-storage init` */
 export async function run(call: Call<"init">): Promise<number> {
   const { options, output } = call;
-  const { base, db, created, writeOnce, moved } = await init(call);
+  const below = packBelow(call);
+  const { base, db, created, writeOnce, moved } = await init(call, below);
   await output.print(
     options.json
       ? `${
@@ -45,9 +46,7 @@ export async function run(call: Call<"init">): Promise<number> {
   );
   if (moved !== null && !options.json && !created) {
     output.notice(
-      `Payloads of up to ${
-        options["inline-below"]
-      } bytes live in the database from now on: ${moved} moved`,
+      `Payloads of at most ${below} bytes live in the log from now on: ${moved} moved`,
     );
   }
   if (call.signal.aborted) {
@@ -56,13 +55,31 @@ export async function run(call: Call<"init">): Promise<number> {
   return Exit.done;
 }
 
-async function init(call: Call<"init">): Promise<Outcome> {
-  const { options, output, signal } = call;
-  const below = options["inline-below"];
-  if (below !== undefined && below > LARGEST_INLINE) {
-    throw new UsageError("--inline-below takes 64k at most");
+/** What the options ask for, by either name. */
+function packBelow({ options, output }: Call<"init">): number | undefined {
+  const { "pack-below": given, "inline-below": former } = options;
+  if (former !== undefined) {
+    output.notice("--inline-below is deprecated: write --pack-below");
+    if (given !== undefined && given !== former) {
+      throw new UsageError(
+        `--pack-below and --inline-below are one option: got ${given} and ${former} bytes; give --pack-below alone`,
+      );
+    }
   }
-  if (below !== undefined) requireLocal("--inline-below", options);
+  const below = given ?? former;
+  if (below === undefined) return undefined;
+  if (below > LARGEST_PACKED) {
+    throw new UsageError("--pack-below takes 64KiB at most");
+  }
+  requireLocal("--pack-below", options);
+  return below;
+}
+
+async function init(
+  call: Call<"init">,
+  below: number | undefined,
+): Promise<Outcome> {
+  const { options, output, signal } = call;
   const found = await openIfThere(call);
   // Opening it says that it cannot be made write-once any more.
   const isAsAsked = found?.writeOnce || !options["write-once"];
@@ -79,7 +96,8 @@ async function init(call: Call<"init">): Promise<Outcome> {
   const outcome = { ...placeOf(options, store), created, writeOnce };
   if (below === undefined) return { ...outcome, moved: null };
   using progress = new Progress(output, "init", "payloads");
-  const moved = await store.moveInline(below, {
+  const moved = await store.movePacked({
+    packBelow: below,
     signal,
     onProgress: ({ done, total }) => progress.update({ done, total }),
   });

@@ -223,14 +223,19 @@ export const commands = {
     description: [
       "A store that is there already is left as it is. All other commands but restore, and import, recover and serve with --create, make none: they end with 6 where there is none.",
       "With --write-once no save ever replaces a transaction: another one of an id that is there already is refused, whatever a command asks for. Only a new store can be made so, and it stays so.",
-      "With --inline-below small payloads live in the log instead of in files: saved faster, but not to be seen as files. The store remembers it, and those that are there are moved, either way.",
+      "With --pack-below small payloads live in the log instead of in files: saved and loaded faster, but not to be seen as files. The store remembers it, and those that are there are moved, either way.",
     ],
     options: {
-      "inline-below": {
+      "pack-below": {
         type: "size",
         metavar: "size",
         help:
-          "Payloads of up to so many bytes, at most 64k, live in the log; 0: all in files.",
+          "Payloads of at most this size, up to 64KiB, live in the log; 0: all in files.",
+      },
+      "inline-below": {
+        type: "size",
+        metavar: "size",
+        help: "Deprecated: the former name of --pack-below.",
       },
       "write-once": {
         type: "flag",
@@ -242,7 +247,7 @@ export const commands = {
     examples: [
       { line: "init", note: "A store in ./data" },
       {
-        line: "init --inline-below 16KiB",
+        line: "init --pack-below 16KiB",
         note: "Small payloads within the log",
       },
       {

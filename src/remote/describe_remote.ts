@@ -48,7 +48,7 @@ export async function describeRemote(
     db: catalog.url,
     driver,
     schemaVersion: 1,
-    inlineBelow: 0,
+    packBelow: 0,
     writeOnce,
     txs,
     ...totals,

@@ -303,12 +303,12 @@ export class RemoteEngine implements Engine {
     return await emptyCases(objects, catalog);
   }
 
-  /** {@inheritDoc Engine.moveInline} */
+  /** {@inheritDoc Engine.movePacked} */
   // deno-lint-ignore require-await -- what it throws, it rejects with
-  async moveInline(): Promise<number> {
+  async movePacked(): Promise<number> {
     throw new PohStorageError(
       "LOCAL_ONLY",
-      "Only a local store keeps payloads in its database",
+      "Only a store on this machine keeps payloads in a log",
     );
   }
 

@@ -93,8 +93,8 @@ export async function allWorkloads(
       return await recovering({ ...damaged, ...place }, healing, "again");
     },
   );
-  for (const inlineBelow of [0, 60]) {
-    workloads.push(() => beside(inlineBelow));
+  for (const packBelow of [0, 60]) {
+    workloads.push(() => beside(packBelow));
   }
   workloads.push(() => pruning(join(dir, "pruned")));
   workloads.push(() => upgrading(join(dir, "older")));
@@ -171,10 +171,10 @@ async function changing(
 }
 
 /** Changes beside another writer, which goes on when this one is killed. */
-async function beside(inlineBelow: number): Promise<Workload> {
+async function beside(packBelow: number): Promise<Workload> {
   const work = { kind: "few" } as const;
-  const options = { inlineBelow };
-  const name = `changes beside another writer, ${inlineBelow} B packed`;
+  const options = { packBelow };
+  const name = `changes beside another writer, ${packBelow} B packed`;
   const one = async (kill?: KillAt): Promise<Record<string, number>> => {
     await using dir = await tempDir();
     const place = placeBelow(dir.path);

@@ -101,8 +101,8 @@ export function anyWay(random: Random): StorageOptions {
   return random.pick([
     {},
     { checkpointAfter: 8 },
-    { checkpointAfter: 200, inlineBelow: 1_000 },
-    { inlineBelow: 65_536 },
-    { inlineBelow: 0 },
+    { checkpointAfter: 200, packBelow: 1_000 },
+    { packBelow: 65_536 },
+    { packBelow: 0 },
   ]);
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import {
+  describeStore,
   performRecovery,
   StorageManager,
   StoreBusyError,
@@ -95,6 +96,19 @@ async function assertMoved(base: string, db: string, driver?: Driver) {
   assertEquals(tables, ["settings", "txs"]);
   rows.close();
 }
+
+testDrivers("a store of version 4 keeps its packBelow", async (driver) => {
+  await using dir = await tempDir();
+  const { base, db } = await oldStore(dir.path, driver);
+  assertEquals((await describeStore(base, db, { driver })).packBelow, 20);
+  await (await StorageManager.open(base, db, { driver })).close();
+  assertEquals((await describeStore(base, db, { driver })).packBelow, 20);
+  const rows = await openSqlite(db, driver, true);
+  const names = rows.prepare("SELECT name FROM settings").all().flat();
+  rows.close();
+  assertEquals(names.includes("pack_below"), true);
+  assertEquals(names.includes("inline_below"), false);
+});
 
 testDrivers("a store of version 4 is brought into the log", async (driver) => {
   await using dir = await tempDir();

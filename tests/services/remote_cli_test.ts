@@ -260,7 +260,7 @@ test("what only a local store has says so", async (poh) => {
   const local = [
     ["backup", "folder"],
     ["restore", "folder"],
-    ["init", "--inline-below", "1k"],
+    ["init", "--pack-below", "1k"],
   ];
   for (const args of local) {
     const { code, stderr } = await poh.run(args);
