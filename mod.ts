@@ -31,7 +31,7 @@ export {
   backupStore,
 } from "./src/backup.ts";
 export type { WalkOptions, WalkReport } from "./src/backup_walk.ts";
-export { describeStore, type StoreDescription } from "./src/describe.ts";
+export { describeStore } from "./src/describe.ts";
 export * from "./src/errors.ts";
 export {
   type EarlierNames,
@@ -39,7 +39,6 @@ export {
   type FileStoreOptions,
 } from "./src/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
-export type { Hint } from "./src/hints.ts";
 export type {
   IfExists,
   SaveCounts,
@@ -58,8 +57,9 @@ export {
   migrateStore,
 } from "./src/migrate.ts";
 export type { OddRow } from "./src/odd_row.ts";
-export type { MovePackedOptions } from "./src/packed.ts";
-export type { StorageOptions } from "./src/open_store.ts";
+export type { MovePackedOptions } from "./src/engine.ts";
+export type { StorageOptions } from "./src/storage_options.ts";
+export type { Hint, StoreDescription } from "./src/store_description.ts";
 export type { UpgradeNote, UpgradeReport } from "./src/upgrade.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";
@@ -67,13 +67,10 @@ export type {
   CheckOptions,
   Progress,
   RecoverOptions,
+  RecoveryOptions,
   VerifyOptions,
 } from "./src/check.ts";
-export {
-  performRecovery,
-  type RecoveryOptions,
-  verifyStore,
-} from "./src/recovery.ts";
+export { performRecovery, verifyStore } from "./src/recovery.ts";
 export type {
   Finding,
   FindingAction,

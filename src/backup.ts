@@ -32,6 +32,7 @@ import {
   walk,
   type WalkOptions,
   type WalkReport,
+  walkRules,
 } from "./backup_walk.ts";
 import {
   makeDir,
@@ -55,12 +56,17 @@ import { FileStore } from "./file_store.ts";
 import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
-import { type LockWait, waitOf } from "./lock_wait.ts";
+import { type LockWait, waitOf, waitRules } from "./lock_wait.ts";
 import { keepRepairsAway, listHolders, StoreLocks } from "./locks.ts";
 import { makeRows } from "./log/follow.ts";
 import { closeStore, type OpenStore, openStore } from "./open_store.ts";
 import { NAMING_HERE, writeNaming } from "./naming.ts";
-import { requireKnown } from "./options.ts";
+import {
+  type OptionsType,
+  optionsType,
+  requireKnown,
+  rule,
+} from "./options.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
@@ -93,6 +99,19 @@ export interface BackupOptions extends WalkOptions, LockWait {
   /** As of a store: whether a finished backup survives power loss. */
   durability?: "full" | "relaxed";
 }
+
+/** Checks {@linkcode BackupOptions}. */
+const BACKUP_OPTIONS: OptionsType = optionsType<BackupOptions>(
+  "BackupOptions",
+  {
+    ...walkRules,
+    ...waitRules,
+    copy: rule.flag,
+    verify: rule.flag,
+    driver: rule.driver,
+    durability: rule.durability,
+  },
+);
 
 /** What a backup came to. */
 export interface BackupReport extends WalkReport {
@@ -150,7 +169,7 @@ export async function backupStore(
   target: string | WritableStream<Uint8Array>,
   options: BackupOptions = {},
 ): Promise<BackupReport> {
-  requireKnown(options, "BackupOptions");
+  requireKnown(options, BACKUP_OPTIONS);
   const { driver = "auto" } = options;
   const live = await openStore(resolve(basePath), resolve(sqlitePath), {
     ...waitOf(options),

@@ -22,6 +22,7 @@ import { checkIntegrity } from "./integrity.ts";
 import { tablePayload } from "./log/from_redo.ts";
 import type { LogReader } from "./log/log_reader.ts";
 import type { LogRecord } from "./log/record.ts";
+import { rule, type Rules } from "./options.ts";
 import { type Finding, MAX_FINDINGS } from "./report.ts";
 import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
 import { nextTurn } from "./turn.ts";
@@ -74,6 +75,13 @@ export interface WalkOptions {
   /** Told now and then how far it has got. */
   onProgress?: (progress: Progress) => void;
 }
+
+/** What the fields of {@linkcode WalkOptions} may be. */
+export const walkRules: Rules<WalkOptions> = {
+  signal: rule.signal,
+  onFinding: rule.callback,
+  onProgress: rule.callback,
+};
 
 /** What a walk came to. */
 export interface WalkReport {

@@ -6,8 +6,18 @@
  */
 
 import { MetadataDamagedError } from "./errors.ts";
+import { TX_FILTER, type TxFilter } from "./filter.ts";
+import {
+  nested,
+  oneOf,
+  type OptionsType,
+  optionsType,
+  type Rule,
+  rule,
+  type Rules,
+} from "./options.ts";
 import type { Finding, ReportStep, StoreReport } from "./report.ts";
-import type { TxFilter } from "./types.ts";
+import { type StorageOptions, storageRules } from "./storage_options.ts";
 
 /** How far a check has got. */
 export interface Progress {
@@ -83,6 +93,73 @@ export interface RecoverOptions extends CheckOptions {
   /** So many payloads are read at the same time where that is of use. */
   workers?: number;
 }
+
+const isText = (value: unknown) => typeof value === "string";
+
+const sourcesRule: Rule = {
+  what: "a source or an array of them",
+  is: (value) =>
+    typeof value === "string" || Array.isArray(value) && value.every(isText),
+};
+
+const tokensRule: Rule = {
+  what: "a token, or an object of tokens by URL",
+  is: (value) =>
+    typeof value === "string" || Object.values(Object(value)).every(isText),
+};
+
+const checkRules: Rules<CheckOptions> = {
+  from: sourcesRule,
+  fromToken: tokensRule,
+  signal: rule.signal,
+  onFinding: rule.callback,
+  onProgress: rule.callback,
+  onSound: rule.callback,
+};
+
+/** What the fields of {@linkcode RecoverOptions} may be. */
+export const recoverRules: Rules<RecoverOptions> = {
+  ...checkRules,
+  dryRun: rule.flag,
+  purge: rule.flag,
+  orphans: oneOf("keep", "adopt", "quarantine"),
+  rebuild: rule.flag,
+  only: rule.ids,
+  skipPayloads: rule.flag,
+  workers: rule.count,
+};
+
+/** Checks {@linkcode VerifyOptions}. */
+export const VERIFY_OPTIONS: OptionsType = optionsType<VerifyOptions>(
+  "VerifyOptions",
+  {
+    ...checkRules,
+    filter: nested(TX_FILTER),
+    sample: rule.share,
+    after: rule.text,
+    limit: rule.limit,
+    until: rule.text,
+    workers: rule.count,
+  },
+);
+
+/** Checks {@linkcode RecoverOptions}. */
+export const RECOVER_OPTIONS: OptionsType = optionsType<RecoverOptions>(
+  "RecoverOptions",
+  recoverRules,
+);
+
+/** How {@linkcode performRecovery} opens and repairs a store. */
+export interface RecoveryOptions extends StorageOptions, RecoverOptions {
+  /** Whether to make the store where there is none; default false. */
+  create?: boolean;
+}
+
+/** Checks {@linkcode RecoveryOptions}. */
+export const RECOVERY_OPTIONS: OptionsType = optionsType<RecoveryOptions>(
+  "RecoveryOptions",
+  { ...storageRules, ...recoverRules, create: rule.flag },
+);
 
 /** The time of a step and what it went through. */
 export class Step {

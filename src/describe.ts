@@ -6,51 +6,17 @@
  */
 
 import { resolve } from "@std/path";
-import type { StoreHolder } from "./errors.ts";
-import { type Hint, hintsOf } from "./hints.ts";
+import { hintsOf } from "./hints.ts";
 import { listHolders } from "./locks.ts";
-import {
-  closeStore,
-  openStore,
-  packBelow,
-  type StorageOptions,
-} from "./open_store.ts";
+import { closeStore, openStore, packBelow } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
 import { countQuarantine } from "./quarantine.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
-import type { DriverInfo } from "./sqlite_driver.ts";
-import type { StoreTotals } from "./types.ts";
+import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
+import type { StoreDescription } from "./store_description.ts";
 
 /** So many holders are named. */
 const TOP = 10;
-
-/** A store at a glance. */
-export interface StoreDescription extends StoreTotals {
-  /** Absolute path of the payload directory. */
-  base: string;
-  /** Absolute path of the database. */
-  db: string;
-  /** Which SQLite binding serves. */
-  driver: DriverInfo;
-  /** Version of the database's schema; 0 is the older Python package's. */
-  schemaVersion: number;
-  /** Payloads of at most so many bytes live in the log; 0: all are files. */
-  packBelow: number;
-  /** Whether no save replaces a transaction. */
-  writeOnce: boolean;
-  /** How many transactions there are. */
-  txs: number;
-  /** How many holders there are, and those with the most transactions. */
-  holders: { count: number; top: { holderId: string; txs: number }[] };
-  /** Processes that have the store open for writing. */
-  writers: StoreHolder[];
-  /** Changes whose files may not have followed yet. */
-  pending: number;
-  /** Cases in quarantine. */
-  quarantined: number;
-  /** What may be worth a look. */
-  hints: Hint[];
-}
 
 /**
  * Opens a store read-only, describes it, closes it. Creates and changes
@@ -76,7 +42,7 @@ export async function describeStore(
   sqlitePath: string,
   options: StorageOptions = {},
 ): Promise<StoreDescription> {
-  requireKnown(options, "StorageOptions");
+  requireKnown(options, STORAGE_OPTIONS);
   if (isRemote(basePath, sqlitePath)) {
     const { describeRemoteStore } = await remoteStores();
     return await describeRemoteStore(basePath, sqlitePath, options);

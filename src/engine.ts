@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { RecoverOptions, VerifyOptions } from "./check.ts";
+import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import type { PohStorageError } from "./errors.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import type { OddRow } from "./odd_row.ts";
-import type { MovePackedOptions } from "./packed.ts";
+import { type OptionsType, optionsType, rule } from "./options.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
@@ -26,6 +26,22 @@ import type {
 
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
+
+/** How to move payloads into the log or out of it. */
+export interface MovePackedOptions
+  extends Pick<CheckOptions, "signal" | "onProgress"> {
+  /**
+   * Payloads of at most so many bytes live in the log from now on: 0, for none,
+   * to 65,536. Remembered by the store, which stays as it is without this option.
+   */
+  packBelow?: number;
+}
+
+/** Checks {@linkcode MovePackedOptions}. */
+export const MOVE_PACKED_OPTIONS: OptionsType = optionsType<MovePackedOptions>(
+  "MovePackedOptions",
+  { packBelow: rule.size, signal: rule.signal, onProgress: rule.callback },
+);
 
 /**
  * An open store. Ids and transactions have been checked by its caller; what

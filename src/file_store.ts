@@ -30,7 +30,12 @@ import type { FileThread } from "./file_thread.ts";
 import { type PayloadFile, readSoon } from "./payload_file.ts";
 import { sha256HexSync } from "./hash.ts";
 import { fileName, PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
-import { requireKnown } from "./options.ts";
+import {
+  type OptionsType,
+  optionsType,
+  requireKnown,
+  rule,
+} from "./options.ts";
 import type { PayloadStore } from "./store.ts";
 import type { TxInfo } from "./types.ts";
 
@@ -47,6 +52,12 @@ export interface FileStoreOptions {
   /** Whether to wait for the disk: true (default) survives power loss. */
   sync?: boolean;
 }
+
+/** Checks {@linkcode FileStoreOptions}. */
+const FILE_STORE_OPTIONS: OptionsType = optionsType<FileStoreOptions>(
+  "FileStoreOptions",
+  { sync: rule.flag },
+);
 
 /**
  * Keeps each payload in `<base>/<file name of tx id>.bin`.
@@ -90,7 +101,7 @@ export class FileStore implements PayloadStore {
     options: FileStoreOptions = {},
     earlier: EarlierNames | null = null,
   ) {
-    requireKnown(options, "FileStoreOptions");
+    requireKnown(options, FILE_STORE_OPTIONS);
     this.basePath = basePath;
     this.tmpPath = join(basePath, ".poh", "tmp");
     this.stagedPath = join(basePath, ".poh", "staged");

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { type OptionsType, optionsType, rule, type Rules } from "./options.ts";
 import { compareText } from "./text_order.ts";
 
 /** Which transactions. All conditions must hold; none means all. */
@@ -134,6 +135,20 @@ export const filterFields = Object.entries(FILTER_FIELDS) as readonly [
   keyof TxFilter,
   FilterField<string | number>,
 ][];
+
+/** What the fields of a filter may be. */
+export const filterRules = Object.fromEntries(
+  filterFields.map(([name, { kind }]) => [
+    name,
+    kind === "count" ? rule.limit : rule[kind],
+  ]),
+) as Rules<TxFilter>;
+
+/** Checks a {@linkcode TxFilter}. */
+export const TX_FILTER: OptionsType = optionsType<TxFilter>(
+  "TxFilter",
+  filterRules,
+);
 
 /** A comparison of a column with a value, as SQL can say it. */
 export interface Comparison {

@@ -5,8 +5,8 @@
  */
 
 import { join } from "@std/path";
-import type { StoreDescription } from "./describe.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
+import type { Hint, StoreDescription } from "./store_description.ts";
 
 /** Timestamps ahead of the clock by less than this, in seconds, are usual. */
 const USUAL_SKEW = 300;
@@ -16,29 +16,6 @@ const LIKELY_MILLISECONDS = 1e11;
 
 /** The first version of SQLite without the WAL-reset defect. */
 const MENDED = [3, 51, 3];
-
-/** Something to look at. */
-export interface Hint {
-  /**
-   * What it is about:
-   *
-   * - `ffi`: why the built-in SQLite is used and not the FFI binding
-   * - `sqlite-wal-reset`: this version of SQLite has the WAL-reset defect
-   * - `schema`: the schema is an older one
-   * - `permissions`: modes or owners of files that do not go together
-   * - `clock`: timestamps that lie in the future
-   * - `unfinished`: a crash left changes half-done
-   */
-  code:
-    | "ffi"
-    | "sqlite-wal-reset"
-    | "schema"
-    | "permissions"
-    | "clock"
-    | "unfinished";
-  /** One sentence: what is seen, and what to do. */
-  message: string;
-}
 
 type Facts = Omit<StoreDescription, "hints">;
 

@@ -6,6 +6,7 @@
  */
 
 import { TxExistsError } from "./errors.ts";
+import { oneOf, type OptionsType, optionsType, rule } from "./options.ts";
 import type { TxInfo } from "./types.ts";
 
 /**
@@ -39,6 +40,26 @@ export interface SaveTxsOptions extends SaveOptions {
   /** Told of each transaction that is done, and its place in the iterable. */
   onSaved?: (tx: SavedTx, index: number) => void;
 }
+
+const ifExists = oneOf(...IF_EXISTS);
+
+/** Checks {@linkcode SaveOptions}. */
+export const SAVE_OPTIONS: OptionsType = optionsType<SaveOptions>(
+  "SaveOptions",
+  { ifExists },
+);
+
+/** Checks {@linkcode SaveStreamOptions}. */
+export const SAVE_STREAM_OPTIONS: OptionsType = optionsType<SaveStreamOptions>(
+  "SaveStreamOptions",
+  { ifExists, expected: rule.text },
+);
+
+/** Checks {@linkcode SaveTxsOptions}. */
+export const SAVE_TXS_OPTIONS: OptionsType = optionsType<SaveTxsOptions>(
+  "SaveTxsOptions",
+  { ifExists, onSaved: rule.callback },
+);
 
 /**
  * What became of a save: the transaction was `"created"`; it `"replaced"`

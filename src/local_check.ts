@@ -30,10 +30,14 @@ import type { Sources } from "./heal/sources.ts";
 import { checkIntegrity } from "./integrity.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
-import { acceptDamage, rememberedDamage } from "./log/damage.ts";
+import {
+  acceptDamage,
+  type LogDamage,
+  rememberedDamage,
+} from "./log/damage.ts";
 import { hasFollowed, isVoid } from "./log/follow.ts";
 import type { LogRecord } from "./log/record.ts";
-import { type LogDamage, type Replayed, survey } from "./log/replay.ts";
+import { type Replayed, survey } from "./log/replay.ts";
 import { listHolders } from "./locks.ts";
 import { type OpenStore, removal, requireInPlace } from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";

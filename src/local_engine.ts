@@ -8,7 +8,12 @@
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
-import { type Engine, infoOf, type MaybePromise } from "./engine.ts";
+import {
+  type Engine,
+  infoOf,
+  type MaybePromise,
+  type MovePackedOptions,
+} from "./engine.ts";
 import { IntegrityError, PohStorageError, StoreBusyError } from "./errors.ts";
 import { isSmall, loadTx, openPayloadOf } from "./find_payload.ts";
 import { asDiskFull } from "./full_disk.ts";
@@ -17,7 +22,7 @@ import type { Sources } from "./heal/sources.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
-import { isPacked, type MovePackedOptions, movePayloads } from "./packed.ts";
+import { isPacked, movePayloads } from "./packed.ts";
 import {
   closeStore,
   type OpenStore,
@@ -27,7 +32,6 @@ import {
   requireInPlace,
   requirePackBelow,
   saving,
-  type StorageOptions,
   type StoreWriter,
   writerOf,
 } from "./open_store.ts";
@@ -48,6 +52,7 @@ import {
 import { recoverStore, verifyRows } from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
+import type { StorageOptions } from "./storage_options.ts";
 import type {
   StoreTotals,
   Tx,

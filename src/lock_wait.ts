@@ -8,6 +8,7 @@
  */
 
 import { StoreBusyError } from "./errors.ts";
+import { rule, type Rules } from "./options.ts";
 
 /** How long a lock is waited for unless the caller says otherwise, in ms. */
 export const LOCK_TIMEOUT = 5_000;
@@ -25,6 +26,12 @@ export interface LockWait {
   /** Ends waits within a quarter of a second when it is aborted. */
   signal?: AbortSignal;
 }
+
+/** What the fields of a {@linkcode LockWait} may be. */
+export const waitRules: Rules<LockWait> = {
+  lockTimeout: rule.duration,
+  signal: rule.signal,
+};
 
 /** The part of some options that says how to wait. */
 export function waitOf({ lockTimeout, signal }: LockWait): LockWait {

@@ -13,7 +13,12 @@ import {
 } from "./errors.ts";
 import type { SavedTx } from "./if_exists.ts";
 import { fileName } from "./key.ts";
-import { requireKnown } from "./options.ts";
+import {
+  type OptionsType,
+  optionsType,
+  requireKnown,
+  rule,
+} from "./options.ts";
 import { Pool } from "./pool.ts";
 import type { StorageManager } from "./storage_manager.ts";
 import { compareText } from "./text_order.ts";
@@ -61,6 +66,17 @@ export interface MigrateOptions {
   /** Reads those that the target has already as well; else rows are compared. */
   verify?: boolean;
 }
+
+/** Checks {@linkcode MigrateOptions}. */
+const MIGRATE_OPTIONS: OptionsType = optionsType<MigrateOptions>(
+  "MigrateOptions",
+  {
+    signal: rule.signal,
+    onProgress: rule.callback,
+    onLeftOut: rule.callback,
+    verify: rule.flag,
+  },
+);
 
 /** What came of it. */
 export interface MigrateReport {
@@ -117,7 +133,7 @@ export async function migrateStore(
   to: StorageManager,
   options: MigrateOptions = {},
 ): Promise<MigrateReport> {
-  requireKnown(options, "MigrateOptions");
+  requireKnown(options, MIGRATE_OPTIONS);
   return await new Migration(from, to, options).run();
 }
 

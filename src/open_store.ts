@@ -9,7 +9,7 @@ import { makeDir, SMALL } from "./durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { asDiskFull, isDiskFull, Reserve } from "./full_disk.ts";
-import { type LockWait, waitOf } from "./lock_wait.ts";
+import { waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
 import { Place, whyMoved } from "./place.ts";
 import { requirePohDir } from "./poh_dir.ts";
@@ -21,11 +21,11 @@ import { storeTag } from "./log/segment.ts";
 import { LogWriter } from "./log/writer.ts";
 import { lookAhead, openForReading, openOwnRows } from "./read_store.ts";
 import { FIRST_WITH_LOG } from "./schema.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
 import type { SqliteStore, SqliteStoreOptions } from "./sqlite_store.ts";
+import type { StorageOptions } from "./storage_options.ts";
 import { bindStore, type Opening, requireOwnDatabase } from "./store_id.ts";
 import type { TxInfo } from "./types.ts";
-import { type UpgradeReport, upgradeStore } from "./upgrade.ts";
+import { upgradeStore } from "./upgrade.ts";
 import {
   copyWriteOnce,
   isBaseMarked,
@@ -46,58 +46,6 @@ const CHECKPOINT_AFTER = 32_768;
 
 /** Default of {@linkcode StorageOptions.upgradeQuiet}. */
 const UPGRADE_QUIET = 2_000;
-
-/** How to open a store. */
-export interface StorageOptions extends LockWait {
-  /**
-   * `"full"` (default): a resolved save survives power loss. `"relaxed"`: it
-   * survives the death of the process, not of the machine.
-   */
-  durability?: "full" | "relaxed";
-  /**
-   * After how many changes their payload files are synced and what the log has
-   * of them is dropped; default 32,768. The more, the faster are saves: by then
-   * the operating system has written most files by itself. The fewer, the sooner
-   * is a store open again after a crash, which replays up to twice as many.
-   */
-  checkpointAfter?: number;
-  /**
-   * Payloads of at most so many bytes live in the log from now on, where they
-   * are saved and loaded faster than as files: 0 to 65,536; 0, as in a new
-   * store, puts all into files. The database remembers it for those who open the
-   * store without this option. It moves no payload that is there already; see
-   * {@linkcode StorageManager.movePacked}.
-   */
-  packBelow?: number;
-  /**
-   * The former name of `packBelow`.
-   *
-   * @deprecated Use `packBelow`.
-   */
-  inlineBelow?: number;
-  /**
-   * Makes the store write-once: no save ever replaces a transaction, whatever
-   * it asks for. Remembered in the database: who opens it without this option
-   * follows it too. A store that is there and is not write-once is refused.
-   */
-  writeOnce?: boolean;
-  /** Which SQLite binding; default `"auto"`. See {@linkcode DriverInfo}. */
-  driver?: DriverChoice;
-  /**
-   * Told what the upgrade of a store of the older Python package did: which
-   * rows it could not keep as they were, and why. Opening such a store for
-   * writing upgrades it.
-   */
-  onUpgrade?: (report: UpgradeReport) => void;
-  /**
-   * For how long nobody must have changed a store of the older package before it
-   * is upgraded, in ms; default 2,000. Where its newest change is younger,
-   * opening it takes so long.
-   */
-  upgradeQuiet?: number;
-  /** Opens what is there, takes no lock, changes and creates nothing. */
-  readOnly?: boolean;
-}
 
 /** What an opening does besides. */
 export interface OpenSteps {

@@ -5,27 +5,17 @@
  * @module
  */
 
-import type { CheckOptions } from "./check.ts";
+import type { MovePackedOptions } from "./engine.ts";
 import type { FileStore } from "./file_store.ts";
 import { inLog, loggedPayload } from "./find_payload.ts";
 import { digestOf } from "./hash.ts";
-import type { Change } from "./log/writer.ts";
+import type { Change } from "./log/record.ts";
 import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 
 /** Moved in one commit. */
 const PAGE = 128;
-
-/** How to move payloads into the log or out of it. */
-export interface MovePackedOptions
-  extends Pick<CheckOptions, "signal" | "onProgress"> {
-  /**
-   * Payloads of at most so many bytes live in the log from now on: 0, for none,
-   * to 65,536. Remembered by the store, which stays as it is without this option.
-   */
-  packBelow?: number;
-}
 
 /** Whether a payload of this size is to live in the log. */
 export function isPacked(

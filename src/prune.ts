@@ -7,7 +7,8 @@
 
 import { crashPoint } from "./crash_points.ts";
 import { PohStorageError } from "./errors.ts";
-import { comparisonsOf, sideOf } from "./filter.ts";
+import { comparisonsOf, filterRules, sideOf } from "./filter.ts";
+import { type OptionsType, optionsType, rule } from "./options.ts";
 import type { TxFilter, TxInfo, TxQuery } from "./types.ts";
 
 /** Deletions that are committed together. */
@@ -19,6 +20,14 @@ const BATCH = 256;
  */
 export type PruneFilter = Omit<TxFilter, "after">;
 
+const { after: _, ...pruneRules } = filterRules;
+
+/** Checks a {@linkcode PruneFilter}. */
+export const PRUNE_FILTER: OptionsType = optionsType<PruneFilter>(
+  "PruneFilter",
+  pruneRules,
+);
+
 /** How to prune. */
 export interface PruneOptions {
   /** Only tell what would be deleted; a read-only store will do. */
@@ -28,6 +37,12 @@ export interface PruneOptions {
   /** Told after each batch how far it has got. */
   onProgress?: (soFar: PruneResult) => void;
 }
+
+/** Checks {@linkcode PruneOptions}. */
+export const PRUNE_OPTIONS: OptionsType = optionsType<PruneOptions>(
+  "PruneOptions",
+  { dryRun: rule.flag, signal: rule.signal, onProgress: rule.callback },
+);
 
 /** What pruning has done. */
 export interface PruneResult {

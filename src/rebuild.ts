@@ -27,9 +27,10 @@ import {
   readNaming,
   writeNaming,
 } from "./naming.ts";
-import { copySettings, type StorageOptions } from "./open_store.ts";
+import { copySettings } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
+import type { StorageOptions } from "./storage_options.ts";
 import { bindStore } from "./store_id.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";

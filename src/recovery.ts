@@ -6,7 +6,13 @@
  */
 
 import { relative, resolve } from "@std/path";
-import type { RecoverOptions, VerifyOptions } from "./check.ts";
+import {
+  type RecoverOptions,
+  RECOVERY_OPTIONS,
+  type RecoveryOptions,
+  VERIFY_OPTIONS,
+  type VerifyOptions,
+} from "./check.ts";
 import { isDatabaseThere } from "./database_file.ts";
 import {
   MetadataDamagedError,
@@ -22,7 +28,6 @@ import {
   closeStore,
   type OpenStore,
   openStore,
-  type StorageOptions,
   writerOf,
 } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
@@ -35,13 +40,8 @@ import {
   type StoreReport,
   tellFinding,
 } from "./report.ts";
+import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
 import { hasStore, requireNoOtherDatabase } from "./store_id.ts";
-
-/** How {@linkcode performRecovery} opens and repairs a store. */
-export interface RecoveryOptions extends StorageOptions, RecoverOptions {
-  /** Whether to make the store where there is none; default false. */
-  create?: boolean;
-}
 
 /**
  * Opens a store, verifies it, repairs what is proven to be damaged, closes it:
@@ -75,7 +75,7 @@ export async function performRecovery(
   sqlitePath: string,
   options: RecoveryOptions = {},
 ): Promise<StoreReport> {
-  requireKnown(options, "RecoveryOptions");
+  requireKnown(options, RECOVERY_OPTIONS);
   if (isRemote(basePath, sqlitePath)) {
     const { recoverRemoteStore } = await remoteStores();
     return await recoverRemoteStore(basePath, sqlitePath, options);
@@ -158,7 +158,7 @@ export async function verifyStore(
   sqlitePath: string,
   options: StorageOptions & VerifyOptions = {},
 ): Promise<StoreReport> {
-  requireKnown(options, "StorageOptions", "VerifyOptions");
+  requireKnown(options, STORAGE_OPTIONS, VERIFY_OPTIONS);
   if (isRemote(basePath, sqlitePath)) {
     const { verifyRemoteStore } = await remoteStores();
     return await verifyRemoteStore(basePath, sqlitePath, options);

@@ -4,13 +4,12 @@
  * @module
  */
 
-import type { VerifyOptions } from "./check.ts";
-import type { StoreDescription } from "./describe.ts";
+import type { RecoveryOptions, VerifyOptions } from "./check.ts";
 import type { Engine } from "./engine.ts";
-import type { StorageOptions } from "./open_store.ts";
-import type { RecoveryOptions } from "./recovery.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
+import type { StorageOptions } from "./storage_options.ts";
+import type { StoreDescription } from "./store_description.ts";
 import type { TxInfo } from "./types.ts";
 
 /**

@@ -16,6 +16,7 @@ import {
   walk,
   type WalkOptions,
   type WalkReport,
+  walkRules,
 } from "./backup_walk.ts";
 import {
   createFile,
@@ -37,11 +38,16 @@ import {
 } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { isNameByDigest, storedName, txIdOfFile } from "./key.ts";
-import type { LockWait } from "./lock_wait.ts";
+import { type LockWait, waitRules } from "./lock_wait.ts";
 import { NAMING_HERE, writeNaming } from "./naming.ts";
 import { keepRepairsAway } from "./locks.ts";
 import { closeStore, copySettings, openStore } from "./open_store.ts";
-import { requireKnown } from "./options.ts";
+import {
+  type OptionsType,
+  optionsType,
+  requireKnown,
+  rule,
+} from "./options.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import { giveOwnId } from "./store_id.ts";
@@ -64,6 +70,17 @@ export interface RestoreOptions extends WalkOptions, LockWait {
   /** As of a store: whether a restored one survives power loss. */
   durability?: "full" | "relaxed";
 }
+
+/** Checks {@linkcode RestoreOptions}. */
+const RESTORE_OPTIONS: OptionsType = optionsType<RestoreOptions>(
+  "RestoreOptions",
+  {
+    ...walkRules,
+    ...waitRules,
+    driver: rule.driver,
+    durability: rule.durability,
+  },
+);
 
 /** What a restoration came to. */
 export interface RestoreReport {
@@ -117,7 +134,7 @@ export async function restoreStore(
   sqlitePath: string,
   options: RestoreOptions = {},
 ): Promise<RestoreReport> {
-  requireKnown(options, "RestoreOptions");
+  requireKnown(options, RESTORE_OPTIONS);
   const from = typeof source === "string" ? await openBackup(source) : source;
   try {
     const place = new Place(resolve(basePath), resolve(sqlitePath), options);

@@ -15,10 +15,16 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "./errors.ts";
+import { TX_FILTER } from "./filter.ts";
 import { isDiskFull } from "./full_disk.ts";
-import { type LockWait, retryBusy } from "./lock_wait.ts";
+import { type LockWait, retryBusy, waitRules } from "./lock_wait.ts";
 import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
-import { requireKnown } from "./options.ts";
+import {
+  type OptionsType,
+  optionsType,
+  requireKnown,
+  rule,
+} from "./options.ts";
 import {
   columnList,
   columnsOf,
@@ -52,6 +58,7 @@ import {
   rowLimit,
   selectPage,
   soundRows,
+  TX_QUERY,
 } from "./tx_query.ts";
 import type {
   StoreTotals,
@@ -106,6 +113,12 @@ export interface SqliteStoreOptions extends LockWait {
   /** Opens what is there, changes and creates nothing; default false. */
   readOnly?: boolean;
 }
+
+/** Checks {@linkcode SqliteStoreOptions}. */
+const SQLITE_STORE_OPTIONS: OptionsType = optionsType<SqliteStoreOptions>(
+  "SqliteStoreOptions",
+  { ...waitRules, driver: rule.driver, sync: rule.flag, readOnly: rule.flag },
+);
 
 /**
  * Keeps the facts about transactions in a SQLite database.
@@ -191,7 +204,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     path: string,
     options: SqliteStoreOptions = {},
   ): Promise<SqliteStore> {
-    requireKnown(options, "SqliteStoreOptions");
+    requireKnown(options, SQLITE_STORE_OPTIONS);
     return await SqliteStore.openAdmitted(path, options, async () => {});
   }
 
@@ -348,7 +361,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.iterate} */
   async *iterate(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
-    requireKnown(query, "TxQuery");
+    requireKnown(query, TX_QUERY);
     for await (
       const page of this.#pages(query, PAGE, this.#columns.all, toInfo)
     ) yield* page.map(toInfo);
@@ -359,7 +372,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * them, where rows would have to be looked up.
    */
   async *iterateIds(query: TxQuery = {}): AsyncIterableIterator<string[]> {
-    requireKnown(query, "TxQuery");
+    requireKnown(query, TX_QUERY);
     const columns = query.sort === "time"
       ? "CAST(tx_id AS TEXT), CAST(timestamp AS REAL)"
       : "CAST(tx_id AS TEXT)";
@@ -463,7 +476,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** {@inheritDoc MetadataStore.count} */
   async count(filter: TxFilter = {}): Promise<number> {
-    requireKnown(filter, "TxFilter");
+    requireKnown(filter, TX_FILTER);
     const { text, params } = conditionsOf(filter, this.#columns.names);
     const limit = rowLimit(filter.limit);
     const sql = limit === Infinity

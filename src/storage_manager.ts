@@ -6,18 +6,32 @@
  */
 
 import { resolve } from "@std/path";
-import type { RecoverOptions, VerifyOptions } from "./check.ts";
+import {
+  RECOVER_OPTIONS,
+  type RecoverOptions,
+  VERIFY_OPTIONS,
+  type VerifyOptions,
+} from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
-import type { Engine, MaybePromise } from "./engine.ts";
+import {
+  type Engine,
+  type MaybePromise,
+  MOVE_PACKED_OPTIONS,
+  type MovePackedOptions,
+} from "./engine.ts";
 import {
   type PohStorageError,
   SaveTxsError,
   StoreClosedError,
 } from "./errors.ts";
+import { TX_FILTER } from "./filter.ts";
 import {
   countSave,
   noSaves,
   ruleOf,
+  SAVE_OPTIONS,
+  SAVE_STREAM_OPTIONS,
+  SAVE_TXS_OPTIONS,
   type SaveCounts,
   type SavedTx,
   type SaveOptions,
@@ -27,17 +41,23 @@ import {
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
 import type { OddRow } from "./odd_row.ts";
-import type { StorageOptions } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
-import type { MovePackedOptions } from "./packed.ts";
 import { requireNoBackup } from "./poh_dir.ts";
-import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
+import {
+  PRUNE_FILTER,
+  PRUNE_OPTIONS,
+  type PruneFilter,
+  type PruneOptions,
+  type PruneResult,
+} from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
 import type { DriverInfo } from "./sqlite_driver.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
+import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
 import { Pacer } from "./turn.ts";
 import { isText, validateTx, validateTxHead, validateTxId } from "./tx.ts";
+import { TX_QUERY } from "./tx_query.ts";
 import type {
   StoreTotals,
   Tx,
@@ -153,7 +173,7 @@ export class StorageManager implements AsyncDisposable {
     options: StorageOptions,
     create: boolean,
   ): Promise<StorageManager> {
-    requireKnown(options, "StorageOptions");
+    requireKnown(options, STORAGE_OPTIONS);
     if (isRemote(basePath, sqlitePath)) {
       const { openRemote } = await remoteStores();
       return new StorageManager(
@@ -228,7 +248,7 @@ export class StorageManager implements AsyncDisposable {
    */
   saveTx(tx: Tx, options?: SaveOptions): Promise<SavedTx> {
     return this.#call(() => {
-      if (options !== undefined) requireKnown(options, "SaveOptions");
+      if (options !== undefined) requireKnown(options, SAVE_OPTIONS);
       const rule = ruleOf(options ?? {}, this.writeOnce);
       validateTx(tx);
       fileName(tx.txId); // refuses what no file can stand for
@@ -274,7 +294,7 @@ export class StorageManager implements AsyncDisposable {
     options: SaveStreamOptions = {},
   ): Promise<SavedTx> {
     return this.#call(() => {
-      requireKnown(options, "SaveStreamOptions");
+      requireKnown(options, SAVE_STREAM_OPTIONS);
       const rule = ruleOf(options, this.writeOnce);
       validateTxHead(head);
       fileName(head.txId);
@@ -297,7 +317,7 @@ export class StorageManager implements AsyncDisposable {
     options: SaveTxsOptions = {},
   ): Promise<SaveCounts> {
     this.#requireOpen();
-    requireKnown(options, "SaveTxsOptions"); // before anything is read
+    requireKnown(options, SAVE_TXS_OPTIONS); // before anything is read
     const { ifExists, onSaved } = options;
     const saveOptions = ifExists && { ifExists };
     const failures: SaveTxsError[] = [];
@@ -391,7 +411,7 @@ export class StorageManager implements AsyncDisposable {
    */
   listTxs(query: TxQuery = {}): Promise<string[]> {
     return this.#call(async () => {
-      requireKnown(query, "TxQuery");
+      requireKnown(query, TX_QUERY);
       return (await Array.fromAsync(this.#engine.iterateIds(query))).flat();
     });
   }
@@ -402,7 +422,7 @@ export class StorageManager implements AsyncDisposable {
    */
   async *iterateTxIds(query: TxQuery = {}): AsyncIterableIterator<string> {
     this.#requireOpen();
-    requireKnown(query, "TxQuery");
+    requireKnown(query, TX_QUERY);
     for await (const page of this.#engine.iterateIds(query)) {
       yield* page;
       this.#requireOpen();
@@ -437,7 +457,7 @@ export class StorageManager implements AsyncDisposable {
    */
   async *iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     this.#requireOpen();
-    requireKnown(query, "TxQuery");
+    requireKnown(query, TX_QUERY);
     for await (const info of this.#engine.iterate(query)) {
       yield info;
       this.#requireOpen();
@@ -459,7 +479,7 @@ export class StorageManager implements AsyncDisposable {
   /** How many transactions a filter selects. */
   countTxs(filter: TxFilter = {}): Promise<number> {
     return this.#call(() => {
-      requireKnown(filter, "TxFilter");
+      requireKnown(filter, TX_FILTER);
       return this.#engine.count(filter);
     });
   }
@@ -518,8 +538,8 @@ export class StorageManager implements AsyncDisposable {
     options: PruneOptions = {},
   ): Promise<PruneResult> {
     return this.#call(() => {
-      requireKnown(filter, "PruneFilter");
-      requireKnown(options, "PruneOptions");
+      requireKnown(filter, PRUNE_FILTER);
+      requireKnown(options, PRUNE_OPTIONS);
       return this.#engine.prune(filter, options);
     });
   }
@@ -527,7 +547,7 @@ export class StorageManager implements AsyncDisposable {
   /** Reads everything, reports what is wrong, changes nothing. */
   verify(options: VerifyOptions = {}): Promise<StoreReport> {
     return this.#call(() => {
-      requireKnown(options, "VerifyOptions");
+      requireKnown(options, VERIFY_OPTIONS);
       return this.#engine.verify(options);
     });
   }
@@ -569,7 +589,7 @@ export class StorageManager implements AsyncDisposable {
    */
   recover(options: RecoverOptions = {}): Promise<StoreReport> {
     return this.#call(() => {
-      requireKnown(options, "RecoverOptions");
+      requireKnown(options, RECOVER_OPTIONS);
       return this.#engine.recover(options);
     });
   }
@@ -657,7 +677,7 @@ export class StorageManager implements AsyncDisposable {
    */
   movePacked(options: MovePackedOptions = {}): Promise<number> {
     return this.#call(() => {
-      requireKnown(options, "MovePackedOptions");
+      requireKnown(options, MOVE_PACKED_OPTIONS);
       return this.#engine.movePacked(options);
     });
   }

@@ -18,10 +18,12 @@ import {
   type Comparison,
   comparisonsOf,
   type FilterColumn,
+  filterRules,
   isUnstorable,
   meets,
   sideOf,
 } from "./filter.ts";
+import { oneOf, type OptionsType, optionsType, rule } from "./options.ts";
 import type { SqlValue } from "./sqlite_driver.ts";
 import type { TxCursor, TxFilter, TxQuery } from "./types.ts";
 
@@ -49,6 +51,22 @@ export interface Sql {
 
 /** A query whose cursor is known in full where its order needs that. */
 export type ResolvedQuery = Omit<TxQuery, "after"> & { after?: TxCursor };
+
+/** Checks a {@linkcode TxQuery}. */
+export const TX_QUERY: OptionsType = optionsType<TxQuery>("TxQuery", {
+  ...filterRules,
+  after: {
+    what: "an id, or an object with txId and timestamp",
+    is: (value) => typeof value === "string" || isCursor(Object(value)),
+  },
+  sort: oneOf("id", "time"),
+  reverse: rule.flag,
+});
+
+function isCursor({ txId, timestamp }: Partial<TxCursor>): boolean {
+  return typeof txId === "string" && typeof timestamp === "number" &&
+    !Number.isNaN(timestamp);
+}
 
 /** What the table's columns are called; an old table lacks some. */
 export type ColumnNames = Readonly<Record<FilterColumn, string>>;

@@ -1,5 +1,5 @@
-import type { StoreDescription } from "../describe.ts";
 import type { StoreHolder } from "../errors.ts";
+import type { StoreDescription } from "../store_description.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { printable } from "./output.ts";

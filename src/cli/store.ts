@@ -6,10 +6,10 @@
 
 import { dirname, isAbsolute, relative } from "@std/path";
 import type { LockWait } from "../lock_wait.ts";
-import type { StorageOptions } from "../open_store.ts";
 import type { Listing } from "../read_store.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
+import type { StorageOptions } from "../storage_options.ts";
 import { UsageError } from "./exit_codes.ts";
 import { type Output, printable } from "./output.ts";
 import { requireAccess, requireServers } from "./permissions.ts";

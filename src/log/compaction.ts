@@ -8,10 +8,9 @@
  */
 
 import type { LogParts } from "./checkpoint.ts";
-import type { LogRecord } from "./record.ts";
+import type { Change, LogRecord } from "./record.ts";
 import { recordAt } from "./scan.ts";
 import { positionOf } from "./segment.ts";
-import type { Change } from "./writer.ts";
 
 /** A segment is worth it when less of it than this is alive. */
 const ALIVE = 0.5;

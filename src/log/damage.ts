@@ -6,10 +6,17 @@
  */
 
 import type { SqliteStore } from "../sqlite_store.ts";
-import type { LogDamage } from "./replay.ts";
 
 const LOST = "lost_changes";
 const DETAILS = "log_damage";
+
+/** What is wrong with a log, held against the database. */
+export interface LogDamage {
+  /** Changes that the database lacks and the log has no more. */
+  lostChanges: number;
+  /** What the log has lost; empty when it is whole. */
+  details: string[];
+}
 
 /** What is remembered. */
 export function rememberedDamage(rows: SqliteStore): LogDamage {

@@ -29,6 +29,7 @@
  */
 
 import { InvalidTxError, PohStorageError } from "../errors.ts";
+import type { TxInfo } from "../types.ts";
 import { crc32 } from "./crc32.ts";
 
 /** Bytes before the id. */
@@ -103,6 +104,14 @@ export interface LogEntry {
   isPacked: boolean;
   /** Further fields; unknown ones are kept as they are. */
   extensions?: Extension[];
+}
+
+/** A change that is asked for. */
+export interface Change {
+  /** What is logged. Of a removal, the digest comes from the row. */
+  entry: LogEntry;
+  /** Only of the row as it was seen, not of one that came since. */
+  seen?: TxInfo;
 }
 
 /** A change in the log. */

@@ -18,7 +18,7 @@ import {
   mayDrop,
   syncFollowed,
 } from "./checkpoint.ts";
-import { rememberedDamage } from "./damage.ts";
+import { type LogDamage, rememberedDamage } from "./damage.ts";
 import {
   dropOvertaken,
   hasFollowed,
@@ -59,14 +59,6 @@ export interface Replayed {
   outcome: "done" | "finished" | "void" | "stuck";
   /** Why it is stuck. */
   reason?: string;
-}
-
-/** What is wrong with a log, held against the database. */
-export interface LogDamage {
-  /** Changes that the database lacks and the log has no more. */
-  lostChanges: number;
-  /** What the log has lost; empty when it is whole. */
-  details: string[];
 }
 
 /** Where a log and a database stand. */

@@ -50,7 +50,12 @@ import {
 } from "./follow.ts";
 import { LogEnd } from "./log_end.ts";
 import { LogReader } from "./log_reader.ts";
-import { type LogEntry, type LogRecord, requireLoggable } from "./record.ts";
+import {
+  type Change,
+  type LogEntry,
+  type LogRecord,
+  requireLoggable,
+} from "./record.ts";
 import { isClosed, replay, type Replayed } from "./replay.ts";
 import { scanLog } from "./scan.ts";
 import { FIRST_RECORD, positionOf } from "./segment.ts";
@@ -73,14 +78,6 @@ const ROOM = 16 * 1024 * 1024;
 
 /** Records that a dead writer left are followed so many at a time. */
 const PAGE = 512;
-
-/** A change. */
-export interface Change {
-  /** What is logged. Of a removal, the digest comes from the row. */
-  entry: LogEntry;
-  /** Only of the row as it was seen, not of one that came since. */
-  seen?: TxInfo;
-}
 
 interface Waiting extends Change {
   /** What a save does where there is another transaction; null: no save. */

@@ -26,6 +26,7 @@
 
 import type { OddRow } from "../odd_row.ts";
 import { PohStorageError } from "../errors.ts";
+import type { DriverInfo } from "../sqlite_driver.ts";
 import type { MetadataStore } from "../store.ts";
 import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
 
@@ -235,4 +236,25 @@ export function leaseLost(): PohStorageError {
     "LEASE_LOST",
     "Cannot repair: the right to do so has passed to somebody else",
   );
+}
+
+/** The parts of a store. */
+export interface RemoteParts {
+  /** Its payloads. */
+  objects: ObjectStore;
+  /** Its metadata. */
+  catalog: Catalog;
+  /** What keeps the metadata. */
+  driver: DriverInfo;
+}
+
+/** Lets go of the parts of a store. */
+export async function closeParts(
+  { objects, catalog }: Pick<RemoteParts, "objects" | "catalog">,
+): Promise<void> {
+  try {
+    await objects.close();
+  } finally {
+    await catalog.close();
+  }
 }

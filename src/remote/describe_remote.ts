@@ -4,9 +4,8 @@
  * @module
  */
 
-import type { StoreDescription } from "../describe.ts";
-import type { Hint } from "../hints.ts";
-import type { RemoteParts } from "./remote_engine.ts";
+import type { Hint, StoreDescription } from "../store_description.ts";
+import type { RemoteParts } from "./contracts.ts";
 import { countCases } from "./remote_quarantine.ts";
 
 /** So many holders are named. */

@@ -6,33 +6,37 @@
  */
 
 import { resolve } from "@std/path";
-import type { VerifyOptions } from "../check.ts";
+import type { RecoveryOptions, VerifyOptions } from "../check.ts";
 import {
   isDamagedDatabase,
   isDatabaseThere,
   notADatabase,
 } from "../database_file.ts";
-import type { StoreDescription } from "../describe.ts";
 import { StoreNotFoundError } from "../errors.ts";
 import { waitOf } from "../lock_wait.ts";
-import type { StorageOptions } from "../open_store.ts";
 import { requireNoBackup } from "../poh_dir.ts";
-import type { RecoveryOptions } from "../recovery.ts";
 import { isBucket, isServer, type SharedPayloads } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
 import type { DriverChoice, DriverInfo } from "../sqlite_driver.ts";
+import type { StorageOptions } from "../storage_options.ts";
+import type { StoreDescription } from "../store_description.ts";
 import {
   catalogMissing,
   matchParts,
   mayMakeCatalog,
   stateOf,
 } from "./binding.ts";
-import { GRACE, type ObjectStore } from "./contracts.ts";
+import {
+  closeParts,
+  GRACE,
+  type ObjectStore,
+  type RemoteParts,
+} from "./contracts.ts";
 import { describeRemote } from "./describe_remote.ts";
 import { FileObjects } from "./file_objects.ts";
 import { recoverRemote, verifyRemote } from "./remote_check.ts";
 import { payloadsOf } from "./payloads.ts";
-import { closeParts, RemoteEngine, type RemoteParts } from "./remote_engine.ts";
+import { RemoteEngine } from "./remote_engine.ts";
 import { SqliteCatalog } from "./sqlite_catalog.ts";
 import { requireWriteOnce } from "../write_once.ts";
 

@@ -48,11 +48,11 @@ import {
   type CatalogOutcome,
   isMade,
   type Lease,
+  type RemoteParts,
   type StoredObject,
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
-import type { RemoteParts } from "./remote_engine.ts";
 import { healRemote } from "./remote_healer.ts";
 import { casesOf, digestOf, keepCase, listCases } from "./remote_quarantine.ts";
 import { Sweeper, sweepRetired } from "./sweeper.ts";

@@ -48,10 +48,11 @@ import {
   type CatalogChange,
   type CatalogEntry,
   type CatalogOutcome,
+  closeParts,
   GRACE,
   isMade,
-  type ObjectStore,
   type PayloadSource,
+  type RemoteParts,
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
@@ -74,16 +75,6 @@ const ATTEMPTS = 5;
 /** Requests to the catalog: changes or ids in one, and how many at a time. */
 const COMMITS = { items: 1_024, batches: 4 };
 const FINDS = { items: 512, batches: 4 };
-
-/** The parts of a store. */
-export interface RemoteParts {
-  /** Its payloads. */
-  objects: ObjectStore;
-  /** Its metadata. */
-  catalog: Catalog;
-  /** What keeps the metadata. */
-  driver: DriverInfo;
-}
 
 /** How to use them. */
 export interface RemoteOptions {
@@ -471,17 +462,6 @@ export class RemoteEngine implements Engine {
   #requireWriter(): void {
     if (!this.#readOnly) return;
     throw new PohStorageError("READ_ONLY", "The store is open read-only");
-  }
-}
-
-/** Lets go of the parts of a store. */
-export async function closeParts(
-  { objects, catalog }: Pick<RemoteParts, "objects" | "catalog">,
-): Promise<void> {
-  try {
-    await objects.close();
-  } finally {
-    await catalog.close();
   }
 }
 

@@ -11,10 +11,10 @@ import {
   PohStorageError,
   StoreBusyError,
 } from "../errors.ts";
-import type { StorageOptions } from "../open_store.ts";
 import { performRecovery } from "../recovery.ts";
 import type { StoreReport } from "../report.ts";
 import { StorageManager } from "../storage_manager.ts";
+import type { StorageOptions } from "../storage_options.ts";
 import { Budget, type Limits } from "./limits.ts";
 import { Metrics } from "./metrics.ts";
 import { type Problem, problemOf, unavailable } from "./problem.ts";

@@ -5,15 +5,16 @@ import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
 import { loadTx } from "../../src/find_payload.ts";
 import type { IfExists } from "../../src/if_exists.ts";
 import { rowOf } from "../../src/log/follow.ts";
-import type { Change, LogWriter } from "../../src/log/writer.ts";
+import type { Change } from "../../src/log/record.ts";
+import type { LogWriter } from "../../src/log/writer.ts";
 import {
   closeStore,
   type OpenStore,
   openStore,
   removal,
   saving,
-  type StorageOptions,
 } from "../../src/open_store.ts";
+import type { StorageOptions } from "../../src/storage_options.ts";
 import {
   bytes,
   namesIn,
