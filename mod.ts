@@ -29,8 +29,8 @@ export {
   type BackupOptions,
   type BackupReport,
   backupStore,
-} from "./src/backup.ts";
-export type { WalkOptions, WalkReport } from "./src/backup_walk.ts";
+} from "./src/copy/backup.ts";
+export type { WalkOptions, WalkReport } from "./src/copy/backup_walk.ts";
 export { describeStore } from "./src/describe.ts";
 export * from "./src/errors.ts";
 export {
@@ -55,7 +55,7 @@ export {
   type MigrateProgress,
   type MigrateReport,
   migrateStore,
-} from "./src/migrate.ts";
+} from "./src/copy/migrate.ts";
 export type { OddRow } from "./src/odd_row.ts";
 export type { MovePackedOptions } from "./src/engine.ts";
 export type { StorageOptions } from "./src/storage_options.ts";
@@ -90,7 +90,7 @@ export {
   type RestoreOptions,
   type RestoreReport,
   restoreStore,
-} from "./src/restore.ts";
+} from "./src/copy/restore.ts";
 export { StorageManager } from "./src/storage_manager.ts";
 export type { MetadataStore, PayloadStore } from "./src/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";

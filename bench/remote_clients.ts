@@ -7,8 +7,8 @@
 
 import { StorageManager } from "../mod.ts";
 import { sha256HexSync } from "../src/hash.ts";
-import { pg } from "../src/postgres/packages.ts";
-import { AwsV4Signer } from "../src/s3/packages.ts";
+import { pg } from "../src/shared/postgres/packages.ts";
+import { AwsV4Signer } from "../src/shared/s3/packages.ts";
 import type { Servers } from "./remote.ts";
 
 /** SHA-256 of nothing: the body of what has none. */

@@ -17,7 +17,7 @@ import type { TxInfo } from "./types.ts";
  * stores elsewhere are fetched when one is opened, as this is no literal.
  * `deno compile` is told to include it.
  */
-const REMOTE: string = "./remote/open.ts";
+const REMOTE: string = "./shared/open.ts";
 
 /** The payloads of a shared store, for reading. */
 export interface SharedPayloads {

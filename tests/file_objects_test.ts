@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex } from "../mod.ts";
-import { FileObjects } from "../src/remote/file_objects.ts";
+import { FileObjects } from "../src/shared/file_objects.ts";
 import { testObjectStore } from "./contract/object_store.ts";
 import { bytes, namesIn, tempDir, test } from "./helpers.ts";
 

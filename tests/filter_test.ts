@@ -7,8 +7,8 @@ import {
 } from "../src/filter.ts";
 import { filterOf } from "../src/cli/filter.ts";
 import { commands } from "../src/cli/table.ts";
-import { conditionsOf } from "../src/postgres/query.ts";
-import { openApi } from "../src/serve/openapi.ts";
+import { conditionsOf } from "../src/shared/postgres/query.ts";
+import { openApi } from "../src/http/openapi.ts";
 import { test } from "./helpers.ts";
 import { startService } from "./serve_helpers.ts";
 

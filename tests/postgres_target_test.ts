@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { PohStorageError } from "../mod.ts";
-import { passwordIn } from "../src/postgres/password.ts";
-import { targetOf } from "../src/postgres/target.ts";
+import { passwordIn } from "../src/shared/postgres/password.ts";
+import { targetOf } from "../src/shared/postgres/target.ts";
 import { isServer } from "../src/remote_url.ts";
 import { tempDir } from "./helpers.ts";
 

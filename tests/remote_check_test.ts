@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex, StoreBusyError, type StoreReport } from "../mod.ts";
-import { GRACE } from "../src/remote/contracts.ts";
-import { plainKey, versionKey } from "../src/remote/object_key.ts";
+import { GRACE } from "../src/shared/contracts.ts";
+import { plainKey, versionKey } from "../src/shared/object_key.ts";
 import {
   bytes,
   flipBit,

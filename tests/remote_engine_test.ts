@@ -4,10 +4,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { IntegrityError, sha256Hex } from "../mod.ts";
 import { type IfExists, savedTx } from "../src/if_exists.ts";
-import type { CatalogEntry } from "../src/remote/contracts.ts";
-import { describeRemote } from "../src/remote/describe_remote.ts";
-import { plainKey, versionKey } from "../src/remote/object_key.ts";
-import { sweepRetired } from "../src/remote/sweeper.ts";
+import type { CatalogEntry } from "../src/shared/contracts.ts";
+import { describeRemote } from "../src/shared/describe.ts";
+import { plainKey, versionKey } from "../src/shared/object_key.ts";
+import { sweepRetired } from "../src/shared/sweeper.ts";
 import {
   assertBytes,
   bytes,

@@ -7,10 +7,10 @@
  */
 
 import { join } from "@std/path";
-import { FileObjects } from "../src/remote/file_objects.ts";
-import { RemoteEngine } from "../src/remote/remote_engine.ts";
-import type { RemoteOptions } from "../src/remote/remote_engine.ts";
-import { SqliteCatalog } from "../src/remote/sqlite_catalog.ts";
+import { FileObjects } from "../src/shared/file_objects.ts";
+import { RemoteEngine } from "../src/shared/engine.ts";
+import type { RemoteOptions } from "../src/shared/engine.ts";
+import { SqliteCatalog } from "../src/shared/sqlite_catalog.ts";
 import { type TempDir, tempDir } from "./helpers.ts";
 
 /** A node: an engine and the parts that it works on. */

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import type { RemoteEngine } from "../src/remote/remote_engine.ts";
+import type { RemoteEngine } from "../src/shared/engine.ts";
 import { denoScript, text, within } from "./helpers.ts";
 import { payloadOf } from "./children/remote_payload.ts";
 

@@ -14,7 +14,7 @@ import {
   verifyStore,
 } from "../mod.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
-import { TarWriter } from "../src/tar.ts";
+import { TarWriter } from "../src/copy/tar.ts";
 import {
   bytes,
   filesBelow,

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { PohStorageError } from "../mod.ts";
-import type { Patience } from "../src/s3/retry.ts";
-import { S3Store } from "../src/s3/s3_store.ts";
+import type { Patience } from "../src/shared/s3/retry.ts";
+import { S3Store } from "../src/shared/s3/s3_store.ts";
 import { LARGE, put } from "./contract/object_store.ts";
 import { bytes, randomBytes, test, text, within } from "./helpers.ts";
 

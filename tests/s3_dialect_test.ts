@@ -1,7 +1,7 @@
 // Servers speak S3 each in its own way; a small one here speaks in several.
 
 import { assertEquals } from "@std/assert";
-import { S3Store } from "../src/s3/s3_store.ts";
+import { S3Store } from "../src/shared/s3/s3_store.ts";
 import { keysOf, put } from "./contract/object_store.ts";
 import { bytes, test, text } from "./helpers.ts";
 

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { PohStorageError } from "../mod.ts";
-import { waitAfter } from "../src/s3/retry.ts";
-import { credentialsOf, targetOf } from "../src/s3/target.ts";
-import { elements, textOf } from "../src/s3/xml.ts";
+import { waitAfter } from "../src/shared/s3/retry.ts";
+import { credentialsOf, targetOf } from "../src/shared/s3/target.ts";
+import { elements, textOf } from "../src/shared/s3/xml.ts";
 
 const AWS = {
   AWS_ACCESS_KEY_ID: "id",

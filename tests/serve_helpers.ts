@@ -6,10 +6,10 @@
  */
 
 import { join } from "@std/path";
-import { localGuard, tokenGuard } from "../src/serve/access.ts";
-import { DEFAULT_LIMITS, type Limits } from "../src/serve/limits.ts";
-import { HttpServer } from "../src/serve/server.ts";
-import { Service } from "../src/serve/service.ts";
+import { localGuard, tokenGuard } from "../src/http/access.ts";
+import { DEFAULT_LIMITS, type Limits } from "../src/http/limits.ts";
+import { HttpServer } from "../src/http/server.ts";
+import { Service } from "../src/http/service.ts";
 import type { Tx } from "../src/types.ts";
 import {
   bytes,

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { Budget, DEFAULT_LIMITS } from "../src/serve/limits.ts";
-import { parseRange } from "../src/serve/payload.ts";
-import { Problem, problemOf } from "../src/serve/problem.ts";
-import { summarise } from "../src/serve/summary.ts";
+import { Budget, DEFAULT_LIMITS } from "../src/http/limits.ts";
+import { parseRange } from "../src/http/payload.ts";
+import { Problem, problemOf } from "../src/http/problem.ts";
+import { summarise } from "../src/http/summary.ts";
 import { txToJson } from "../src/tx.ts";
 import type { Tx } from "../src/types.ts";
 import {

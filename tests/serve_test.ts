@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { sha256Hex } from "../mod.ts";
 import { LockFile } from "../src/locks.ts";
-import { isLoopback } from "../src/serve/access.ts";
+import { isLoopback } from "../src/http/access.ts";
 import { txToJson } from "../src/tx.ts";
 import {
   assertBytes,
@@ -685,7 +685,7 @@ test("the OpenAPI description has every route, and no other", async () => {
     const allowed = answer.headers.get("allow")!.split(", ");
     assertEquals(methods.sort(), allowed.sort(), path);
   }
-  const { makeApp } = await import("../src/serve/app.ts");
+  const { makeApp } = await import("../src/http/app.ts");
   const routes = makeApp(served.service, () => {}).routes
     .filter(({ method }) => method !== "ALL")
     .map(({ path }) => path.replace(":id", "{id}"));

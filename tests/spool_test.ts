@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex } from "../mod.ts";
-import { spool } from "../src/remote/spool.ts";
+import { spool } from "../src/shared/spool.ts";
 import {
   assertBytes,
   denoScript,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { readTar, TarWriter } from "../src/tar.ts";
+import { readTar, TarWriter } from "../src/copy/tar.ts";
 import { bytes, randomBytes, test, text } from "./helpers.ts";
 
 function pipe(): TransformStream<Uint8Array, Uint8Array> {

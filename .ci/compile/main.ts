@@ -45,9 +45,9 @@ export const MEMORY = "--v8-flags=--max-semi-space-size=4,--expose-gc";
 /** Modules that no import names. */
 const LOADED_LATE = [
   "src/cli/serve.ts",
-  "src/remote/open.ts",
-  "src/s3/s3_store.ts",
-  "src/postgres/postgres_store.ts",
+  "src/shared/open.ts",
+  "src/shared/s3/s3_store.ts",
+  "src/shared/postgres/postgres_store.ts",
 ];
 
 /** A file to make; for this system when it has no target. */

@@ -11,13 +11,13 @@
 import config from "../../deno.json" with { type: "json" };
 import { lockFlags, STAND_INS } from "../../offline/deno.ts";
 import { STRING_WIDTH } from "../../src/cli/list_table.ts";
-import { TAR_STREAM } from "../../src/tar.ts";
+import { TAR_STREAM } from "../../src/copy/tar.ts";
 
 /** What is bundled: modules that re-export packages, and packages by name. */
 export const PACKAGES: readonly string[] = [
-  "src/postgres/packages.ts",
-  "src/s3/packages.ts",
-  "src/serve/packages.ts",
+  "src/shared/postgres/packages.ts",
+  "src/shared/s3/packages.ts",
+  "src/http/packages.ts",
   STRING_WIDTH,
   TAR_STREAM,
 ];

@@ -1,4 +1,4 @@
-import type { BackupReport } from "../backup.ts";
+import type { BackupReport } from "../copy/backup.ts";
 import type { Call } from "./call.ts";
 import { UsageError } from "./exit_codes.ts";
 import { endingOf } from "./left_out.ts";
@@ -62,7 +62,7 @@ async function backup(
     requireNoFile("backup's target", folder);
     await requireFolder(folder);
   }
-  const { backupStore } = await import("../backup.ts");
+  const { backupStore } = await import("../copy/backup.ts");
   const archive = () =>
     new WritableStream<Uint8Array>({
       write: (bytes) => output.printBytes(bytes),

@@ -1,4 +1,4 @@
-import type { MigrateReport } from "../migrate.ts";
+import type { MigrateReport } from "../copy/migrate.ts";
 import type { Call } from "./call.ts";
 import { UsageError } from "./exit_codes.ts";
 import { endingOf } from "./left_out.ts";
@@ -27,7 +27,7 @@ export async function run(call: Call<"migrate">): Promise<number> {
 async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
   const { options, output, signal } = call;
   const { from, to } = storesOf(options);
-  const { migrateStore } = await import("../migrate.ts");
+  const { migrateStore } = await import("../copy/migrate.ts");
   await using source = await openStore(
     { options: from, signal, output },
     "read",

@@ -1,5 +1,5 @@
 import { dirname } from "@std/path";
-import type { RestoreReport } from "../restore.ts";
+import type { RestoreReport } from "../copy/restore.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
@@ -37,7 +37,7 @@ async function restore(call: Call<"restore">): Promise<RestoreReport> {
   await requireStore(options, "create");
   // It is made beside its place.
   requireAccess(["read", "write"], [dirname(options.base), dirname(db)]);
-  const { restoreStore } = await import("../restore.ts");
+  const { restoreStore } = await import("../copy/restore.ts");
   using progress = new Progress(output, "restore");
   return await restoreStore(
     source === "-" ? call.stdin() : source,

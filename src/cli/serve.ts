@@ -1,7 +1,7 @@
-import { isLoopback, localGuard, tokenGuard } from "../serve/access.ts";
-import type { Guard } from "../serve/access.ts";
-import type { Address } from "../serve/server.ts";
-import type { Service } from "../serve/service.ts";
+import { isLoopback, localGuard, tokenGuard } from "../http/access.ts";
+import type { Guard } from "../http/access.ts";
+import type { Address } from "../http/server.ts";
+import type { Service } from "../http/service.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, UsageError } from "./exit_codes.ts";
 import { printable } from "./output.ts";
@@ -51,8 +51,8 @@ export async function run(call: Call<"serve">): Promise<number> {
 
 async function makeService(call: Call<"serve">): Promise<Service> {
   const { options, output } = call;
-  const { Service } = await import("../serve/service.ts");
-  const { DEFAULT_LIMITS } = await import("../serve/limits.ts");
+  const { Service } = await import("../http/service.ts");
+  const { DEFAULT_LIMITS } = await import("../http/limits.ts");
   const maxBody = options["max-body"];
   return new Service({
     base: options.base,
@@ -72,7 +72,7 @@ async function makeService(call: Call<"serve">): Promise<Service> {
 }
 
 async function listen(service: Service, guard: Guard, address: Address) {
-  const { HttpServer } = await import("../serve/server.ts");
+  const { HttpServer } = await import("../http/server.ts");
   try {
     return await HttpServer.listen(service, guard, address);
   } catch (error) {

@@ -5,7 +5,7 @@
  */
 
 import { join } from "@std/path";
-import { payloadPlaces } from "../backup_walk.ts";
+import { payloadPlaces } from "../copy/backup_walk.ts";
 import { openRegular, piecesOf } from "../durable_fs.ts";
 import { PohStorageError } from "../errors.ts";
 import { FileStore } from "../file_store.ts";

@@ -6,7 +6,7 @@
 
 import { PohStorageError } from "../errors.ts";
 import { storedName } from "../key.ts";
-import { readTar, type TarEntry } from "../tar.ts";
+import { readTar, type TarEntry } from "../copy/tar.ts";
 import type { TxInfo } from "../types.ts";
 import type { HealSource, Take } from "./source.ts";
 

@@ -1,6 +1,6 @@
 /** Saves and finds a transaction in PostgreSQL: `postgres.ts <url>`. */
 
-import { PostgresStore } from "../../src/postgres/postgres_store.ts";
+import { PostgresStore } from "../../src/shared/postgres/postgres_store.ts";
 
 await using store = PostgresStore.open(Deno.args[0]!);
 await store.init();

@@ -5,8 +5,8 @@
 //   remote_node.ts <base> <db> <grace> <role> <name>
 
 import { IntegrityError } from "../../src/errors.ts";
-import { openParts } from "../../src/remote/open.ts";
-import { RemoteEngine } from "../../src/remote/remote_engine.ts";
+import { openParts } from "../../src/shared/open.ts";
+import { RemoteEngine } from "../../src/shared/engine.ts";
 import { payloadOf } from "./remote_payload.ts";
 
 const [base, db, grace, role, name] = Deno.args as [

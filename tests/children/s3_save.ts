@@ -4,7 +4,7 @@
  * @module
  */
 
-import { S3Store } from "../../src/s3/s3_store.ts";
+import { S3Store } from "../../src/shared/s3/s3_store.ts";
 
 const store = S3Store.open(Deno.args[0]!);
 await store.save("a", new TextEncoder().encode("hello"));

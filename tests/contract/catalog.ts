@@ -18,8 +18,8 @@ import {
   type CatalogEntry,
   type CatalogOutcome,
   GRACE,
-} from "../../src/remote/contracts.ts";
-import { plainKey, versionKey } from "../../src/remote/object_key.ts";
+} from "../../src/shared/contracts.ts";
+import { plainKey, versionKey } from "../../src/shared/object_key.ts";
 import { TIME_LIMIT, within } from "../helpers.ts";
 import { sampleInfo, TIMESTAMPS } from "./metadata_store.ts";
 import { TRICKY_IDS } from "./payload_store.ts";

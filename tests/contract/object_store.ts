@@ -6,8 +6,8 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex } from "../../mod.ts";
-import type { ObjectStore, PayloadSource } from "../../src/remote/contracts.ts";
-import { plainKey, versionKey } from "../../src/remote/object_key.ts";
+import type { ObjectStore, PayloadSource } from "../../src/shared/contracts.ts";
+import { plainKey, versionKey } from "../../src/shared/object_key.ts";
 import {
   assertBytes,
   bytes,

@@ -16,7 +16,7 @@ import {
 } from "../../mod.ts";
 import type { Engine } from "../../src/engine.ts";
 import { fileName } from "../../src/key.ts";
-import { GRACE } from "../../src/remote/contracts.ts";
+import { GRACE } from "../../src/shared/contracts.ts";
 import {
   assertBytes,
   bytes,

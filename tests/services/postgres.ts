@@ -10,7 +10,7 @@
  */
 
 import { join } from "@std/path";
-import { Client } from "../../src/postgres/client.ts";
+import { Client } from "../../src/shared/postgres/client.ts";
 
 /** Where Debian has a folder for each version. */
 const VERSIONS = "/usr/lib/postgresql";

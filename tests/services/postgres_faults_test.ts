@@ -10,11 +10,11 @@ import { PohStorageError } from "../../mod.ts";
 import {
   PostgresStore,
   type PostgresStoreOptions,
-} from "../../src/postgres/postgres_store.ts";
+} from "../../src/shared/postgres/postgres_store.ts";
 import type {
   CatalogChange,
   CatalogEntry,
-} from "../../src/remote/contracts.ts";
+} from "../../src/shared/contracts.ts";
 import {
   entry,
   put,

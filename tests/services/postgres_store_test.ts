@@ -9,7 +9,7 @@ import {
   StoreNotFoundError,
   TxExistsError,
 } from "../../mod.ts";
-import { PostgresStore } from "../../src/postgres/postgres_store.ts";
+import { PostgresStore } from "../../src/shared/postgres/postgres_store.ts";
 import {
   commit,
   entry,
@@ -20,8 +20,8 @@ import {
 } from "../contract/catalog.ts";
 import { testMetadataStore } from "../contract/metadata_store.ts";
 import { testSaving } from "../contract/saving.ts";
-import { FileObjects } from "../../src/remote/file_objects.ts";
-import { RemoteEngine } from "../../src/remote/remote_engine.ts";
+import { FileObjects } from "../../src/shared/file_objects.ts";
+import { RemoteEngine } from "../../src/shared/engine.ts";
 import {
   denoScript,
   flipBit,

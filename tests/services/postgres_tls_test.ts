@@ -7,7 +7,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { PohStorageError } from "../../mod.ts";
-import { PostgresStore } from "../../src/postgres/postgres_store.ts";
+import { PostgresStore } from "../../src/shared/postgres/postgres_store.ts";
 import { TIME_LIMIT } from "../helpers.ts";
 import {
   NO_POSTGRES,

@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { sha256Hex } from "../../mod.ts";
-import { PostgresStore } from "../../src/postgres/postgres_store.ts";
+import { PostgresStore } from "../../src/shared/postgres/postgres_store.ts";
 import { type Outcome, run, txText } from "../cli_helpers.ts";
 import { bytes, type TempDir, tempDir } from "../helpers.ts";
 import { ceph } from "./ceph.ts";

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { PohStorageError, sha256Hex, StoreClosedError } from "../../mod.ts";
-import { plainKey, versionKey } from "../../src/remote/object_key.ts";
-import { S3Client } from "../../src/s3/client.ts";
-import { PATIENCE } from "../../src/s3/retry.ts";
-import type { S3Store } from "../../src/s3/s3_store.ts";
-import { targetOf } from "../../src/s3/target.ts";
-import { begin } from "../../src/s3/upload.ts";
+import { plainKey, versionKey } from "../../src/shared/object_key.ts";
+import { S3Client } from "../../src/shared/s3/client.ts";
+import { PATIENCE } from "../../src/shared/s3/retry.ts";
+import type { S3Store } from "../../src/shared/s3/s3_store.ts";
+import { targetOf } from "../../src/shared/s3/target.ts";
+import { begin } from "../../src/shared/s3/upload.ts";
 import {
   drain,
   inPieces,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { S3Store, type S3StoreOptions } from "../../src/s3/s3_store.ts";
-import type { Credentials } from "../../src/s3/target.ts";
+import { S3Store, type S3StoreOptions } from "../../src/shared/s3/s3_store.ts";
+import type { Credentials } from "../../src/shared/s3/target.ts";
 
 /** A running one, which keeps its objects on this machine. */
 export interface S3Server extends AsyncDisposable {

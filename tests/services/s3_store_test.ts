@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { PohStorageError, StoreNotFoundError } from "../../mod.ts";
-import { S3Store } from "../../src/s3/s3_store.ts";
+import { S3Store } from "../../src/shared/s3/s3_store.ts";
 import { keysOf, put, testObjectStore } from "../contract/object_store.ts";
 import { testPayloadStore } from "../contract/payload_store.ts";
 import {

@@ -3,8 +3,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { StoreBusyError } from "../../mod.ts";
-import { openParts } from "../../src/remote/open.ts";
-import { RemoteEngine } from "../../src/remote/remote_engine.ts";
+import { openParts } from "../../src/shared/open.ts";
+import { RemoteEngine } from "../../src/shared/engine.ts";
 import { tempDir } from "../helpers.ts";
 import { Model, type NodeProcess, startNode } from "../remote_model.ts";
 import { ceph } from "./ceph.ts";

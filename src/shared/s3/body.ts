@@ -4,8 +4,8 @@
  * @module
  */
 
-import { digestOf, Sha256, sha256HexSync } from "../hash.ts";
-import type { PayloadSource } from "../remote/contracts.ts";
+import { digestOf, Sha256, sha256HexSync } from "../../hash.ts";
+import type { PayloadSource } from "../contracts.ts";
 
 /** What is sent at once; by what is larger progress can be seen. */
 export const PIECE = 64 * 1024;

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { StoreClosedError } from "../errors.ts";
-import { Slots } from "../slots.ts";
+import { StoreClosedError } from "../../errors.ts";
+import { Slots } from "../../slots.ts";
 import { Answer, Sending, Watch } from "./attempt.ts";
 import { type Body, requireDigest } from "./body.ts";
 import { Failure, failureOf, failureOfNetwork } from "./failures.ts";

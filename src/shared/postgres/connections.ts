@@ -4,8 +4,8 @@
  * @module
  */
 
-import { StoreClosedError } from "../errors.ts";
-import { Slots } from "../slots.ts";
+import { StoreClosedError } from "../../errors.ts";
+import { Slots } from "../../slots.ts";
 import { abandonIfEnding, Client, prepare, type Purpose } from "./client.ts";
 import {
   isAnswer,

@@ -10,24 +10,24 @@
  */
 
 import { join } from "@std/path";
-import type { Progress } from "./check.ts";
+import type { Progress } from "../check.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
   PayloadUnreadableError,
-} from "./errors.ts";
-import { regularSize } from "./durable_fs.ts";
-import type { FileStore } from "./file_store.ts";
-import { checkIntegrity } from "./integrity.ts";
-import { tablePayload } from "./log/from_redo.ts";
-import type { LogReader } from "./log/log_reader.ts";
-import type { LogRecord } from "./log/record.ts";
-import { rule, type Rules } from "./options.ts";
-import { type Finding, MAX_FINDINGS } from "./report.ts";
-import { isSameRow, type SqliteStore } from "./sqlite_store.ts";
-import { nextTurn } from "./turn.ts";
-import { validateRow } from "./tx.ts";
-import type { TxInfo } from "./types.ts";
+} from "../errors.ts";
+import { regularSize } from "../durable_fs.ts";
+import type { FileStore } from "../file_store.ts";
+import { checkIntegrity } from "../integrity.ts";
+import { tablePayload } from "../log/from_redo.ts";
+import type { LogReader } from "../log/log_reader.ts";
+import type { LogRecord } from "../log/record.ts";
+import { rule, type Rules } from "../options.ts";
+import { type Finding, MAX_FINDINGS } from "../report.ts";
+import { isSameRow, type SqliteStore } from "../sqlite_store.ts";
+import { nextTurn } from "../turn.ts";
+import { validateRow } from "../tx.ts";
+import type { TxInfo } from "../types.ts";
 
 /** Rows settled in one transaction. */
 const PAGE = 256;

@@ -17,12 +17,12 @@ import {
   removeFileSync,
   renameFile,
   syncFile,
-} from "./durable_fs.ts";
-import { MetadataDamagedError } from "./errors.ts";
-import type { FileStore } from "./file_store.ts";
-import { storedName } from "./key.ts";
-import type { SqliteStore } from "./sqlite_store.ts";
-import type { TxInfo } from "./types.ts";
+} from "../durable_fs.ts";
+import { MetadataDamagedError } from "../errors.ts";
+import type { FileStore } from "../file_store.ts";
+import { storedName } from "../key.ts";
+import type { SqliteStore } from "../sqlite_store.ts";
+import type { TxInfo } from "../types.ts";
 
 /** How payloads get into a folder. */
 export interface FolderOptions {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { PohStorageError, StoreNotFoundError } from "../errors.ts";
+import { PohStorageError, StoreNotFoundError } from "../../errors.ts";
 import type { Connections, Run } from "./connections.ts";
 import { isMadeByAnother } from "./failures.ts";
 import type { Target } from "./target.ts";

@@ -56,13 +56,8 @@ import {
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
-import { recoverRemote, verifyRemote } from "./remote_check.ts";
-import {
-  casesOf,
-  digestOf,
-  emptyCases,
-  listCases,
-} from "./remote_quarantine.ts";
+import { recoverRemote, verifyRemote } from "./check.ts";
+import { casesOf, digestOf, emptyCases, listCases } from "./quarantine.ts";
 import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
 

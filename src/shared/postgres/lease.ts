@@ -5,9 +5,9 @@
  * @module
  */
 
-import { StoreBusyError } from "../errors.ts";
-import { hostname } from "../hostname.ts";
-import { type Lease, leaseLost } from "../remote/contracts.ts";
+import { StoreBusyError } from "../../errors.ts";
+import { hostname } from "../../hostname.ts";
+import { type Lease, leaseLost } from "../contracts.ts";
 import { NOW, REPAIR } from "./commit.ts";
 import type { Connections } from "./connections.ts";
 import type { Tables } from "./schema.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
+import { PohStorageError } from "../../errors.ts";
 import type { Answer } from "./attempt.ts";
 import type { S3Client } from "./client.ts";
 import { waitAfter } from "./retry.ts";

@@ -17,15 +17,15 @@
  * @module
  */
 
-import { InvalidTxError, PohStorageError } from "../errors.ts";
+import { InvalidTxError, PohStorageError } from "../../errors.ts";
 import {
   type CatalogChange,
   type CatalogEntry,
   type CatalogOutcome,
   leaseLost,
-} from "../remote/contracts.ts";
-import { validateTxHead } from "../tx.ts";
-import { isUnstorable } from "../filter.ts";
+} from "../contracts.ts";
+import { validateTxHead } from "../../tx.ts";
+import { isUnstorable } from "../../filter.ts";
 import type { Connections, Run } from "./connections.ts";
 import { plainKeyOrNull } from "./rows.ts";
 import type { Tables } from "./schema.ts";

@@ -7,8 +7,8 @@
  * @module
  */
 
-import { StoreNotFoundError } from "../errors.ts";
-import { isUnstorable } from "../filter.ts";
+import { StoreNotFoundError } from "../../errors.ts";
+import { isUnstorable } from "../../filter.ts";
 import {
   type Catalog,
   type CatalogChange,
@@ -19,11 +19,11 @@ import {
   type Lease,
   leaseLost,
   type RetiredKey,
-} from "../remote/contracts.ts";
-import { saveRow } from "../remote/entry.ts";
-import { plainKey, txIdOfKey } from "../remote/object_key.ts";
-import { cursorGone, type ResolvedQuery, rowLimit } from "../tx_query.ts";
-import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
+} from "../contracts.ts";
+import { saveRow } from "../entry.ts";
+import { plainKey, txIdOfKey } from "../object_key.ts";
+import { cursorGone, type ResolvedQuery, rowLimit } from "../../tx_query.ts";
+import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../../types.ts";
 import { Committer, NOW, REPAIR } from "./commit.ts";
 import {
   type ConnectionLimits,

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { InvalidTxIdError } from "../errors.ts";
-import type { CatalogEntry } from "../remote/contracts.ts";
-import { plainKey } from "../remote/object_key.ts";
-import type { TxInfo } from "../types.ts";
+import { InvalidTxIdError } from "../../errors.ts";
+import type { CatalogEntry } from "../contracts.ts";
+import { plainKey } from "../object_key.ts";
+import type { TxInfo } from "../../types.ts";
 import type { Row } from "./connections.ts";
 
 /** The columns of a row; `size` as a number that the driver does not make text. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { PohStorageError, StoreNotFoundError } from "../errors.ts";
+import { PohStorageError, StoreNotFoundError } from "../../errors.ts";
 import type { Target } from "./target.ts";
 
 /**

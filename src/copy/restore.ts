@@ -27,7 +27,7 @@ import {
   SMALL,
   syncDir,
   syncFile,
-} from "./durable_fs.ts";
+} from "../durable_fs.ts";
 import {
   BackupDamagedError,
   BackupPathError,
@@ -35,24 +35,24 @@ import {
   PohStorageError,
   StoreMismatchError,
   StoreNotFoundError,
-} from "./errors.ts";
-import { FileStore } from "./file_store.ts";
-import { isNameByDigest, storedName, txIdOfFile } from "./key.ts";
-import { type LockWait, waitRules } from "./lock_wait.ts";
-import { NAMING_HERE, writeNaming } from "./naming.ts";
-import { keepRepairsAway } from "./locks.ts";
-import { closeStore, copySettings, openStore } from "./open_store.ts";
+} from "../errors.ts";
+import { FileStore } from "../file_store.ts";
+import { isNameByDigest, storedName, txIdOfFile } from "../key.ts";
+import { type LockWait, waitRules } from "../lock_wait.ts";
+import { NAMING_HERE, writeNaming } from "../naming.ts";
+import { keepRepairsAway } from "../locks.ts";
+import { closeStore, copySettings, openStore } from "../open_store.ts";
 import {
   type OptionsType,
   optionsType,
   requireKnown,
   rule,
-} from "./options.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
-import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
-import { giveOwnId } from "./store_id.ts";
+} from "../options.ts";
+import type { DriverChoice } from "../sqlite_driver.ts";
+import { COMPANIONS, SqliteStore } from "../sqlite_store.ts";
+import { giveOwnId } from "../store_id.ts";
 import { readTar, type TarEntry } from "./tar.ts";
-import type { TxInfo } from "./types.ts";
+import type { TxInfo } from "../types.ts";
 
 /** What a store or a database is called until it is whole. */
 const SUFFIX = ".restoring";

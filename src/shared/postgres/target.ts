@@ -4,9 +4,9 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
-import { isServer } from "../remote_url.ts";
-import { decodePart, parametersOf } from "../url_parts.ts";
+import { PohStorageError } from "../../errors.ts";
+import { isServer } from "../../remote_url.ts";
+import { decodePart, parametersOf } from "../../url_parts.ts";
 import type { PoolConfig } from "./packages.ts";
 import { passwordFor } from "./password.ts";
 

@@ -12,8 +12,12 @@
  * @module
  */
 
-import { comparisonsOf, type FilterColumn, isUnstorable } from "../filter.ts";
-import type { ResolvedQuery } from "../tx_query.ts";
+import {
+  comparisonsOf,
+  type FilterColumn,
+  isUnstorable,
+} from "../../filter.ts";
+import type { ResolvedQuery } from "../../tx_query.ts";
 
 /** A part of a statement, and what is bound to it. */
 export interface Sql {

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { Sha256 } from "../hash.ts";
-import type { PayloadSource } from "../remote/contracts.ts";
+import { Sha256 } from "../../hash.ts";
+import type { PayloadSource } from "../contracts.ts";
 import { type Body, bodyOf, checkedPieces, requireDigest } from "./body.ts";
 import type { S3Client } from "./client.ts";
 import { failureOf } from "./failures.ts";

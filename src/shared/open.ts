@@ -32,17 +32,17 @@ import {
   type ObjectStore,
   type RemoteParts,
 } from "./contracts.ts";
-import { describeRemote } from "./describe_remote.ts";
+import { describeRemote } from "./describe.ts";
 import { FileObjects } from "./file_objects.ts";
-import { recoverRemote, verifyRemote } from "./remote_check.ts";
+import { recoverRemote, verifyRemote } from "./check.ts";
 import { payloadsOf } from "./payloads.ts";
-import { RemoteEngine } from "./remote_engine.ts";
+import { RemoteEngine } from "./engine.ts";
 import { SqliteCatalog } from "./sqlite_catalog.ts";
 import { requireWriteOnce } from "../write_once.ts";
 
 /** Not fetched before they are needed, as these are no literals. */
-const S3: string = "../s3/s3_store.ts";
-const POSTGRES: string = "../postgres/postgres_store.ts";
+const S3: string = "./s3/s3_store.ts";
+const POSTGRES: string = "./postgres/postgres_store.ts";
 
 /** {@inheritDoc RemoteStores.openRemote} */
 export async function openRemote(
@@ -144,13 +144,13 @@ export async function accessTo(
 ): Promise<{ hosts: string[]; variables: string[] }> {
   const hosts: string[] = [], variables: string[] = [];
   if (isBucket(base)) {
-    const { targetOf } = await import("../s3/target.ts");
+    const { targetOf } = await import("./s3/target.ts");
     const { protocol, hostname, port } = new URL(targetOf(base).origin);
     hosts.push(`${hostname}:${port || (protocol === "http:" ? 80 : 443)}`);
     variables.push("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
   }
   if (isServer(db)) {
-    const { targetOf } = await import("../postgres/target.ts");
+    const { targetOf } = await import("./postgres/target.ts");
     const { host, port } = targetOf(db).config;
     if (!host!.startsWith("/")) hosts.push(addressOf(host!, port!));
   }

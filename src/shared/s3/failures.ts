@@ -5,7 +5,7 @@
  * @module
  */
 
-import { PohStorageError, StoreNotFoundError } from "../errors.ts";
+import { PohStorageError, StoreNotFoundError } from "../../errors.ts";
 import type { Target } from "./target.ts";
 
 /** Codes of answers that say that bytes were lost or damaged on the way. */

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
-import { readVariable } from "../url_parts.ts";
+import { PohStorageError } from "../../errors.ts";
+import { readVariable } from "../../url_parts.ts";
 
 /** Who wants in, and where. */
 export interface Login {

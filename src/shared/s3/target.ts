@@ -5,8 +5,8 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
-import { decodePart, parametersOf, readVariable } from "../url_parts.ts";
+import { PohStorageError } from "../../errors.ts";
+import { decodePart, parametersOf, readVariable } from "../../url_parts.ts";
 
 /** The variables that are looked at, and no others. */
 const VARIABLES = [

@@ -45,35 +45,35 @@ import {
   SMALL,
   syncDir,
   syncFile,
-} from "./durable_fs.ts";
+} from "../durable_fs.ts";
 import {
   BackupPathError,
   IntegrityError,
   MetadataDamagedError,
   StoreBusyError,
-} from "./errors.ts";
-import { FileStore } from "./file_store.ts";
-import { digestOf, digestOfPieces, Sha256 } from "./hash.ts";
-import { storedName } from "./key.ts";
-import { KnownFiles } from "./known_files.ts";
-import { type LockWait, waitOf, waitRules } from "./lock_wait.ts";
-import { keepRepairsAway, listHolders, StoreLocks } from "./locks.ts";
-import { makeRows } from "./log/follow.ts";
-import { closeStore, type OpenStore, openStore } from "./open_store.ts";
-import { NAMING_HERE, writeNaming } from "./naming.ts";
+} from "../errors.ts";
+import { FileStore } from "../file_store.ts";
+import { digestOf, digestOfPieces, Sha256 } from "../hash.ts";
+import { storedName } from "../key.ts";
+import { KnownFiles } from "../known_files.ts";
+import { type LockWait, waitOf, waitRules } from "../lock_wait.ts";
+import { keepRepairsAway, listHolders, StoreLocks } from "../locks.ts";
+import { makeRows } from "../log/follow.ts";
+import { closeStore, type OpenStore, openStore } from "../open_store.ts";
+import { NAMING_HERE, writeNaming } from "../naming.ts";
 import {
   type OptionsType,
   optionsType,
   requireKnown,
   rule,
-} from "./options.ts";
-import { requirePohDir } from "./poh_dir.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
-import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
-import { giveOwnId } from "./store_id.ts";
+} from "../options.ts";
+import { requirePohDir } from "../poh_dir.ts";
+import type { DriverChoice } from "../sqlite_driver.ts";
+import { COMPANIONS, SqliteStore } from "../sqlite_store.ts";
+import { giveOwnId } from "../store_id.ts";
 import { TarWriter } from "./tar.ts";
-import { nextTurn } from "./turn.ts";
-import type { TxInfo } from "./types.ts";
+import { nextTurn } from "../turn.ts";
+import type { TxInfo } from "../types.ts";
 
 /** The name of the database in every backup. */
 export const BACKUP_DB = "poh.db";

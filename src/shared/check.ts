@@ -53,8 +53,8 @@ import {
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
-import { healRemote } from "./remote_healer.ts";
-import { casesOf, digestOf, keepCase, listCases } from "./remote_quarantine.ts";
+import { healRemote } from "./healer.ts";
+import { casesOf, digestOf, keepCase, listCases } from "./quarantine.ts";
 import { Sweeper, sweepRetired } from "./sweeper.ts";
 
 /** Payloads read at the same time unless told otherwise, and their bytes. */

@@ -6,7 +6,7 @@
 
 import type { Hint, StoreDescription } from "../store_description.ts";
 import type { RemoteParts } from "./contracts.ts";
-import { countCases } from "./remote_quarantine.ts";
+import { countCases } from "./quarantine.ts";
 
 /** So many holders are named. */
 const TOP = 10;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { StoredObject } from "../remote/contracts.ts";
+import type { StoredObject } from "../contracts.ts";
 import type { Answer } from "./attempt.ts";
 import type { S3Client } from "./client.ts";
 import { elements, textOf } from "./xml.ts";
