@@ -34,6 +34,9 @@ export const CRASH_POINTS = [
   "upgrade gathered", // upgrade: all that are renamed wait, durably
   "upgrade file placed", // upgrade: one file has its new name
   "upgrade recorded", // upgrade: the store says that it is done
+  "log begun", // upgrade: the database says that its log is being made
+  "older tables logged", // upgrade: what they had is durable in the log
+  "older tables dropped", // upgrade: … and the database has the newest schema
 ] as const;
 
 /** A step at which a test can stop the process. */

@@ -23,7 +23,12 @@ import { lookAhead, openForReading, openOwnRows } from "./read_store.ts";
 import { FIRST_WITH_LOG } from "./schema.ts";
 import type { SqliteStore, SqliteStoreOptions } from "./sqlite_store.ts";
 import type { StorageOptions } from "./storage_options.ts";
-import { bindStore, type Opening, requireOwnDatabase } from "./store_id.ts";
+import {
+  bindStore,
+  idOf,
+  type Opening,
+  requireOwnDatabase,
+} from "./store_id.ts";
 import type { TxInfo } from "./types.ts";
 import { upgradeStore } from "./upgrade.ts";
 import {
@@ -38,7 +43,7 @@ import {
 /** The setting that says which payloads live in the log. */
 const PACK_BELOW = "pack_below";
 
-/** Its name in stores of schema version 4. */
+/** Its name in stores of schema version 5 and below. */
 const INLINE_BELOW = "inline_below";
 
 /** Default of {@linkcode StorageOptions.checkpointAfter}. */
@@ -227,14 +232,20 @@ async function initRows(
   const isOlder = rows.schemaVersion < FIRST_WITH_LOG;
   if (!isOlder || !hasRedoTables(rows)) return await rows.migrate(settings);
   const { basePath } = files;
+  // The first of those versions gave stores no id; segments have one.
+  const id = await idOf(files, rows);
   const moved = await locks.whileAlone(() =>
     moveToLog(
       basePath,
       rows,
       dir,
-      storeTag(rows.setting("id") ?? ""),
+      storeTag(id),
       sync,
-      (inTransaction) => rows.migrate(settings, inTransaction),
+      (inTransaction) =>
+        rows.migrate(settings, () => {
+          rows.setSetting("id", id);
+          inTransaction();
+        }),
     )
   );
   if (moved) return;

@@ -8,66 +8,17 @@
  * @module
  */
 
+import { PohStorageError } from "./errors.ts";
 import type { Connection } from "./sqlite_driver.ts";
 
 /**
- * One step of a migration; `PRAGMA user_version` counts those done.
+ * The version of the tables below, as `PRAGMA user_version` has it.
  *
- * 1: what the Python package's table lacks, and settings. Also a table `redo`.
- * 2: indexes. Also a table of payloads, `inline_payloads`.
- * 3: one index less: ids are in no order that a save could follow, so that each
- *    index of them costs it a page.
- * 4: a table `redo_batches`.
- * 5: the log in files took its place, and that of payloads in the database: a
- *    row has a place in the log where its payload is kept there. What is left in
- *    the tables of older versions goes into the log first, see
- *    `log/from_redo.ts`.
- *
- * Nothing here minds being done already: a flipped bit can make a store's
- * version a lower one.
+ * 5 had an index of `place` with a condition, which the check of version 4's
+ * program takes for a foreign one: it would have said so, and told to drop it,
+ * where it has to say that the schema is too new for it.
  */
-const MIGRATIONS: ((db: Connection) => void)[] = [
-  (db) => {
-    db.exec(`CREATE TABLE IF NOT EXISTS txs (
-      tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp REAL NOT NULL)`);
-    const columns = columnsOf(db, "txs");
-    if (!columns.has("holder_id")) {
-      db.exec("ALTER TABLE txs ADD COLUMN holder_id TEXT NOT NULL DEFAULT ''");
-    }
-    if (!columns.has("size")) {
-      db.exec("ALTER TABLE txs ADD COLUMN size INTEGER NOT NULL DEFAULT -1");
-    }
-    db.exec(
-      "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    );
-  },
-  (db) => {
-    for (const [name, columns] of Object.entries(INDEXES)) {
-      db.exec(`DROP INDEX IF EXISTS ${name}`);
-      db.exec(`CREATE INDEX ${name} ON txs (${columns})`);
-    }
-  },
-  (db) => db.exec("DROP INDEX IF EXISTS txs_by_holder_and_id"),
-  () => {},
-  (db) => {
-    if (!columnsOf(db, "txs").has("place")) {
-      db.exec("ALTER TABLE txs ADD COLUMN place INTEGER");
-    }
-    db.exec("DROP INDEX IF EXISTS txs_by_place");
-    db.exec(PLACE_INDEX);
-    db.exec(
-      "UPDATE OR IGNORE settings SET name = 'pack_below' WHERE name = 'inline_below'",
-    );
-    db.exec("DELETE FROM settings WHERE name = 'inline_below'");
-    for (const table of ["redo", "redo_batches", "inline_payloads"]) {
-      db.exec(`DROP TABLE IF EXISTS ${table}`);
-    }
-  },
-];
-
-/** Tells what lives in a part of the log; it has no entries of other payloads. */
-export const PLACE_INDEX =
-  "CREATE INDEX txs_by_place ON txs (place, size) WHERE place IS NOT NULL";
+export const SCHEMA_VERSION = 6;
 
 /** The first version whose payloads and changes are in the log alone. */
 export const FIRST_WITH_LOG = 5;
@@ -76,23 +27,80 @@ export const FIRST_WITH_LOG = 5;
  * The first columns find and order rows; with the others a condition on them
  * is settled without a look at the row. `tx_id` has an index as the key.
  */
-const INDEXES = {
-  txs_by_time: "timestamp, tx_id, size",
-  txs_by_size: "size, timestamp, tx_id",
-  txs_by_holder: "holder_id, timestamp, tx_id, size",
+const INDEXES: Record<string, string | null> = {
+  txs_by_time: "CREATE INDEX txs_by_time ON txs (timestamp, tx_id, size)",
+  txs_by_size: "CREATE INDEX txs_by_size ON txs (size, timestamp, tx_id)",
+  txs_by_holder:
+    "CREATE INDEX txs_by_holder ON txs (holder_id, timestamp, tx_id, size)",
+  // Rows without a place are added at one end of it, where with the size each
+  // would go to a page of its own. SQLite takes it for one that finds few rows by
+  // `place IS NULL`: write `+place IS NULL`.
+  txs_by_place: "CREATE INDEX txs_by_place ON txs (place)",
+  // Of version 2: ids are in no order that saves follow, so it cost each a page.
+  txs_by_holder_and_id: null,
 };
 
-/** The newest version. */
-export const SCHEMA_VERSION = MIGRATIONS.length;
+/** Columns that the older package's table lacks, and earlier versions' tables. */
+const LATER_COLUMNS = {
+  holder_id: "TEXT NOT NULL DEFAULT ''",
+  size: "INTEGER NOT NULL DEFAULT -1",
+  place: "INTEGER",
+};
+
+/** What versions 1 to 4 kept payloads and changes in, see `log/from_redo.ts`. */
+const REPLACED_BY_LOG = ["redo", "redo_batches", "inline_payloads"];
+
+/** Makes the table of what a store remembers of itself. */
+export const SETTINGS_TABLE =
+  "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
 
 /** The version of a database. */
 export function schemaVersion(db: Connection): number {
   return db.prepare("PRAGMA user_version").get()![0] as number;
 }
 
-/** Brings a database to the newest version. Within a transaction. */
+/**
+ * Refuses a database of a later version, whose tables this program does not
+ * understand.
+ *
+ * @throws {PohStorageError} `SCHEMA_TOO_NEW`.
+ */
+export function requireKnownVersion(db: Connection, path: string): void {
+  const version = schemaVersion(db);
+  if (version <= SCHEMA_VERSION) return;
+  throw new PohStorageError(
+    "SCHEMA_TOO_NEW",
+    `The database ${path} has schema version ${version}, this program knows ${SCHEMA_VERSION}: use a newer one`,
+  );
+}
+
+/**
+ * Brings a database of any version to the newest. Within a transaction.
+ *
+ * Goes by what the database has, not by its version: two forms were called 1,
+ * three were called 2, and a flipped bit makes a version a lower one.
+ */
 export function migrateSchema(db: Connection): void {
-  for (const step of MIGRATIONS.slice(schemaVersion(db))) step(db);
+  db.exec(`CREATE TABLE IF NOT EXISTS txs (
+    tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp REAL NOT NULL)`);
+  const columns = columnsOf(db, "txs");
+  for (const [name, type] of Object.entries(LATER_COLUMNS)) {
+    if (columns.has(name)) continue;
+    db.exec(`ALTER TABLE txs ADD COLUMN ${name} ${type}`);
+  }
+  db.exec(SETTINGS_TABLE);
+  db.exec(
+    "UPDATE OR IGNORE settings SET name = 'pack_below' WHERE name = 'inline_below'",
+  );
+  db.exec("DELETE FROM settings WHERE name = 'inline_below'");
+  for (const [name, sql] of Object.entries(INDEXES)) {
+    const found = db.prepare("SELECT sql FROM sqlite_schema WHERE name = ?")
+      .get(name);
+    if (found && found[0] === sql) continue;
+    db.exec(`DROP INDEX IF EXISTS ${name}`);
+    if (sql !== null) db.exec(sql);
+  }
+  for (const table of REPLACED_BY_LOG) db.exec(`DROP TABLE IF EXISTS ${table}`);
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 

@@ -6,7 +6,6 @@
  */
 
 import { PohStorageError } from "./errors.ts";
-import { PLACE_INDEX } from "./schema.ts";
 import type { Connection } from "./sqlite_driver.ts";
 
 /** The tables that a store reads and writes; others are left alone. */
@@ -19,6 +18,10 @@ const TABLES = [
   "object_keys",
   "retired",
 ];
+
+/** The one index with a condition that a store may have: one of version 5. */
+const INDEX_OF_VERSION_5 =
+  "CREATE INDEX txs_by_place ON txs (place, size) WHERE place IS NOT NULL";
 
 const OURS = `IN (${TABLES.map((name) => `'${name}'`).join(", ")})`;
 
@@ -43,7 +46,7 @@ const FOREIGN = `
     FROM sqlite_schema t, pragma_index_list(t.name) i
     WHERE t.type = 'table' AND t.rootpage > 0 AND lower(t.name) ${OURS}
       AND i.partial AND i.name NOT IN (
-        SELECT name FROM sqlite_schema WHERE sql = '${PLACE_INDEX}')
+        SELECT name FROM sqlite_schema WHERE sql = '${INDEX_OF_VERSION_5}')
   UNION ALL
   SELECT CASE c.cid WHEN -2 THEN 'index on an expression'
       ELSE 'index with a collation' END, i.name

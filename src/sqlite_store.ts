@@ -29,6 +29,7 @@ import {
   columnList,
   columnsOf,
   migrateSchema,
+  requireKnownVersion,
   SCHEMA_VERSION,
   schemaVersion,
 } from "./schema.ts";
@@ -164,7 +165,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly #oddIds = new Set<string>();
   readonly #statements = new Map<string, Statement>();
   #columns = COLUMNS;
-  #isOldSchema = false;
+  /** Whether the schema may lack a table; null: not known yet. */
+  #isOldSchema: boolean | null = null;
   /** The state of the database over which changes are laid; null: none are. */
   #overlaid: number | null = null;
   #closed = false;
@@ -311,17 +313,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     alongside: () => void = () => {},
   ): Promise<void> {
     await this.#patiently(() => {
-      const version = schemaVersion(this.#db);
-      if (version > SCHEMA_VERSION) {
-        throw new PohStorageError(
-          "SCHEMA_TOO_NEW",
-          `The database ${this.path} has schema version ${version}, this program knows ${SCHEMA_VERSION}: use a newer one`,
-        );
-      }
+      requireKnownVersion(this.#db, this.path);
       if (this.#readOnly) return this.#adaptToOldSchema();
-      // Another process may do it while this one waits.
-      if (version < SCHEMA_VERSION) {
+      if (schemaVersion(this.#db) < SCHEMA_VERSION) {
         this.transaction(() => {
+          // Another process may have done it while this one waited.
+          requireKnownVersion(this.#db, this.path);
+          if (schemaVersion(this.#db) === SCHEMA_VERSION) return;
           const isNew = columnsOf(this.#db, "txs").size === 0;
           migrateSchema(this.#db);
           alongside();
@@ -711,9 +709,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** Which of these ids have a row whose payload is in a file. */
   inFiles(txIds: string[]): Set<string> {
     const rows = this.#all(
+      // "+": not by the index of places, in which most rows may be NULL.
       `SELECT tx_id FROM txs
       WHERE tx_id IN (SELECT value FROM json_each(?))
-        AND ${this.#columns.place} IS NULL`,
+        AND +${this.#columns.place} IS NULL`,
       JSON.stringify(txIds),
     );
     return new Set(rows.map(([txId]) => txId as string));
@@ -963,11 +962,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       columns.has("size"),
       columns.has("place"),
     );
-    this.#isOldSchema = schemaVersion(this.#db) < SCHEMA_VERSION;
   }
 
-  /** An older store, open read-only, may lack a table. */
+  /** An older store that is not migrated may lack a table. */
   #hasTable(name: string): boolean {
+    if (this.#isOldSchema !== false) {
+      this.#isOldSchema = schemaVersion(this.#db) < SCHEMA_VERSION;
+    }
     return !this.#isOldSchema || columnsOf(this.#db, name).size > 0;
   }
 

@@ -14,6 +14,7 @@ import { StoreMismatchError, StoreNotFoundError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
 import { placesOf, UPGRADE_DIR } from "./naming.ts";
+import { requireKnownVersion } from "./schema.ts";
 import type { Connection } from "./sqlite_driver.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 
@@ -44,6 +45,7 @@ export async function hasStore(files: FileStore): Promise<boolean> {
  * @param db The database, not yet changed; null when there is none.
  * @throws {StoreMismatchError} If they do not belong together.
  * @throws {StoreNotFoundError} If there is no store and none may be made.
+ * @throws {PohStorageError} `SCHEMA_TOO_NEW` if a later version wrote it.
  */
 export async function requireOwnDatabase(
   files: FileStore,
@@ -51,6 +53,7 @@ export async function requireOwnDatabase(
   db: Connection | null,
   opening: Opening,
 ): Promise<void> {
+  if (db) requireKnownVersion(db, path);
   const base = files.basePath;
   const ofBase = await readId(base);
   const ofRows = db && idIn(db);
@@ -103,10 +106,16 @@ export async function bindStore(
   files: FileStore,
   rows: SqliteStore,
 ): Promise<void> {
-  const ofBase = await readId(files.basePath);
-  const ofRows = rows.setting("id");
-  if (ofBase !== null && ofBase === ofRows) return;
-  await writeBoth(files, rows, ofBase ?? ofRows ?? crypto.randomUUID());
+  await writeBoth(files, rows, await idOf(files, rows));
+}
+
+/** The id of a store; a new one where neither base nor database has one. */
+export async function idOf(
+  files: FileStore,
+  rows: SqliteStore,
+): Promise<string> {
+  return await readId(files.basePath) ?? rows.setting("id") ??
+    crypto.randomUUID();
 }
 
 /**

@@ -50,7 +50,7 @@ testDrivers(
       base: temp.base,
       db: temp.db,
       driver: temp.store.driver,
-      schemaVersion: 5,
+      schemaVersion: 6,
       packBelow: 0,
       writeOnce: false,
       txs: 2,

@@ -32,13 +32,19 @@ export async function rememberDamage(
 ): Promise<void> {
   const { lostChanges, details } = damage;
   if (lostChanges === 0 && details.length === 0) return;
+  await rows.change(() => addDamage(rows, damage));
+}
+
+/** As `rememberDamage`, within a transaction. */
+export function addDamage(
+  rows: SqliteStore,
+  { lostChanges, details }: LogDamage,
+): void {
   const known = rememberedDamage(rows);
   const lost = known.lostChanges + lostChanges;
   const all = [...new Set([...known.details, ...details])];
-  await rows.change(() => {
-    if (lost > 0) rows.setSetting(LOST, String(lost));
-    if (all.length > 0) rows.setSetting(DETAILS, JSON.stringify(all));
-  });
+  if (lost > 0) rows.setSetting(LOST, String(lost));
+  if (all.length > 0) rows.setSetting(DETAILS, JSON.stringify(all));
 }
 
 /** From now on what is there is what counts. */

@@ -3,20 +3,24 @@
  * their database: payloads that lived there, and changes whose files had not
  * followed (redo entries).
  *
- * The log is written first and is void until the schema says 5, in one
- * transaction that also drops the tables; then the log is replayed as after any
- * crash. So the step can be cut off anywhere, and is begun again.
+ * The database says that a log is being made; the log is written; then one
+ * transaction makes it count, raises the schema's version and drops the tables;
+ * then the log is replayed as after any crash. A step that is cut off anywhere
+ * is begun again.
  *
  * @module
  */
 
 import { join } from "@std/path";
+import { crashPoint } from "../crash_points.ts";
 import { readRegular, removeFileSync } from "../durable_fs.ts";
 import { sha256HexSync } from "../hash.ts";
+import { quarantineFile } from "../quarantine.ts";
+import { SETTINGS_TABLE } from "../schema.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
 import type { SqlValue } from "../sqlite_driver.ts";
 import type { TxInfo } from "../types.ts";
-import { rememberDamage } from "./damage.ts";
+import { addDamage } from "./damage.ts";
 import type { LogDir } from "./log_dir.ts";
 import { LogEnd } from "./log_end.ts";
 import type { LogEntry } from "./record.ts";
@@ -30,6 +34,12 @@ const ROOM = 24 * 1024 * 1024;
 
 /** Redo records looked at at a time. */
 const RECORDS = 64;
+
+/** The setting of a database whose log is being made. */
+const BEGUN = "log_begun";
+
+/** The setting in which older versions counted the commits that were lost. */
+const LOST_COMMITS = "lost_commits";
 
 /** Whether a database has such tables. */
 export function hasRedoTables(rows: SqliteStore): boolean {
@@ -54,16 +64,67 @@ export async function moveToLog(
   sync: boolean,
   commit: (inTransaction: () => void) => Promise<void>,
 ): Promise<void> {
-  for (const number of dir.numbers()) dir.drop(number); // of an earlier try
+  await begin(basePath, rows, dir);
   const changes = newestRedo(rows);
-  const lostChanges = await lostCommits(basePath, rows, changes);
   await writeEntries(movedEntries(rows), dir, storeId, changes, sync);
+  crashPoint("older tables logged");
   await commit(() => {
     rows.setLogState({ applied: positionOf(1, FIRST_RECORD), changes });
-    rows.setSetting("lost_commits", null);
+    const lostChanges = Number(rows.setting(LOST_COMMITS) ?? 0);
+    addDamage(rows, { lostChanges, details: [] });
+    rows.setSetting(LOST_COMMITS, null);
+    rows.setSetting(BEGUN, null);
   });
-  await rememberDamage(rows, { lostChanges, details: [] });
+  // Else a power cut could bring the tables back, and the log would be made anew
+  // without the changes that it has got meanwhile.
+  await rows.flush();
+  crashPoint("older tables dropped");
+}
+
+/** Makes room for a new log: says so in the database before anything else. */
+async function begin(
+  basePath: string,
+  rows: SqliteStore,
+  dir: LogDir,
+): Promise<void> {
+  if (rows.setting(BEGUN) !== null) {
+    for (const number of dir.numbers()) dir.drop(number); // of an earlier try
+  } else if (dir.exists()) {
+    await setAside(basePath, rows, dir);
+  }
+  const noted = await notedRedo(basePath);
+  await rows.change(() => {
+    rows.query(SETTINGS_TABLE);
+    rows.setSetting(BEGUN, "1");
+    rememberLostCommits(rows, noted);
+  });
+  await rows.flush();
   removeFileSync(notePath(basePath));
+  crashPoint("log begun");
+}
+
+/** A log that is there belongs to a later state of the database than this one. */
+async function setAside(
+  basePath: string,
+  rows: SqliteStore,
+  dir: LogDir,
+): Promise<void> {
+  await rows.change(() => {
+    rows.query(SETTINGS_TABLE);
+    addDamage(rows, {
+      lostChanges: 0,
+      details: [
+        "the database is older than the log, which is in quarantine: put back the newer database, if there is one, or recover with --from",
+      ],
+    });
+  });
+  for (const number of dir.numbers()) {
+    dir.forget(number);
+    await quarantineFile(basePath, dir.pathOf(number), {
+      txId: null,
+      reason: "log-damaged",
+    });
+  }
 }
 
 /** Writes entries to a new log that begins with segment 1. */
@@ -277,17 +338,27 @@ function newestRedo(rows: SqliteStore): number {
   return row ? Number(row[0]) : 0;
 }
 
-/** How many changes the database had lost by going back to an earlier commit. */
-async function lostCommits(
-  basePath: string,
-  rows: SqliteStore,
-  newest: number,
-): Promise<number> {
+/**
+ * Remembers how many changes the database had lost by going back to an earlier
+ * commit, as versions up to 4 did. Within a transaction; safe to repeat.
+ */
+function rememberLostCommits(rows: SqliteStore, noted: number): void {
+  const lost = noted - newestRedo(rows);
+  if (lost <= 0) return;
+  const known = Number(rows.setting(LOST_COMMITS) ?? 0) || 0;
+  rows.setSetting(LOST_COMMITS, String(known + lost));
+  rows.query("DELETE FROM sqlite_sequence WHERE name = 'redo'");
+  rows.query(
+    "INSERT INTO sqlite_sequence (name, seq) VALUES ('redo', ?)",
+    noted,
+  );
+}
+
+/** The newest redo entry that a process knew of; 0 where nothing says so. */
+async function notedRedo(basePath: string): Promise<number> {
   const bytes = await readRegular(notePath(basePath));
   const text = bytes ? new TextDecoder().decode(bytes) : "";
-  const noted = /^\d{16}$/.test(text) ? Number(text) : 0;
-  const remembered = Number(rows.setting("lost_commits") ?? 0) || 0;
-  return remembered + Math.max(0, noted - newest);
+  return /^\d{16}$/.test(text) ? Number(text) : 0;
 }
 
 /** Where older versions noted their newest redo entry. */

@@ -14,6 +14,7 @@ import {
 import type { CrashPoint } from "../../src/crash_points.ts";
 import { tempDir } from "../helpers.ts";
 import { makeOddStore } from "../older_store.ts";
+import { assertUpgraded, unpackOlder } from "../older_versions.ts";
 import {
   type Allowed,
   assertClean,
@@ -98,6 +99,7 @@ export async function allWorkloads(
   }
   workloads.push(() => pruning(join(dir, "pruned")));
   workloads.push(() => upgrading(join(dir, "older")));
+  workloads.push(() => movingToLog(join(dir, "version_4")));
   workloads.push(
     () => rebuilding(join(dir, "malformed"), "malformed"),
     () => rebuilding(join(dir, "lost"), "lost"),
@@ -284,6 +286,33 @@ async function upgrading(dir: string): Promise<Workload> {
         }
         assertEquals((await store.verify()).sound, saved.size);
       }
+    },
+  };
+}
+
+/** Opening a store of version 4, whose payloads and changes go into the log. */
+async function movingToLog(template: string): Promise<Workload> {
+  const older = await unpackOlder("version_4", template);
+  const open = async (dir: string, kill?: KillAt) => {
+    copyTree(older.base, placeBelow(dir).base);
+    return await runWriter({
+      ...placeBelow(dir),
+      options: {},
+      work: { kind: "open" },
+      ...(kill && { kill }),
+    });
+  };
+  await using census = await tempDir();
+  const { passed } = await open(census.path);
+  return {
+    name: "move to the log",
+    passes: passed,
+    async run(kill) {
+      await using dir = await tempDir();
+      assert((await open(dir.path, kill)).killed);
+      const { base, db } = placeBelow(dir.path);
+      await (await StorageManager.open(base, db)).close();
+      await assertUpgraded({ base, db }, "version_4");
     },
   };
 }
