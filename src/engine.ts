@@ -79,7 +79,7 @@ export interface Engine {
     expected?: string,
   ): Promise<SavedTx>;
   /** Loads and verifies. */
-  load(txId: string): Promise<Tx | null>;
+  load(txId: string): MaybePromise<Tx | null>;
   /** Loads as a stream that errors at its end unless it is as promised. */
   loadStream(txId: string): Promise<TxStream | null>;
   /** What the metadata knows. */

@@ -27,7 +27,7 @@ import {
   syncFiles,
 } from "./durable_fs.ts";
 import type { FileThread } from "./file_thread.ts";
-import { type PayloadFile, readSoon } from "./payload_file.ts";
+import type { PayloadFile } from "./payload_file.ts";
 import { sha256HexSync } from "./hash.ts";
 import { fileName, PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
 import {
@@ -142,21 +142,15 @@ export class FileStore implements PayloadStore {
   }
 
   /**
-   * The payload of a row where it is soon read: small, under the id's own name,
-   * as the row says. Null proves nothing.
-   */
-  loadSoon(row: TxInfo): Uint8Array | null {
-    return readSoon(this.expected(row))?.slice() ?? null;
-  }
-
-  /**
    * Where the payload of a row is put, and what it is to be.
    *
    * @internal
    */
   expected(row: TxInfo): PayloadFile {
-    const { size, storageHash: digest } = row;
-    const [name] = this.placesOf(row.txId);
+    const { txId, size, storageHash: digest } = row;
+    const name = this.#earlier
+      ? this.#earlier.placesOf(txId)[0]
+      : storedName(txId);
     return { path: name === undefined ? "" : this.#at(name), size, digest };
   }
 

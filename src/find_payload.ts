@@ -6,14 +6,15 @@
  */
 
 import { SMALL } from "./durable_fs.ts";
-import { txOf } from "./engine.ts";
+import { type MaybePromise, txOf } from "./engine.ts";
 import { IntegrityError, PayloadUnreadableError } from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { digestOf } from "./hash.ts";
 import { rowOf } from "./log/follow.ts";
 import type { LogReader } from "./log/log_reader.ts";
 import type { LogRecord } from "./log/record.ts";
-import type { SqliteStore } from "./sqlite_store.ts";
+import { readSoon } from "./payload_file.ts";
+import type { Found, SqliteStore } from "./sqlite_store.ts";
 import type { Tx, TxInfo } from "./types.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
@@ -30,21 +31,44 @@ export interface Payloads {
 }
 
 /**
- * A transaction with its payload, verified; null when the id is unknown.
+ * A transaction with its payload, verified; null when the id is unknown. Most
+ * are small and as their rows say: they come at once.
  *
  * @throws {IntegrityError} If its payload is damaged or gone.
  * @throws {PayloadUnreadableError} If the system would not give it.
  */
-export async function loadTx(
-  { files, rows, log }: Payloads,
+export function loadTx(
+  payloads: Payloads,
   txId: string,
+): MaybePromise<Tx | null> {
+  const found = payloads.rows.lookup(txId);
+  if (!found) return null;
+  const bytes = payloadSoon(payloads, found);
+  return bytes ? txOf(found.info, bytes.slice()) : loadInTime(payloads, found);
+}
+
+/**
+ * The payload of a row that is small and as the row says, read without leaving
+ * the thread; the next call overwrites it. Null proves nothing.
+ */
+export function payloadSoon(
+  { files, log }: Pick<Payloads, "files" | "log">,
+  { info, place }: Found,
+): Uint8Array | null {
+  return place === null
+    ? readSoon(files.expected(info))
+    : log.payloadSoon(info, place);
+}
+
+/** Looks again as long as a writer changes what is read. */
+async function loadInTime(
+  { files, rows, log }: Payloads,
+  first: Found,
 ): Promise<Tx | null> {
-  for (let attempt = 1;; attempt++) {
-    const found = rows.lookup(txId);
-    if (!found) return null;
-    const { info, place } = found;
-    const soon = place === null ? files.loadSoon(info) : null;
-    if (soon) return txOf(info, soon);
+  const { txId } = first.info;
+  let found: Found | null = first;
+  for (let attempt = 1; found; attempt++) {
+    const { info, place }: Found = found;
     const { found: read, failure } = await attemptRead(() =>
       place === null ? files.loadWithDigest(txId) : inLog(log.at(place), files)
     );
@@ -58,7 +82,9 @@ export async function loadTx(
     if (attempt === READ_ATTEMPTS) {
       throw new IntegrityError(txId, info.storageHash, read?.digest ?? null);
     }
+    found = rows.lookup(txId);
   }
+  return null;
 }
 
 /** What the log knows of an id whose row and payload do not agree. */

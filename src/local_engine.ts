@@ -15,7 +15,7 @@ import {
   type MovePackedOptions,
 } from "./engine.ts";
 import { IntegrityError, PohStorageError, StoreBusyError } from "./errors.ts";
-import { isSmall, loadTx, openPayloadOf } from "./find_payload.ts";
+import { isSmall, loadTx, openPayloadOf, payloadSoon } from "./find_payload.ts";
 import { asDiskFull } from "./full_disk.ts";
 import { openSources } from "./heal/open_sources.ts";
 import type { Sources } from "./heal/sources.ts";
@@ -146,7 +146,7 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.load} */
-  load(txId: string): Promise<Tx | null> {
+  load(txId: string): MaybePromise<Tx | null> {
     return this.#patiently(() => loadTx(this.#store, txId));
   }
 
@@ -159,6 +159,8 @@ export class LocalEngine implements Engine {
     for (let attempt = 1;; attempt++) {
       const row = this.#store.rows.lookup(txId);
       if (!row) return null;
+      const soon = payloadSoon(this.#store, row);
+      if (soon) return { info: row.info, payload: streamOf(soon.slice()) };
       const isWhole = isSmall(row.info) || attempt === READ_ATTEMPTS;
       const tx = isWhole ? await this.#loadWhole(txId) : null;
       if (tx) return tx;
@@ -180,7 +182,7 @@ export class LocalEngine implements Engine {
       if (!tx) return null;
       const { payload, ...head } = tx;
       const info = infoOf(head, await digestOf(payload), payload.length);
-      return { info, payload: new Blob([payload as BlobPart]).stream() };
+      return { info, payload: streamOf(payload) };
     } catch (error) {
       if (error instanceof IntegrityError) return null;
       throw error;
@@ -188,7 +190,7 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.info} */
-  info(txId: string): Promise<TxInfo | null> {
+  info(txId: string): MaybePromise<TxInfo | null> {
     return this.#patiently(() => this.#store.rows.get(txId));
   }
 
@@ -218,7 +220,7 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.totals} */
-  totals(): Promise<StoreTotals> {
+  totals(): MaybePromise<StoreTotals> {
     return this.#patiently(() => this.#store.rows.totals());
   }
 
@@ -318,12 +320,16 @@ export class LocalEngine implements Engine {
   }
 
   /** A read that waits while another program keeps readers away. */
-  async #patiently<T>(read: () => MaybePromise<T>): Promise<T> {
-    try {
-      return await read();
-    } catch (error) {
+  #patiently<T>(read: () => MaybePromise<T>): MaybePromise<T> {
+    const again = (error: unknown) => {
       if (!(error instanceof StoreBusyError)) throw error;
-      return await retryBusy(read, this.#wait);
+      return retryBusy(read, this.#wait);
+    };
+    try {
+      const result = read();
+      return result instanceof Promise ? result.catch(again) : result;
+    } catch (error) {
+      return again(error);
     }
   }
 
@@ -428,6 +434,10 @@ export class LocalEngine implements Engine {
       }
     }
   }
+}
+
+function streamOf(payload: Uint8Array) {
+  return new Blob([payload as BlobPart]).stream();
 }
 
 function piecesOf(file: Deno.FsFile): Pieces {

@@ -114,18 +114,22 @@ export function columnList(
   hasPlace: boolean,
 ) {
   const holder = hasHolder ? "holder_id" : "''";
+  const place = hasPlace ? "place" : "NULL";
   const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
+  const all =
+    `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), CAST(${holder} AS TEXT), ${size}`;
   return {
     size,
-    place: hasPlace ? "place" : "NULL",
+    place,
     names: {
       tx_id: "tx_id",
       timestamp: "timestamp",
       holder_id: holder,
       size: hasSize ? "size" : "-1",
     },
-    all:
-      `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), CAST(${holder} AS TEXT), ${size}`,
+    all,
+    get: `SELECT ${all} FROM txs WHERE tx_id = ?`,
+    lookup: `SELECT ${all}, ${place} FROM txs WHERE tx_id = ?`,
   };
 }
 

@@ -49,6 +49,7 @@ import {
 import { Place } from "./place.ts";
 import { requireThere } from "./poh_dir.ts";
 import type { MetadataStore } from "./store.ts";
+import { markCommit, SharedRead } from "./shared_read.ts";
 import { nextTurn } from "./turn.ts";
 import {
   conditionsOf,
@@ -94,6 +95,14 @@ const FAST_DISK = 1;
 /** Rows, or ids alone, fetched at a time by what goes through all of them. */
 const PAGE = 512;
 const ID_PAGE = 2_048;
+
+/** What the rows know of an id. */
+export interface Found {
+  /** The facts. */
+  info: TxInfo;
+  /** Where in the log its payload is; null: it is a file. */
+  place: number | null;
+}
 
 /** How far a database has followed the log. */
 export interface LogPosition {
@@ -151,7 +160,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly path: string;
   /** Which binding serves. */
   readonly driver: SqliteDriverInfo;
-  readonly #db: Connection;
+  readonly #connection: Connection;
+  /** What look-ups share until the connection does anything else. */
+  readonly #lookups: SharedRead;
   readonly #readOnly: boolean;
   readonly #sync: boolean;
   readonly #wait: LockWait;
@@ -169,6 +180,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   #isOldSchema: boolean | null = null;
   /** The state of the database over which changes are laid; null: none are. */
   #overlaid: number | null = null;
+  /** Whether a transaction of its own is under way. */
+  #isWithin = false;
   #closed = false;
 
   private constructor(
@@ -183,7 +196,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   ) {
     this.path = path;
     this.driver = db.driver;
-    this.#db = db;
+    this.#connection = db;
+    this.#lookups = new SharedRead(db);
     this.#readOnly = options.readOnly;
     this.#sync = options.sync;
     this.#log = options.log;
@@ -449,7 +463,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         );
       const isSound = (row: SqlValue[]) => {
         const { txId, holderId } = toInfo(row);
-        return txId !== after?.txId && this.#isAsRead(txId) &&
+        return txId !== after?.txId && this.isAsRead(txId) &&
           (!holderId.includes("\uFFFD") || this.#hasHolder(txId, holderId));
       };
       const page: TxInfo[] = (await this.#patiently(() =>
@@ -666,13 +680,35 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   transaction<T>(work: () => T): T {
     return translatedSync(this.path, () => {
       this.#db.exec("BEGIN IMMEDIATE");
+      this.#isWithin = true;
       try {
         const result = work();
         this.#db.exec("COMMIT");
+        markCommit();
         return result;
       } catch (error) {
         this.#rollback();
         throw error;
+      } finally {
+        this.#isWithin = false;
+      }
+    });
+  }
+
+  /**
+   * Runs `work`, all of which sees the database at one moment.
+   *
+   * @internal
+   */
+  atOneMoment<T>(work: () => T): T {
+    return translatedSync(this.path, () => {
+      this.#db.exec("BEGIN");
+      this.#isWithin = true;
+      try {
+        return work();
+      } finally {
+        this.#isWithin = false;
+        this.#db.exec("COMMIT");
       }
     });
   }
@@ -684,26 +720,86 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** The facts about an id, or null. */
   get(txId: string): TxInfo | null {
-    const row = this.#get(
-      `SELECT ${this.#columns.all} FROM txs WHERE tx_id = ?`,
-      txId,
-    );
+    const row = this.#rowOf(txId, this.#columns.get);
     return row ? toInfo(row) : null;
   }
 
   /** One page of what a query selects, in its order. */
   page(query: TxQuery & { limit: number }): TxInfo[] {
-    const resolved = { ...this.#resolve(query), limit: query.limit };
-    return this.#select(resolved, this.#columns.all).map(toInfo);
+    return this.#selectPage(query, this.#columns.all).map(toInfo);
   }
 
-  /** The facts about an id, and where in the log its payload is; null: a file. */
-  lookup(txId: string): { info: TxInfo; place: number | null } | null {
-    const row = this.#get(
-      `SELECT ${this.#columns.all}, ${this.#columns.place} FROM txs WHERE tx_id = ?`,
-      txId,
+  /**
+   * As `page`, with the places of the payloads.
+   *
+   * @internal
+   */
+  foundPage(query: TxQuery & { limit: number }): Found[] {
+    const { all, place } = this.#columns;
+    return this.#selectPage(query, `${all}, ${place}`).map(toFound);
+  }
+
+  #selectPage(query: TxQuery & { limit: number }, columns: string) {
+    return this.#select(
+      { ...this.#resolve(query), limit: query.limit },
+      columns,
     );
-    return row ? { info: toInfo(row), place: row[5] as number | null } : null;
+  }
+
+  /**
+   * The first and the last rowid; null where there is no row, or where rows of a
+   * log are laid over those of the table, which have none.
+   *
+   * @internal
+   */
+  rowids(): { first: number; last: number } | null {
+    if (this.#overlaid !== null) return null;
+    const [first, last] = this.#get(
+      "SELECT (SELECT min(rowid) FROM txs), (SELECT max(rowid) FROM txs)",
+    ) as [number | null, number | null];
+    return first === null || last === null ? null : { first, last };
+  }
+
+  /**
+   * Rows in the order in which they were first saved, which is about that of
+   * their files and of the log, from behind a rowid up to another. Those whose id
+   * is no text are left out.
+   *
+   * @internal
+   */
+  foundBetween(
+    after: number,
+    until: number,
+    limit: number,
+  ): (Found & { rowid: number })[] {
+    const { all, place } = this.#columns;
+    return this.#all(
+      `SELECT ${all}, ${place}, rowid FROM txs NOT INDEXED
+      WHERE rowid > ? AND rowid <= ? AND typeof(tx_id) = 'text'
+      ORDER BY rowid LIMIT ?`,
+      after,
+      until,
+      limit,
+    ).map((row) => ({ ...toFound(row), rowid: row[6] as number }));
+  }
+
+  /**
+   * The facts about an id, and where its payload is.
+   *
+   * @internal
+   */
+  lookup(txId: string): Found | null {
+    const row = this.#rowOf(txId, this.#columns.lookup);
+    return row ? toFound(row) : null;
+  }
+
+  /** All look-ups by id go through here. */
+  #rowOf(txId: string, sql: string): SqlValue[] | undefined {
+    try {
+      return this.#statement(sql, true).get(txId);
+    } catch (error) {
+      throw translate(this.path, error);
+    }
   }
 
   /** Which of these ids have a row whose payload is in a file. */
@@ -931,13 +1027,18 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       columns,
       this.#columns.names,
       (sql, ...params) => this.#all(sql, ...params),
-      (txId) => this.#isAsRead(txId),
+      (txId) => this.isAsRead(txId),
     );
   }
 
-  /** Whether an id is what is in its row: bytes that are no UTF-8 are replaced. */
-  #isAsRead(txId: string): boolean {
-    if (!txId.includes("\uFFFD") || this.get(txId) !== null) return true;
+  /**
+   * Whether an id is what is in its row: bytes that are no UTF-8 are replaced.
+   * Those that are not are remembered as odd rows.
+   *
+   * @internal
+   */
+  isAsRead(txId: string): boolean {
+    if (isSurelyAsRead(txId) || this.get(txId) !== null) return true;
     if (this.#oddIds.size < MOST_ODD_ROWS) this.#oddIds.add(txId);
     return false;
   }
@@ -1001,22 +1102,36 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#db.exec("DROP VIEW temp.txs; DROP TABLE temp.changed");
   }
 
-  #statement(sql: string): Statement {
+  /** The connection, for what is no look-up. */
+  get #db(): Connection {
+    this.#lookups.end();
+    return this.#connection;
+  }
+
+  #statement(sql: string, isLookup = false): Statement {
     if (this.#closed) throw new StoreClosedError();
+    if (isLookup && !this.#isWithin && this.#overlaid === null) {
+      this.#lookups.join();
+    } else this.#lookups.end();
     if (this.#overlaid !== null) {
       const [version] = this.#db.prepare("PRAGMA data_version").get()!;
       if (version !== this.#overlaid) this.#dropOverlay();
     }
     let statement = this.#statements.get(sql);
     if (!statement) {
-      statement = this.#db.prepare(sql);
+      statement = this.#connection.prepare(sql);
       this.#statements.set(sql, statement);
     }
     return statement;
   }
 
   #run(sql: string, ...params: SqlValue[]): number {
-    return translatedSync(this.path, () => this.#statement(sql).run(...params));
+    const changed = translatedSync(
+      this.path,
+      () => this.#statement(sql).run(...params),
+    );
+    markCommit();
+    return changed;
   }
 
   #get(sql: string, ...params: SqlValue[]): SqlValue[] | undefined {
@@ -1030,6 +1145,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
 function oddId(id: string): OddRow {
   return { id, reason: "its id is no text", listed: false };
+}
+
+/** Whether nothing of an id can have been replaced when it was read. */
+export function isSurelyAsRead(txId: string): boolean {
+  return !txId.includes("\uFFFD");
 }
 
 const COLUMNS = columnList(true, true, true);
@@ -1050,6 +1170,10 @@ function toInfo(row: SqlValue[]): TxInfo {
     number,
   ];
   return { txId, holderId, timestamp, storageHash, size };
+}
+
+function toFound(row: SqlValue[]): Found {
+  return { info: toInfo(row), place: row[5] as number | null };
 }
 
 /** Rows of the older package may have infinite times, new ones may not. */

@@ -722,13 +722,13 @@ export class StorageManager implements AsyncDisposable {
     this.#requireOpen();
     this.#calls++;
     try {
-      return await work();
+      const result = work();
+      return result instanceof Promise ? await result : result;
     } finally {
       if (--this.#calls === 0) this.#onIdle();
     }
   }
 
-  /** A call that need not leave the thread: a loop of them would keep it. */
   /**
    * Runs `work` with an id that passes a check for new transactions, or that a
    * row has all the same: stores of the older Python package have such.
@@ -750,6 +750,7 @@ export class StorageManager implements AsyncDisposable {
     return work();
   }
 
+  /** A call that need not leave the thread: a loop of them would keep it. */
   #read<T>(work: () => MaybePromise<T>): Promise<T> {
     return this.#call(() => {
       const turn = this.#pacer.giveWay();

@@ -271,6 +271,8 @@ test("tryReadSync() gives a file of the size it was told, and no other", async (
   if (IS_WINDOWS) return; // a link needs a right there
   await Deno.symlink(dir.join("a"), dir.join("link"));
   assertEquals(tryReadSync(dir.join("link"), 3), null);
+  await makeFifo(dir.join("fifo"));
+  assertEquals(tryReadSync(dir.join("fifo"), 0), null);
 });
 
 test("readManySmall() gives each file that has the size it was told", async () => {

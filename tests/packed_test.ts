@@ -80,6 +80,21 @@ testDrivers("payloads up to a size live in the log", async (driver) => {
   assertEquals(namesIn(join(temp.base, ".poh", "staged")), []);
 });
 
+testDrivers(
+  "ids, holders and times of any kind come back from the log",
+  async (driver) => {
+    await using temp = await packedStore(driver);
+    const txs = ["é", "𝄞".repeat(20), "a b%", "x".repeat(200)].map((txId) =>
+      sampleTx({ txId, holderId: `${txId} ü`, timestamp: 1e300 })
+    );
+    await temp.store.saveTxs(txs);
+    for (const tx of txs) assertEquals(await temp.store.loadTx(tx.txId), tx);
+    await temp.reopen();
+    for (const tx of txs) assertEquals(await temp.store.loadTx(tx.txId), tx);
+    assertEquals((await temp.store.verify()).sound, txs.length);
+  },
+);
+
 testDrivers("the store remembers it", async (driver) => {
   await using temp = await packedStore(driver);
   await temp.close();

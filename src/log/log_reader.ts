@@ -9,6 +9,7 @@ import type { SqliteStore } from "../sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import { rowOf } from "./follow.ts";
 import type { LogDir } from "./log_dir.ts";
+import { readPacked } from "./log_window.ts";
 import type { LogRecord } from "./record.ts";
 import { damagedAt, recordAt, scanLog } from "./scan.ts";
 import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
@@ -31,6 +32,14 @@ export class LogReader {
   /** The record at a place; null where none is sound. */
   at(place: number): LogRecord | null {
     return recordAt(this.dir, place);
+  }
+
+  /**
+   * The payload of a row that is small, sound and at a place; the next call
+   * overwrites it. Null proves nothing.
+   */
+  payloadSoon(info: TxInfo, place: number): Uint8Array | null {
+    return readPacked(this.dir, info, place);
   }
 
   /** What stands at a place where no record is sound, for quarantine. */

@@ -316,6 +316,43 @@ export function decodeRecord(
 }
 
 /**
+ * The length of the record of a payload, of `size` bytes, that stays in the log:
+ * more than that where an id or a holder is not ASCII, or there are extensions.
+ */
+export function packedLength(
+  txId: string,
+  holderId: string,
+  size: number,
+): number {
+  return Math.ceil((HEAD_BYTES + txId.length + holderId.length + size) / 8) * 8;
+}
+
+/**
+ * The payload of the put of `txId` at `position`, without a look at the record's
+ * CRC: for whoever compares the payload's digest. Null proves nothing; these
+ * bytes may hold too little of the record.
+ */
+export function payloadWithin(
+  bytes: Uint8Array,
+  position: number,
+  txId: string,
+): Uint8Array | null {
+  if (bytes.length < HEAD_BYTES) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, HEAD_BYTES);
+  if (view.getFloat64(8, true) !== position) return null;
+  const isPlain = bytes[24] === KINDS.put && (bytes[25]! & EXTENDED) === 0 &&
+    view.getUint16(26, true) === txId.length;
+  if (!isPlain) return null;
+  for (let n = 0; n < txId.length; n++) {
+    if (bytes[HEAD_BYTES + n] !== txId.charCodeAt(n)) return null;
+  }
+  const start = HEAD_BYTES + txId.length + view.getUint16(28, true) +
+    view.getUint16(30, true);
+  const end = start + view.getUint32(20, true);
+  return end <= bytes.length ? bytes.subarray(start, end) : null;
+}
+
+/**
  * What stands in the place of the payload of a record that is not sound, for
  * quarantine; null where its head does not even tell where that is.
  */

@@ -159,6 +159,12 @@ export class Segment implements Disposable {
     return readAt(this.#file, offset, length);
   }
 
+  /** Fills a buffer with the bytes from an offset on; how many there are. */
+  fill(offset: number, buffer: Uint8Array): number {
+    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    return this.#file.readSync(buffer) ?? 0;
+  }
+
   /** Writes bytes at an offset. */
   write(offset: number, bytes: Uint8Array): void {
     this.#file.seekSync(offset, Deno.SeekMode.Start);

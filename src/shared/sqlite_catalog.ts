@@ -221,7 +221,7 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.find} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async find(txIds: string[]): Promise<(CatalogEntry | null)[]> {
-    return this.#asOne(() => txIds.map((txId) => this.#entry(txId)));
+    return this.#rows.atOneMoment(() => txIds.map((txId) => this.#entry(txId)));
   }
 
   /** {@inheritDoc Catalog.entries} */
@@ -229,7 +229,7 @@ export class SqliteCatalog implements Catalog {
     let left = query.limit ?? Infinity, next = query;
     while (left > 0) {
       const limit = Math.min(left, PAGE);
-      const page = this.#asOne(() =>
+      const page = this.#rows.atOneMoment(() =>
         this.#rows.page({ ...next, limit }).map((info) => ({
           info,
           key: this.#keyOf(info.txId),
@@ -245,7 +245,9 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.named} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async named(keys: string[]): Promise<Set<string>> {
-    return this.#asOne(() => new Set(keys.filter((key) => this.#isNamed(key))));
+    return this.#rows.atOneMoment(() =>
+      new Set(keys.filter((key) => this.#isNamed(key)))
+    );
   }
 
   /** {@inheritDoc Catalog.retire} */
@@ -265,7 +267,7 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.retiredOf} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async retiredOf(keys: string[]): Promise<Set<string>> {
-    return this.#asOne(() =>
+    return this.#rows.atOneMoment(() =>
       new Set(keys.filter((key) => this.#isRetired(key)))
     );
   }
@@ -460,16 +462,6 @@ export class SqliteCatalog implements Catalog {
     });
     this.#locked = turn.catch(() => {});
     return turn;
-  }
-
-  /** Statements that all see the database as it is at one moment. */
-  #asOne<T>(work: () => T): T {
-    this.#all("BEGIN");
-    try {
-      return work();
-    } finally {
-      this.#all("COMMIT");
-    }
   }
 
   #all(sql: string, ...params: SqlValue[]): SqlValue[][] {

@@ -6,6 +6,8 @@ import {
   encodeRecord,
   type LogEntry,
   MAX_PAYLOAD,
+  packedLength,
+  payloadWithin,
   saltOf,
 } from "../../src/log/record.ts";
 import { randomBytes, seededRandom, test } from "../helpers.ts";
@@ -162,5 +164,23 @@ test("a text that no record can hold is refused", async () => {
     () => encodeRecord(putEntry({ payload }), 160, SALT, true),
     RangeError,
   );
+  await Promise.resolve();
+});
+
+test("the payload of a put is found by its head, or nothing is", async () => {
+  for (const entry of ENTRIES) {
+    const { txId, holderId, payload, extensions = [], kind } = entry;
+    const record = encodeRecord(entry, 4_096, SALT, false);
+    const length = packedLength(txId, holderId, payload?.length ?? 0);
+    const found = payloadWithin(record.subarray(0, length), 4_096, txId);
+    const isPlain = kind === "put" && extensions.length === 0 &&
+      /^[\0-\x7f]*$/.test(txId);
+    assertEquals(found, isPlain ? payload : null);
+    if (isPlain) assertEquals(length, record.length);
+    assertEquals(payloadWithin(record, 4_104, txId), null);
+    assertEquals(payloadWithin(record, 4_096, `${txId}x`), null);
+    assertEquals(payloadWithin(record, 4_096, "other"), null);
+    assertEquals(payloadWithin(record.subarray(0, 79), 4_096, txId), null);
+  }
   await Promise.resolve();
 });
