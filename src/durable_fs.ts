@@ -46,12 +46,17 @@ export async function createFile(
 export function createFileSync(path: string, bytes: Uint8Array): void {
   using file = Deno.openSync(path, { write: true, createNew: true });
   try {
-    for (let at = 0; at < bytes.length;) {
-      at += file.writeSync(bytes.subarray(at));
-    }
+    writeAllSync(file, bytes);
   } catch (error) {
     removeFileSync(path);
     throw error;
+  }
+}
+
+/** Writes all of these bytes, without leaving the thread. */
+export function writeAllSync(file: Deno.FsFile, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) {
+    at += file.writeSync(bytes.subarray(at));
   }
 }
 

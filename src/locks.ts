@@ -5,7 +5,9 @@
  * exclusive. `.poh/commit.lock`: held for the moments in which one batch is
  * committed and its files follow, so that rows and files change in one order;
  * and around SQLite's checkpoints, since below 3.51.3 two processes that write
- * and checkpoint one WAL at the same instant can corrupt it. `.poh/waiting`:
+ * and checkpoint one WAL at the same instant can corrupt it.
+ * `.poh/checkpoint.lock`: held by the one that makes a checkpoint of the log.
+ * `.poh/waiting`:
  * held shared by those who wait for it, so that who commits all the time gives
  * way to them.
  * `.poh/holders/`: a file for each open writer, locked while it lives, that
@@ -120,6 +122,11 @@ export class StoreLocks {
     });
     this.#committing = turn.catch(() => {});
     return turn;
+  }
+
+  /** How long its waits last at most. */
+  get wait(): LockWait {
+    return this.#wait;
   }
 
   /** The uncontended case is one system call. */
@@ -317,7 +324,7 @@ export async function keepRepairsAway(
 }
 
 /** A file that is there to be locked. */
-export class LockFile {
+export class LockFile implements Disposable {
   readonly #path: string;
   readonly #readOnly: boolean;
   #file: Deno.FsFile;
@@ -360,6 +367,10 @@ export class LockFile {
   /** Drops the lock and lets go of the file. */
   close(): void {
     this.#file.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   #open(): Deno.FsFile {

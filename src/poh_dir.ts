@@ -22,6 +22,7 @@ const DIRECTORIES = [
 const FILES = [
   "lock",
   "commit.lock",
+  "checkpoint.lock",
   "waiting",
   "newest",
   "id",

@@ -6,7 +6,7 @@
  */
 
 import { dirname } from "@std/path";
-import { kindOf, readAllSync, syncDir } from "./durable_fs.ts";
+import { kindOf, readAllSync, syncDir, writeAllSync } from "./durable_fs.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
@@ -88,6 +88,9 @@ const CACHE_KIB = 16 * 1024;
 
 /** The length of SQLite's log at which it goes into the database, in pages. */
 export const LOG_PAGES = 4_096;
+
+/** SQLite's log is read and written again in pieces of so many bytes. */
+const LOG_PIECE = 1024 * 1024;
 
 /** A disk that is waited for without leaving the thread, in ms. */
 const FAST_DISK = 1;
@@ -628,6 +631,28 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       throw this.#lost = error as Error;
     }
     this.#isDiskFast = performance.now() - start < FAST_DISK;
+  }
+
+  /**
+   * Writes SQLite's log again as it looks; `flush` then waits for the disk. For
+   * when whoever waited for it has died, and may have been the only one to learn
+   * that the disk refused it: memory shows it all the same.
+   *
+   * @internal
+   */
+  async writeLogAgain(): Promise<void> {
+    const log = this.#log;
+    if (!log) return;
+    await this.change(() => { // nobody else writes to it meanwhile
+      for (let at = 0, read = 0;; at += read) {
+        log.seekSync(at, Deno.SeekMode.Start);
+        const bytes = readAllSync(log, LOG_PIECE);
+        read = bytes.length;
+        if (read === 0) return;
+        log.seekSync(at, Deno.SeekMode.Start);
+        writeAllSync(log, bytes);
+      }
+    });
   }
 
   /** Why the disk may not have what was committed; null when it has. */

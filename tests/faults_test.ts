@@ -397,6 +397,7 @@ testUnless(
         "holders",
         "lock",
         "commit.lock",
+        "checkpoint.lock",
         "waiting",
         "reserve",
         "id",

@@ -160,7 +160,8 @@ export async function tempStore(
 }
 
 /** Whatever the death of a process drops, and what SQLite makes anew. */
-const VOLATILE = /^(lock|commit\.lock|waiting|holders|reserve)$|-shm$/;
+const VOLATILE =
+  /^(lock|commit\.lock|checkpoint\.lock|waiting|holders|reserve)$|-shm$/;
 
 async function copyTree(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });

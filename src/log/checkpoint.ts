@@ -107,6 +107,29 @@ export async function syncFollowed(
   }
 }
 
+/**
+ * Makes the files of a stretch once more: whoever was to sync them has died, and
+ * may have been the only one to learn that the disk refused one.
+ *
+ * @param stuck Records whose file has not followed; gets those that cannot.
+ * @param again Makes a record's file.
+ */
+export async function makeAgain(
+  { dir }: LogParts,
+  stretch: Stretch,
+  stuck: Stuck,
+  again: (record: LogRecord) => Promise<void>,
+): Promise<void> {
+  for (const record of lastOf(dir, stretch)) {
+    if (stuck.has(record.position)) continue;
+    try {
+      await again(record);
+    } catch (error) {
+      stuck.set(record.position, error as Error);
+    }
+  }
+}
+
 /** Its bytes are part of a large window, which it would keep. */
 function withoutPayload(record: LogRecord): LogRecord {
   return { ...record, payload: null };

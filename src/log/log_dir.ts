@@ -1,8 +1,8 @@
 /**
  * The folder of the log, `<base>/.poh/log/`: its segments, and `state`, in which
- * live writers tell each other which segment is the newest and whether the disk
- * has failed. Nobody relies on `state` after a crash: whoever is the first
- * writer then writes it anew.
+ * live writers tell each other which segment is the newest, whether the disk has
+ * failed and whether a checkpoint is under way. Nobody relies on `state` after a
+ * crash: whoever is the first writer then writes it anew.
  *
  * @module
  */
@@ -16,7 +16,13 @@ import {
   replaceFile,
   syncDir,
 } from "../durable_fs.ts";
-import { encodeHeader, Segment, type SegmentHeader } from "./segment.ts";
+import {
+  encodeHeader,
+  offsetOf,
+  Segment,
+  type SegmentHeader,
+  segmentOf,
+} from "./segment.ts";
 
 const SEGMENT_NAME = /^(\d{8,})\.seg$/;
 
@@ -24,6 +30,12 @@ const SEGMENT_NAME = /^(\d{8,})\.seg$/;
 export interface LogState {
   /** Whether a sync has failed: what was written since is not to be trusted. */
   hasFailed: boolean;
+  /**
+   * Whether a checkpoint is under way. Where nobody holds the lock of
+   * checkpoints, whoever did has died, and may have been the only one to know
+   * that the disk refused something.
+   */
+  isCheckpointing: boolean;
   /** The number of the newest segment, or one that was about to be made. */
   newest: number;
 }
@@ -144,6 +156,21 @@ export class LogDir implements Disposable {
     }
   }
 
+  /**
+   * Writes a part of a segment again as it looks, and waits for the disk: whoever
+   * wrote it may have died before it learned that the disk refused it, and memory
+   * shows it all the same.
+   *
+   * @param from A position.
+   * @param to A position in the same segment.
+   */
+  async writeAgain(from: number, to: number): Promise<void> {
+    const segment = this.segment(segmentOf(from));
+    if (!segment || !this.#sync || to <= from) return;
+    segment.write(offsetOf(from), segment.read(offsetOf(from), to - from));
+    await segment.sync();
+  }
+
   /** Waits until the names of segments are on the disk. */
   async syncNames(): Promise<void> {
     if (this.#sync) await syncDir(this.path);
@@ -153,24 +180,33 @@ export class LogDir implements Disposable {
   state(): LogState {
     const file = this.#stateFile();
     file.seekSync(0, Deno.SeekMode.Start);
-    const bytes = readAllSync(file, STATE_BYTES);
-    if (bytes.length < STATE_BYTES) return { hasFailed: false, newest: 0 };
+    const bytes = new Uint8Array(STATE_BYTES);
+    bytes.set(readAllSync(file, STATE_BYTES));
     const view = new DataView(bytes.buffer);
     return {
       hasFailed: view.getUint32(0, true) !== 0,
+      isCheckpointing: view.getUint32(4, true) !== 0,
       newest: view.getFloat64(8, true),
     };
   }
 
-  /** Tells live writers. */
-  setState({ hasFailed, newest }: LogState): void {
-    const bytes = new Uint8Array(STATE_BYTES);
-    const view = new DataView(bytes.buffer);
-    view.setUint32(0, hasFailed ? 1 : 0, true);
-    view.setFloat64(8, newest, true);
+  /**
+   * Tells live writers. Each field is written by itself: a checkpoint goes on
+   * beside the turn of another process, and neither may undo what the other says.
+   */
+  setState(change: Partial<LogState>): void {
+    const { hasFailed, isCheckpointing, newest } = change;
+    if (hasFailed !== undefined) this.#tell(0, new Uint32Array([+hasFailed]));
+    if (isCheckpointing !== undefined) {
+      this.#tell(4, new Uint32Array([+isCheckpointing]));
+    }
+    if (newest !== undefined) this.#tell(8, new Float64Array([newest]));
+  }
+
+  #tell(at: number, value: Uint32Array | Float64Array): void {
     const file = this.#stateFile();
-    file.seekSync(0, Deno.SeekMode.Start);
-    file.writeSync(bytes);
+    file.seekSync(at, Deno.SeekMode.Start);
+    file.writeSync(new Uint8Array(value.buffer));
   }
 
   /** For when nobody is left to be told. */

@@ -147,7 +147,7 @@ export class LogEnd {
     const number = Math.max(newest, (numbers.at(-1) ?? 0) + 1);
     const previousEnd = this.position;
     const next = newHeader({ ...header, number, changes, previousEnd });
-    this.#dir.setState({ hasFailed: false, newest: number });
+    this.#dir.setState({ newest: number });
     await this.#dir.create(next);
     this.seek(positionOf(number, FIRST_RECORD));
     crashPoint("segment sealed");

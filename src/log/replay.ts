@@ -67,6 +67,8 @@ export interface Survey extends LogDamage {
   from: number;
   /** Where the log ends. */
   end: number;
+  /** Where its last batch begins. */
+  lastBatch: number;
   /** The last record of each id. */
   last: Map<string, number>;
   /** Whether nothing has to follow. */
@@ -86,6 +88,7 @@ export function survey(dir: LogDir, rows: SqliteStore): Survey {
   const found: Survey = {
     from: applied,
     end: applied,
+    lastBatch: applied,
     last: new Map(),
     isClean: true,
     lostChanges: 0,
@@ -158,6 +161,7 @@ function scan(dir: LogDir, applied: number, found: Survey): void {
     }
     found.last.set(record.txId, record.position);
     if (!record.startsBatch) continue;
+    found.lastBatch = record.position;
     // It was written only once all before it was on the disk.
     open.forEach(damage);
     open = [];
@@ -205,6 +209,11 @@ export async function replay(
   const found = survey(dir, rows);
   const { lostChanges, details, isClean } = found;
   if (isClean && dir.numbers().length > 0) return { lostChanges, details };
+  // Whoever wrote these may have died before it learned that the disk refused
+  // them; all before the last batch had been synced when that was written.
+  const isLast = segmentOf(found.lastBatch) === segmentOf(found.end);
+  if (isLast) await dir.writeAgain(found.lastBatch, found.end);
+  await rows.writeLogAgain();
   const wasApplied = rows.logState().applied;
   await applyRows(parts, found);
   const stuck = await applyFiles(parts, found, wasApplied, onReplayed);

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { crashPoint } from "../crash_points.ts";
 import {
   PohStorageError,
@@ -34,6 +35,7 @@ import {
   findStuck,
   keepInLog,
   type LogParts,
+  makeAgain,
   retry,
   stretchOf,
   syncFollowed,
@@ -58,7 +60,7 @@ import {
 } from "./record.ts";
 import { isClosed, replay, type Replayed } from "./replay.ts";
 import { scanLog } from "./scan.ts";
-import { FIRST_RECORD, positionOf } from "./segment.ts";
+import { FIRST_RECORD, positionOf, segmentOf } from "./segment.ts";
 
 /** At most so many changes, and payload bytes, are written at once. */
 const BATCH_CHANGES = 128;
@@ -113,6 +115,8 @@ export class LogWriter {
   readonly #base: Place;
   /** Held shared by every writer that has replayed the log, or found it closed. */
   readonly #joined: LockFile;
+  /** Held exclusive by the one that makes a checkpoint. */
+  readonly #checkpoints: LockFile;
   #hasJoined = false;
   #waiting: Waiting[] = [];
   #draining: Promise<void> | null = null;
@@ -139,6 +143,9 @@ export class LogWriter {
     this.#reader = new LogReader(parts.dir, parts.rows);
     this.#wal = new WalCheckpoints(parts.rows, locks);
     this.#joined = new LockFile(`${parts.dir.path}/lock`);
+    this.#checkpoints = new LockFile(
+      join(parts.files.basePath, ".poh", "checkpoint.lock"),
+    );
     this.#sync = options.sync;
     this.#checkpointAfter = options.checkpointAfter;
     this.#reserve = reserve;
@@ -219,7 +226,10 @@ export class LogWriter {
     await this.#checkpointing;
     if (!this.#hasJoined || this.#failure) return;
     this.#requireInPlace();
-    await this.#checkpoint();
+    await this.#checkpoints.lockExclusive(this.#locks.wait);
+    const work = this.#checkpoint();
+    this.#checkpointing = work.catch(() => {});
+    await work;
   }
 
   /**
@@ -248,6 +258,7 @@ export class LogWriter {
   /** Lets go of what it has, and leaves the log as it is. */
   abandon(): void {
     this.#joined.close();
+    this.#checkpoints.close();
     this.#parts.dir[Symbol.dispose]();
   }
 
@@ -262,7 +273,11 @@ export class LogWriter {
     if (isFirst || hasFailed) {
       if (isFirst) dir.clearLeftovers();
       await this.#replay();
-      dir.setState({ hasFailed: false, newest: dir.numbers().at(-1)! });
+      dir.setState({
+        hasFailed: false,
+        isCheckpointing: false,
+        newest: dir.numbers().at(-1)!,
+      });
     }
     // Nobody else can take it meanwhile: joining needs the turn.
     if (isFirst) this.#joined.unlock();
@@ -304,20 +319,32 @@ export class LogWriter {
     }
   }
 
-  /** What a writer left that died, or whose rows could not follow. */
+  /**
+   * What a writer left that died, or whose rows could not follow. The disk may
+   * have refused its last batch, or the name of a segment.
+   */
   async #catchUp(applied: number): Promise<void> {
     const { dir } = this.#parts;
     const records: LogRecord[] = [];
+    let lastBatch = applied;
     const scan = scanLog(dir, applied);
     let next = scan.next();
     for (; !next.done; next = scan.next()) {
-      if (next.value.gap) throw logDamaged(next.value.gap.from);
-      records.push(next.value.record!);
+      const { record, gap } = next.value;
+      if (gap) throw logDamaged(gap.from);
+      records.push(record);
+      if (record.startsBatch) lastBatch = record.position;
     }
     this.#end.seek(next.value);
     this.#end.wipe();
-    dir.setState({ hasFailed: false, newest: this.#end.segment });
-    await this.#makeDurable();
+    dir.setState({ newest: this.#end.segment });
+    await dir.syncNames();
+    await this.#makeDurable(async () => {
+      // Whoever made a new segment had all before it on the disk.
+      const isLast = segmentOf(lastBatch) === this.#end.segment;
+      if (isLast) await dir.writeAgain(lastBatch, this.#end.position);
+      await this.#end.sync();
+    });
     for (let at = 0; at < records.length; at += PAGE) {
       await this.#follow(records.slice(at, at + PAGE));
     }
@@ -492,9 +519,9 @@ export class LogWriter {
    * Waits for the disk. What it does not take may be lost, and so may be all that
    * follows: nobody writes behind it.
    */
-  async #makeDurable(): Promise<void> {
+  async #makeDurable(sync = () => this.#end.sync()): Promise<void> {
     try {
-      await this.#end.sync();
+      await sync();
     } catch (error) {
       throw this.#fail(error as Error);
     }
@@ -505,7 +532,7 @@ export class LogWriter {
   #fail(error: Error): Error {
     this.#failure ??= diskFailed(error.message, error);
     const { dir } = this.#parts;
-    dir.setState({ hasFailed: true, newest: dir.numbers().at(-1) ?? 0 });
+    dir.setState({ hasFailed: true });
     return this.#failure;
   }
 
@@ -547,6 +574,7 @@ export class LogWriter {
 
   /** Nothing is lost when a checkpoint fails: the log is only longer. */
   async #checkpointQuietly(): Promise<void> {
+    if (!this.#checkpoints.tryLock(true)) return; // another process makes one
     try {
       await this.#checkpoint();
       this.#compacting ??= this.#compact().finally(() =>
@@ -576,60 +604,59 @@ export class LogWriter {
    * Changes go on meanwhile, in a new segment.
    */
   async #checkpoint(): Promise<void> {
-    this.#logged = { changes: 0, bytes: 0 };
-    const end = await this.#locks.whileCommitting(async () => {
-      await this.#enter();
-      if (this.#end.used > FIRST_RECORD) await this.#roll();
-      return this.#end.position;
-    });
     try {
+      this.#logged = { changes: 0, bytes: 0 };
+      const end = await this.#locks.whileCommitting(async () => {
+        await this.#enter();
+        if (this.#end.used > FIRST_RECORD) await this.#roll();
+        return this.#end.position;
+      });
       if (end <= this.#reader.start()) return; // all is covered
-      await this.#coverUpTo(end, (work) => this.#locks.whileCommitting(work));
-    } catch (error) {
-      // Another writer may have covered it, and dropped what this one read.
-      if (end > this.#reader.start()) throw error;
+      await this.#cover(end, (work) => this.#locks.whileCommitting(work));
+    } finally {
+      this.#checkpoints.unlock();
     }
   }
 
-  /** @param inTurn Runs work while this writer has the turn. */
-  async #coverUpTo(
-    end: number,
-    inTurn: <T>(work: () => Promise<T>) => Promise<T>,
-  ): Promise<void> {
-    await this.#orFail(() => this.#cover(end, inTurn));
-  }
-
+  /**
+   * For whoever holds the lock of checkpoints.
+   *
+   * @param inTurn Runs work while this writer has the turn.
+   */
   async #cover(
     end: number,
     inTurn: <T>(work: () => Promise<T>) => Promise<T>,
   ): Promise<void> {
     const parts = this.#parts;
-    const stretch = await stretchOf(parts.dir, this.#reader.start(), end);
+    const { dir, rows } = parts;
+    const isDoubtful = dir.state().isCheckpointing;
+    dir.setState({ isCheckpointing: true });
+    const stretch = await stretchOf(dir, this.#reader.start(), end);
     const left = await findStuck(parts, stretch);
     const stuck: Stuck = left.length > 0
       ? await inTurn(() => retry(parts, left))
       : new Map();
     if (this.#sync) {
-      await syncFollowed(
-        parts,
-        stretch,
-        stuck,
-        (record) =>
-          inTurn(async () => {
-            // It may have been replaced since, by a file that is newer.
-            if (!isVoid(record, parts)) await makeFile(record, parts);
-          }),
-      );
+      const again = (record: LogRecord) =>
+        inTurn(async () => {
+          // It may have been replaced since, by a file that is newer.
+          if (!isVoid(record, parts)) await makeFile(record, parts);
+        });
+      if (isDoubtful) await makeAgain(parts, stretch, stuck, again);
+      await syncFollowed(parts, stretch, stuck, again);
     }
     await inTurn(async () => {
       if (this.#failure) throw this.#failure;
-      const { rows } = parts;
       await keepInLog(stuck, parts);
-      await rows.flush();
+      await this.#orFail(async () => {
+        if (isDoubtful) await rows.writeLogAgain();
+        await rows.flush();
+      });
       const filesSynced = Math.min(end, ...stuck.keys());
       await rows.change(() => rows.setLogState({ filesSynced }));
       await dropSegments(parts, filesSynced);
     });
+    dir.setState({ isCheckpointing: false });
   }
 
   async #roll(): Promise<void> {
@@ -658,8 +685,10 @@ export class LogWriter {
       );
       if (!isHome && this.#end.used > FIRST_RECORD) await this.#roll();
       this.#end.trim();
-      await this.#end.sync();
-      await this.#coverUpTo(this.#end.position, (work) => work());
+      await this.#makeDurable();
+      if (!this.#checkpoints.tryLock(true)) return;
+      await this.#cover(this.#end.position, (work) => work());
+      this.#checkpoints.unlock();
       dir.clearState();
     });
   }

@@ -6,7 +6,9 @@
  * @module
  */
 
+import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import type { StorageOptions } from "../../mod.ts";
 import { tempDir } from "../helpers.ts";
 import { checkAfterCrash } from "./check.ts";
 import { CachingDisk, type Choice, CHOICES } from "./crash_states.ts";
@@ -22,7 +24,7 @@ import {
   type Snapshot,
   snapshotOf,
 } from "./recording.ts";
-import type { WriterTask } from "./writer.ts";
+import type { Mix, WriterTask } from "./writer.ts";
 
 /** A recorded run of writers on one store. */
 export interface Recording {
@@ -33,32 +35,60 @@ export interface Recording {
 }
 
 /** What a writer does, and how. */
-export type Work = Pick<WriterTask, "options" | "work">;
+export type Work = Pick<WriterTask, "options" | "work" | "onFailure">;
 
-/**
- * Records writers that work on one store at the same time.
- *
- * @param failure What fails the first of them.
- */
+/** What is recorded. */
+export interface Run {
+  /** Writers that work on one store at the same time. */
+  works: Work[];
+  /** What fails the first of them. */
+  failure?: Failure;
+  /** Who opens the store when they are done. */
+  then?: Work[];
+}
+
+/** Records writers. */
 export async function record(
   recorder: Recorder,
   folder: string,
-  works: Work[],
-  failure?: Failure,
+  { works, failure, then = [] }: Run,
 ): Promise<Recording> {
   const { base, db } = placeBelow(folder);
   const before = snapshotOf(folder);
   const to = `${folder}.recording`;
-  const by = recorder.around(to, folder, failure);
-  const writers = works.map((work, n) =>
-    startWriter(
-      { base, db, journal: join(folder, `journal-${n}`), ...work },
-      by,
-    )
-  );
-  for (const writer of writers) await endOf(writer, failure !== undefined);
+  let started = 0;
+  const start = (work: Work, failure?: Failure) => {
+    const journal = join(folder, `journal-${started++}`);
+    const by = recorder.around(to, folder, failure);
+    return startWriter({ base, db, journal, ...work }, by);
+  };
+  const [first, ...others] = works as [Work, ...Work[]];
+  const failing = start(first, failure);
+  const beside = others.map((work) => start(work));
+  for (const writer of beside) {
+    const { failures } = await endOf(writer);
+    requireTold(failures, failure);
+  }
+  if (first.onFailure === "stop") await endHeld(failing);
+  else await endOf(failing, failure !== undefined);
+  for (const work of then) requireTold((await endOf(start(work))).failures);
   const operations = readRecording(await Deno.readFile(to), before);
   return { folder, before, operations };
+}
+
+/** A writer beside one whose disk failed may be told that, and nothing else. */
+function requireTold(failures: string[], failure?: Failure): void {
+  const untoward = failures.filter((code) =>
+    !failure || code !== "DISK_FAILED"
+  );
+  assertEquals(untoward, [], "a writer whose disk is sound has failed");
+}
+
+/** Ends a writer that may have stopped itself. */
+async function endHeld(writer: Deno.ChildProcess): Promise<void> {
+  const timer = setTimeout(() => writer.kill("SIGKILL"), 1_000);
+  await endOf(writer, true);
+  clearTimeout(timer);
 }
 
 /** What came of it. */
@@ -118,19 +148,14 @@ export async function checkAnyRun(
   failure?: Failure,
 ): Promise<CrashToll> {
   await using dir = await tempDir();
-  const works = worksOf(random, failure ? 1 : random.pick([1, 1, 2]));
+  const run = runOf(random, random.pick([1, 1, 2]), failure);
   try {
-    const recording = await record(
-      recorder,
-      dir.join("store"),
-      works,
-      failure,
-    );
+    const recording = await record(recorder, dir.join("store"), run);
     const cuts = anyCuts(recording, states, random);
     return await checkCrashStates(recording, cuts, random);
   } catch (error) {
-    const run = JSON.stringify({ works, failure });
-    throw new Error(`${run}: ${(error as Error).message}`, { cause: error });
+    const { message } = error as Error;
+    throw new Error(`${JSON.stringify(run)}: ${message}`, { cause: error });
   }
 }
 
@@ -144,32 +169,59 @@ const CALLS: Record<Failure["call"], number> = {
   rename: 20,
   unlink: 10,
   mkdir: 6,
+  link: 1,
   open: 80,
 };
 
 /** A call that fails for a reason, somewhere on the way. */
 export function anyFailure(random: Random): Failure {
-  const call = random.pick(FAILING);
+  const call = random.pick([...FAILING, "sync"] as const);
   const errno = random.pick(["EIO", "ENOSPC", "EMFILE", "EACCES"] as const);
-  return { call, errno, n: random.between(1, CALLS[call] + 1) };
+  const path = random.pick(["", "", ".seg", "-wal", ".db", ".bin"]);
+  const most = path === "" ? CALLS[call] : CALLS[call] / 3;
+  return {
+    call,
+    errno,
+    path,
+    n: random.between(1, most + 1),
+    isKilled: random.next() < 0.2,
+  };
 }
 
 /** What so many writers do at the same time, in any way that it can be done. */
-function worksOf(random: Random, writers: 1 | 2): Work[] {
+function runOf(random: Random, writers: 1 | 2, failure?: Failure): Run {
   const options = anyWay(random);
-  if (writers === 1) return [{ options, work: { kind: "changes" } }];
-  return ["one-", "two-"].map((prefix) => ({
-    options,
-    work: {
-      kind: "mix",
-      seed: random.between(0, 2 ** 32),
-      from: 1,
-      prefix,
-      ids: 30,
-      largest: 100_000,
-      ms: 400,
-    },
-  }));
+  if (writers === 2) return besides(options, random, failure);
+  const works: Work[] = [{ options, work: { kind: "changes" } }];
+  return failure ? { works, failure } : { works };
+}
+
+/** Two writers at the same time, of which the first one's disk may fail. */
+export function besides(
+  options: StorageOptions,
+  random: Random,
+  failure?: Failure,
+): Run {
+  const mix = (prefix: string): Mix => ({
+    kind: "mix",
+    seed: random.between(0, 2 ** 32),
+    from: 1,
+    prefix,
+    ids: 45,
+    largest: 100_000,
+    ms: 400,
+  });
+  const works: Work[] = [
+    { options, work: mix("one-") },
+    { options, work: mix("two-") },
+  ];
+  if (!failure) return { works };
+  works[0]!.onFailure = random.pick(["die", "stop", "close", "go on"]);
+  works[1]!.onFailure = random.pick(["close", "go on"]);
+  // Whoever opens the store next must not trust what it seems to have.
+  const next = { ...mix("one-"), from: 1_000_000, ms: 200 };
+  const then = random.pick([[], [{ options, work: next }]]);
+  return { works, failure, then };
 }
 
 /** Cuts at any moment, but above all just behind an acknowledgement. */

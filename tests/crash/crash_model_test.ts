@@ -1,15 +1,18 @@
 import { assert, assertRejects } from "@std/assert";
+import { join } from "@std/path";
 import { tempDir } from "../helpers.ts";
 import {
   acknowledgements,
   anyCuts,
   anyFailure,
+  besides,
   checkAnyRun,
   checkCrashStates,
   type Cut,
   record,
+  type Recording,
 } from "./crash_model.ts";
-import { newSeed, withSeed } from "./random.ts";
+import { newSeed, type Random, withSeed } from "./random.ts";
 import { type Failure, type Recorder, recorderOrReason } from "./recording.ts";
 
 const built = await recorderOrReason();
@@ -48,13 +51,59 @@ async function checkSynced(failure: Failure, n = Infinity): Promise<void> {
   await using dir = await tempDir();
   const works = [{ options: {}, work: { kind: "changes" } as const }];
   const folder = dir.join("store");
-  const recording = await record(recorder, folder, works, failure);
+  const recording = await record(recorder, folder, { works, failure });
   const { operations } = recording;
   const moment = acknowledgements(operations)[n - 1] ?? operations.length;
   const cuts: Cut[] = [{ moment, choice: "only what was synced" }];
   await withSeed(
     newSeed(),
     (random) => checkCrashStates(recording, cuts, random),
+  );
+}
+
+/** So many moments behind what was acknowledged once the disk had refused. */
+const LATE = 6;
+
+/** A run in which one writer dies of a sync, and another goes on. */
+async function recordDeath(
+  folder: string,
+  path: string,
+  random: Random,
+): Promise<{ recording: Recording; late: number[] }> {
+  const failure: Failure = {
+    call: "sync",
+    errno: "EIO",
+    n: 1,
+    path,
+    isKilled: true,
+  };
+  for (let attempt = 1; attempt <= 10; attempt++) {
+    const run = besides({ checkpointAfter: 8 }, random, failure);
+    const to = join(folder, `run-${attempt}`);
+    const recording = await record(recorder, to, run);
+    const { operations } = recording;
+    const failed = operations.findIndex(({ kind }) => kind === "sync failed");
+    const late = acknowledgements(operations).filter((at) => at > failed);
+    if (failed > 0 && late.length >= LATE) return { recording, late };
+  }
+  throw new Error("in no run did one fail and the other go on");
+}
+
+for (const [what, path] of [["log", ".seg"], ["payload file", ".bin"]]) {
+  Deno.test(
+    `a process dies of a ${what} that the disk refused, another goes on${skipped}`,
+    { ignore },
+    async () => {
+      await withSeed(newSeed(), async (random) => {
+        await using dir = await tempDir();
+        const { recording, late } = await recordDeath(dir.path, path!, random);
+        const cuts = random.sample(late, LATE).map((moment): Cut => ({
+          moment,
+          choice: random.pick(["only what was synced", "all names, no data"]),
+        }));
+        await checkCrashStates(recording, cuts, random);
+      });
+    },
   );
 }
 
@@ -89,7 +138,7 @@ Deno.test(
     await using dir = await tempDir();
     const options = { durability: "relaxed" } as const;
     const works = [{ options, work: { kind: "changes" } as const }];
-    const recording = await record(recorder, dir.join("store"), works);
+    const recording = await record(recorder, dir.join("store"), { works });
     const states = (seed: number) =>
       withSeed(seed, (random) => {
         const cuts = anyCuts(recording, 40, random);

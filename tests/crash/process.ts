@@ -9,14 +9,12 @@ import type { StorageOptions } from "../../mod.ts";
 import { denoScript, text } from "../helpers.ts";
 import type { Place } from "./check.ts";
 import type { Random } from "./random.ts";
-import type { WriterTask } from "./writer.ts";
+import type { Account, WriterTask } from "./writer.ts";
 
-/** How a writer ended. */
-export interface Ending {
+/** How a writer ended, and its account if it came to its end. */
+export interface Ending extends Account {
   /** Whether it was killed. */
   killed: boolean;
-  /** How often it passed each step, if it came to its end. */
-  passed: Record<string, number>;
 }
 
 /**
@@ -51,10 +49,11 @@ export async function endOf(
   mayFail = false,
 ): Promise<Ending> {
   const { code, signal, stdout, stderr } = await writer.output();
-  if (signal === "SIGKILL") return { killed: true, passed: {} };
-  if (code !== 0 && mayFail) return { killed: false, passed: {} };
+  const none: Account = { passed: {}, failures: [] };
+  if (signal === "SIGKILL") return { killed: true, ...none };
+  if (code !== 0 && mayFail) return { killed: false, ...none };
   if (code !== 0) throw new Error(`the writer failed: ${text(stderr)}`);
-  return { killed: false, passed: JSON.parse(text(stdout)) };
+  return { killed: false, ...JSON.parse(text(stdout)) as Account };
 }
 
 /** Runs a writer to its end. */
@@ -101,6 +100,7 @@ export function anyWay(random: Random): StorageOptions {
   return random.pick([
     {},
     { checkpointAfter: 8 },
+    { checkpointAfter: 8, packBelow: 2_000 },
     { checkpointAfter: 200, packBelow: 1_000 },
     { packBelow: 65_536 },
     { packBelow: 0 },

@@ -31,6 +31,7 @@ export const FAILING = [
   "rename",
   "unlink",
   "mkdir",
+  "link",
   "open",
 ] as const;
 
@@ -39,6 +40,8 @@ export interface Failure {
   call: typeof FAILING[number];
   errno: "EIO" | "ENOSPC" | "EMFILE" | "EACCES";
   n: number;
+  /** Whether the process dies before it learns of the failure. */
+  isKilled?: boolean;
   /** Counts only calls on paths that end so. */
   path?: string;
 }
@@ -81,8 +84,8 @@ export class Recorder {
       RECORD_BELOW: below,
       ...(failure && {
         RECORD_FAIL: `${failure.call}:${ERRNO[failure.errno]}:${failure.n}:${
-          failure.path ?? ""
-        }`,
+          failure.isKilled ? "kill" : "return"
+        }:${failure.path ?? ""}`,
       }),
     };
     return ["env", ...Object.entries(variables).map((pair) => pair.join("="))];

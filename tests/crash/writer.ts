@@ -27,6 +27,8 @@ export interface WriterTask {
   journal: string;
   /** Kills itself when this step is reached for the n-th time, from 1 on. */
   kill?: { point: CrashPoint; n: number };
+  /** What it does when one of its random changes fails; default: it throws. */
+  onFailure?: OnFailure;
   work:
     /** Every kind of change, one after another. */
     | { kind: "changes" }
@@ -47,6 +49,20 @@ export interface WriterTask {
     | { kind: "prune"; before: number }
     /** Changes of all kinds in random order, many in flight, for `ms`. */
     | Mix;
+}
+
+/**
+ * Once a change has failed: dies, stops until it is killed, closes the store, or
+ * goes on as if nothing had happened.
+ */
+export type OnFailure = "die" | "stop" | "close" | "go on";
+
+/** What a writer says when it has come to its end. */
+export interface Account {
+  /** How often it passed each step. */
+  passed: Record<string, number>;
+  /** The codes or messages of what failed. */
+  failures: string[];
 }
 
 /** Random changes. */
@@ -90,11 +106,17 @@ async function run(task: WriterTask): Promise<void> {
     }
   });
   using journal = new Journal(task.journal);
-  await doWork(task, journal);
-  console.log(JSON.stringify(passed));
+  const failures: string[] = [];
+  await doWork(task, journal, failures);
+  const account: Account = { passed, failures };
+  console.log(JSON.stringify(account));
 }
 
-async function doWork(task: WriterTask, journal: Journal): Promise<void> {
+async function doWork(
+  task: WriterTask,
+  journal: Journal,
+  failures: string[],
+): Promise<void> {
   const { base, db, options, work } = task;
   if (work.kind === "recover") {
     await performRecovery(base, db, { ...options, ...work.recover });
@@ -114,7 +136,12 @@ async function doWork(task: WriterTask, journal: Journal): Promise<void> {
       await store.prune({ before: work.before });
       return;
     case "mix":
-      return await mix(new Changes(store, journal), work);
+      return await mix(
+        new Changes(store, journal),
+        work,
+        failures,
+        task.onFailure,
+      );
   }
 }
 
@@ -259,19 +286,36 @@ async function saveMany(
   lines("done");
 }
 
-async function mix(changes: Changes, work: Mix): Promise<void> {
+async function mix(
+  changes: Changes,
+  work: Mix,
+  failures: string[],
+  onFailure?: OnFailure,
+): Promise<void> {
   const random = new Random(work.seed);
   const ids = Array.from({ length: work.ids }, (_, n) => `${work.prefix}${n}`);
   ids.push(...work.shared ?? []);
   const busy = new Set<string>();
   const end = performance.now() + work.ms;
   let n = work.from;
+  const isOver = () =>
+    performance.now() >= end || failures.length > 0 && onFailure !== "go on";
+  const attempt = async (work: () => Promise<void>) => {
+    try {
+      await work();
+    } catch (error) {
+      if (!onFailure) throw error;
+      const { code, message } = error as Error & { code?: string };
+      failures.push(code ?? message);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
   const lane = async () => {
-    while (performance.now() < end) {
+    while (!isOver()) {
       const id = random.pick(ids);
       if (busy.has(id)) continue; // fewer lanes than ids: one is free
       busy.add(id);
-      await change(id, sizeOf(random, work.largest));
+      await attempt(() => change(id, sizeOf(random, work.largest)));
       busy.delete(id);
     }
   };
@@ -284,7 +328,7 @@ async function mix(changes: Changes, work: Mix): Promise<void> {
   // files, and this one replaces those that are there.
   const bulkLane = async () => {
     let at = random.between(0, BULK_IDS);
-    while (performance.now() < end) {
+    while (!isOver()) {
       await changes.saveMany(
         Array.from({ length: BULK }, (_, i) => ({
           id: `${work.prefix}bulk-${(at + i) % BULK_IDS}`,
@@ -297,6 +341,9 @@ async function mix(changes: Changes, work: Mix): Promise<void> {
   };
   const lanes = Array.from({ length: LANES }, lane);
   await Promise.all(work.bulk ? [...lanes, bulkLane()] : lanes);
+  if (failures.length === 0) return;
+  if (onFailure === "die") Deno.kill(Deno.pid, "SIGKILL");
+  if (onFailure === "stop") Deno.kill(Deno.pid, "SIGSTOP");
 }
 
 /** Mostly small; null: a deletion. */

@@ -1,10 +1,21 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertRejects,
+} from "@std/assert";
 import { join } from "@std/path";
-import { PohStorageError, sha256Hex, TxExistsError } from "../../mod.ts";
+import {
+  PohStorageError,
+  sha256Hex,
+  StoreBusyError,
+  TxExistsError,
+} from "../../mod.ts";
 import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
 import { loadTx } from "../../src/find_payload.ts";
 import type { IfExists } from "../../src/if_exists.ts";
 import { rowOf } from "../../src/log/follow.ts";
+import { LogDir } from "../../src/log/log_dir.ts";
 import type { Change } from "../../src/log/record.ts";
 import type { LogWriter } from "../../src/log/writer.ts";
 import {
@@ -14,6 +25,7 @@ import {
   removal,
   saving,
 } from "../../src/open_store.ts";
+import { LockFile } from "../../src/locks.ts";
 import type { StorageOptions } from "../../src/storage_options.ts";
 import {
   bytes,
@@ -675,4 +687,52 @@ test("a file that the disk refuses keeps its record and segment", async () => {
   await queue.flush();
   assertEquals([pending(parts), rows.lookup("b")?.place], [[], null]);
   assertEquals(parts.log.dir.numbers().length, 1);
+});
+
+test("files of a checkpoint that its process did not survive are made anew", async () => {
+  await using parts = await tempParts();
+  const { files, queue, log } = parts;
+  await queue.submit(await put("a", bytes("a")));
+  await queue.submit(await put("b", bytes("b")));
+  await queue.submit(remove("b"));
+  const inode = () => Deno.statSync(files.pathOf("a")).ino;
+  const before = inode();
+  await queue.flush();
+  assertEquals(inode(), before);
+  await queue.submit(await put("a", bytes("again")));
+  const replaced = inode();
+  log.dir.setState({ isCheckpointing: true }); // by one that died
+  await queue.flush();
+  assertNotEquals(inode(), replaced);
+  assertEquals(text(await files.load("a")), "again");
+  assertEquals(namesIn(parts.base).includes("b.bin"), false);
+  assertEquals(log.dir.state().isCheckpointing, false);
+});
+
+test("only one process makes a checkpoint at a time", async () => {
+  await using parts = await tempParts({ checkpointAfter: 1, lockTimeout: 50 });
+  const { queue } = parts;
+  {
+    using other = new LockFile(join(parts.base, ".poh", "checkpoint.lock"));
+    assert(other.tryLock(true));
+    for (const id of ["a", "b"]) {
+      assert(await queue.submit(await put(id, bytes(id))));
+    }
+    await assertRejects(() => queue.flush(), StoreBusyError);
+    assertEquals(pending(parts), ["a", "b"]);
+  }
+  await queue.flush();
+  assertEquals(pending(parts), []);
+});
+
+test("what one process tells does not undo what another has told", async () => {
+  await using parts = await tempParts();
+  const { dir } = parts.log;
+  using other = new LogDir(parts.base, { sync: true, write: true });
+  dir.setState({ hasFailed: true });
+  other.setState({ newest: 7 });
+  dir.setState({ isCheckpointing: true });
+  const told = { hasFailed: true, isCheckpointing: true, newest: 7 };
+  assertEquals([dir.state(), other.state()], [told, told]);
+  dir.setState({ hasFailed: false, isCheckpointing: false, newest: 1 });
 });
