@@ -150,7 +150,8 @@ function accounted(service: Service): MiddlewareHandler<Env> {
       c.header("connection", "close");
     }
     // From here on it is the client who keeps the service waiting.
-    outgoing.setTimeout(service.limits.idle, () => outgoing.destroy());
+    // The server destroys a connection whose time is up; Deno 2.7 has it wait.
+    outgoing.socket?.setTimeout(service.limits.idle);
   };
 }
 
