@@ -12,13 +12,15 @@ import {
 import { icon } from "../.ci/compile/icon.ts";
 import { withDetails } from "../.ci/compile/windows_version.ts";
 import {
-  bundlePackages,
-  type Bundles,
-  PACKAGES,
-} from "../.ci/compile/packages.ts";
+  type Bundle,
+  bundleProgram,
+  lateImports,
+  lateImportsIn,
+} from "../.ci/compile/bundle.ts";
 import { argumentsOf, commit, headOf } from "../src/cli/commit.ts";
-import { denoArgs, run, txText } from "./cli_helpers.ts";
+import { denoArgs, type Outcome, run, txText } from "./cli_helpers.ts";
 import { bytes, namesIn, tempDir, text } from "./helpers.ts";
+import { untilReady } from "./serve_process.ts";
 
 const HASH = "0123456789abcdef0123456789abcdef01234567";
 
@@ -159,8 +161,12 @@ Deno.test("buildsOf() gives this system, Windows, or five", () => {
 
 Deno.test("a binary has no other permission than the program uses, and no prompt", () => {
   for (const build of buildsOf(["all"])) {
-    const bundles = { flags: ["--import-map=m"], loadedLate: ["a.js"] };
-    const args = compileArgs(build, bundles, "abc", "i.ico");
+    const bundle = {
+      program: "cli.js",
+      late: ["a.js"],
+      flags: ["--import-map=m"],
+    };
+    const args = compileArgs(build, bundle, "abc", "i.ico");
     assert(args.includes("--import-map=m"));
     assert(args.includes("--include=a.js"));
     assert(args.includes("--no-prompt"));
@@ -168,31 +174,30 @@ Deno.test("a binary has no other permission than the program uses, and no prompt
     for (const arg of args) {
       assert(!/^(-A|--allow-all|--allow-(run|import).*)$/.test(arg), arg);
     }
-    assertEquals(args.slice(-2), ["cli.ts", "--commit=abc"]);
+    assertEquals(args.slice(-2), ["cli.js", "--commit=abc"]);
     assertEquals(
       args.includes("--icon=i.ico"),
       build.target?.includes("windows"),
     );
   }
-  const bundles = { flags: [], loadedLate: [] };
-  assertEquals(
-    compileArgs({ output: "x" }, bundles, null, "").at(-1),
-    "cli.ts",
-  );
+  const bundle = { program: "cli.js", late: [], flags: [] };
+  assertEquals(compileArgs({ output: "x" }, bundle, null, "").at(-1), "cli.js");
 });
 
 Deno.test("deno compile takes the arguments, and the icon and details of the Windows file", async (t) => {
   await using dir = await tempDir();
   const iconFile = dir.join("icon.ico");
   await Deno.writeFile(iconFile, icon());
-  await using bundles = await bundlePackages(isOffline);
+  await using bundle = await bundleProgram(isOffline);
 
   await t.step("this system", async () => {
     const build = { output: dir.join("poh-storage") };
     // Deno itself in the place of what it would download.
-    const binary = await compiled(build, bundles, iconFile, Deno.execPath());
+    const binary = await compiled(build, bundle, iconFile, Deno.execPath());
     assert(contains(binary, bytes("--commit=abc123")));
-    assert(contains(binary, bytes("string-width-7.2.0.js")));
+    for (const name of ["string-width_7.2.0.js", "file_worker.js"]) {
+      assert(contains(binary, bytes(name)), name);
+    }
     // The folders of its packages from npm, read at every start, take 14 MiB.
     const { size } = await Deno.stat(Deno.execPath());
     assert(binary.length - size < 10 * 1024 * 1024, `${binary.length - size}`);
@@ -211,7 +216,7 @@ Deno.test("deno compile takes the arguments, and the icon and details of the Win
       const output = dir.join("poh-storage.exe");
       const before = await compiled(
         { ...build!, output },
-        bundles,
+        bundle,
         iconFile,
         base,
       );
@@ -239,57 +244,179 @@ Deno.test("deno compile takes the arguments, and the icon and details of the Win
   });
 });
 
-Deno.test("every package from npm that the program uses is bundled", async () => {
-  const named: string[] = [];
-  for (const path of sourcesBelow("src")) {
-    if (path.endsWith("/packages.ts")) named.push(path);
-    else {
-      const code = await Deno.readTextFile(new URL(path, ROOT));
-      named.push(...code.match(/(?<=")npm:[^"]+@[^"]+(?=")/g) ?? []);
-    }
-  }
-  assertEquals(named.sort(), [...PACKAGES].sort());
+Deno.test("lateImportsIn() finds names that are no literals where they are imported, and workers", () => {
+  const source = [
+    'const SERVE: string = "./serve.ts";',
+    "export const LONG_NAME: string =",
+    '  "npm:a-package@1.2.3";',
+    'const kind: string = "other";',
+    'const here = await import("./literal.ts");',
+    'new Worker(new URL("./a_worker.ts", import.meta.url));',
+    "const module = new URL(",
+    '  "./b_worker.ts",',
+    "  import.meta.url,",
+    ");",
+    'const git = new URL("../../.git", import.meta.url);',
+  ].join("\n");
+  assertEquals(
+    lateImportsIn("src/a.ts", source).map(({ name }) => name),
+    ["./serve.ts", "npm:a-package@1.2.3", "./a_worker.ts", "./b_worker.ts"],
+  );
 });
 
-Deno.test("the program does with bundles what it does with packages, and without npm", async () => {
-  await using dir = await tempDir();
-  await using bundles = await bundlePackages(isOffline);
-  const deno = async (...args: string[]) => {
-    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-prompt", "--allow-all", ...args],
-      cwd: ROOT,
-      env: { NO_COLOR: "1" },
-      stdin: "null",
-    }).output();
-    assertEquals(code, 0, text(stderr));
-    return stdout;
-  };
-  const poh = (...args: string[]) =>
-    deno(
-      ...["--no-npm", "--no-check", ...bundles.flags, "cli.ts"],
-      ...[...args, "--base", dir.join("store")],
-    );
-  await poh("init");
-  await poh("save", "--tx", txText("見本"));
-  assertMatch(text(await poh("list", "--long")), /^ID {4}HOLDER .*\n見本 {2}/);
-  await Deno.writeFile(dir.join("a.tar"), await poh("backup", "--tar"));
-  await Deno.remove(dir.join("store"), { recursive: true });
-  await poh("restore", dir.join("a.tar"));
-  assertMatch(text(await poh("load", "見本")), /見本/);
+Deno.test("every import that is no literal is known, and so is every worker", async () => {
+  const known = await lateImports();
+  let imports = 0, workers = 0;
+  for (const path of sourcesBelow("src")) {
+    const code = (await Deno.readTextFile(new URL(path, ROOT)))
+      .replaceAll(/^\s*(\*|\/\/).*$/gm, "");
+    imports += [...code.matchAll(/\bimport\(\s*[^"\s]/g)].length;
+    workers +=
+      [...code.matchAll(/_(worker|thread)\.ts",\s*import\.meta/g)].length;
+  }
+  assert(imports > 0 && workers > 0);
+  const isWorker = ({ name }: { name: string }) =>
+    /_(worker|thread)\.ts$/.test(name);
+  assertEquals(known.filter((late) => !isWorker(late)).length, imports);
+  assertEquals(known.filter(isWorker).length, workers);
+});
 
-  const modules = PACKAGES.filter((name) => !name.startsWith("npm:"))
-    .map((path) => new URL(path, ROOT).href);
-  const script = dir.join("exports.ts");
+Deno.test("a start of the bundle opens few files, and loads no module of Node's but the one of SQLite", async () => {
+  await using dir = await tempDir();
+  await using bundle = await bundleProgram(isOffline);
+  const loaded = async (...args: string[]): Promise<string[]> => {
+    const log = dir.join("v8.log");
+    const flags =
+      `--v8-flags=--log-function-events,--no-logfile-per-isolate,--logfile=${log}`;
+    const { stderr } = await succeeded(
+      programOf(bundle, flags),
+      [...args, "--base", dir.path],
+    );
+    assertEquals(stderr, "");
+    const lines = (await Deno.readTextFile(log)).split("\n");
+    await Deno.remove(log);
+    return lines.flatMap((line) =>
+      /^script-details,\d+,((?:node|file):[^,]*)/.exec(line)?.[1] ?? []
+    );
+  };
+  const nodes = (names: string[]) => names.filter((n) => n.startsWith("node:"));
+  await succeeded(programOf(bundle), ["init", "--base", dir.path]);
+  const version = await loaded("list", "--version");
+  assertEquals(nodes(version), []);
+  assert(version.length > 1 && version.length < 20, version.join("\n"));
+  const list = await loaded("list", "--driver", "builtin");
+  assertEquals(nodes(list), ["node:sqlite"]);
+  assert(list.length < 50, list.join("\n"));
+});
+
+Deno.test("the program does in the bundle what it does from source, without npm", async () => {
+  await using bundle = await bundleProgram(isOffline);
+  await doesItsWork(programOf(bundle));
+});
+
+Deno.test({
+  name: "the program does compiled what it does from source",
+  // `deno compile` has it in its cache, or would download it.
+  ignore: !Deno.env.has("DENORT_BIN"),
+  async fn() {
+    await using dir = await tempDir();
+    const iconFile = dir.join("icon.ico");
+    const output = dir.join("poh-storage");
+    await using bundle = await bundleProgram(isOffline);
+    const runtime = Deno.env.get("DENORT_BIN")!;
+    await compiled({ output }, bundle, iconFile, runtime);
+    await bundle[Symbol.asyncDispose]();
+    await doesItsWork({ command: "env", args: [output] });
+  },
+});
+
+/** Runs every part of the program that is loaded on its own. */
+async function doesItsWork(program: Program): Promise<void> {
+  await using dir = await tempDir();
+  const poh = (args: string[], stdin = "") =>
+    succeeded(program, [...args, "--base", dir.join("store")], { stdin });
+  await poh(["init"]);
+  await poh(["save", "--tx", txText("見本")]);
+  const list = await poh(["list", "--long"]);
+  assertMatch(list.stdout, /^ID {4}HOLDER .*\n見本 {2}/);
+  const { output } = await poh(["backup", "--tar"]);
+  await Deno.writeFile(dir.join("a.tar"), output);
+  await Deno.remove(dir.join("store"), { recursive: true });
+  await poh(["restore", dir.join("a.tar")]);
+  assertMatch((await poh(["load", "見本"])).stdout, /見本/);
+  const many = Array.from({ length: 300 }, (_, n) => txText(`tx-${n}`));
+  await poh(["import", "-"], many.join("\n"));
+  assertMatch((await poh(["recover"])).stdout, /: 301 valid txs/);
+
+  const service = new Deno.Command(program.command, {
+    args: [
+      ...program.args,
+      ...["serve", "--port", "0", "--base", dir.join("store")],
+    ],
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const lines = service.stdout.pipeThrough(new TextDecoderStream());
+  let told = "";
+  for await (const part of lines) {
+    told += part;
+    const url = /Listening on (\S+)/.exec(told)?.[1];
+    if (url === undefined) continue;
+    await untilReady(url);
+    const metrics = await fetch(new URL("metrics", url));
+    assertMatch(await metrics.text(), /^poh_http_requests_total/m);
+    break;
+  }
+  service.kill("SIGTERM");
+  const { code, stderr } = await service.output();
+  assertEquals(code, 0, text(stderr));
+
+  const env = {
+    AWS_ACCESS_KEY_ID: "a",
+    AWS_SECRET_ACCESS_KEY: "b",
+    AWS_ENDPOINT_URL_S3: "http://127.0.0.1:9",
+  };
+  const failed = async (...args: string[]) => {
+    const { code, stderr } = await outcomeOf(program, args, { env });
+    assertEquals(code, 1, stderr);
+    return stderr;
+  };
+  const db = "postgres://u@127.0.0.1:9/d";
+  const [server, bucket] = await Promise.all([
+    failed("list", "--base", dir.join("b"), "--db", db),
+    failed("list", "--base", "s3://bucket", "--db", dir.join("db")),
+  ]);
+  assertMatch(server, /Cannot reach postgres:.*ECONNREFUSED/);
+  assertMatch(bucket, /Cannot reach s3:/);
+}
+
+Deno.test("threads start in the bundle: each of its workers' modules is found", async () => {
+  await using dir = await tempDir();
+  await using bundle = await bundleProgram(isOffline);
+  const names = (await lateImports()).map(({ name }) => name)
+    .filter((name) => /_(worker|thread)\.ts$/.test(name));
+  const script = dir.join("workers.js");
+  const program = new URL(bundle.program, ROOT);
   await Deno.writeTextFile(
     script,
-    modules.map((module) =>
-      `console.log(Object.keys(await import("${module}")).join());\n`
-    ).join(""),
+    names.map((name) => `
+      await new Promise((done, failed) => {
+        const url = new URL(${JSON.stringify(name)}, ${
+      JSON.stringify(program.href)
+    });
+        const worker = new Worker(url, { type: "module" });
+        worker.onerror = (event) => failed(event.message);
+        setTimeout(() => done(worker.terminate()), 500);
+      });`).join("\n"),
   );
-  assertEquals(
-    text(await deno("--no-npm", "--no-check", ...bundles.flags, script)),
-    text(await deno("--no-check", "--no-lock", script)),
-  );
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--allow-all", ...bundle.flags, script],
+    cwd: ROOT,
+    stdin: "null",
+  }).output();
+  assertEquals([code, text(stderr)], [0, ""]);
 });
 
 /** The TypeScript files of a folder of the project, by their paths in it. */
@@ -301,15 +428,64 @@ function* sourcesBelow(folder: string): Generator<string> {
   }
 }
 
+/** How the program is run. */
+interface Program {
+  command: string;
+  args: string[];
+}
+
+/** How a bundle is run: as it is when it is compiled. */
+function programOf({ program, flags }: Bundle, ...options: string[]): Program {
+  return {
+    command: Deno.execPath(),
+    args: [
+      ...["run", "--quiet", "--no-prompt", "--no-check", "--no-npm"],
+      ...["--allow-all", ...flags, ...options, program],
+    ],
+  };
+}
+
+/** Runs the program, which must succeed. */
+async function succeeded(
+  ...args: Parameters<typeof outcomeOf>
+): Promise<Outcome> {
+  const outcome = await outcomeOf(...args);
+  assertEquals(outcome.code, 0, outcome.stderr);
+  return outcome;
+}
+
+async function outcomeOf(
+  { command, args: before }: Program,
+  args: string[],
+  { stdin = "", env = {} }: { stdin?: string; env?: Record<string, string> } =
+    {},
+): Promise<Outcome> {
+  const child = new Deno.Command(command, {
+    args: [...before, ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1", ...env },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  // Who does not read it may have ended already.
+  const written = writer.write(bytes(stdin)).then(() => writer.close())
+    .catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  await written;
+  return { code, output: stdout, stdout: text(stdout), stderr: text(stderr) };
+}
+
 /** Compiles with a given program in the place of Deno's runtime. */
 async function compiled(
   build: Build,
-  bundles: Bundles,
+  bundle: Bundle,
   iconFile: string,
   runtime: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: compileArgs(build, bundles, "abc123", iconFile),
+    args: compileArgs(build, bundle, "abc123", iconFile),
     cwd: ROOT,
     env: { DENORT_BIN: runtime, NO_COLOR: "1" },
     stdin: "null",

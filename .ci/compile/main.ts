@@ -12,8 +12,8 @@
 
 import config from "../../deno.json" with { type: "json" };
 import { commit } from "../../src/cli/commit.ts";
+import { type Bundle, bundleProgram } from "./bundle.ts";
 import { icon } from "./icon.ts";
-import { bundlePackages, type Bundles } from "./packages.ts";
 import { withDetails } from "./windows_version.ts";
 
 /** The systems, by the names of their files in dist/. */
@@ -41,14 +41,6 @@ const PERMISSIONS = [
  * What each saves is in bench/README.md, under "Memory".
  */
 export const MEMORY = "--v8-flags=--max-semi-space-size=4,--expose-gc";
-
-/** Modules that no import names. */
-const LOADED_LATE = [
-  "src/cli/serve.ts",
-  "src/shared/open.ts",
-  "src/shared/s3/s3_store.ts",
-  "src/shared/postgres/postgres_store.ts",
-];
 
 /** A file to make; for this system when it has no target. */
 export interface Build {
@@ -78,36 +70,35 @@ export function buildsOf(args: readonly string[]): Build[] {
 /** The arguments of `deno` that make a file. */
 export function compileArgs(
   { output, target }: Build,
-  { flags, loadedLate }: Pick<Bundles, "flags" | "loadedLate">,
+  { program, late, flags }: Pick<Bundle, "program" | "late" | "flags">,
   commit: string | null,
   iconFile: string,
 ): string[] {
   return [
     "compile",
-    "--no-check", // `deno task check` does; bundles have no types
+    "--no-check", // `deno task check` does; a bundle has no types
     ...flags,
     ...PERMISSIONS,
     MEMORY,
     // Its cache would be a file beside, in the folder of temporary files.
     "--no-code-cache",
-    // Loaded by names that are no literals, see src/cli/main.ts.
-    ...[...LOADED_LATE, ...loadedLate].map((module) => `--include=${module}`),
+    ...late.map((file) => `--include=${file}`),
     ...(target === undefined ? [] : [`--target=${target}`]),
     ...(isWindows(target) ? [`--icon=${iconFile}`] : []),
     `--output=${output}`,
-    "cli.ts",
+    program,
     ...(commit === null ? [] : [`--commit=${commit}`]),
   ];
 }
 
 async function make(
   build: Build,
-  bundles: Bundles,
+  bundle: Bundle,
   iconFile: string,
 ): Promise<boolean> {
   const from = await commit([]);
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: compileArgs(build, bundles, from, iconFile),
+    args: compileArgs(build, bundle, from, iconFile),
     stdin: "null",
   }).spawn().status;
   if (success && isWindows(build.target)) {
@@ -138,9 +129,9 @@ if (import.meta.main) {
     const builds = buildsOf(Deno.args);
     await Deno.writeFile(iconFile, icon());
     const isOffline = Deno.env.get("POH_OFFLINE") === "1";
-    await using bundles = await bundlePackages(isOffline);
+    await using bundle = await bundleProgram(isOffline);
     for (const build of builds) {
-      isDone = isDone && await make(build, bundles, iconFile);
+      isDone = isDone && await make(build, bundle, iconFile);
     }
   } finally {
     await Deno.remove(iconFile);
