@@ -26,9 +26,9 @@ const CANDIDATES = 100;
  * Whether anything has a database's path, but for an empty file, which SQLite
  * takes for a database without tables. What it is, opening it tells.
  */
-export async function isDatabaseThere(path: string): Promise<boolean> {
+export function isDatabaseThere(path: string): boolean {
   try {
-    const { isFile, size } = await Deno.stat(path);
+    const { isFile, size } = Deno.statSync(path);
     return !isFile || size > 0;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;

@@ -65,9 +65,9 @@ export function requirePohDir(basePath: string): void {
  *
  * @throws {StoreNotFoundError} If there is not.
  */
-export async function requireThere(path: string): Promise<void> {
+export function requireThere(path: string): void {
   try {
-    await Deno.stat(path);
+    Deno.statSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       throw new StoreNotFoundError(path);

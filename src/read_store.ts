@@ -90,7 +90,7 @@ export async function openOwnRows(
   options: SqliteStoreOptions,
   opening: Opening,
 ): Promise<SqliteStore> {
-  if (!await isDatabaseThere(path)) {
+  if (!isDatabaseThere(path)) {
     await requireOwnDatabase(files, path, null, opening);
   }
   try {
@@ -121,7 +121,7 @@ export async function requireLocalStore(
   opening: Opening,
 ): Promise<void> {
   const base = resolve(basePath), path = resolve(sqlitePath);
-  if (!await isDatabaseThere(path)) {
+  if (!isDatabaseThere(path)) {
     return await requireOwnDatabase(new FileStore(base), path, null, opening);
   }
   requireFiles(path);
@@ -139,7 +139,7 @@ export async function lookAhead(
   options: SqliteStoreOptions,
   opening: Opening,
 ): Promise<void> {
-  if (!await isDatabaseThere(path)) {
+  if (!isDatabaseThere(path)) {
     return await requireOwnDatabase(files, path, null, opening);
   }
   if (await readId(files.basePath) !== null) return;

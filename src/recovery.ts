@@ -132,7 +132,7 @@ async function recoverOnce(
 
 /** A base that has a store had a database once. */
 async function isLost(base: string, db: string): Promise<boolean> {
-  return !await isDatabaseThere(db) && await hasStore(new FileStore(base));
+  return !isDatabaseThere(db) && await hasStore(new FileStore(base));
 }
 
 function damagedDatabase(

@@ -108,16 +108,23 @@ async function findDriver(choice: DriverChoice): Promise<Driver> {
 /** Pages copied in one step of a backup: more than a database can have. */
 const ALL_PAGES = 0x7fffffff;
 
+let builtinVersion: string | undefined;
+
+function versionOf(db: import("node:sqlite").DatabaseSync): string {
+  const row = db.prepare("SELECT sqlite_version() AS version").get();
+  db.close();
+  return String(row!.version);
+}
+
 async function builtinDriver(fallbackReason?: string): Promise<Driver> {
   const { backup, DatabaseSync } = await import("node:sqlite");
-  const probe = new DatabaseSync(":memory:");
-  const { version } = probe.prepare("SELECT sqlite_version() AS version")
-    .get() as { version: string };
-  probe.close();
   const info: SqliteDriverInfo = {
     name: "builtin",
     library: "built in",
-    sqliteVersion: version,
+    // A getter: finding it out takes a database, and few ask for it.
+    get sqliteVersion() {
+      return builtinVersion ??= versionOf(new DatabaseSync(":memory:"));
+    },
     ...(fallbackReason !== undefined && { fallbackReason }),
   };
   return {
@@ -275,11 +282,11 @@ async function withLibraryPath<T>(
 async function libraryAtHand(): Promise<
   { path: string; reason?: never } | { path: null; reason: string }
 > {
-  if (!await isGranted({ name: "ffi" })) {
+  if (!isGranted({ name: "ffi" })) {
     return { path: null, reason: "--allow-ffi is not granted" };
   }
   for (const variable of ["DENO_SQLITE_PATH", "DENO_SQLITE_LOCAL"]) {
-    if (!await isGranted({ name: "env", variable })) {
+    if (!isGranted({ name: "env", variable })) {
       return { path: null, reason: `--allow-env=${variable} is not granted` };
     }
   }
@@ -324,7 +331,7 @@ async function cachedLibrary(): Promise<string | null> {
     arch === "aarch64" ? "_aarch64" : ""
   }.${extension}`;
   const path = `/denodrivers/sqlite3/releases/download/0.13.0/${file}`;
-  const root = await denoDir();
+  const root = denoDir();
   if (root === null) return null;
   const digest = await crypto.subtle.digest(
     "SHA-256",
@@ -339,24 +346,22 @@ async function cachedLibrary(): Promise<string | null> {
   );
 }
 
-async function denoDir(): Promise<string | null> {
-  const env = async (variable: string) =>
-    await isGranted({ name: "env", variable }) ? Deno.env.get(variable) : null;
-  const own = await env("DENO_DIR");
+function denoDir(): string | null {
+  const env = (variable: string) =>
+    isGranted({ name: "env", variable }) ? Deno.env.get(variable) : null;
+  const own = env("DENO_DIR");
   if (own) return own;
   const [variable, ...below] = Deno.build.os === "windows"
     ? ["LOCALAPPDATA", "deno"] as const
     : Deno.build.os === "darwin"
     ? ["HOME", "Library", "Caches", "deno"] as const
     : ["HOME", ".cache", "deno"] as const;
-  const home = await env(variable);
+  const home = env(variable);
   return home ? join(home, ...below) : null;
 }
 
-async function isGranted(
-  permission: Deno.PermissionDescriptor,
-): Promise<boolean> {
-  return (await Deno.permissions.query(permission)).state === "granted";
+function isGranted(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
 }
 
 // --- what an error means ----------------------------------------------------

@@ -238,7 +238,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     options: SqliteStoreOptions,
     admit: (db: Connection) => Promise<void>,
   ): Promise<SqliteStore> {
-    if (options.readOnly) await requireThere(path);
+    if (options.readOnly) requireThere(path);
     return await retryBusy(
       () => SqliteStore.#open(path, options, admit),
       options,

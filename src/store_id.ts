@@ -96,7 +96,7 @@ export async function requireNoOtherDatabase(
 ): Promise<void> {
   const id = await readId(base);
   if (id === null) return;
-  if (await isDatabaseThere(path) && isProvenOf(path, base, id)) return;
+  if (isDatabaseThere(path) && isProvenOf(path, base, id)) return;
   const own = await databaseOf(base, path, id);
   if (own !== null) throw ownIsElsewhere(base, path, own);
 }

@@ -232,7 +232,7 @@ async function openCatalog(
     }
   }
   const path = resolve(db);
-  if (!await isDatabaseThere(path)) {
+  if (!isDatabaseThere(path)) {
     if (!create) throw new StoreNotFoundError(path);
   } else if (!isDamagedDatabase(path, null, id)) throw notADatabase(path);
   const catalog = await SqliteCatalog.open(path, {
