@@ -27,7 +27,8 @@ export class Thread<Question, Answer> implements Disposable {
 
   /**
    * Starts one, with the permissions of this thread; null where it may not load
-   * its module, which is asked first, as Deno tells a refusal on stderr.
+   * its module, or there is none, as beside a program bundled into one file.
+   * Both are looked at first, as Deno tells a failure on stderr.
    */
   static async start<Question, Answer>(
     module: URL,
@@ -37,7 +38,9 @@ export class Thread<Question, Answer> implements Disposable {
       ? { name: "read", path: module }
       : { name: "import", host: module.host };
     const { state } = await Deno.permissions.query(permission);
-    return state === "granted" ? new Thread(module, name) : null;
+    return state === "granted" && isThere(module)
+      ? new Thread(module, name)
+      : null;
   }
 
   /**
@@ -72,6 +75,18 @@ export class Thread<Question, Answer> implements Disposable {
   #settle(id: number, answer: Answer | null): void {
     this.#asked.get(id)?.(answer);
     this.#asked.delete(id);
+  }
+}
+
+/** Whether a module on this machine is there; an import map may say where. */
+function isThere(module: URL): boolean {
+  const resolved = new URL(import.meta.resolve(module.href));
+  if (resolved.protocol !== "file:") return true;
+  try {
+    return Deno.statSync(resolved).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
   }
 }
 
