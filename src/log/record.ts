@@ -74,6 +74,8 @@ const EXTENDED = 8;
 /** Nothing of this batch was written before; all before it had been synced. */
 const STARTS_BATCH = 16;
 
+const KNOWN_FLAGS = PACKED | EXTENDED | STARTS_BATCH;
+
 /** A further field. */
 export interface Extension {
   /** 1: seal salt, 16 bytes; 2: chunk root, 32 bytes. */
@@ -265,8 +267,8 @@ export function claimedLength(
  * The record at `at` of these bytes, which are those of the log from there on;
  * null where there is none that is sound.
  *
- * @throws {PohStorageError} `LOG_TOO_NEW` if a sound record is of a kind that
- * this program does not know.
+ * @throws {PohStorageError} `LOG_TOO_NEW` if a sound record is of a kind, or has
+ * a flag, that this program does not know.
  */
 export function decodeRecord(
   bytes: Uint8Array,
@@ -281,23 +283,27 @@ export function decodeRecord(
   const found = crc32(record.subarray(4), salt.crc);
   if (found !== view.getUint32(0, true)) return null;
   const kind = KIND_NAMES.get(record[24]!);
-  if (!kind) throw tooNew(record[24]!, position);
   const flags = record[25]!;
+  if (!kind) throw tooNew(`of kind ${record[24]}`, position);
+  if ((flags & ~KNOWN_FLAGS) !== 0) {
+    throw tooNew(`with flags ${flags}`, position);
+  }
   let end = HEAD_BYTES;
   const take = (bytes: number) => record.subarray(end, end += bytes);
-  const txId = decoder.decode(take(view.getUint16(26, true)));
-  const holderId = decoder.decode(take(view.getUint16(28, true)));
-  const name = decoder.decode(take(view.getUint16(30, true)));
-  if (/[/\\]/.test(name)) return null; // no program wrote it
+  const txId = textIn(take(view.getUint16(26, true)));
+  const holderId = textIn(take(view.getUint16(28, true)));
+  const name = textIn(take(view.getUint16(30, true)));
   const extensions: Extension[] = [];
-  while ((flags & EXTENDED) !== 0) {
+  while ((flags & EXTENDED) !== 0 && end < length) {
     const [type] = take(1);
     if (!type) break;
-    const size = view.getUint16(end, true);
-    end += 2;
-    extensions.push({ type, bytes: take(size).slice() });
+    const [low = 0, high = 0] = take(2);
+    extensions.push({ type, bytes: take(low + 256 * high).slice() });
   }
   const payload = take(view.getUint32(20, true));
+  const isWritten = end <= length && txId !== null && holderId !== null &&
+    name !== null && !/[/\\]/.test(name);
+  if (!isWritten) return null; // somebody else made it, with a checksum
   return {
     kind,
     txId,
@@ -352,6 +358,16 @@ export function payloadWithin(
   return end <= bytes.length ? bytes.subarray(start, end) : null;
 }
 
+/** The text of UTF-8 bytes; null if they are none. */
+function textIn(bytes: Uint8Array): string | null {
+  try {
+    return decoder.decode(bytes);
+  } catch (error) {
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
 /**
  * What stands in the place of the payload of a record that is not sound, for
  * quarantine; null where its head does not even tell where that is.
@@ -370,9 +386,9 @@ export function damagedPayload(
   return end <= length ? bytes.slice(start, end) : null;
 }
 
-function tooNew(kind: number, position: number): PohStorageError {
+function tooNew(what: string, position: number): PohStorageError {
   return new PohStorageError(
     "LOG_TOO_NEW",
-    `The log has a record of kind ${kind} at ${position}, which this program does not know: use a newer one`,
+    `The log has a record ${what} at ${position}, which this program does not know: use a newer one`,
   );
 }

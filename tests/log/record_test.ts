@@ -136,17 +136,60 @@ test("noise is never a record, and never an error", async () => {
   await Promise.resolve();
 });
 
-test("a record of an unknown kind is refused, not skipped", async () => {
-  const bytes = encodeRecord(putEntry(), 160, SALT, true);
-  bytes[24] = 77;
+/** A record with a byte that its writer did not give it, and its checksum. */
+function withByte(at: number, value: number, entry = putEntry()) {
+  const bytes = encodeRecord(entry, 160, SALT, true);
+  bytes[at] = value;
   const view = new DataView(bytes.buffer);
   view.setUint32(0, crc32(bytes.subarray(4), SALT.crc), true);
-  const error = assertThrows(
-    () => decodeRecord(bytes, 0, 160, SALT),
-    PohStorageError,
-    "kind 77",
-  );
-  assertEquals(error.code, "LOG_TOO_NEW");
+  return bytes;
+}
+
+test("a record of an unknown kind, or with an unknown flag, is refused", async () => {
+  for (
+    const [at, value, told] of [
+      [24, 5, "of kind 5"], // reserved
+      [24, 77, "of kind 77"],
+      [25, 16 + 2, "with flags 18"],
+      [25, 128, "with flags 128"],
+    ] as const
+  ) {
+    const error = assertThrows(
+      () => decodeRecord(withByte(at, value), 0, 160, SALT),
+      PohStorageError,
+      `The log has a record ${told} at 160, which this program does not know: use a newer one`,
+    );
+    assertEquals(error.code, "LOG_TOO_NEW");
+  }
+  await Promise.resolve();
+});
+
+test("an extension of an unknown type is skipped, and kept", async () => {
+  const extensions = [200, 1].map((type) => ({ type, bytes: randomBytes(70) }));
+  const entry = putEntry({ extensions });
+  const bytes = encodeRecord(entry, 160, SALT, true);
+  const { position, length, startsBatch, ...found } = decodeRecord(
+    bytes,
+    0,
+    160,
+    SALT,
+  )!;
+  assertEquals(found, entry);
+  assertEquals([position, length, startsBatch], [160, bytes.length, true]);
+  await Promise.resolve();
+});
+
+test("what has a checksum and is no record is none", async () => {
+  const extensions = [{ type: 9, bytes: new Uint8Array(4) }];
+  for (
+    const bytes of [
+      withByte(80, 0xff), // the id is no UTF-8
+      withByte(27, 200), // the id is longer than the record
+      withByte(23, 1), // the payload is
+      withByte(87, 255, putEntry({ extensions })), // its extension is
+      withByte(81, 0x2f, putEntry({ txId: "", holderId: "", name: "a_b" })),
+    ]
+  ) assertEquals(decodeRecord(bytes, 0, 160, SALT), null);
   await Promise.resolve();
 });
 
