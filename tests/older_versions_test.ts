@@ -170,7 +170,7 @@ test(
     const folder = dir.join("store");
     await emptyVersion4(placeBelow(folder));
     const works = [{ options: {}, work: { kind: "few" } as const }];
-    const recording = await record(recorder, folder, works);
+    const recording = await record(recorder, folder, { works });
     const moments = acknowledgements(recording.operations);
     const cuts: Cut[] = [
       ...CHOICES.map((choice) => ({ moment: moments[0]!, choice })),
