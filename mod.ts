@@ -55,12 +55,15 @@ export {
   type MigrateProgress,
   type MigrateReport,
   migrateStore,
-} from "./src/copy/migrate.ts";
+} from "./src/migrate.ts";
 export type { OddRow } from "./src/odd_row.ts";
 export type { MovePackedOptions } from "./src/engine.ts";
-export type { StorageOptions } from "./src/storage_options.ts";
+export type {
+  StorageOptions,
+  UpgradeNote,
+  UpgradeReport,
+} from "./src/storage_options.ts";
 export type { Hint, StoreDescription } from "./src/store_description.ts";
-export type { UpgradeNote, UpgradeReport } from "./src/upgrade.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";
 export type {

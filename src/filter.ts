@@ -11,7 +11,7 @@
  */
 
 import { type OptionsType, optionsType, rule, type Rules } from "./options.ts";
-import { compareText } from "./text_order.ts";
+import { compareText } from "./format/text_order.ts";
 
 /** Which transactions. All conditions must hold; none means all. */
 export interface TxFilter {

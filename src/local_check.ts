@@ -55,7 +55,7 @@ import {
   type StoreReport,
   tellFinding,
 } from "./report.ts";
-import { compareText } from "./text_order.ts";
+import { compareText } from "./format/text_order.ts";
 import { Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 import {

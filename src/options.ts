@@ -9,7 +9,7 @@
  * @module
  */
 
-import { listed, nearest } from "./suggestion.ts";
+import { listed, nearest } from "./format/suggestion.ts";
 
 /** What a value has to be. */
 export interface Rule {

@@ -11,14 +11,12 @@ import {
   isDatabaseThere,
   notADatabase,
 } from "./database_file.ts";
-import type { Engine } from "./engine.ts";
 import { MetadataDamagedError, PohStorageError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { LogDir } from "./log/log_dir.ts";
 import { LogReader } from "./log/log_reader.ts";
 import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir } from "./poh_dir.ts";
-import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   requireFiles,
   SqliteStore,
@@ -151,23 +149,4 @@ export async function lookAhead(
       error.code === "UNFINISHED";
     if (!isUnfinished) throw error; // else it can be told only by writing to it
   }
-}
-
-/** What lists a store, of any kind. */
-export type Listing = Pick<
-  Engine,
-  "iterate" | "iterateIds" | "oddRows" | "close"
->;
-
-/** Opens a store for what its metadata knows. */
-export async function openListing(
-  base: string,
-  db: string,
-  options: SqliteStoreOptions,
-): Promise<Listing> {
-  if (isRemote(base, db)) {
-    const { openRemote } = await remoteStores();
-    return await openRemote(base, db, { ...options, readOnly: true });
-  }
-  return (await openForReading(resolve(base), resolve(db), options)).rows;
 }

@@ -7,7 +7,6 @@
 import { type LockWait, waitRules } from "./lock_wait.ts";
 import { type OptionsType, optionsType, rule, type Rules } from "./options.ts";
 import type { DriverChoice } from "./sqlite_driver.ts";
-import type { UpgradeReport } from "./upgrade.ts";
 
 /** How to open a store. */
 export interface StorageOptions extends LockWait {
@@ -80,3 +79,23 @@ export const STORAGE_OPTIONS: OptionsType = optionsType<StorageOptions>(
   "StorageOptions",
   storageRules,
 );
+
+/** What became of a row that could not be kept as it was. */
+export interface UpgradeNote {
+  /** The row's id. */
+  txId: string;
+  /** What is odd about it, and what was done. */
+  reason: string;
+}
+
+/** What an upgrade did. */
+export interface UpgradeReport {
+  /** Whether the store was one of the older Python package. */
+  olderPackage: boolean;
+  /** Payload files that were given another name. */
+  renamed: number;
+  /** Rows that could not be kept as they were, the first 1,000 of them. */
+  notes: UpgradeNote[];
+  /** How many such rows there are. */
+  noted: number;
+}

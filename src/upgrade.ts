@@ -68,6 +68,7 @@ import {
   type SqlValue,
 } from "./sqlite_driver.ts";
 import { translated, translatedSync } from "./sqlite_store.ts";
+import type { UpgradeNote, UpgradeReport } from "./storage_options.ts";
 import { nextTurn } from "./turn.ts";
 
 /** Rows looked at between two turns of the event loop. */
@@ -78,26 +79,6 @@ const SETTLED: NamingState = { naming: NAMING_HERE, phase: null };
 
 /** Notes that a report holds at most. */
 const MAX_NOTES = 1_000;
-
-/** What became of a row that could not be kept as it was. */
-export interface UpgradeNote {
-  /** The row's id. */
-  txId: string;
-  /** What is odd about it, and what was done. */
-  reason: string;
-}
-
-/** What an upgrade did. */
-export interface UpgradeReport {
-  /** Whether the store was one of the older Python package. */
-  olderPackage: boolean;
-  /** Payload files that were given another name. */
-  renamed: number;
-  /** Rows that could not be kept as they were, the first 1,000 of them. */
-  notes: UpgradeNote[];
-  /** How many such rows there are. */
-  noted: number;
-}
 
 /** How to upgrade. */
 export interface UpgradeOptions {

@@ -1,17 +1,18 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { base64Of } from "../src/cli/bytes.ts";
-import { UsageError } from "../src/cli/exit_codes.ts";
-import { linesOf } from "../src/cli/lines.ts";
-import { printable } from "../src/cli/output.ts";
-import { byteText, progressText } from "../src/cli/progress.ts";
-import { jsonFloat } from "../src/cli/tx_json.ts";
+import { base64Of } from "../src/format/bytes.ts";
+import { linesOf } from "../src/format/lines.ts";
+import { progressText } from "../src/cli/progress.ts";
+import { jsonFloat } from "../src/format/tx_json.ts";
 import {
   byteCount,
   fraction,
   integer,
   localTime,
   time,
-} from "../src/cli/values.ts";
+} from "../src/format/values.ts";
+import { printable } from "../src/format/printable.ts";
+import { byteText } from "../src/format/size_text.ts";
+import { UsageError } from "../src/format/usage_error.ts";
 import { bytes, randomBytes, seededRandom, text } from "./helpers.ts";
 
 // --- values -----------------------------------------------------------------

@@ -5,7 +5,7 @@ import {
   filterFields,
   type TxFilter,
 } from "../src/filter.ts";
-import { filterOf } from "../src/cli/filter.ts";
+import { filterOf } from "../src/format/filter_values.ts";
 import { commands } from "../src/cli/table.ts";
 import { conditionsOf } from "../src/shared/postgres/query.ts";
 import { openApi } from "../src/http/openapi.ts";

@@ -6,7 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { txFromJson } from "../mod.ts";
-import { txLine } from "../src/cli/tx_json.ts";
+import { txLine } from "../src/format/tx_json.ts";
 import { tempStore, testDrivers } from "./helpers.ts";
 
 const BLOCK = join(

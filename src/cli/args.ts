@@ -4,8 +4,8 @@
  * @module
  */
 
-import { listed, nearest } from "../suggestion.ts";
-import { UsageError } from "./exit_codes.ts";
+import { UsageError } from "../format/usage_error.ts";
+import { listed, nearest } from "../format/suggestion.ts";
 import {
   type CommandName,
   commands,
@@ -13,7 +13,7 @@ import {
   type OptionSpec,
   type OptionValues,
 } from "./table.ts";
-import { readValue } from "./values.ts";
+import { readValue } from "../format/values.ts";
 
 /** What the arguments ask for. */
 export type Invocation =

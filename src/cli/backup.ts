@@ -1,11 +1,12 @@
 import type { BackupReport } from "../copy/backup.ts";
+import { printable } from "../format/printable.ts";
+import { byteText } from "../format/size_text.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
-import { UsageError } from "./exit_codes.ts";
 import { endingOf } from "./left_out.ts";
-import { printable } from "./output.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
-import { byteText, Progress } from "./progress.ts";
+import { Progress } from "./progress.ts";
 import {
   dbPath,
   lockWait,

@@ -1,6 +1,7 @@
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
-import { Exit, UsageError } from "./exit_codes.ts";
-import { printable } from "./output.ts";
+import { Exit } from "./exit_codes.ts";
 import { openListing } from "./store.ts";
 
 /** Loaded when they are asked for. */

@@ -1,6 +1,6 @@
+import { printable } from "../format/printable.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
-import { printable } from "./output.ts";
 import { openStore } from "./store.ts";
 import { requireTxId } from "./tx_id.ts";
 

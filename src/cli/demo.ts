@@ -13,7 +13,7 @@ import { fileName } from "../key.ts";
 import type { Tx } from "../types.ts";
 import { main } from "./main.ts";
 import { shellWord } from "./shell_word.ts";
-import { txLine } from "./tx_json.ts";
+import { txLine } from "../format/tx_json.ts";
 
 /** A quarter's statements of what four accounts hold. */
 const STATEMENTS = [

@@ -16,6 +16,7 @@ import {
   StoreNotFoundError,
   TxExistsError,
 } from "../errors.ts";
+import { UsageError } from "../format/usage_error.ts";
 
 /** What each exit code means. */
 export const EXIT_CODES: Readonly<Record<number, string>> = {
@@ -54,20 +55,12 @@ export class CliError extends Error {
   }
 }
 
-/** Wrong usage or bad input: exit code 2. */
-export class UsageError extends CliError {
-  /** Makes an error that says what is wrong with the input. */
-  constructor(message: string, options?: ErrorOptions) {
-    super(Exit.usage, message, options);
-    this.name = "UsageError";
-  }
-}
-
 /** The exit code that an error ends the program with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CliError) return error.exitCode;
   if (error instanceof SaveTxsError) return exitCodeOf(error.cause);
   if (
+    error instanceof UsageError ||
     error instanceof InvalidTxError || error instanceof TxExistsError ||
     error instanceof BackupPathError || error instanceof BackupReadOnlyError
   ) return Exit.usage;

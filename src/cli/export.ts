@@ -9,12 +9,12 @@ import { validateTxHead } from "../tx.ts";
 import type { Tx, TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
-import { filterOf } from "./filter.ts";
+import { filterOf } from "../format/filter_values.ts";
 import { endingOf } from "./left_out.ts";
 import { printTx, SMALL_BYTES } from "./print_tx.ts";
 import { Progress } from "./progress.ts";
 import { openStore } from "./store.ts";
-import { txLine } from "./tx_json.ts";
+import { txLine } from "../format/tx_json.ts";
 
 /** Loads in flight, and the bytes that they may hold. */
 const LOADS_IN_FLIGHT = 64;

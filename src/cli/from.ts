@@ -5,10 +5,10 @@
  */
 
 import type { CheckOptions } from "../check.ts";
+import { UsageError } from "../format/usage_error.ts";
 import { kindOfSource } from "../heal/open_sources.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
 import type { Call } from "./call.ts";
-import { UsageError } from "./exit_codes.ts";
 import { readEnv, requireAccess, requireServers } from "./permissions.ts";
 
 /**

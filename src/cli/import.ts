@@ -1,4 +1,5 @@
 import { InvalidTxError, SaveTxsError } from "../errors.ts";
+import { UsageError } from "../format/usage_error.ts";
 import {
   countSave,
   noSaves,
@@ -10,9 +11,9 @@ import type { StorageManager } from "../storage_manager.ts";
 import { requireTxFields, txFromJson } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, exitCodeOf, UsageError } from "./exit_codes.ts";
+import { CliError, Exit, exitCodeOf } from "./exit_codes.ts";
 import { type Input, openInput } from "./input.ts";
-import { type Line, linesOf } from "./lines.ts";
+import { type Line, linesOf } from "../format/lines.ts";
 import { Progress } from "./progress.ts";
 import { openStore, requireThere } from "./store.ts";
 

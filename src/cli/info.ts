@@ -1,13 +1,13 @@
 import type { StoreHolder } from "../errors.ts";
+import { printable } from "../format/printable.ts";
+import { byteText } from "../format/size_text.ts";
 import type { StoreDescription } from "../store_description.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
-import { printable } from "./output.ts";
 import { driverJson } from "./print_report.ts";
-import { byteText } from "./progress.ts";
 import { dbPath, requireStore, storageOptions } from "./store.ts";
-import { jsonFloat } from "./tx_json.ts";
-import { localTime } from "./values.ts";
+import { jsonFloat } from "../format/tx_json.ts";
+import { localTime } from "../format/values.ts";
 
 /** `poh-storage info` */
 export async function run(call: Call<"info">): Promise<number> {

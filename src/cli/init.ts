@@ -1,9 +1,10 @@
 import { resolve } from "@std/path";
 import { PohStorageError, StoreNotFoundError } from "../errors.ts";
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
 import { requireNoBackup } from "../poh_dir.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
-import { printable } from "./output.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { Progress } from "./progress.ts";
 import { isRemote } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";

@@ -4,11 +4,12 @@
  * @module
  */
 
+import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { requireAccess } from "./permissions.ts";
 import type { CommandName } from "./table.ts";
-import { concat } from "./bytes.ts";
+import { concat } from "../format/bytes.ts";
 
 /** Read at a time. */
 const CHUNK_BYTES = 64 * 1024;

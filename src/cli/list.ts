@@ -1,12 +1,14 @@
 import { PohStorageError } from "../errors.ts";
-import type { Listing } from "../read_store.ts";
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
+import type { Listing } from "../listing.ts";
 import type { TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
-import { filterOf } from "./filter.ts";
-import { type Output, printable } from "./output.ts";
+import { CliError, Exit } from "./exit_codes.ts";
+import { filterOf } from "../format/filter_values.ts";
+import type { Output } from "./output.ts";
 import { openListing } from "./store.ts";
-import { infoJson } from "./tx_json.ts";
+import { infoJson } from "../format/tx_json.ts";
 
 /** `poh-storage list` */
 export async function run(call: Call<"list">): Promise<number> {

@@ -4,9 +4,10 @@
  * @module
  */
 
+import { printable } from "../format/printable.ts";
 import type { TxInfo } from "../types.ts";
-import { type Output, printable } from "./output.ts";
-import { localTime } from "./values.ts";
+import { type Output } from "./output.ts";
+import { localTime } from "../format/values.ts";
 
 /** Not a literal where it is imported, as `TAR_STREAM` in `tar.ts`. */
 export const STRING_WIDTH: string = "npm:string-width@7.2.0";

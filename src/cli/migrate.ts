@@ -1,8 +1,9 @@
-import type { MigrateReport } from "../copy/migrate.ts";
+import type { MigrateReport } from "../migrate.ts";
+import { byteText } from "../format/size_text.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
-import { UsageError } from "./exit_codes.ts";
 import { endingOf } from "./left_out.ts";
-import { byteText, Progress } from "./progress.ts";
+import { Progress } from "./progress.ts";
 import { dbPath, openStore, type StoreValues } from "./store.ts";
 
 /** `poh-storage migrate` */
@@ -27,7 +28,7 @@ export async function run(call: Call<"migrate">): Promise<number> {
 async function migrate(call: Call<"migrate">): Promise<MigrateReport> {
   const { options, output, signal } = call;
   const { from, to } = storesOf(options);
-  const { migrateStore } = await import("../copy/migrate.ts");
+  const { migrateStore } = await import("../migrate.ts");
   await using source = await openStore(
     { options: from, signal, output },
     "read",

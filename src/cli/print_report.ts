@@ -5,6 +5,9 @@
  */
 
 import type { CheckOptions } from "../check.ts";
+import { doneWord, findingText } from "../format/finding_text.ts";
+import { printable } from "../format/printable.ts";
+import { byteText } from "../format/size_text.ts";
 import {
   countActions,
   countTakenOut,
@@ -16,8 +19,8 @@ import {
 } from "../report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
-import { type Output, printable } from "./output.ts";
-import { byteText, type Progress } from "./progress.ts";
+import type { Output } from "./output.ts";
+import { type Progress } from "./progress.ts";
 import { shellWord } from "./shell_word.ts";
 import type { StoreValues } from "./store.ts";
 import { commonOptions } from "./table.ts";
@@ -37,30 +40,6 @@ export function checkOptions(
       onFinding: (finding) => output.notice(findingText(finding, dryRun)),
     }),
   };
-}
-
-/** A finding in one line, with what was done, or would be in a dry run. */
-export function findingText(finding: Finding, dryRun = false): string {
-  const { kind, txId, file, detail, expected, found, action, source } = finding;
-  const about = [
-    ...(txId === null ? [] : [`tx ${JSON.stringify(txId)}`]),
-    ...(file === null ? [] : [`file ${JSON.stringify(file)}`]),
-  ].join(", ");
-  const digests = [
-    ...(expected === null ? [] : [`expected ${expected}`]),
-    ...(found === null ? [] : [`found ${found}`]),
-  ].join(", ");
-  return printable(
-    `${kind}: ${about && `${about}: `}${detail}${digests && ` (${digests})`}${
-      action !== "none"
-        ? `: ${doneWord(action, dryRun)}${
-          source === null ? "" : ` from ${source}`
-        }`
-        : source !== null
-        ? `: could be healed from ${source}`
-        : ""
-    }`,
-  );
 }
 
 /** Tells on stderr what the whole check went through. */
@@ -128,10 +107,6 @@ function doneText({ actions, dryRun }: StoreReport, kind: FindingKind): string {
   }));
   if (done.length === 1) return ` (${done[0]!.what})`;
   return ` (${done.map(({ count, what }) => `${count} ${what}`).join(", ")})`;
-}
-
-function doneWord(action: FindingAction, dryRun: boolean): string {
-  return dryRun ? `to be ${action}` : action;
 }
 
 /** What each source came to. */

@@ -5,9 +5,9 @@
  */
 
 import type { TxHead } from "../types.ts";
-import { base64Of, concat } from "./bytes.ts";
+import { base64Of, concat } from "../format/bytes.ts";
 import type { Output } from "./output.ts";
-import { TX_LINE_END, txLine, txLineStart } from "./tx_json.ts";
+import { TX_LINE_END, txLine, txLineStart } from "../format/tx_json.ts";
 
 /** Payloads up to this size are held in memory. */
 export const SMALL_BYTES = 8 * 1024 * 1024;

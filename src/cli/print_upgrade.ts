@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { UpgradeReport } from "../upgrade.ts";
-import { type Output, printable } from "./output.ts";
+import { printable } from "../format/printable.ts";
+import type { UpgradeReport } from "../storage_options.ts";
+import type { Output } from "./output.ts";
 
 /** Notices that say what an upgrade did, and what it could not keep as it was. */
 export function printUpgrade(report: UpgradeReport, output: Output): void {

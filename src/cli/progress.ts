@@ -6,6 +6,7 @@
  */
 
 import type { ProgressBar } from "@std/cli/unstable-progress-bar";
+import { byteText } from "../format/size_text.ts";
 import type { Output } from "./output.ts";
 
 /** Time between two frames of the bar, and between two lines. */
@@ -196,15 +197,4 @@ function clockText(seconds: number): string {
   return minutes < 60
     ? `${minutes}:${two(whole % 60)}`
     : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
-}
-
-/** A number of bytes for people. */
-export function byteText(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-  let value = bytes, unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }

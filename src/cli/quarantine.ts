@@ -1,11 +1,12 @@
 import { PohStorageError } from "../errors.ts";
+import { printable } from "../format/printable.ts";
+import { byteText } from "../format/size_text.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { QuarantineEntry } from "../quarantine.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
-import { printable } from "./output.ts";
-import { byteText } from "./progress.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { openStore } from "./store.ts";
-import { infoJson } from "./tx_json.ts";
+import { infoJson } from "../format/tx_json.ts";
 
 /** `poh-storage quarantine` */
 export async function run(call: Call<"quarantine">): Promise<number> {

@@ -1,8 +1,9 @@
 import { resolve } from "@std/path";
 import { StoreBusyError } from "../errors.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { fromOptions } from "./from.ts";
 import {
   checkOptions,

@@ -1,11 +1,13 @@
 import { dirname } from "@std/path";
 import type { RestoreReport } from "../copy/restore.ts";
+import { printable } from "../format/printable.ts";
+import { byteText } from "../format/size_text.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
-import { printable } from "./output.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { requireAccess } from "./permissions.ts";
 import { checkOptions } from "./print_report.ts";
-import { byteText, Progress } from "./progress.ts";
+import { Progress } from "./progress.ts";
 import { dbPath, lockWait, requireLocal, requireStore } from "./store.ts";
 
 /** `poh-storage restore` */

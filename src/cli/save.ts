@@ -1,13 +1,14 @@
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { SavedTx } from "../if_exists.ts";
 import { fileName } from "../key.ts";
 import { txFromJson, validateTxHead } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { type Input, openInput, readText } from "./input.ts";
-import { printable } from "./output.ts";
 import { openStore } from "./store.ts";
-import { savedJson } from "./tx_json.ts";
+import { savedJson } from "../format/tx_json.ts";
 
 /** A transaction whose JSON is longer is saved by `--payload-file`. */
 const MAX_JSON_BYTES = 256 * 1024 * 1024;

@@ -1,10 +1,11 @@
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
 import { isLoopback, localGuard, tokenGuard } from "../http/access.ts";
 import type { Guard } from "../http/access.ts";
 import type { Address } from "../http/server.ts";
 import type { Service } from "../http/service.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
-import { printable } from "./output.ts";
+import { CliError, Exit } from "./exit_codes.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase, tellOutcome } from "./print_report.ts";
 import { isRemote } from "../remote_url.ts";

@@ -5,13 +5,14 @@
  */
 
 import { dirname, isAbsolute, relative } from "@std/path";
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { LockWait } from "../lock_wait.ts";
-import type { Listing } from "../read_store.ts";
+import type { Listing } from "../listing.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import type { StorageOptions } from "../storage_options.ts";
-import { UsageError } from "./exit_codes.ts";
-import { type Output, printable } from "./output.ts";
+import type { Output } from "./output.ts";
 import { requireAccess, requireServers } from "./permissions.ts";
 import { printUpgrade } from "./print_upgrade.ts";
 import type { CommonValues } from "./table.ts";
@@ -86,7 +87,7 @@ export async function openListing(
   { options, signal }: StoreCall,
 ): Promise<Listing> {
   await requireStore(options, "read");
-  const module = await import("../read_store.ts");
+  const module = await import("../listing.ts");
   return await module.openListing(options.base, dbPath(options), {
     driver: options.driver,
     ...lockWait({ options, signal }),

@@ -7,7 +7,7 @@
  */
 
 import { type FilterFields, filterFields } from "../filter.ts";
-import type { ValueType } from "./values.ts";
+import type { ValueType } from "../format/values.ts";
 
 /** An option that is there or not. */
 export interface FlagSpec {

@@ -4,8 +4,8 @@
  * @module
  */
 
+import { UsageError } from "../format/usage_error.ts";
 import { validateTxId } from "../tx.ts";
-import { UsageError } from "./exit_codes.ts";
 
 /**
  * The id from `--tx-id` or from the argument.

@@ -4,10 +4,10 @@
  * @module
  */
 
+import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
-import { UsageError } from "./exit_codes.ts";
 import { openInput } from "./input.ts";
-import { linesOf } from "./lines.ts";
+import { linesOf } from "../format/lines.ts";
 import type { CommandName } from "./table.ts";
 
 /** Longer than any line about a transaction that has no payload in it. */

@@ -1,9 +1,10 @@
+import { printable } from "../format/printable.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { Finding, StoreReport } from "../report.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit, UsageError } from "./exit_codes.ts";
-import { filterOf } from "./filter.ts";
+import { CliError, Exit } from "./exit_codes.ts";
+import { filterOf } from "../format/filter_values.ts";
 import { fromOptions } from "./from.ts";
-import { printable } from "./output.ts";
 import {
   checkOptions,
   countsText,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { UsageError } from "../cli/exit_codes.ts";
-import { infoJson, savedJson } from "../cli/tx_json.ts";
+import { infoJson, savedJson } from "../format/tx_json.ts";
+import { UsageError } from "../format/usage_error.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";

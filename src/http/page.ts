@@ -6,12 +6,12 @@
  * @module
  */
 
-import { UsageError } from "../cli/exit_codes.ts";
-import { printable } from "../cli/output.ts";
-import { findingText } from "../cli/print_report.ts";
-import { byteText } from "../cli/progress.ts";
-import { jsonFloat } from "../cli/tx_json.ts";
+import { jsonFloat } from "../format/tx_json.ts";
 import { IntegrityError, PayloadUnreadableError } from "../errors.ts";
+import { findingText } from "../format/finding_text.ts";
+import { printable } from "../format/printable.ts";
+import { byteText } from "../format/size_text.ts";
+import { UsageError } from "../format/usage_error.ts";
 import type { StoreReport } from "../report.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { validateTxId } from "../tx.ts";

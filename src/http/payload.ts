@@ -9,8 +9,13 @@
  * @module
  */
 
-import { base64Of, concat } from "../cli/bytes.ts";
-import { jsonFloat, TX_LINE_END, txLine, txLineStart } from "../cli/tx_json.ts";
+import { base64Of, concat } from "../format/bytes.ts";
+import {
+  jsonFloat,
+  TX_LINE_END,
+  txLine,
+  txLineStart,
+} from "../format/tx_json.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxInfo, TxStream } from "../types.ts";

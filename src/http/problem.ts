@@ -4,7 +4,6 @@
  * @module
  */
 
-import { UsageError } from "../cli/exit_codes.ts";
 import {
   IntegrityError,
   InvalidTxError,
@@ -15,6 +14,7 @@ import {
   StoreMovedError,
   TxExistsError,
 } from "../errors.ts";
+import { UsageError } from "../format/usage_error.ts";
 import { isDiskFull } from "../full_disk.ts";
 
 /** How long a client should wait before it tries again, in seconds. */

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { filterOf } from "../cli/filter.ts";
-import { UsageError } from "../cli/exit_codes.ts";
-import { readValue } from "../cli/values.ts";
+import { filterOf } from "../format/filter_values.ts";
+import { readValue } from "../format/values.ts";
 import { filterFields } from "../filter.ts";
-import { nearest } from "../suggestion.ts";
+import { UsageError } from "../format/usage_error.ts";
+import { nearest } from "../format/suggestion.ts";
 import type { TxFilter } from "../types.ts";
 
 /** The parameters that list transactions, which are the options of `list`. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { concat } from "../cli/bytes.ts";
-import { linesOf } from "../cli/lines.ts";
+import { concat } from "../format/bytes.ts";
+import { linesOf } from "../format/lines.ts";
 import { InvalidTxError } from "../errors.ts";
 import {
   countSave,

@@ -34,7 +34,7 @@ import {
   type StoreReport,
   tellFinding,
 } from "../report.ts";
-import { compareText } from "../text_order.ts";
+import { compareText } from "../format/text_order.ts";
 import {
   type BadVerdict,
   describe,

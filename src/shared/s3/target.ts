@@ -6,7 +6,11 @@
  */
 
 import { PohStorageError } from "../../errors.ts";
-import { decodePart, parametersOf, readVariable } from "../../url_parts.ts";
+import {
+  decodePart,
+  parametersOf,
+  readVariable,
+} from "../../format/url_parts.ts";
 
 /** The variables that are looked at, and no others. */
 const VARIABLES = [

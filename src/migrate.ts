@@ -10,20 +10,20 @@ import {
   InvalidTxError,
   PayloadUnreadableError,
   TxExistsError,
-} from "../errors.ts";
-import type { SavedTx } from "../if_exists.ts";
-import { fileName } from "../key.ts";
+} from "./errors.ts";
+import type { SavedTx } from "./if_exists.ts";
+import { fileName } from "./key.ts";
 import {
   type OptionsType,
   optionsType,
   requireKnown,
   rule,
-} from "../options.ts";
-import { Pool } from "../pool.ts";
-import type { StorageManager } from "../storage_manager.ts";
-import { compareText } from "../text_order.ts";
-import { validateTxHead } from "../tx.ts";
-import type { Tx, TxInfo } from "../types.ts";
+} from "./options.ts";
+import { Pool } from "./pool.ts";
+import type { StorageManager } from "./storage_manager.ts";
+import { compareText } from "./format/text_order.ts";
+import { validateTxHead } from "./tx.ts";
+import type { Tx, TxInfo } from "./types.ts";
 
 /** Transactions in flight, and the bytes that they hold. */
 const IN_FLIGHT = { tasks: 128, bytes: 64 * 1024 * 1024 };

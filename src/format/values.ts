@@ -4,7 +4,7 @@
  * @module
  */
 
-import { UsageError } from "./exit_codes.ts";
+import { UsageError } from "./usage_error.ts";
 
 /** What a value is read as. */
 export type ValueType =
