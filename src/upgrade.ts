@@ -68,7 +68,7 @@ import {
   type SqlValue,
 } from "./sqlite_driver.ts";
 import { translated, translatedSync } from "./sqlite_store.ts";
-import type { UpgradeNote, UpgradeReport } from "./storage_options.ts";
+import type { UpgradeReport } from "./storage_options.ts";
 import { nextTurn } from "./turn.ts";
 
 /** Rows looked at between two turns of the event loop. */

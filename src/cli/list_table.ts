@@ -6,7 +6,7 @@
 
 import { printable } from "../format/printable.ts";
 import type { TxInfo } from "../types.ts";
-import { type Output } from "./output.ts";
+import type { Output } from "./output.ts";
 import { localTime } from "../format/values.ts";
 
 /** Not a literal where it is imported, as `TAR_STREAM` in `tar.ts`. */

@@ -20,7 +20,7 @@ import {
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import type { Output } from "./output.ts";
-import { type Progress } from "./progress.ts";
+import type { Progress } from "./progress.ts";
 import { shellWord } from "./shell_word.ts";
 import type { StoreValues } from "./store.ts";
 import { commonOptions } from "./table.ts";
