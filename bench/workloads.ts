@@ -480,8 +480,8 @@ export const rateGoals: RateGoal[] = [
   }),
   growth("w6-iterate", "ours"),
   growth("w6-verify", "ours"),
-  ...goals("start-version", "cliVersion", { emptyDeno: 1 / 1.3 }),
-  ...goals("start-list", "cliList", { emptyDeno: 1 / 1.3 }),
+  ...goals("start-version", "cliVersion", { emptyDeno: 1 / 1.4 }),
+  ...goals("start-list", "cliList", { emptyDeno: 1 / 1.6 }),
 ];
 
 const limit = (
