@@ -12,11 +12,10 @@ import {
   hasFollowed,
   isVoid,
   makeFile,
-  rowOf,
   type Stuck,
 } from "./follow.ts";
 import type { LogDir } from "./log_dir.ts";
-import type { LogRecord } from "./record.ts";
+import { type LogRecord, rowOf } from "./record.ts";
 import { scanLog } from "./scan.ts";
 import { positionOf, segmentOf } from "./segment.ts";
 import { Pacer } from "../turn.ts";

@@ -17,8 +17,7 @@ import { quarantinePath } from "../poh_dir.ts";
 import { quarantineFile } from "../quarantine.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
 import { Pacer } from "../turn.ts";
-import type { TxInfo } from "../types.ts";
-import type { LogEntry, LogRecord } from "./record.ts";
+import { type LogRecord, rowOf } from "./record.ts";
 
 /** What follows a log. */
 export interface Followers {
@@ -30,13 +29,6 @@ export interface Followers {
 
 /** Why a record's file cannot follow, by the record's position. */
 export type Stuck = Map<number, Error>;
-
-/** What a record does to the row of its id. */
-export function rowOf(record: LogEntry): TxInfo | null {
-  if (record.kind === "remove" || record.kind === "quarantine") return null;
-  const { txId, holderId, timestamp, storageHash, size } = record;
-  return { txId, holderId, timestamp, storageHash, size };
-}
 
 /** Of each id its last record. */
 export function lastRecords(records: LogRecord[]): Map<string, LogRecord> {

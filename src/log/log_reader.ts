@@ -7,10 +7,9 @@
 
 import type { SqliteStore } from "../sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
-import { rowOf } from "./follow.ts";
 import type { LogDir } from "./log_dir.ts";
 import { readPacked } from "./log_window.ts";
-import type { LogRecord } from "./record.ts";
+import { type LogRecord, rowOf } from "./record.ts";
 import { damagedAt, recordAt, scanLog } from "./scan.ts";
 import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
 

@@ -386,6 +386,13 @@ export function damagedPayload(
   return end <= length ? bytes.slice(start, end) : null;
 }
 
+/** Returns the row that a record leaves for its id; null if it leaves none. */
+export function rowOf(record: LogEntry): TxInfo | null {
+  if (record.kind === "remove" || record.kind === "quarantine") return null;
+  const { txId, holderId, timestamp, storageHash, size } = record;
+  return { txId, holderId, timestamp, storageHash, size };
+}
+
 function tooNew(what: string, position: number): PohStorageError {
   return new PohStorageError(
     "LOG_TOO_NEW",

@@ -26,11 +26,10 @@ import {
   keepNewer,
   makeFile,
   makeRows,
-  rowOf,
   type Stuck,
 } from "./follow.ts";
 import type { LogDir } from "./log_dir.ts";
-import type { LogRecord, RecordKind } from "./record.ts";
+import { type LogRecord, type RecordKind, rowOf } from "./record.ts";
 import { type Gap, scanLog } from "./scan.ts";
 import {
   FIRST_RECORD,

@@ -42,14 +42,7 @@ import {
 } from "./checkpoint.ts";
 import { compact, segmentToCompact } from "./compaction.ts";
 import { rememberDamage } from "./damage.ts";
-import {
-  isVoid,
-  makeFile,
-  makeFiles,
-  makeRows,
-  rowOf,
-  type Stuck,
-} from "./follow.ts";
+import { isVoid, makeFile, makeFiles, makeRows, type Stuck } from "./follow.ts";
 import { LogEnd } from "./log_end.ts";
 import { LogReader } from "./log_reader.ts";
 import {
@@ -57,6 +50,7 @@ import {
   type LogEntry,
   type LogRecord,
   requireLoggable,
+  rowOf,
 } from "./record.ts";
 import { isClosed, replay, type Replayed } from "./replay.ts";
 import { scanLog } from "./scan.ts";

@@ -14,9 +14,8 @@ import {
 import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
 import { loadTx } from "../../src/find_payload.ts";
 import type { IfExists } from "../../src/if_exists.ts";
-import { rowOf } from "../../src/log/follow.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
-import type { Change } from "../../src/log/record.ts";
+import { type Change, rowOf } from "../../src/log/record.ts";
 import type { LogWriter } from "../../src/log/writer.ts";
 import {
   closeStore,
