@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InvalidTxError, PohStorageError } from "../../mod.ts";
 import { crc32 } from "../../src/log/crc32.ts";
 import {
@@ -10,7 +10,12 @@ import {
   payloadWithin,
   saltOf,
 } from "../../src/log/record.ts";
-import { randomBytes, seededRandom, test } from "../helpers.ts";
+import {
+  encodeHeader,
+  FIRST_RECORD,
+  positionOf,
+} from "../../src/log/segment.ts";
+import { bytes, randomBytes, seededRandom, test } from "../helpers.ts";
 import { putEntry } from "./helpers.ts";
 
 const SALT = saltOf(randomBytes(16, 7));
@@ -81,6 +86,33 @@ test("a record has its fields where the format says", async () => {
     "aalicepayload of a",
   );
   await Promise.resolve();
+});
+
+test("the example of docs/on-disk.md is what is written", async () => {
+  const page = await Deno.readTextFile(
+    new URL("../../docs/on-disk.md", import.meta.url),
+  );
+  const dumps = page.matchAll(/(?:^ {4,5}\d+ {2}(?:[0-9a-f]{2} ?){16}\n)+/gm);
+  const [header, record] = Array.from(
+    dumps,
+    ([dump]) =>
+      Uint8Array.fromHex(dump.replace(/^ *\d+ {2}/gm, "").replace(/\s/g, "")),
+  );
+  const salt = saltOf(Uint8Array.from({ length: 16 }, (_, n) => n));
+  const position = positionOf(1, FIRST_RECORD);
+  const storeId = "00112233445566778899aabbccddeeff";
+  assertEquals(
+    header,
+    encodeHeader({ number: 1, salt, changes: 0, storeId, previousEnd: 0 })
+      .slice(0, 80),
+  );
+  const entry = putEntry({
+    txId: "tx1",
+    payload: bytes("hello"),
+    isPacked: true,
+  });
+  assertEquals(record, encodeRecord(entry, position, salt, true));
+  assert(page.includes(position.toLocaleString("en")));
 });
 
 test("no flipped bit of a record goes unnoticed", async () => {
