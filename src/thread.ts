@@ -34,11 +34,12 @@ export class Thread<Question, Answer> implements Disposable {
     module: URL,
     name: string,
   ): Promise<Thread<Question, Answer> | null> {
-    const permission: Deno.PermissionDescriptor = module.protocol === "file:"
-      ? { name: "read", path: module }
-      : { name: "import", host: module.host };
+    const found = new URL(import.meta.resolve(module.href)); // by an import map
+    const permission: Deno.PermissionDescriptor = found.protocol === "file:"
+      ? { name: "read", path: found }
+      : { name: "import", host: found.host };
     const { state } = await Deno.permissions.query(permission);
-    return state === "granted" && isThere(module)
+    return state === "granted" && isThere(found)
       ? new Thread(module, name)
       : null;
   }
@@ -78,12 +79,11 @@ export class Thread<Question, Answer> implements Disposable {
   }
 }
 
-/** Whether a module on this machine is there; an import map may say where. */
+/** Whether a module is there, as far as that is seen on this machine. */
 function isThere(module: URL): boolean {
-  const resolved = new URL(import.meta.resolve(module.href));
-  if (resolved.protocol !== "file:") return true;
+  if (module.protocol !== "file:") return true;
   try {
-    return Deno.statSync(resolved).isFile;
+    return Deno.statSync(module).isFile;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
