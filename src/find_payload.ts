@@ -69,7 +69,9 @@ async function loadInTime(
   for (let attempt = 1; found; attempt++) {
     const { info, place }: Found = found;
     const { found: read, failure } = await attemptRead(() =>
-      place === null ? files.loadWithDigest(txId) : inLog(log.at(place), files)
+      place === null
+        ? files.loadWithDigest(txId)
+        : atPlace(place, info, { files, log })
     );
     if (read?.digest === info.storageHash) return txOf(info, read.bytes);
     const newest = rows.hasLog
@@ -120,6 +122,23 @@ async function inTables(
   return isSound ? txOf(info, bytes) : null;
 }
 
+/**
+ * The payload whose home is the log, and its digest. Damage to the record around
+ * it takes nothing from a payload that has the digest of its row.
+ */
+export async function atPlace(
+  place: number,
+  info: TxInfo,
+  { files, log }: Pick<Payloads, "files" | "log">,
+): Promise<{ bytes: Uint8Array; digest: string } | null> {
+  const record = log.at(place);
+  if (record) {
+    return record.txId === info.txId ? await inLog(record, files) : null;
+  }
+  const bytes = log.payloadAt(place, info);
+  return bytes && { bytes, digest: await digestOf(bytes) };
+}
+
 /** The payload that a record holds or names, and its digest. */
 export async function inLog(
   record: LogRecord | null,
@@ -139,9 +158,12 @@ export function bytesInLog(
   { rows, log }: Pick<Payloads, "rows" | "log">,
   txId: string,
 ): Uint8Array | null {
-  const place = rows.lookup(txId)?.place ?? null;
-  if (place === null) return null;
-  return log.at(place)?.payload ?? log.damagedAt(place);
+  const found = rows.lookup(txId);
+  if (!found || found.place === null) return null;
+  const { info, place } = found;
+  const record = log.at(place);
+  if (record) return record.txId === txId ? record.payload : null;
+  return log.payloadAt(place, info);
 }
 
 /**

@@ -17,8 +17,8 @@ import {
 } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
-import { bytesInLog, inLog, loggedPayload } from "./find_payload.ts";
-import { digestOf, sha256HexSync } from "./hash.ts";
+import { atPlace, bytesInLog, loggedPayload } from "./find_payload.ts";
+import { sha256HexSync } from "./hash.ts";
 import {
   type Case,
   type Damage,
@@ -39,7 +39,12 @@ import { hasFollowed, isVoid } from "./log/follow.ts";
 import type { LogRecord } from "./log/record.ts";
 import { type Replayed, survey } from "./log/replay.ts";
 import { listHolders } from "./locks.ts";
-import { type OpenStore, removal, requireInPlace } from "./open_store.ts";
+import {
+  type OpenStore,
+  removal,
+  requireInPlace,
+  saving,
+} from "./open_store.ts";
 import { type PayloadPage, payloadPages } from "./payload_pages.ts";
 import {
   closeCase,
@@ -61,6 +66,7 @@ import type { TxInfo } from "./types.ts";
 import {
   type BadVerdict,
   describe,
+  isSameButDamaged,
   unreadable,
   type Verdict,
 } from "./verdict.ts";
@@ -407,9 +413,10 @@ class LocalCheck {
     if (this.#hasPacked) {
       const { rows, log } = this.#store;
       const place = rows.lookup(info.txId)?.place ?? null;
-      const payload = place === null ? null : log.at(place)?.payload;
-      if (payload) {
-        return payload.length === info.size &&
+      const record = place === null ? null : log.at(place);
+      if (record?.payload) {
+        const { payload, txId } = record;
+        return txId === info.txId && payload.length === info.size &&
           sha256HexSync(payload) === info.storageHash;
       }
       if (place !== null) return false;
@@ -436,14 +443,8 @@ class LocalCheck {
       try {
         if (place === null) found = await files.digest(info.txId);
         else {
-          const record = log.at(place);
-          const bytes: Uint8Array | null = record
-            ? (await inLog(record, files))?.bytes ?? null
-            : log.damagedAt(place);
-          found = bytes && {
-            digest: await digestOf(bytes),
-            size: bytes.length,
-          };
+          const placed = await atPlace(place, info, this.#store);
+          found = placed && { ...placed, size: placed.bytes.length };
         }
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
@@ -451,9 +452,12 @@ class LocalCheck {
       }
       const size = found?.size ?? 0;
       if (found?.digest === info.storageHash) {
-        return info.size === -1 || info.size === size
+        if (info.size !== -1 && info.size !== size) {
+          return { kind: "size-mismatch", size, found: found.digest };
+        }
+        return place === null || log.at(place)
           ? { kind: "sound", size }
-          : { kind: "size-mismatch", size, found: found.digest };
+          : { kind: "log-damaged", size, found: found.digest };
       }
       const logged = await loggedPayload(info, this.#store);
       if (logged) return { kind: "sound", size: logged.length };
@@ -462,8 +466,11 @@ class LocalCheck {
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.
       if (isSame && before === digest) {
-        return digest === null
-          ? { kind: "payload-missing", size, found: null }
+        if (digest === null) {
+          return { kind: "payload-missing", size, found: null };
+        }
+        return isSameButDamaged(info.storageHash, digest)
+          ? { kind: "row-damaged", size, found: digest }
           : { kind: "payload-corrupt", size, found: digest };
       }
       if (attempt === ATTEMPTS) {
@@ -489,21 +496,32 @@ class LocalCheck {
       detail: describe(verdict, info),
     };
     if (verdict.kind === "unreadable") return this.#tell(base);
-    if (verdict.kind === "size-mismatch") {
-      if (this.#mayAct()) {
-        const { rows } = this.#store;
-        await rows.change(() => rows.put({ ...info, size: verdict.size }));
-      }
-      if (this.#repair) this.#becomesSound(info.txId);
-      return this.#tell({
-        ...base,
-        action: this.#repair ? "corrected" : "none",
-      });
-    }
     const { kind, found } = verdict;
-    const damage = { info, finding: { ...base, kind }, found, file };
-    if (this.#healing) await this.#healing.add(damage);
-    else await this.#giveUp(damage);
+    if (kind === "payload-missing" || kind === "payload-corrupt") {
+      const damage = { info, finding: { ...base, kind }, found, file };
+      if (this.#healing) await this.#healing.add(damage);
+      else await this.#giveUp(damage);
+      return;
+    }
+    if (this.#mayAct()) await this.#correct(info, verdict);
+    if (this.#repair) this.#becomesSound(info.txId);
+    this.#tell({ ...base, action: this.#repair ? "corrected" : "none" });
+  }
+
+  /** Puts right what is wrong around a payload that is sound. */
+  async #correct(info: TxInfo, { kind, size, found }: BadVerdict) {
+    const { rows, log, writer } = this.#store;
+    const place = rows.lookup(info.txId)?.place ?? null;
+    if (kind !== "log-damaged") {
+      const storageHash = found!;
+      await rows.change(() => rows.put({ ...info, storageHash, size }, place));
+      return;
+    }
+    const payload = place === null ? null : log.payloadAt(place, info);
+    if (payload) {
+      const entry = saving(info, { payload, isPacked: true });
+      await writer!.queue.submit({ entry, seen: info });
+    }
   }
 
   async #giveUp({ info, finding, found, file }: LocalDamage): Promise<void> {

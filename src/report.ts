@@ -12,6 +12,7 @@ import type { DriverInfo } from "./sqlite_driver.ts";
  * - `payload-missing`: a row without its payload file
  * - `payload-corrupt`: a payload whose digest is not the row's
  * - `size-mismatch`: a sound payload whose row has another size
+ * - `row-damaged`: a sound payload whose row has its digest with a digit changed
  * - `unfinished`: a change that a crash left half-done; the log can finish it
  * - `orphan-payload`: a payload file without a row
  * - `leftover-temp`: a half-written file that nothing refers to
@@ -28,6 +29,7 @@ export type FindingKind =
   | "payload-missing"
   | "payload-corrupt"
   | "size-mismatch"
+  | "row-damaged"
   | "unfinished"
   | "orphan-payload"
   | "leftover-temp"
@@ -42,6 +44,7 @@ const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
   "payload-missing": 0,
   "payload-corrupt": 0,
   "size-mismatch": 0,
+  "row-damaged": 0,
   "unfinished": 0,
   "orphan-payload": 0,
   "leftover-temp": 0,
@@ -168,6 +171,7 @@ const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "payload-missing",
   "payload-corrupt",
   "size-mismatch",
+  "row-damaged",
   "metadata-damaged",
   "metadata-outdated",
   "log-damaged",

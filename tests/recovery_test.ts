@@ -390,7 +390,7 @@ for (const one of CASES) {
       one.actions.filter((action) => action !== "none").length,
     );
     assertEquals(report.sound, one.sound.length);
-    assertEquals(Object.keys(report.counts).length, 12);
+    assertEquals(Object.keys(report.counts).length, 13);
     for (const [kind, count] of Object.entries(report.counts)) {
       assertEquals(
         count,

@@ -48,6 +48,7 @@ export async function run(call: Call<"verify">): Promise<number> {
       "payload-missing",
       "payload-corrupt",
       "size-mismatch",
+      "row-damaged",
       "metadata-damaged",
       "metadata-outdated",
       "log-damaged",

@@ -10,7 +10,7 @@ import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import { readPacked } from "./log_window.ts";
 import { type LogRecord, rowOf } from "./record.ts";
-import { damagedAt, recordAt, scanLog } from "./scan.ts";
+import { payloadAt, recordAt, scanLog } from "./scan.ts";
 import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
 
 /** The log of an open store, for reading. */
@@ -41,9 +41,9 @@ export class LogReader {
     return readPacked(this.dir, info, place);
   }
 
-  /** What stands at a place where no record is sound, for quarantine. */
-  damagedAt(place: number): Uint8Array | null {
-    return damagedAt(this.dir, place);
+  /** What stands in the place of a row's payload, sound or not. */
+  payloadAt(place: number, info: TxInfo): Uint8Array | null {
+    return payloadAt(this.dir, place, info);
   }
 
   /**

@@ -368,24 +368,6 @@ function textIn(bytes: Uint8Array): string | null {
   }
 }
 
-/**
- * What stands in the place of the payload of a record that is not sound, for
- * quarantine; null where its head does not even tell where that is.
- */
-export function damagedPayload(
-  bytes: Uint8Array,
-  position: number,
-  salt: Salt,
-): Uint8Array | null {
-  const length = claimedLength(bytes, 0, position, salt);
-  if (length === 0 || bytes.length < length) return null;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
-  const lengths = [26, 28, 30].map((at) => view.getUint16(at, true));
-  const start = lengths.reduce((sum, one) => sum + one, HEAD_BYTES);
-  const end = start + view.getUint32(20, true);
-  return end <= length ? bytes.slice(start, end) : null;
-}
-
 /** Returns the row that a record leaves for its id; null if it leaves none. */
 export function rowOf(record: LogEntry): TxInfo | null {
   if (record.kind === "remove" || record.kind === "quarantine") return null;

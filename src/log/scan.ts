@@ -7,15 +7,15 @@
  * @module
  */
 
+import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import {
   claimedLength,
-  damagedPayload,
   decodeRecord,
   HEAD_BYTES,
   type LogRecord,
+  MAX_PAYLOAD,
   MAX_RECORD,
-  type Salt,
 } from "./record.ts";
 import {
   FIRST_RECORD,
@@ -150,26 +150,33 @@ export function isBlank(segment: Segment, offset: number): boolean {
 
 /** The record at a position; null where none is sound, or the segment is gone. */
 export function recordAt(dir: LogDir, position: number): LogRecord | null {
-  const found = bytesAt(dir, position);
-  return found && decodeRecord(found.bytes, 0, position, found.salt);
-}
-
-/** What stands in the place of the payload of a record that is not sound. */
-export function damagedAt(dir: LogDir, position: number): Uint8Array | null {
-  const found = bytesAt(dir, position);
-  return found && damagedPayload(found.bytes, position, found.salt);
-}
-
-/** What may be the record at a position. */
-function bytesAt(
-  dir: LogDir,
-  position: number,
-): { bytes: Uint8Array; salt: Salt } | null {
   const segment = dir.segment(segmentOf(position));
   if (!segment) return null;
   const { salt } = segment.header;
   const offset = offsetOf(position);
   const head = segment.read(offset, HEAD_BYTES);
   const length = claimedLength(head, 0, position, salt);
-  return length === 0 ? null : { bytes: segment.read(offset, length), salt };
+  if (length === 0) return null;
+  return decodeRecord(segment.read(offset, length), 0, position, salt);
+}
+
+/**
+ * What stands in the place of a row's payload, whatever its record is like: the
+ * row knows where in the record it is. Only its digest tells whether it is sound.
+ */
+export function payloadAt(
+  dir: LogDir,
+  position: number,
+  info: TxInfo,
+): Uint8Array | null {
+  const { txId, holderId, size } = info;
+  if (size < 0 || size > MAX_PAYLOAD) return null;
+  const start = HEAD_BYTES + textBytes(txId) + textBytes(holderId);
+  const offset = offsetOf(position) + start;
+  const bytes = dir.peek(segmentOf(position), offset, size);
+  return bytes.length === size ? bytes : null;
+}
+
+function textBytes(text: string): number {
+  return new TextEncoder().encode(text).length;
 }
