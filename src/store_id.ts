@@ -27,20 +27,27 @@ export type Opening = "read" | "write" | "create";
 /** Rows whose files are looked for before all files are looked at. */
 const FIRST_ROWS = 1_000;
 
+/** What every id is. */
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Characters of an id that damage may have changed. */
+const CHANGED_CHARACTERS = 2;
+
 /** The way out where the database of a base is gone. */
 const REBUILD =
   'if that is gone, "recover --rebuild" makes a new one from the payloads';
 
 /** A base has a store when it has an id, or payload files. */
 export async function hasStore(files: FileStore): Promise<boolean> {
-  return await readId(files.basePath) !== null || await hasPayloads(files);
+  return await idOfBase(files.basePath) !== null || await hasPayloads(files);
 }
 
 /**
  * Checks that a base and a database belong together. Changes nothing.
  *
- * Two ids decide. Where one is missing, as in a store of the older Python
- * package, the payloads do: one of the base that has a row in the database.
+ * Two ids decide, also where damage has changed a digit of one. Where one is
+ * missing, as in a store of the older Python package, the payloads do: one of
+ * the base that has a row in the database.
  *
  * @param db The database, not yet changed; null when there is none.
  * @throws {StoreMismatchError} If they do not belong together.
@@ -55,8 +62,10 @@ export async function requireOwnDatabase(
 ): Promise<void> {
   if (db) requireKnownVersion(db, path);
   const base = files.basePath;
-  const ofBase = await readId(base);
-  const ofRows = db && idIn(db);
+  const inRows = db && idIn(db);
+  if (inRows !== null && inRows === await readId(base)) return;
+  const ofBase = await idOfBase(base);
+  const ofRows = inRows === null ? null : mended(inRows, ofBase);
   if (ofBase !== null && ofBase === ofRows) return;
   if (!db || !hasTable(db, "txs")) {
     if (ofBase !== null || await hasPayloads(files)) {
@@ -94,7 +103,7 @@ export async function requireNoOtherDatabase(
   base: string,
   path: string,
 ): Promise<void> {
-  const id = await readId(base);
+  const id = await idOfBase(base);
   if (id === null) return;
   if (isDatabaseThere(path) && isProvenOf(path, base, id)) return;
   const own = await databaseOf(base, path, id);
@@ -109,13 +118,23 @@ export async function bindStore(
   await writeBoth(files, rows, await idOf(files, rows));
 }
 
-/** The id of a store; a new one where neither base nor database has one. */
+/** The id of a store; a new one where nothing tells it. */
 export async function idOf(
   files: FileStore,
   rows: SqliteStore,
 ): Promise<string> {
-  return await readId(files.basePath) ?? rows.setting("id") ??
-    crypto.randomUUID();
+  return await ownId(files.basePath, rows) ?? crypto.randomUUID();
+}
+
+/** The id of a store by all that tells it; null where nothing does. */
+export async function ownId(
+  basePath: string,
+  rows: SqliteStore,
+): Promise<string | null> {
+  const inRows = rows.setting("id");
+  if (inRows !== null && inRows === await readId(basePath)) return inRows;
+  const ofBase = await idOfBase(basePath);
+  return ofBase ?? (inRows === null ? null : mended(inRows, ofBase));
 }
 
 /**
@@ -130,7 +149,41 @@ export async function giveOwnId(
   await writeBoth(files, rows, known ?? crypto.randomUUID());
 }
 
-/** The id of a base; null when it has none. */
+/**
+ * The id of a base by what it says and by the headers of its log, whichever is
+ * not damaged; null when neither tells one.
+ */
+export async function idOfBase(basePath: string): Promise<string | null> {
+  const said = await readId(basePath);
+  const { LogDir } = await import("./log/log_dir.ts");
+  using dir = new LogDir(basePath, { sync: false, write: false });
+  const tag = dir.storeId();
+  if (tag === null) return said === null ? null : mended(said, null);
+  const ofLog = asId(tag);
+  return said === null ? ofLog : mended(said, ofLog) ?? ofLog;
+}
+
+/**
+ * An id as it was before damage, by another one that may be the same: chance
+ * makes no two ids that are so near to each other. Null where it is no id.
+ */
+function mended(id: string, other: string | null): string | null {
+  if (other !== null && isNear(id, other)) return other;
+  return ID.test(id) ? id : null;
+}
+
+function isNear(id: string, other: string): boolean {
+  if (id.length !== other.length) return false;
+  const changed = Array.from(id).filter((char, n) => char !== other[n]);
+  return changed.length <= CHANGED_CHARACTERS;
+}
+
+/** The id that a header has the digits of. */
+function asId(tag: string): string {
+  return tag.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+/** What `.poh/id` says; null when it is not there. */
 export async function readId(basePath: string): Promise<string | null> {
   try {
     const bytes = await readRegular(idPath(basePath));
@@ -207,7 +260,23 @@ async function hasPayloadOf(
     const isRow = (txId: string | null) => txId !== null && row.get(txId);
     if (txIds.some(isRow)) return true;
   }
-  return false;
+  return await hasPackedPayloadOf(basePath, db);
+}
+
+/** Whether the log of a base has the payload of a row where the row says. */
+async function hasPackedPayloadOf(
+  basePath: string,
+  db: Connection,
+): Promise<boolean> {
+  const { columnsOf } = await import("./schema.ts");
+  if (!columnsOf(db, "txs").has("place")) return false;
+  const { LogDir } = await import("./log/log_dir.ts");
+  const { recordAt } = await import("./log/scan.ts");
+  using dir = new LogDir(basePath, { sync: false, write: false });
+  const rows = db.prepare(
+    "SELECT tx_id, place FROM txs WHERE typeof(place) = 'integer' LIMIT ?",
+  ).all(FIRST_ROWS) as [string, number][];
+  return rows.some(([txId, place]) => recordAt(dir, place)?.txId === txId);
 }
 
 function isFile(path: string): boolean {

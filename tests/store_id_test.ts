@@ -40,6 +40,10 @@ function idOf(temp: TempStore): string {
   return join(temp.base, ".poh", "id");
 }
 
+function logOf(temp: TempStore): string {
+  return join(temp.base, ".poh", "log");
+}
+
 test("base and database share an id that stays the same", async () => {
   await using temp = await filledStore("a");
   const id = await Deno.readTextFile(idOf(temp));
@@ -124,7 +128,9 @@ test("a base whose database is gone is refused, not given a new one", async () =
   }
   const id = await Deno.readTextFile(idOf(temp));
   const report = await performRecovery(temp.base, temp.db, { rebuild: true });
-  assertEquals(outline(report), ["metadata-damaged null: rebuilt"]);
+  // The second one tells that files know no holder.
+  const rebuilt = "metadata-damaged null: rebuilt";
+  assertEquals(outline(report), [rebuilt, rebuilt]);
   assertEquals(await Deno.readTextFile(idOf(temp)), id);
   assertEquals(await (await temp.reopen()).listTxs(), ["a"]);
 });
@@ -159,6 +165,84 @@ test("the base's own database is named where another path is given", async () =>
   );
   await using store = await StorageManager.open(temp.base, moved);
   assertEquals(await store.listTxs(), ["a"]);
+});
+
+/** What damage makes of an id in a file. */
+const DAMAGED_IDS: Record<string, (id: string) => string | null> = {
+  "a digit flipped": (id) => (id[0] === "0" ? "1" : "0") + id.slice(1),
+  "a character that no id has": (id) => "~" + id.slice(1),
+  "cut": (id) => id.slice(0, 20),
+  "empty": () => "",
+  "zeros": (id) => "\0".repeat(id.length),
+  "gone": () => null,
+};
+
+for (const [what, damage] of Object.entries(DAMAGED_IDS)) {
+  for (const inlineBelow of [0, 1_000]) {
+    const layout = inlineBelow > 0 ? "packed" : "files";
+    test(`a base's id that is damaged is mended by its log: ${what}, ${layout}`, async () => {
+      await using temp = await tempStore({ inlineBelow });
+      await temp.store.saveTx(sampleTx({ txId: "a" }));
+      await temp.close();
+      const id = await Deno.readTextFile(idOf(temp));
+      const damaged = damage(id);
+      if (damaged === null) await Deno.remove(idOf(temp));
+      else await Deno.writeTextFile(idOf(temp), damaged);
+      const verified = await verifyStore(temp.base, temp.db);
+      assertEquals([verified.sound, verified.findings], [1, []]);
+      const report = await performRecovery(temp.base, temp.db);
+      assertEquals([report.sound, report.findings], [1, []]);
+      assertEquals(await Deno.readTextFile(idOf(temp)), id);
+      // And where the database is gone as well.
+      if (damaged !== null) await Deno.writeTextFile(idOf(temp), damaged);
+      await Deno.remove(temp.db);
+      const rebuilt = await performRecovery(temp.base, temp.db, {
+        rebuild: true,
+      });
+      assertEquals(rebuilt.sound, 1);
+      assertEquals(await Deno.readTextFile(idOf(temp)), id);
+    });
+
+    if (what === "gone") continue;
+    test(`an id in the database that is damaged is mended: ${what}, ${layout}`, async () => {
+      await using temp = await tempStore({ inlineBelow });
+      await temp.store.saveTx(sampleTx({ txId: "a" }));
+      await temp.close();
+      const id = (await Deno.readTextFile(idOf(temp))).trim();
+      const edit = async (sql: string, ...params: string[]) => {
+        const db = await openSqlite(temp.db, "builtin", false);
+        const rows = db.prepare(sql).all(...params);
+        db.close();
+        return rows;
+      };
+      const damaged = damage(id)!.replaceAll("\0", "?");
+      await edit("UPDATE settings SET value = ? WHERE name = 'id'", damaged);
+      const verified = await verifyStore(temp.base, temp.db);
+      assertEquals([verified.sound, verified.findings], [1, []]);
+      const report = await performRecovery(temp.base, temp.db);
+      assertEquals([report.sound, report.findings], [1, []]);
+      assertEquals(
+        await edit("SELECT value FROM settings WHERE name = 'id'"),
+        [[id]],
+      );
+    });
+  }
+}
+
+test("a base's id that is whole and another store's is no damage", async () => {
+  await using temp = await filledStore("a");
+  await using other = await filledStore("b");
+  await Deno.copyFile(idOf(other), idOf(temp));
+  for (
+    const attempt of [
+      () => StorageManager.open(temp.base, temp.db),
+      () => performRecovery(temp.base, temp.db),
+      () => verifyStore(temp.base, temp.db),
+    ]
+  ) {
+    const error = await assertRejects(attempt, StoreMismatchError);
+    assertMatch(error.message, /^The database .* belongs to another base/);
+  }
 });
 
 /** A store as the older Python package leaves it: no `.poh`, no id. */
@@ -210,6 +294,7 @@ test("a base of the older package opens with its own database, and no other", as
 test("a crash before a new store's base had its id is made good by create()", async () => {
   await using temp = await filledStore();
   await Deno.remove(idOf(temp));
+  await Deno.remove(logOf(temp), { recursive: true });
   await assertRejects(
     () => StorageManager.open(temp.base, temp.db),
     StoreNotFoundError,

@@ -22,6 +22,7 @@ import {
   Segment,
   type SegmentHeader,
   segmentOf,
+  storeTag,
 } from "./segment.ts";
 
 const SEGMENT_NAME = /^(\d{8,})\.seg$/;
@@ -48,6 +49,8 @@ export class LogDir implements Disposable {
   readonly #write: boolean;
   readonly #open = new Map<number, Segment>();
   #state: Deno.FsFile | null = null;
+  /** The id of the store whose segments these are; null: not known yet. */
+  #storeId: string | null = null;
 
   /**
    * The folder of the store at `basePath`; touches nothing yet.
@@ -67,6 +70,39 @@ export class LogDir implements Disposable {
   /** Makes the folder; harmless when it is there. */
   async init(): Promise<void> {
     await makeDir(this.path, this.#sync);
+  }
+
+  /** From now on segments that another store has written are not read. */
+  belongTo(storeId: string): void {
+    this.#storeId = storeId;
+    for (const number of [...this.#open.keys()]) this.forget(number);
+  }
+
+  /** Whether another store has written a segment: it was copied here. */
+  isForeign(number: number): boolean {
+    if (this.#open.has(number)) return false;
+    const header = Segment.headerOf(this.pathOf(number));
+    return header !== null && !this.#isOwn(header);
+  }
+
+  #isOwn({ storeId }: SegmentHeader): boolean {
+    return this.#storeId === null || storeId === this.#storeId ||
+      storeId === storeTag(""); // written before the store had an id
+  }
+
+  /**
+   * The id that the headers of segments tell, as `storeTag` gives it: that of
+   * most of them; null where none tells one.
+   */
+  storeId(): string | null {
+    const counts = new Map<string, number>();
+    for (const number of this.numbers()) {
+      const id = Segment.headerOf(this.pathOf(number))?.storeId;
+      if (id === undefined || id === storeTag("")) continue;
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+    }
+    const [most = null] = [...counts].sort(([, a], [, b]) => b - a);
+    return most && most[0];
   }
 
   /** Whether there is a log. */
@@ -97,7 +133,10 @@ export class LogDir implements Disposable {
     return join(this.path, `${String(number).padStart(8, "0")}.seg`);
   }
 
-  /** An open segment; null where there is none, or none with a sound header. */
+  /**
+   * An open segment; null where there is none, or none with a sound header, or
+   * another store's.
+   */
   segment(number: number): Segment | null {
     let segment = this.#open.get(number) ?? null;
     if (segment) return segment;
@@ -105,6 +144,10 @@ export class LogDir implements Disposable {
       segment = Segment.open(this.pathOf(number), number, this.#write);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    if (segment && !this.#isOwn(segment.header)) {
+      segment[Symbol.dispose]();
+      return null;
     }
     if (segment) this.#open.set(number, segment);
     return segment;

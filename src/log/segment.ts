@@ -154,6 +154,17 @@ export class Segment implements Disposable {
     return null;
   }
 
+  /** The header of a segment file; null where it is not sound, or not there. */
+  static headerOf(path: string): SegmentHeader | null {
+    try {
+      using file = Deno.openSync(path, { read: true });
+      return decodeHeader(readAt(file, 0, FIRST_RECORD));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return null;
+    }
+  }
+
   /** The bytes from an offset on, fewer at the end of the file. */
   read(offset: number, length: number): Uint8Array<ArrayBuffer> {
     return readAt(this.#file, offset, length);
