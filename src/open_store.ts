@@ -176,6 +176,7 @@ async function openToWrite(
   );
   opened.defer(() => rows.close());
   const storeId = storeTag(rows.setting("id")!);
+  dir.belongTo(storeId);
   const queue = new LogWriter({ files, rows, dir, storeId }, locks, reserve, {
     sync,
     checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,

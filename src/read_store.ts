@@ -15,6 +15,7 @@ import { MetadataDamagedError, PohStorageError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { LogDir } from "./log/log_dir.ts";
 import { LogReader } from "./log/log_reader.ts";
+import { storeTag } from "./log/segment.ts";
 import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import {
@@ -22,7 +23,13 @@ import {
   SqliteStore,
   type SqliteStoreOptions,
 } from "./sqlite_store.ts";
-import { type Opening, readId, requireOwnDatabase } from "./store_id.ts";
+import {
+  idOf,
+  type Opening,
+  ownId,
+  readId,
+  requireOwnDatabase,
+} from "./store_id.ts";
 
 /** The parts of a store on this machine; takes no lock, changes nothing. */
 export async function openForReading(
@@ -40,9 +47,12 @@ export async function openForReading(
   try {
     await rows.init();
     const files = await filesAsNamed(basePath, rows);
-    await overlay(basePath, rows);
     const dir = new LogDir(basePath, { sync: false, write: false });
-    return { files, rows, log: new LogReader(dir, rows) };
+    const id = await ownId(basePath, rows);
+    if (id !== null) dir.belongTo(storeTag(id));
+    const log = new LogReader(dir, rows);
+    await overlay(basePath, rows, log);
+    return { files, rows, log };
   } catch (error) {
     await rows.close();
     throw error;
@@ -64,11 +74,12 @@ async function filesAsNamed(
  * After a crash the log may be ahead of the rows, and nobody is there to have
  * them follow. Beside a writer the rows are what counts.
  */
-async function overlay(basePath: string, rows: SqliteStore): Promise<void> {
-  if (!rows.hasLog) return;
-  using dir = new LogDir(basePath, { sync: false, write: false });
-  const log = new LogReader(dir, rows);
-  if (!log.isAhead()) return;
+async function overlay(
+  basePath: string,
+  rows: SqliteStore,
+  log: LogReader,
+): Promise<void> {
+  if (!rows.hasLog || !log.isAhead()) return;
   const { listHolders } = await import("./locks.ts");
   if (listHolders(basePath).length > 0) return;
   rows.overlay(log.changesAhead());

@@ -217,6 +217,7 @@ export async function dropSegments(
 ): Promise<void> {
   const { dir } = parts;
   for (const number of dir.numbers()) {
+    if (dir.isForeign(number)) continue; // the next opening sets it aside
     if (!mayDrop(number, parts, until)) break;
     dir.drop(number);
     crashPoint("segment dropped");

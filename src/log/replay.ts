@@ -7,6 +7,7 @@
  * @module
  */
 
+import { basename } from "@std/path";
 import { crashPoint } from "../crash_points.ts";
 import { quarantineFile } from "../quarantine.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
@@ -30,7 +31,7 @@ import {
 } from "./follow.ts";
 import type { LogDir } from "./log_dir.ts";
 import { type LogRecord, type RecordKind, rowOf } from "./record.ts";
-import { type Gap, scanLog } from "./scan.ts";
+import { type Gap, recordsOf, scanLog } from "./scan.ts";
 import {
   FIRST_RECORD,
   newHeader,
@@ -74,6 +75,8 @@ export interface Survey extends LogDamage {
   isClean: boolean;
   /** Numbers of segments with damage. */
   damaged: Set<number>;
+  /** Numbers of segments that another store has written. */
+  foreign: number[];
 }
 
 /**
@@ -82,22 +85,29 @@ export interface Survey extends LogDamage {
  */
 export function survey(dir: LogDir, rows: SqliteStore): Survey {
   const { applied, changes, filesSynced } = rows.logState();
-  const numbers = dir.numbers();
+  const all = dir.numbers();
+  const foreign = all.filter((number) => dir.isForeign(number));
+  const numbers = all.filter((number) => !foreign.includes(number));
   const first = numbers[0];
   const found: Survey = {
     from: applied,
     end: applied,
     lastBatch: applied,
     last: new Map(),
-    isClean: true,
+    isClean: foreign.length === 0,
     lostChanges: 0,
-    details: [],
+    details: foreign.map((number) =>
+      `${
+        basename(dir.pathOf(number))
+      } in the log is another store's: it is not read`
+    ),
     damaged: new Set(),
+    foreign,
   };
   // What a checkpoint covered needs no log, unless payloads live in it.
   const isCovered = filesSynced >= applied && !rows.hasPlaces();
   if (first === undefined) {
-    if (isCovered) return found; // it may be a new store
+    if (isCovered) return found; // it may be a new store, or was closed
     found.details.push("the log is gone");
     return { ...found, isClean: false };
   }
@@ -113,12 +123,22 @@ export function survey(dir: LogDir, rows: SqliteStore): Survey {
   found.isClean = false;
   scan(dir, applied, found);
   if (numbers.at(-1)! < segmentOf(applied)) {
-    if (!isCovered) found.details.push("the log is older than the database");
+    if (!isCovered) found.details.push(olderLog(dir, numbers.at(-1)!, changes));
   } else if (found.end < applied) {
     found.details.push("the last records of the log are damaged");
     found.damaged.add(segmentOf(applied));
   }
   return found;
+}
+
+function olderLog(dir: LogDir, newest: number, changes: number): string {
+  const segment = dir.segment(newest);
+  if (!segment) return "the log is older than the database";
+  let inLog = segment.header.changes;
+  for (const _ of recordsOf(segment, FIRST_RECORD)) inLog++;
+  return `the log is older than the database: it lacks the last ${
+    changes - inLog
+  } changes`;
 }
 
 function firstHeader(dir: LogDir, numbers: number[]) {
@@ -345,6 +365,7 @@ async function beginAnew(
       changes: header.changes,
       filesSynced: firstStuck,
     })
+  for (const old of found.foreign) await setAside(old, parts);
   );
   await rows.flush();
   for (const old of found.damaged) {

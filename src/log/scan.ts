@@ -95,7 +95,9 @@ export function nextSound(segment: Segment, offset: number): number | null {
  */
 export function* scanLog(dir: LogDir, from: number): Generator<Found, number> {
   const first = segmentOf(from);
-  const numbers = dir.numbers().filter((number) => number >= first);
+  const numbers = dir.numbers().filter((number) =>
+    number >= first && !dir.isForeign(number)
+  );
   let end = from;
   for (const [index, number] of numbers.entries()) {
     const segment = dir.segment(number);
