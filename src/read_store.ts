@@ -110,7 +110,8 @@ export async function openOwnRows(
     );
   } catch (error) {
     if (!(error instanceof MetadataDamagedError)) throw error;
-    const id = await readId(files.basePath);
+    if (SqliteStore.isOpenHere(path)) throw error;
+    const id = await idOf(files.basePath);
     if (isDamagedDatabase(path, files.basePath, id)) throw error;
     throw notADatabase(path);
   }
@@ -134,7 +135,8 @@ export async function requireLocalStore(
     return await requireOwnDatabase(new FileStore(base), path, null, opening);
   }
   requireFiles(path);
-  const id = await readId(base);
+  if (SqliteStore.isOpenHere(path)) return;
+  const id = await idOf(base);
   if (!isDamagedDatabase(path, base, id)) throw notADatabase(path);
 }
 

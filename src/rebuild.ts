@@ -10,11 +10,12 @@
 import { dirname, join } from "@std/path";
 import { crashPoint } from "./crash_points.ts";
 import { removeFileSync, renameFile, syncDir, syncFile } from "./durable_fs.ts";
-import { MetadataDamagedError, StoreBusyError } from "./errors.ts";
+import { StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
+import type { Sources } from "./heal/sources.ts";
 import { StoreLocks } from "./locks.ts";
+import { rememberRebuilt } from "./log/damage.ts";
 import { makeRows } from "./log/follow.ts";
-import { hasRedoTables, movedEntries, writeEntries } from "./log/from_redo.ts";
 import { LogDir } from "./log/log_dir.ts";
 import type { LogRecord } from "./log/record.ts";
 import { scanLog } from "./log/scan.ts";
@@ -27,14 +28,22 @@ import {
   readNaming,
   writeNaming,
 } from "./naming.ts";
-import { copySettings } from "./open_store.ts";
 import { requirePohDir } from "./poh_dir.ts";
+import { type Doubt, salvage } from "./salvage.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import type { StorageOptions } from "./storage_options.ts";
-import { bindStore } from "./store_id.ts";
+import { bindStore, idOf, requireNoOtherDatabase } from "./store_id.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 import { isBaseMarked, writeOnceSettings } from "./write_once.ts";
+
+/** What a new database was made from. */
+export interface Rebuilt {
+  /** Rows made from payload files alone: without holder, with the file's time. */
+  withoutHolder: number;
+  /** What of a row the old database had two versions of. */
+  doubts: Doubt[];
+}
 
 /** Rows read or written at a time. */
 const PAGE = 256;
@@ -46,13 +55,16 @@ const FILES = ["", ...COMPANIONS];
  * Makes the new database and puts it in place; the old files get the suffix
  * `.damaged-<time>`. A crash leaves the old database, or both.
  *
+ * @param sources Where rows may be of which this store has payload files alone.
  * @throws {StoreBusyError} If another process has the store open.
+ * @throws {StoreMismatchError} If the database of the base is another one.
  */
 export async function rebuildDatabase(
   basePath: string,
   sqlitePath: string,
   options: StorageOptions,
-): Promise<void> {
+  sources: Sources | null,
+): Promise<Rebuilt> {
   requirePohDir(basePath);
   const files = new FileStore(basePath);
   const naming = await namingOfBase(basePath);
@@ -60,8 +72,10 @@ export async function rebuildDatabase(
   const locks = await StoreLocks.acquire(basePath, options);
   try {
     const done = await locks.whileAlone(async () => {
+      // It reads the file beside SQLite, which must not have it open meanwhile.
+      await requireNoOtherDatabase(basePath, sqlitePath);
       if (!isSettled(naming)) await writeNaming(basePath, naming);
-      await rebuild(files, sqlitePath, options, naming);
+      return await rebuild(files, sqlitePath, options, naming, sources);
     });
     if (!done) {
       throw new StoreBusyError(
@@ -69,6 +83,7 @@ export async function rebuildDatabase(
         locks.others(),
       );
     }
+    return done.value;
   } finally {
     locks.release();
   }
@@ -86,19 +101,30 @@ async function rebuild(
   path: string,
   options: StorageOptions,
   naming: NamingState,
-): Promise<void> {
+  sources: Sources | null,
+): Promise<Rebuilt> {
   const fresh = `${path}.rebuild`;
   for (const suffix of FILES) removeFileSync(fresh + suffix);
   const { driver = "auto" } = options;
   const writeOnce = options.writeOnce || isBaseMarked(files.basePath);
   const rows = await SqliteStore.open(fresh, { driver });
   using dir = new LogDir(files.basePath, { sync: true, write: true });
+  let rebuilt: Rebuilt;
   try {
     await rows.init(writeOnceSettings(writeOnce));
     await dir.init();
-    await salvage(path, rows, dir, options);
+    const id = await idOf(files.basePath);
+    if (id !== null) dir.belongTo(storeTag(id));
+    const doubts = await salvage(path, rows, dir, options);
     const deleted = await followLog(rows, dir);
-    await describeFiles(files, rows, deleted, naming);
+    const withoutHolder = await describeFiles(
+      files,
+      rows,
+      deleted,
+      naming,
+      sources,
+    );
+    rebuilt = { withoutHolder, doubts };
     await bindStore(files, rows);
   } finally {
     await rows.close();
@@ -108,6 +134,7 @@ async function rebuild(
   await setAside(path);
   crashPoint("database set aside");
   await renameFile(fresh, path, true);
+  return rebuilt;
 }
 
 /**
@@ -121,10 +148,13 @@ async function followLog(
   dir: LogDir,
 ): Promise<Set<string>> {
   const deleted = new Set<string>();
-  const [first] = dir.numbers();
+  const [first] = dir.numbers().filter((number) => !dir.isForeign(number));
   if (first === undefined) return deleted;
   const changes = dir.segment(first)?.header.changes ?? 0;
-  rows.transaction(() => rows.setLogState({ applied: 0, changes }));
+  rows.transaction(() => {
+    rows.setLogState({ applied: 0, changes });
+    rememberRebuilt(rows);
+  });
   let page: LogRecord[] = [];
   const follow = async () => {
     const last = page.at(-1);
@@ -142,104 +172,17 @@ async function followLog(
 }
 
 /**
- * The rows that the old database still gives, whatever their payloads are. What
- * one of an older version has besides goes into the log.
+ * Rows for the payload files that have none yet: a source may have them, as a
+ * backup does. The files tell no more than ids and digests.
  */
-async function salvage(
-  path: string,
-  rows: SqliteStore,
-  dir: LogDir,
-  options: StorageOptions,
-): Promise<void> {
-  const { driver = "auto" } = options;
-  let old: SqliteStore;
-  try {
-    old = await SqliteStore.open(path, { driver, readOnly: true });
-  } catch {
-    return; // nothing of it can be read
-  }
-  try {
-    await salvageRows(old, rows);
-    await attempt(async () => {
-      await copySettings(old, rows);
-      await rows.change(() => rows.setSetting("id", old.setting("id")));
-    });
-    await attempt(async () => {
-      if (!hasRedoTables(old)) return;
-      const storeId = storeTag(old.setting("id") ?? "");
-      const entries = salvaged(movedEntries(old));
-      for (const number of dir.numbers()) dir.drop(number);
-      await writeEntries(entries, dir, storeId, 0, true);
-    });
-  } finally {
-    await old.close();
-  }
-}
-
-/**
- * From both ends, since reading stops where the damage is; what lies between
- * is asked for id by id, as far as the files tell the ids.
- */
-async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
-  const keep = (page: TxInfo[]) =>
-    rows.transaction(() =>
-      page.filter(isPlausible).forEach((row) =>
-        rows.put(row, placeOf(old, row))
-      )
-    );
-  await attempt(async () => {
-    await old.init();
-    let batch: TxInfo[] = [];
-    try {
-      for await (const info of old.iterate()) {
-        batch.push(info);
-        if (batch.length < PAGE) continue;
-        keep(batch);
-        batch = [];
-      }
-    } finally {
-      keep(batch);
-    }
-  });
-  await attempt(async () => {
-    for await (const info of old.iterateByRowid()) {
-      if (!rows.get(info.txId)) keep([info]);
-    }
-  });
-}
-
-/** Where in the log a payload is, as far as that can be read. */
-function placeOf(old: SqliteStore, { txId }: TxInfo): number | null {
-  try {
-    return old.lookup(txId)?.place ?? null;
-  } catch (error) {
-    if (!(error instanceof MetadataDamagedError)) throw error;
-    return null; // the log tells, where it is in there
-  }
-}
-
-/** As many as can be read. */
-function* salvaged<T>(things: Iterator<T>): Generator<T> {
-  for (;;) {
-    let next: IteratorResult<T>;
-    try {
-      next = things.next();
-    } catch (error) {
-      if (!(error instanceof MetadataDamagedError)) throw error;
-      return;
-    }
-    if (next.done) return;
-    yield next.value;
-  }
-}
-
-/** Rows for the payload files that have none yet. */
 async function describeFiles(
   files: FileStore,
   rows: SqliteStore,
   deleted: ReadonlySet<string>,
   naming: NamingState,
-): Promise<void> {
+  sources: Sources | null,
+): Promise<number> {
+  let withoutHolder = 0;
   let batch: TxInfo[] = [];
   const keep = () => {
     rows.transaction(() => batch.forEach((info) => rows.put(info)));
@@ -264,15 +207,19 @@ async function describeFiles(
     if (!found || known.some((row) => row.storageHash === found.digest)) {
       continue;
     }
+    const { digest, size } = found;
+    const row = sources?.rowFor(txId, digest) ?? null;
+    if (!row) withoutHolder++;
     batch.push({
-      ...described(txId, path),
-      storageHash: found.digest,
-      size: found.size,
+      ...row ?? described(txId, path),
+      storageHash: digest,
+      size,
     });
     if (batch.length === PAGE) keep();
     await nextTurn();
   }
   keep();
+  return withoutHolder;
 }
 
 /** What a file tells of the transaction that it holds. */
@@ -282,22 +229,6 @@ function described(
 ): Pick<TxInfo, "txId" | "holderId" | "timestamp"> {
   const { mtime } = Deno.statSync(path);
   return { txId, holderId: "", timestamp: (mtime?.getTime() ?? 0) / 1000 };
-}
-
-/** A row that damage has not made nonsense of. */
-function isPlausible(info: TxInfo): boolean {
-  return typeof info.txId === "string" &&
-    /^[0-9a-f]{64}$/.test(info.storageHash) &&
-    typeof info.holderId === "string" && typeof info.timestamp === "number";
-}
-
-async function attempt(work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    // As far as it went: the rest cannot be read.
-  }
 }
 
 /**

@@ -31,7 +31,7 @@ import {
   writerOf,
 } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
-import { rebuildDatabase } from "./rebuild.ts";
+import { rebuildDatabase, type Rebuilt } from "./rebuild.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
@@ -40,6 +40,7 @@ import {
   type StoreReport,
   tellFinding,
 } from "./report.ts";
+import { SqliteStore } from "./sqlite_store.ts";
 import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
 import { hasStore, requireNoOtherDatabase } from "./store_id.ts";
 
@@ -86,7 +87,7 @@ export async function performRecovery(
   const first = await recoverOnce(base, db, options, sources);
   const damages = first.counts["metadata-damaged"];
   if (damages === 0 || !options.rebuild || options.dryRun) return first;
-  await rebuildDatabase(base, db, options);
+  const rebuilt = await rebuildDatabase(base, db, options, sources);
   const second = await recoverOnce(base, db, options, sources);
   const told = first.findings.filter(({ kind }) => kind === "metadata-damaged");
   for (const finding of told) {
@@ -94,6 +95,7 @@ export async function performRecovery(
   }
   const others = damages - told.length;
   countFindings(second, "metadata-damaged", "rebuilt", others);
+  tellRebuilt(second, rebuilt, options);
   return second;
 }
 
@@ -120,7 +122,10 @@ async function recoverOnce(
       return emptyReport(base, db, null, true); // it would be made, empty
     }
     if (!(error instanceof MetadataDamagedError)) throw error;
-    if (options.rebuild) await requireNoOtherDatabase(base, db);
+    // A rebuild does so once nobody has the store open.
+    if (options.rebuild && readOnly && !SqliteStore.isOpenHere(db)) {
+      await requireNoOtherDatabase(base, db);
+    }
     return damagedDatabase(base, db, error.message, options);
   }
   try {
@@ -128,6 +133,26 @@ async function recoverOnce(
   } finally {
     await closeStore(store);
   }
+}
+
+/** Tells what a new database could not be given for certain. */
+function tellRebuilt(
+  report: StoreReport,
+  { withoutHolder, doubts }: Rebuilt,
+  { onFinding }: RecoverOptions,
+): void {
+  const base = {
+    kind: "metadata-damaged",
+    file: relative(report.base, report.db),
+    action: "rebuilt",
+  } as const;
+  for (const { txId, detail } of doubts) {
+    tellFinding(report, { ...base, txId, detail }, onFinding);
+  }
+  if (withoutHolder === 0) return;
+  const detail =
+    `holder and time of ${withoutHolder} transactions are lost: their rows are made from payload files alone, with no holder and the time of the file`;
+  tellFinding(report, { ...base, detail }, onFinding);
 }
 
 /** A base that has a store had a database once. */

@@ -109,6 +109,9 @@ export interface Found {
 
 /** How far a database has followed the log. */
 export interface LogPosition {
+/** Databases that this process has open, by real path, and how often. */
+const OPEN = new Map<string, number>();
+
   /** The rows have followed up to this position; 0: no record ever. */
   applied: number;
   /** How many changes that were, since the store was made. */
@@ -174,6 +177,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   readonly #place: Place;
   #isDiskFast = false;
   /** Why what was committed may not be on the disk. */
+  readonly #realPath: string;
   #lost: Error | null = null;
   /** Ids that were read and are not what is in their rows. */
   readonly #oddIds = new Set<string>();
@@ -208,6 +212,18 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#place = new Place(path);
   }
 
+    this.#realPath = Deno.realPathSync(path);
+    OPEN.set(this.#realPath, (OPEN.get(this.#realPath) ?? 0) + 1);
+  }
+
+  /**
+   * Whether this process has a database open. To close its file in any other way
+   * than by SQLite would drop the locks that SQLite has on it.
+   *
+   * @internal
+   */
+  static isOpenHere(path: string): boolean {
+    return OPEN.has(Deno.realPathSync(path));
   /**
    * Opens a database. Before the first use, call `init`.
    *
@@ -602,7 +618,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#closed = true;
     this.#log?.close();
     // Closing would take into the database what the disk may not have.
-    if (!this.#lost) this.#db.close();
+    if (this.#lost) return;
+    this.#db.close();
+    const left = OPEN.get(this.#realPath)! - 1;
+    if (left > 0) OPEN.set(this.#realPath, left);
+    else OPEN.delete(this.#realPath);
   }
 
   /** Closes the database. */

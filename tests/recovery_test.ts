@@ -43,6 +43,12 @@ import {
 /** Permissions do not bind root. */
 const IS_ROOT = !IS_WINDOWS && Deno.uid() === 0;
 
+/** One for the database, one for what payload files do not tell. */
+const REBUILT_FROM_FILES = [
+  "metadata-damaged null: rebuilt",
+  "metadata-damaged null: rebuilt",
+];
+
 /** A store at rest that holds these transactions. */
 async function filledStore(
   driver: Driver,
@@ -881,7 +887,8 @@ testDrivers(
     await using temp = await filledStore(driver);
     await Deno.writeFile(temp.db, GARBAGE);
     const report = await recover(temp, driver, { rebuild: true });
-    assertEquals(outline(report), ["metadata-damaged null: rebuilt"]);
+    assertEquals(outline(report), REBUILT_FROM_FILES);
+    assertMatch(report.findings[1]!.detail, /^holder and time of 3 transact/);
     assertEquals([report.sound, report.damaged], [3, true]);
     assertEquals(report.driver?.name, driver);
 
@@ -911,7 +918,8 @@ testDrivers(
     assertEquals(namesIn(temp.base).includes("poh.db"), false);
 
     const report = await recover(temp, driver, { rebuild: true });
-    assertEquals(outline(report), ["metadata-damaged null: rebuilt"]);
+    assertEquals(outline(report), REBUILT_FROM_FILES);
+    assertMatch(report.findings[1]!.detail, /^holder and time of 4 transact/);
     assertEquals(report.sound, 4);
     const store = await temp.open();
     assertEquals(
@@ -1156,10 +1164,7 @@ testDrivers("a database elsewhere is rebuilt where it is", async (driver) => {
   // The base's id, which it still holds, does.
   await Deno.writeFile(db, content.fill(0, 0, 4096));
   const report = await performRecovery(base, db, { driver, rebuild: true });
-  assertEquals([report.sound, outline(report)], [
-    1,
-    ["metadata-damaged null: rebuilt"],
-  ]);
+  assertEquals([report.sound, outline(report)], [1, REBUILT_FROM_FILES]);
   const [name, kept, ...more] = namesIn(dirname(db));
   assertEquals([name, more], [basename(db), []]);
   assertMatch(kept!, /^poh\.db\.damaged-/);

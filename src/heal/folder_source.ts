@@ -14,7 +14,12 @@ import { openForReading } from "../read_store.ts";
 import type { DriverChoice } from "../sqlite_driver.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
-import { type HealSource, searchEach, type Take } from "./source.ts";
+import {
+  type HealSource,
+  isPossible,
+  searchEach,
+  type Take,
+} from "./source.ts";
 
 /** Reads payloads below a folder; changes nothing there. */
 export class FolderSource implements HealSource {
@@ -87,6 +92,11 @@ export class FolderSource implements HealSource {
     if (identityOf(this.#files.basePath) !== this.#identity) {
       throw new Deno.errors.NotFound("the folder is another one by now");
     }
+  }
+
+  rowFor(txId: string, storageHash: string): TxInfo | null {
+    const row = unlessUnreadable(() => this.#rows?.get(txId) ?? null);
+    return row?.storageHash === storageHash && isPossible(row) ? row : null;
   }
 
   /** Tries every place where this store may keep the payload. */

@@ -41,6 +41,11 @@ export interface HealSource extends AsyncDisposable {
     take: Take,
     signal: AbortSignal,
   ): Promise<void>;
+  /**
+   * The row that it has for a payload, for one who has lost the row; null where
+   * it has none, or another payload. Not there where a source has no rows.
+   */
+  rowFor?(txId: string, storageHash: string): TxInfo | null;
 }
 
 /** Whether a store can have a row: one edited by hand may have an id that none can. */

@@ -34,6 +34,15 @@ export class Sources implements AsyncDisposable {
     report.sources = this.#all.map(({ report }) => report);
   }
 
+  /** The row that the first source has for a payload; null where none has. */
+  rowFor(txId: string, storageHash: string): TxInfo | null {
+    for (const { source } of this.#all) {
+      const row = source.rowFor?.(txId, storageHash) ?? null;
+      if (row) return row;
+    }
+    return null;
+  }
+
   /**
    * Looks for the payloads of these rows, of different ids, in one source after
    * the other.

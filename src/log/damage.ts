@@ -7,6 +7,9 @@
 
 import type { SqliteStore } from "../sqlite_store.ts";
 
+/** Set in a database that was made anew, until recover is through. */
+const REBUILT = "rebuilt";
+
 const LOST = "lost_changes";
 const DETAILS = "log_damage";
 
@@ -20,9 +23,32 @@ export interface LogDamage {
 
 /** What is remembered. */
 export function rememberedDamage(rows: SqliteStore): LogDamage {
-  const details = JSON.parse(rows.setting(DETAILS) ?? "[]");
   const lostChanges = Number(rows.setting(LOST) ?? 0) || 0;
-  return { lostChanges, details };
+  return { lostChanges, details: detailsIn(rows.setting(DETAILS) ?? "[]") };
+}
+
+/** Damage may have hit what is remembered of it as well. */
+function detailsIn(text: string): string[] {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return [text];
+  }
+}
+
+/**
+ * Remembers that the database was made anew: what it says of a file may be older
+ * than the file. Within a transaction.
+ */
+export function rememberRebuilt(rows: SqliteStore): void {
+  rows.setSetting(REBUILT, "1");
+}
+
+/** Whether a file that is not as the log says may be newer than the log. */
+export function isDoubtful(rows: SqliteStore): boolean {
+  const { lostChanges, details } = rememberedDamage(rows);
+  return lostChanges > 0 || details.length > 0 ||
+    rows.setting(REBUILT) !== null;
 }
 
 /** Remembers more of it. */
@@ -49,9 +75,9 @@ export function addDamage(
 
 /** From now on what is there is what counts. */
 export async function acceptDamage(rows: SqliteStore): Promise<void> {
-  if (rows.setting(LOST) === null && rows.setting(DETAILS) === null) return;
+  const names = [LOST, DETAILS, REBUILT];
+  if (names.every((name) => rows.setting(name) === null)) return;
   await rows.change(() => {
-    rows.setSetting(LOST, null);
-    rows.setSetting(DETAILS, null);
+    for (const name of names) rows.setSetting(name, null);
   });
 }

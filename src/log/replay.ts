@@ -19,7 +19,7 @@ import {
   mayDrop,
   syncFollowed,
 } from "./checkpoint.ts";
-import { type LogDamage, rememberedDamage } from "./damage.ts";
+import { isDoubtful, type LogDamage } from "./damage.ts";
 import {
   dropOvertaken,
   hasFollowed,
@@ -284,10 +284,8 @@ async function applyFiles(
 ): Promise<Stuck> {
   const { dir, rows } = parts;
   const stuck: Stuck = new Map();
-  const known = rememberedDamage(rows);
-  const isDoubtful = [found, known].some(({ lostChanges, details }) =>
-    lostChanges > 0 || details.length > 0
-  );
+  const keepsFiles = found.lostChanges > 0 || found.details.length > 0 ||
+    isDoubtful(rows);
   const pacer = new Pacer();
   for (const { record } of scanLog(dir, found.from)) {
     if (!record) continue;
@@ -296,7 +294,7 @@ async function applyFiles(
       continue;
     }
     const { txId, kind, position } = record;
-    const replayed = await replayOne(record, parts, isDoubtful);
+    const replayed = await replayOne(record, parts, keepsFiles);
     const { outcome, error } = replayed;
     if (error) stuck.set(position, error);
     else if (outcome !== "void" && !record.isPacked) {
@@ -321,13 +319,13 @@ async function applyFiles(
 async function replayOne(
   record: LogRecord,
   parts: LogParts,
-  isDoubtful: boolean,
+  keepsFiles: boolean,
 ): Promise<{ outcome: Replayed["outcome"]; error?: Error }> {
   if (isVoid(record, parts)) return { outcome: "void" };
   try {
     const isDone = await hasFollowed(record, parts);
     if (isDone && rowOf(record) === null) return { outcome: "done" };
-    if (!isDone && isDoubtful) await keepNewer(record.txId, parts);
+    if (!isDone && keepsFiles) await keepNewer(record.txId, parts);
     // What is as it should be may be so in memory only, after a sync that failed:
     // the system tells of that once, and the next sync succeeds.
     await makeFile(record, parts);
@@ -365,9 +363,9 @@ async function beginAnew(
       changes: header.changes,
       filesSynced: firstStuck,
     })
-  for (const old of found.foreign) await setAside(old, parts);
   );
   await rows.flush();
+  for (const old of found.foreign) await setAside(old, parts);
   for (const old of found.damaged) {
     if (numbers.includes(old) && mayDrop(old, parts, firstStuck)) {
       await setAside(old, parts);
