@@ -67,7 +67,7 @@ export function schemaVersion(db: Connection): number {
  */
 export function requireKnownVersion(db: Connection, path: string): void {
   const version = schemaVersion(db);
-  if (version <= SCHEMA_VERSION) return;
+  if (version <= SCHEMA_VERSION || isVersionDamaged(db)) return;
   throw new PohStorageError(
     "SCHEMA_TOO_NEW",
     `The database ${path} has schema version ${version}, this program knows ${SCHEMA_VERSION}: use a newer one`,
@@ -101,7 +101,32 @@ export function migrateSchema(db: Connection): void {
     if (sql !== null) db.exec(sql);
   }
   for (const table of REPLACED_BY_LOG) db.exec(`DROP TABLE IF EXISTS ${table}`);
+  rememberVersion(db);
+  setSchemaVersion(db);
+}
+
+/** Says that a database has the newest version. */
+export function setSchemaVersion(db: Connection): void {
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+}
+
+/** The version once more: a bit in SQLite's header is all that tells it else. */
+function rememberVersion(db: Connection): void {
+  db.prepare(
+    "INSERT OR REPLACE INTO settings (name, value) VALUES ('schema', ?)",
+  ).run(String(SCHEMA_VERSION));
+}
+
+/**
+ * Whether damage has made a database one of a later version: its settings say
+ * that it is of this one. Every later version has to change both.
+ */
+export function isVersionDamaged(db: Connection): boolean {
+  if (schemaVersion(db) <= SCHEMA_VERSION) return false;
+  if (columnsOf(db, "settings").size === 0) return false;
+  const row = db.prepare("SELECT value FROM settings WHERE name = 'schema'")
+    .get();
+  return row?.[0] === String(SCHEMA_VERSION);
 }
 
 /**

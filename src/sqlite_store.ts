@@ -28,10 +28,12 @@ import {
 import {
   columnList,
   columnsOf,
+  isVersionDamaged,
   migrateSchema,
   requireKnownVersion,
   SCHEMA_VERSION,
   schemaVersion,
+  setSchemaVersion,
 } from "./schema.ts";
 import { requirePlainSchema } from "./schema_check.ts";
 import {
@@ -107,11 +109,11 @@ export interface Found {
   place: number | null;
 }
 
-/** How far a database has followed the log. */
-export interface LogPosition {
 /** Databases that this process has open, by real path, and how often. */
 const OPEN = new Map<string, number>();
 
+/** How far a database has followed the log. */
+export interface LogPosition {
   /** The rows have followed up to this position; 0: no record ever. */
   applied: number;
   /** How many changes that were, since the store was made. */
@@ -175,9 +177,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** SQLite's log, where a commit is durable only once `flush` has ended. */
   readonly #log: Deno.FsFile | null;
   readonly #place: Place;
+  readonly #realPath: string;
   #isDiskFast = false;
   /** Why what was committed may not be on the disk. */
-  readonly #realPath: string;
   #lost: Error | null = null;
   /** Ids that were read and are not what is in their rows. */
   readonly #oddIds = new Set<string>();
@@ -210,8 +212,6 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     this.#log = options.log;
     this.#wait = options.wait;
     this.#place = new Place(path);
-  }
-
     this.#realPath = Deno.realPathSync(path);
     OPEN.set(this.#realPath, (OPEN.get(this.#realPath) ?? 0) + 1);
   }
@@ -224,6 +224,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    */
   static isOpenHere(path: string): boolean {
     return OPEN.has(Deno.realPathSync(path));
+  }
+
   /**
    * Opens a database. Before the first use, call `init`.
    *
@@ -347,6 +349,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   ): Promise<void> {
     await this.#patiently(() => {
       requireKnownVersion(this.#db, this.path);
+      if (!this.#readOnly && isVersionDamaged(this.#db)) {
+        setSchemaVersion(this.#db);
+      }
       if (this.#readOnly) return this.#adaptToOldSchema();
       if (schemaVersion(this.#db) < SCHEMA_VERSION) {
         this.transaction(() => {
@@ -988,7 +993,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @internal
    */
   logState(): LogPosition {
-    const number = (name: string) => Number(this.setting(name) ?? 0);
+    // Damage may have left any text there: then all of the log is followed anew.
+    const number = (name: string) => {
+      const value = Number(this.setting(name) ?? 0);
+      return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+    };
     return {
       applied: number("applied"),
       changes: number("changes"),
