@@ -702,7 +702,7 @@ function tellFailures(
   }
   for (const { entry, result } of batch) {
     const failure = failures.get(entry.txId);
-    if (failure) result.failure ??= failure;
+    if (failure) result.failure ??= fileStuck(entry, failure);
   }
 }
 
@@ -716,6 +716,20 @@ function diskFailed(why: string, cause?: unknown): PohStorageError {
     "DISK_FAILED",
     `The disk did not take a commit (${why}): what was saved last may be lost in a power cut; close the store everywhere and open it again`,
     { cause },
+  );
+}
+
+function fileStuck(
+  { kind, txId }: LogEntry,
+  { message }: Error,
+): PohStorageError {
+  const id = JSON.stringify(txId);
+  const free = "recover does it once the way is free";
+  return new PohStorageError(
+    "FILE_STUCK",
+    rowOf({ kind } as LogEntry) === null
+      ? `Tx ${id} is deleted, but its payload file cannot be removed (${message}): ${free}`
+      : `Tx ${id} is saved, but its payload file cannot be put in its place (${message}): the log keeps the payload, and ${free}`,
   );
 }
 
