@@ -47,7 +47,7 @@ export async function salvage(
   const { driver = "auto" } = options;
   let old: SqliteStore;
   try {
-    old = await SqliteStore.open(path, { driver, readOnly: true });
+    old = await SqliteStore.openDamaged(path, driver);
   } catch {
     return []; // nothing of it can be read
   }
@@ -84,7 +84,6 @@ async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
       )
     );
   await attempt(async () => {
-    await old.init();
     let batch: TxInfo[] = [];
     try {
       for await (const info of old.iterate()) {
@@ -223,7 +222,9 @@ function* indexEntries(old: SqliteStore): Generator<Entry> {
 function isPlausible(info: TxInfo): boolean {
   return typeof info.txId === "string" &&
     /^[0-9a-f]{64}$/.test(info.storageHash) &&
-    typeof info.holderId === "string" && typeof info.timestamp === "number";
+    typeof info.holderId === "string" && typeof info.timestamp === "number" &&
+    !Number.isNaN(info.timestamp) &&
+    !`${info.txId}${info.holderId}`.includes("\0");
 }
 
 async function attempt(work: () => Promise<void>): Promise<void> {

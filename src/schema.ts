@@ -8,7 +8,7 @@
  * @module
  */
 
-import { PohStorageError } from "./errors.ts";
+import { MetadataDamagedError, PohStorageError } from "./errors.ts";
 import type { Connection } from "./sqlite_driver.ts";
 
 /**
@@ -27,7 +27,7 @@ export const FIRST_WITH_LOG = 5;
  * The first columns find and order rows; with the others a condition on them
  * is settled without a look at the row. `tx_id` has an index as the key.
  */
-const INDEXES: Record<string, string | null> = {
+export const INDEXES: Readonly<Record<string, string | null>> = {
   txs_by_time: "CREATE INDEX txs_by_time ON txs (timestamp, tx_id, size)",
   txs_by_size: "CREATE INDEX txs_by_size ON txs (size, timestamp, tx_id)",
   txs_by_holder:
@@ -129,18 +129,66 @@ export function isVersionDamaged(db: Connection): boolean {
   return row?.[0] === String(SCHEMA_VERSION);
 }
 
+/** The columns of `txs`, in their order in every version that has them. */
+const ROW_COLUMNS = [
+  "tx_id",
+  "storage_hash",
+  "timestamp",
+  "holder_id",
+  "size",
+  "place",
+];
+
 /**
- * The columns of a row. The casts give a row that was edited by hand the types
+ * Checks that a database of the newest version has the columns that it should
+ * have: one whose name is damaged would pass for one that an older version lacks.
+ *
+ * @throws {MetadataDamagedError} If it has not.
+ */
+export function requireColumns(db: Connection, path: string): void {
+  if (schemaVersion(db) !== SCHEMA_VERSION) return;
+  for (
+    const [table, names] of [
+      ["txs", ROW_COLUMNS],
+      ["settings", ["name", "value"]],
+    ] as const
+  ) {
+    const columns = columnsOf(db, table);
+    const lost = names.find((name) => !columns.has(name));
+    if (lost === undefined) continue;
+    const reason = `its table ${table} has lost the column ${lost}`;
+    throw new MetadataDamagedError(path, reason);
+  }
+}
+
+/**
+ * The columns of a row in a damaged database: by their order, whatever their
+ * names are by now.
+ */
+export function damagedColumns(db: Connection) {
+  const [, , , ...names] = Array.from(
+    columnsOf(db, "txs"),
+    (name) => `"${name.replaceAll('"', '""')}"`,
+  );
+  const [holder, size, place] = names;
+  return columnList(holder ?? null, size ?? null, place ?? null);
+}
+
+/**
+ * The columns of a row, by the names that three of them have; null: the database
+ * has none of that. The casts give a row that was edited by hand the types
  * that the rest of the program relies on.
  */
 export function columnList(
-  hasHolder: boolean,
-  hasSize: boolean,
-  hasPlace: boolean,
+  ofHolder: string | null,
+  ofSize: string | null,
+  ofPlace: string | null,
 ) {
-  const holder = hasHolder ? "holder_id" : "''";
-  const place = hasPlace ? "place" : "NULL";
-  const size = hasSize ? "min(max(size, -1), 9007199254740991)" : "-1";
+  const holder = ofHolder ?? "''";
+  const place = ofPlace ?? "NULL";
+  const size = ofSize === null
+    ? "-1"
+    : `min(max(${ofSize}, -1), 9007199254740991)`;
   const all =
     `CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT), CAST(timestamp AS REAL), CAST(${holder} AS TEXT), ${size}`;
   return {
@@ -150,7 +198,7 @@ export function columnList(
       tx_id: "tx_id",
       timestamp: "timestamp",
       holder_id: holder,
-      size: hasSize ? "size" : "-1",
+      size: ofSize ?? "-1",
     },
     all,
     get: `SELECT ${all} FROM txs WHERE tx_id = ?`,

@@ -5,8 +5,9 @@
  * @module
  */
 
-import { PohStorageError } from "./errors.ts";
-import type { Connection } from "./sqlite_driver.ts";
+import { MetadataDamagedError, PohStorageError } from "./errors.ts";
+import { INDEXES } from "./schema.ts";
+import type { Connection, SqlValue } from "./sqlite_driver.ts";
 
 /** The tables that a store reads and writes; others are left alone. */
 const TABLES = [
@@ -56,15 +57,57 @@ const FOREIGN = `
   LIMIT 1`;
 
 /**
+ * What no program puts into a schema: things of no kind, tables without pages
+ * that are not virtual, and the store's indexes as others than they are.
+ */
+const DAMAGED = `
+  SELECT name FROM sqlite_schema
+    WHERE type NOT IN ('table', 'index', 'view', 'trigger')
+      OR (type = 'table' AND rootpage = 0 AND sql NOT LIKE 'CREATE VIRTUAL %')
+      OR (${
+  Object.entries(INDEXES).filter(([, sql]) => sql !== null)
+    .map(([name, sql]) => `(name = '${name}' AND sql <> '${sql}')`)
+    .join(" OR ")
+}) LIMIT 1`;
+
+/** What keeps the rows of a database from being those of a plain table. */
+const ODD_ROWS = `
+  SELECT type, name FROM sqlite_schema
+    WHERE lower(name) IN ('txs', 'settings')
+      AND (type <> 'table' OR rootpage = 0)
+  UNION ALL
+  SELECT 'generated column', name FROM pragma_table_xinfo('txs')
+    WHERE hidden > 1
+  LIMIT 1`;
+
+/**
  * Checks that a database has nothing but tables and plain indexes of them.
  *
  * @throws {PohStorageError} `FOREIGN_SCHEMA` if it has.
+ * @throws {MetadataDamagedError} If it has because damage has hit its schema.
  */
 export function requirePlainSchema(db: Connection, path: string): void {
   const found = db.prepare(FOREIGN).get();
   if (!found) return;
-  const [kind, name] = found;
-  throw new PohStorageError(
+  const damaged = db.prepare(DAMAGED).get();
+  if (!damaged) throw foreign(path, found);
+  const reason = `its schema is, at ${JSON.stringify(damaged[0])}`;
+  throw new MetadataDamagedError(path, reason);
+}
+
+/**
+ * Checks that the rows of a database are in a table, so that to read them is to
+ * do nothing else.
+ *
+ * @throws {PohStorageError} `FOREIGN_SCHEMA` if they are not.
+ */
+export function requirePlainRows(db: Connection, path: string): void {
+  const found = db.prepare(ODD_ROWS).get();
+  if (found) throw foreign(path, found);
+}
+
+function foreign(path: string, [kind, name]: SqlValue[]): PohStorageError {
+  return new PohStorageError(
     "FOREIGN_SCHEMA",
     `The database ${path} has what no store has, and what could change what is saved (${kind} ${
       JSON.stringify(name)

@@ -28,14 +28,16 @@ import {
 import {
   columnList,
   columnsOf,
+  damagedColumns,
   isVersionDamaged,
   migrateSchema,
+  requireColumns,
   requireKnownVersion,
   SCHEMA_VERSION,
   schemaVersion,
   setSchemaVersion,
 } from "./schema.ts";
-import { requirePlainSchema } from "./schema_check.ts";
+import { requirePlainRows, requirePlainSchema } from "./schema_check.ts";
 import {
   type Connection,
   type DriverChoice,
@@ -263,10 +265,33 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     );
   }
 
+  /**
+   * Opens what is left of a database, read-only, whatever else damage has made
+   * of its schema: only its rows are read.
+   *
+   * @internal
+   */
+  static async openDamaged(
+    path: string,
+    driver: DriverChoice,
+  ): Promise<SqliteStore> {
+    const options = { driver, readOnly: true };
+    await requireThere(path);
+    const rows = await SqliteStore.#open(
+      path,
+      options,
+      async () => {},
+      requirePlainRows,
+    );
+    translatedSync(path, () => rows.#columns = damagedColumns(rows.#db));
+    return rows;
+  }
+
   static async #open(
     path: string,
     options: SqliteStoreOptions,
     admit: (db: Connection) => Promise<void>,
+    requireSchema = requirePlainSchema,
   ): Promise<SqliteStore> {
     const { driver = "auto", sync = true, readOnly = false } = options;
     requireFiles(path);
@@ -278,7 +303,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         db.exec("PRAGMA foreign_keys = ON");
         db.exec("PRAGMA trusted_schema = OFF");
         db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
-        requirePlainSchema(db, path);
+        requireSchema(db, path);
       });
       await translated(path, () => admit(db));
       translatedSync(path, () => {
@@ -352,6 +377,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       if (!this.#readOnly && isVersionDamaged(this.#db)) {
         setSchemaVersion(this.#db);
       }
+      requireColumns(this.#db, this.path);
       if (this.#readOnly) return this.#adaptToOldSchema();
       if (schemaVersion(this.#db) < SCHEMA_VERSION) {
         this.transaction(() => {
@@ -1112,10 +1138,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   #adaptToOldSchema(): void {
     const columns = columnsOf(this.#db, "txs");
     if (columns.size === 0) throw new StoreNotFoundError(this.path);
+    const named = (name: string) => columns.has(name) ? name : null;
     this.#columns = columnList(
-      columns.has("holder_id"),
-      columns.has("size"),
-      columns.has("place"),
+      named("holder_id"),
+      named("size"),
+      named("place"),
     );
   }
 
@@ -1206,7 +1233,7 @@ export function isSurelyAsRead(txId: string): boolean {
   return !txId.includes("\uFFFD");
 }
 
-const COLUMNS = columnList(true, true, true);
+const COLUMNS = columnList("holder_id", "size", "place");
 
 /** Whether two rows say the same. */
 export function isSameRow(a: TxInfo, b: TxInfo): boolean {

@@ -10,7 +10,11 @@
 import { join } from "@std/path";
 import { databaseOf, isDatabaseThere, isProvenOf } from "./database_file.ts";
 import { readRegular, replaceFile } from "./durable_fs.ts";
-import { StoreMismatchError, StoreNotFoundError } from "./errors.ts";
+import {
+  MetadataDamagedError,
+  StoreMismatchError,
+  StoreNotFoundError,
+} from "./errors.ts";
 import type { FileStore } from "./file_store.ts";
 import { PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
 import { placesOf, UPGRADE_DIR } from "./naming.ts";
@@ -63,13 +67,16 @@ export async function requireOwnDatabase(
   if (db) requireKnownVersion(db, path);
   const base = files.basePath;
   const inRows = db && idIn(db);
-  if (inRows !== null && inRows === await readId(base)) return;
-  const ofBase = await idOfBase(base);
+  const isOwn = inRows !== null && inRows === await readId(base);
+  const ofBase = isOwn ? inRows : await idOfBase(base);
   const ofRows = inRows === null ? null : mended(inRows, ofBase);
-  if (ofBase !== null && ofBase === ofRows) return;
+  if (ofBase !== null && ofBase === ofRows) {
+    if (db && hasTable(db, "txs")) return;
+    throw new MetadataDamagedError(path, "it has lost its table of rows");
+  }
   if (!db || !hasTable(db, "txs")) {
     if (ofBase !== null || await hasPayloads(files)) {
-      throw await databaseMissing(base, path, ofBase);
+      throw await databaseMissing(base, path, ofBase, db !== null);
     }
     if (opening === "create") return;
     throw new StoreNotFoundError(base);
@@ -320,13 +327,15 @@ async function databaseMissing(
   base: string,
   path: string,
   id: string | null,
+  isOther: boolean,
 ): Promise<StoreMismatchError> {
   const own = id === null ? null : await databaseOf(base, path, id);
-  return own === null
-    ? new StoreMismatchError(
-      `There is no database at ${path}, but ${base} has a store: name its own database by --db; ${REBUILD}`,
-    )
-    : ownIsElsewhere(base, path, own);
+  if (own !== null) return ownIsElsewhere(base, path, own);
+  return new StoreMismatchError(
+    isOther
+      ? `${path} is a database, but none of a store: name the one of ${base} by --db; ${REBUILD}, once ${path} is moved away`
+      : `There is no database at ${path}, but ${base} has a store: name its own database by --db; ${REBUILD}`,
+  );
 }
 
 async function databaseOfAnother(
