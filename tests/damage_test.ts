@@ -9,6 +9,7 @@ import {
   DAMAGES,
   makeSoundStore,
 } from "./damage/payload_damage.ts";
+import { damageStore, makeSoundStores } from "./damage/store_damage.ts";
 import { tempDir } from "./helpers.ts";
 
 const ROUNDS = 4;
@@ -37,6 +38,23 @@ Deno.test({
   ignore: Deno.build.os === "windows", // no process kills itself there
   fn: damageDatabases,
 });
+
+Deno.test({
+  name: "a store comes through damage to anything but its payload files",
+  ignore: Deno.build.os === "windows", // no process kills itself there
+  fn: damageStores,
+});
+
+const STORE_ROUNDS = 150;
+
+async function damageStores(): Promise<void> {
+  await using dir = await tempDir();
+  const stores = await makeSoundStores(dir.path, { bulk: 40, ids: 40 });
+  for (let round = 0; round < STORE_ROUNDS; round++) {
+    const store = stores[round % stores.length]!;
+    await withSeed(newSeed(), (random) => damageStore(store, random));
+  }
+}
 
 async function damageDatabases(t: Deno.TestContext): Promise<void> {
   await using dir = await tempDir();

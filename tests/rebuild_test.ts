@@ -28,7 +28,7 @@ import {
   text,
 } from "./helpers.ts";
 
-const PACKED = { inlineBelow: 1_000 };
+const PACKED = { packBelow: 1_000 };
 
 /** Transactions with holders and times of their own. */
 function someTxs(count: number): Tx[] {

@@ -34,6 +34,7 @@ import {
   DAMAGES,
   makeSoundStore,
 } from "./damage/payload_damage.ts";
+import { damageStore, makeSoundStores } from "./damage/store_damage.ts";
 import { fuzzCli } from "./fuzz/cli_fuzz.ts";
 import { fuzzJson } from "./fuzz/json_fuzz.ts";
 import { fuzzKeys } from "./fuzz/key_fuzz.ts";
@@ -157,6 +158,24 @@ Deno.test("damage to the database, 1000 times, and every bit of its header", asy
       (random) => damageDatabase(cold, flipHeaderBit(bit), random),
     );
   }
+});
+
+Deno.test("damage to anything but payload files, 2000 times", async () => {
+  await using dir = await tempDir();
+  const found: Record<string, number> = {};
+  for (let made = 0; made < 10; made++) {
+    const stores = await makeSoundStores(dir.join(`${made}`), {
+      bulk: 40 * (made + 1),
+      ids: 40,
+    });
+    for (const store of stores) {
+      await repeat(50, async (random) => {
+        const outcome = await damageStore(store, random);
+        found[outcome] = (found[outcome] ?? 0) + 1;
+      });
+    }
+  }
+  tell("damage to stores", found);
 });
 
 Deno.test("500 lives of a store beside its model", async () => {

@@ -178,10 +178,10 @@ const DAMAGED_IDS: Record<string, (id: string) => string | null> = {
 };
 
 for (const [what, damage] of Object.entries(DAMAGED_IDS)) {
-  for (const inlineBelow of [0, 1_000]) {
-    const layout = inlineBelow > 0 ? "packed" : "files";
+  for (const packBelow of [0, 1_000]) {
+    const layout = packBelow > 0 ? "packed" : "files";
     test(`a base's id that is damaged is mended by its log: ${what}, ${layout}`, async () => {
-      await using temp = await tempStore({ inlineBelow });
+      await using temp = await tempStore({ packBelow });
       await temp.store.saveTx(sampleTx({ txId: "a" }));
       await temp.close();
       const id = await Deno.readTextFile(idOf(temp));
@@ -205,7 +205,7 @@ for (const [what, damage] of Object.entries(DAMAGED_IDS)) {
 
     if (what === "gone") continue;
     test(`an id in the database that is damaged is mended: ${what}, ${layout}`, async () => {
-      await using temp = await tempStore({ inlineBelow });
+      await using temp = await tempStore({ packBelow });
       await temp.store.saveTx(sampleTx({ txId: "a" }));
       await temp.close();
       const id = (await Deno.readTextFile(idOf(temp))).trim();

@@ -205,21 +205,9 @@ async function verified({ base, db }: Place): Promise<StoreReport | null> {
 
 /** Recovers as a person would who reads what is said. */
 async function recovered({ base, db }: Place): Promise<void> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      await performRecovery(base, db, { rebuild: true, orphans: "adopt" });
-      // What is adopted twice under one id, or not at all, goes aside.
-      await performRecovery(base, db, { orphans: "quarantine" });
-      return;
-    } catch (error) {
-      if (!(error instanceof PohStorageError) || attempt > 2) throw error;
-      if (error.code === "MISMATCH") {
-        await Deno.remove(join(base, ".poh", "id"));
-      } else if (error.code === "SCHEMA_TOO_NEW") {
-        await Deno.rename(db, `${db}.of-the-future`);
-      } else throw error;
-    }
-  }
+  await performRecovery(base, db, { rebuild: true, orphans: "adopt" });
+  // What is adopted twice under one id, or not at all, goes aside.
+  await performRecovery(base, db, { orphans: "quarantine" });
 }
 
 /** Asserts that every transaction is there, or at least its orphaned file. */

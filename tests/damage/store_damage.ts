@@ -88,7 +88,7 @@ async function makeSoundStore(
   const place = placeBelow(join(dir, `${layout}-${ending}`));
   const options = {
     ...FAST,
-    ...(layout === "packed" && { inlineBelow: PACK_BELOW }),
+    ...(layout === "packed" && { packBelow: PACK_BELOW }),
   };
   const task = { ...place, options };
   await runWriter({ ...task, work: { kind: "bulk", count: size.bulk } });

@@ -1,14 +1,21 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import {
   IntegrityError,
   performRecovery,
+  PohStorageError,
   StorageManager,
   verifyStore,
 } from "../../mod.ts";
-import { FIRST_RECORD } from "../../src/log/segment.ts";
+import { HEAD_BYTES } from "../../src/log/record.ts";
+import {
+  decodeHeader,
+  encodeHeader,
+  FIRST_RECORD,
+} from "../../src/log/segment.ts";
 import { quarantinePath } from "../../src/poh_dir.ts";
 import { listQuarantine } from "../../src/quarantine.ts";
+import { openSqlite } from "../../src/sqlite_driver.ts";
 import {
   bytes,
   type Driver,
@@ -325,5 +332,247 @@ testDrivers(
       const again = await performRecovery(flipped.base, flipped.db, { driver });
       assertEquals([again.findings, again.sound], [[], report.sound]);
     }
+  },
+);
+
+testDrivers("a log that is older than its database is told", async (driver) => {
+  for (const packBelow of [0, 1_000]) {
+    await using temp = await tempStore({ driver, packBelow });
+    await temp.store.saveTx(one);
+    await using older = await temp.snapshot();
+    await temp.store.saveTxs([two, other, sampleTx({ txId: "c" })]);
+    await using crash = await temp.snapshot();
+    await Deno.copyFile(segmentOf(older), segmentOf(crash));
+    const detail = "the last records of the log are damaged";
+    const told = await verifyStore(crash.base, crash.db, { driver });
+    assertEquals(told.findings[0]!.detail, detail);
+    const report = await performRecovery(crash.base, crash.db, { driver });
+    // What was packed is lost with its records, and each is named.
+    const lost = packBelow > 0
+      ? ["a", "b", "c"].map((id) => `payload-missing ${id}: quarantined`)
+      : [];
+    assertEquals(outline(report), [
+      "log-damaged null: accepted",
+      ...lost,
+      "unfinished a: dropped", // as the row says more than the log
+    ]);
+    const again = await performRecovery(crash.base, crash.db, { driver });
+    assertEquals([again.findings, again.sound], [[], packBelow > 0 ? 0 : 3]);
+  }
+});
+
+testDrivers(
+  "a log of segments older than its database lacks so many changes",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTxs([one, other]);
+    await using older = await temp.snapshot();
+    await temp.reopen(); // the log goes on in a new segment
+    await temp.store.saveTx(two);
+    await temp.store.deleteTx("b");
+    await temp.store.saveTx(sampleTx({ txId: "c" }));
+    await using crash = await temp.snapshot();
+    const log = join(crash.base, ".poh", "log");
+    await Deno.remove(log, { recursive: true });
+    await Deno.rename(join(older.base, ".poh", "log"), log);
+    const report = await performRecovery(crash.base, crash.db, { driver });
+    assertEquals(outline(report), ["log-damaged null: accepted"]);
+    assertEquals(
+      report.findings[0]!.detail,
+      "the log is older than the database: it lacks the last 3 changes",
+    );
+    assertEquals(report.sound, 2);
+    const store = await crash.open();
+    assertEquals(await store.loadTx("a"), two);
+    assertEquals(await store.listTxs(), ["a", "c"]);
+    await crash.close();
+    const again = await performRecovery(crash.base, crash.db, { driver });
+    assertEquals(again.findings, []);
+  },
+);
+
+testDrivers(
+  "a segment of another store is never read, and set aside",
+  async (driver) => {
+    for (const number of ["00000009", "00000001"]) {
+      await using temp = await tempStore({ driver });
+      await temp.store.saveTxs([one, other]);
+      await temp.close();
+      await temp.reopen();
+      await temp.close();
+      const theirs = await crashed(driver, ["theirs"]);
+      await using _ = theirs;
+      // Under the number that it has in its header, whatever its name is.
+      const path = join(temp.base, ".poh", "log", `${number}.seg`);
+      const content = await Deno.readFile(segmentOf(theirs));
+      await Deno.writeFile(path, renumbered(content, Number(number)));
+      const name = `${number}.seg`;
+      {
+        await using reader = await StorageManager.open(temp.base, temp.db, {
+          driver,
+          readOnly: true,
+        });
+        assertEquals(await reader.listTxs(), ["a", "b"]);
+      }
+      const told = await verifyStore(temp.base, temp.db, { driver });
+      assertEquals(told.findings.map(({ detail }) => detail), [
+        `${name} in the log is another store's: it is not read`,
+      ]);
+      const report = await performRecovery(temp.base, temp.db, { driver });
+      assertEquals([outline(report), report.sound], [
+        ["log-damaged null: accepted"],
+        2,
+      ]);
+      const kept = await Array.fromAsync(listQuarantine(temp.base));
+      assertEquals(kept.map(({ reason, size }) => [reason, size]), [
+        ["log-damaged", content.length],
+      ]);
+      const again = await performRecovery(temp.base, temp.db, { driver });
+      assertEquals(again.findings, []);
+      assertEquals(await (await temp.open()).listTxs(), ["a", "b"]);
+    }
+  },
+);
+
+/** A segment whose header has another number. */
+function renumbered(
+  content: Uint8Array<ArrayBuffer>,
+  number: number,
+): Uint8Array<ArrayBuffer> {
+  const header = encodeHeader({ ...decodeHeader(content)!, number });
+  content.set(header);
+  return content;
+}
+
+testDrivers(
+  "a segment of another store that is copied to a live log is not read either",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTx(one);
+    await using theirs = await crashed(driver, ["theirs"]);
+    const path = join(temp.base, ".poh", "log", "00000009.seg");
+    const content = await Deno.readFile(segmentOf(theirs));
+    await Deno.writeFile(path, renumbered(content, 9));
+    await temp.store.saveTx(two);
+    await temp.store.recover();
+    await temp.store.saveTx(other);
+    assertEquals(await temp.store.listTxs(), ["a", "b"]);
+    const reopened = await temp.reopen();
+    assertEquals(await reopened.listTxs(), ["a", "b"]);
+    const kept = await Array.fromAsync(listQuarantine(temp.base));
+    assertEquals(kept.map(({ reason }) => reason), ["log-damaged"]);
+  },
+);
+
+// --- what is packed ---------------------------------------------------------------
+
+testDrivers(
+  "damage around a packed payload takes nothing from it",
+  async (driver) => {
+    // Of each part of a record's head, and what follows it.
+    for (let at = 0; at < HEAD_BYTES + 7; at += 3) {
+      await using temp = await tempStore({ driver, packBelow: 1_000 });
+      await temp.store.saveTxs([one, other]);
+      await temp.close();
+      const path = segmentOf(temp);
+      const start = await placeIn(path, "b") - HEAD_BYTES;
+      await flipBit(path, start + at);
+      {
+        await using reader = await StorageManager.open(temp.base, temp.db, {
+          driver,
+          readOnly: true,
+        });
+        assertEquals(await reader.loadTx("b"), other);
+      }
+      const told = await verifyStore(temp.base, temp.db, { driver });
+      assertEquals(outline(told), ["log-damaged b: none"], `byte ${at}`);
+      const report = await performRecovery(temp.base, temp.db, { driver });
+      assertEquals(outline(report), ["log-damaged b: corrected"]);
+      assertEquals(report.sound, 2);
+      const again = await performRecovery(temp.base, temp.db, { driver });
+      assertEquals([again.findings, again.sound], [[], 2]);
+      assertEquals(await (await temp.open()).loadTx("b"), other);
+    }
+  },
+);
+
+testDrivers(
+  "a segment that has lost its headers still has its payloads",
+  async (driver) => {
+    await using temp = await tempStore({ driver, packBelow: 1_000 });
+    await temp.store.saveTxs([one, other]);
+    await temp.close();
+    const path = segmentOf(temp);
+    const content = await Deno.readFile(path);
+    await Deno.writeFile(path, content.fill(0, 0, FIRST_RECORD));
+    const report = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(report.sound, 2);
+    assertEquals(report.counts["payload-missing"], 0);
+    const again = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals([again.findings, again.sound], [[], 2]);
+    const store = await temp.open();
+    assertEquals(await store.loadTx("a"), one);
+    assertEquals(await store.loadTx("b"), other);
+  },
+);
+
+testDrivers(
+  "a row whose digest has a digit changed is what is damaged",
+  async (driver) => {
+    for (const packBelow of [0, 1_000]) {
+      await using temp = await tempStore({ driver, packBelow });
+      await temp.store.saveTxs([one, other]);
+      await temp.close();
+      const edit = async (digest: string) => {
+        const db = await openSqlite(temp.db, driver, false);
+        db.prepare("UPDATE txs SET storage_hash = ? WHERE tx_id = 'b'")
+          .run(digest);
+        db.close();
+      };
+      const { storageHash } = (await (await temp.open()).infoTx("b"))!;
+      await temp.close();
+      await edit((storageHash[0] === "0" ? "1" : "0") + storageHash.slice(1));
+      const told = await verifyStore(temp.base, temp.db, { driver });
+      assertEquals(outline(told), ["row-damaged b: none"]);
+      const report = await performRecovery(temp.base, temp.db, { driver });
+      assertEquals(outline(report), ["row-damaged b: corrected"]);
+      assertEquals(report.sound, 2);
+      assertEquals(await (await temp.open()).loadTx("b"), other);
+      await temp.close();
+      // Another digest is the payload's damage.
+      await edit("00".repeat(32));
+      const lost = await performRecovery(temp.base, temp.db, { driver });
+      assertEquals(outline(lost), ["payload-corrupt b: quarantined"]);
+    }
+  },
+);
+
+testDrivers(
+  "a directory in a file's way is told in one line, and by recover",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await Deno.mkdir(join(temp.file("a"), "within"), { recursive: true });
+    const error = await assertRejects(
+      () => temp.store.saveTx(one),
+      PohStorageError,
+    );
+    assertEquals(error.code, "FILE_STUCK");
+    assertMatch(
+      error.message,
+      /^Tx "a" is saved, but its payload file cannot be put in its place \(.*\): the log keeps the payload, and recover does it once the way is free$/,
+    );
+    assertEquals(await temp.store.loadTx("a"), one);
+    await temp.close();
+    const report = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(outline(report), ["unfinished a: none"]);
+    assertMatch(report.findings[0]!.detail, /cannot be finished now/);
+    assertEquals(report.sound, 1);
+    await Deno.remove(temp.file("a"), { recursive: true });
+    const after = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals([outline(after), after.sound], [
+      ["unfinished a: finished"],
+      1,
+    ]);
+    assertEquals(await Deno.readTextFile(temp.file("a")), "1");
   },
 );
