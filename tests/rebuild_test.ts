@@ -52,16 +52,6 @@ const LOSSES: Record<string, (db: string) => void> = {
   "another file": (db) => Deno.writeTextFileSync(db, "no database at all"),
 };
 
-/** The bytes of a database without any table of a store. */
-const foreign = await (async () => {
-  const { openSqlite } = await import("../src/sqlite_driver.ts");
-  await using dir = await tempDir();
-  const db = await openSqlite(dir.join("x.db"), "builtin", false);
-  db.exec("CREATE TABLE notes (text TEXT)");
-  db.close();
-  return await Deno.readFile(dir.join("x.db"));
-})();
-
 function rebuild({ base, db }: TempStore, driver: Driver, options = {}) {
   return performRecovery(base, db, { driver, rebuild: true, ...options });
 }
@@ -86,14 +76,10 @@ for (const [what, lose] of Object.entries(LOSSES)) {
       await temp.close();
       lose(temp.db);
       const report = await rebuild(temp, driver);
-      assertEquals(
-        detailsOf(report, "metadata-damaged").join(),
-        report.findings.map(({ detail }) => detail).join(),
-      );
-      assertEquals(
-        /holder/.test(detailsOf(report, "metadata-damaged").join()),
-        false,
-      );
+      const kinds = new Set(report.findings.map(({ kind }) => kind));
+      assertEquals([...kinds], ["metadata-damaged"]);
+      const told = detailsOf(report, "metadata-damaged").join();
+      assertEquals(/holder/.test(told), false, told);
       assertEquals(report.sound, 29);
       const store = await temp.open();
       for (const [n, tx] of txs.entries()) {
@@ -262,7 +248,7 @@ test(
     await temp.close();
     const content = await Deno.readFile(temp.db);
     // It reads what is damaged only when it is asked for it.
-    await using store = await openStoreOf(temp, driver);
+    await using _ = await openStoreOf(temp, driver);
     assertEquals(await isLocked(temp.db), true);
     assertEquals(await python('f.write(b"x" * 100)', temp.db), true);
     const dry = await rebuild(temp, driver, { dryRun: true });

@@ -549,7 +549,7 @@ export const commands = {
       rebuild: {
         type: "flag",
         help:
-          "When the database is lost or malformed, make a new one from the payload files; a malformed one is kept beside it.",
+          "When the database is lost or malformed, make a new one from what can be read of it, the log, the payload files, and the rows that --from has for them; a malformed one is kept beside it.",
       },
       only: {
         type: "path",
