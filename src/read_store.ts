@@ -24,7 +24,7 @@ import {
   type SqliteStoreOptions,
 } from "./sqlite_store.ts";
 import {
-  idOf,
+  idOfBase,
   type Opening,
   ownId,
   readId,
@@ -111,7 +111,7 @@ export async function openOwnRows(
   } catch (error) {
     if (!(error instanceof MetadataDamagedError)) throw error;
     if (SqliteStore.isOpenHere(path)) throw error;
-    const id = await idOf(files.basePath);
+    const id = await idOfBase(files.basePath);
     if (isDamagedDatabase(path, files.basePath, id)) throw error;
     throw notADatabase(path);
   }
@@ -136,7 +136,7 @@ export async function requireLocalStore(
   }
   requireFiles(path);
   if (SqliteStore.isOpenHere(path)) return;
-  const id = await idOf(base);
+  const id = await idOfBase(base);
   if (!isDamagedDatabase(path, base, id)) throw notADatabase(path);
 }
 

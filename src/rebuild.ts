@@ -32,7 +32,7 @@ import { requirePohDir } from "./poh_dir.ts";
 import { type Doubt, salvage } from "./salvage.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
 import type { StorageOptions } from "./storage_options.ts";
-import { bindStore, idOf, requireNoOtherDatabase } from "./store_id.ts";
+import { bindStore, idOfBase, requireNoOtherDatabase } from "./store_id.ts";
 import { nextTurn } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 import { isBaseMarked, writeOnceSettings } from "./write_once.ts";
@@ -113,9 +113,9 @@ async function rebuild(
   try {
     await rows.init(writeOnceSettings(writeOnce));
     await dir.init();
-    const id = await idOf(files.basePath);
+    const id = await idOfBase(files.basePath);
     if (id !== null) dir.belongTo(storeTag(id));
-    const doubts = await salvage(path, rows, dir, options);
+    const doubts = await salvage(path, rows, dir, id, options);
     const deleted = await followLog(rows, dir);
     const withoutHolder = await describeFiles(
       files,

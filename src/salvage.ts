@@ -36,12 +36,14 @@ export interface Doubt {
  * The rows that the old database still gives, whatever their payloads are. What
  * one of an older version has besides goes into the log.
  *
+ * @param id The id of the store, as far as it is known.
  * @returns What of a row it has two versions of.
  */
 export async function salvage(
   path: string,
   rows: SqliteStore,
   dir: LogDir,
+  id: string | null,
   options: StorageOptions,
 ): Promise<Doubt[]> {
   const { driver = "auto" } = options;
@@ -61,7 +63,7 @@ export async function salvage(
     });
     await attempt(async () => {
       if (!hasRedoTables(old)) return;
-      const storeId = storeTag(old.setting("id") ?? "");
+      const storeId = storeTag(id ?? old.setting("id") ?? "");
       const entries = salvaged(movedEntries(old));
       for (const number of dir.numbers()) dir.drop(number);
       await writeEntries(entries, dir, storeId, 0, true);
