@@ -64,11 +64,11 @@ import { compareText } from "./format/text_order.ts";
 import { Pacer } from "./turn.ts";
 import type { TxInfo } from "./types.ts";
 import {
-  type BadVerdict,
+  type BadLocalVerdict,
   describe,
   isSameButDamaged,
+  type LocalVerdict,
   unreadable,
-  type Verdict,
 } from "./verdict.ts";
 
 /** Files looked up at a time. */
@@ -433,7 +433,7 @@ class LocalCheck {
   }
 
   /** Holds one row against its payload; null when the row is gone by now. */
-  async #judge(seen: TxInfo): Promise<Verdict | null> {
+  async #judge(seen: TxInfo): Promise<LocalVerdict | null> {
     const { files, rows, log } = this.#store;
     let info: TxInfo | null = seen;
     let before: string | null | undefined;
@@ -484,7 +484,7 @@ class LocalCheck {
 
   async #onDamage(
     info: TxInfo,
-    verdict: BadVerdict,
+    verdict: BadLocalVerdict,
   ): Promise<void> {
     const file = this.#fileOf(info.txId);
     const base = {
@@ -509,7 +509,7 @@ class LocalCheck {
   }
 
   /** Puts right what is wrong around a payload that is sound. */
-  async #correct(info: TxInfo, { kind, size, found }: BadVerdict) {
+  async #correct(info: TxInfo, { kind, size, found }: BadLocalVerdict) {
     const { rows, log, writer } = this.#store;
     const place = rows.lookup(info.txId)?.place ?? null;
     if (kind !== "log-damaged") {

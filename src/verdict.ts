@@ -10,20 +10,23 @@ import type { TxInfo } from "./types.ts";
 export type Verdict =
   | { kind: "sound"; size: number }
   | {
-    kind:
-      | "size-mismatch"
-      | "row-damaged"
-      | "log-damaged"
-      | "payload-missing"
-      | "payload-corrupt";
+    kind: "size-mismatch" | "payload-missing" | "payload-corrupt";
     size: number;
     /** SHA-256 of what is there, in hex; null when nothing is. */
     found: string | null;
   }
   | { kind: "unreadable"; size: number; found: null; reason: string };
 
+/** Of a store on this machine also what is damaged around a sound payload. */
+export type LocalVerdict =
+  | Verdict
+  | { kind: "row-damaged" | "log-damaged"; size: number; found: string };
+
 /** Any but that it is sound. */
 export type BadVerdict = Exclude<Verdict, { kind: "sound" }>;
+
+/** Any but that it is sound, of a store on this machine. */
+export type BadLocalVerdict = Exclude<LocalVerdict, { kind: "sound" }>;
 
 /** Hex digits of a digest that damage to a row may have changed. */
 const CHANGED_DIGITS = 2;
@@ -44,7 +47,7 @@ export function unreadable(reason: string): BadVerdict {
 }
 
 /** A verdict in words. */
-export function describe(verdict: BadVerdict, info: TxInfo): string {
+export function describe(verdict: BadLocalVerdict, info: TxInfo): string {
   switch (verdict.kind) {
     case "payload-missing":
       return "its payload is missing";
