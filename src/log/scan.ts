@@ -7,6 +7,7 @@
  * @module
  */
 
+import { sha256HexSync } from "../hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import {
@@ -174,9 +175,16 @@ export function payloadAt(
   const { txId, holderId, size } = info;
   if (size < 0 || size > MAX_PAYLOAD) return null;
   const start = HEAD_BYTES + textBytes(txId) + textBytes(holderId);
-  const offset = offsetOf(position) + start;
-  const bytes = dir.peek(segmentOf(position), offset, size);
-  return bytes.length === size ? bytes : null;
+  const record = dir.peek(
+    segmentOf(position),
+    offsetOf(position),
+    start + size,
+  );
+  if (record.length < start + size) return null;
+  // Where no record ever was there is no payload either.
+  const isBlank = record.every((byte) => byte === 0);
+  const bytes = record.subarray(start);
+  return isBlank && sha256HexSync(bytes) !== info.storageHash ? null : bytes;
 }
 
 function textBytes(text: string): number {
