@@ -13,6 +13,7 @@ import {
   type CrashToll,
 } from "./crash/crash_model.ts";
 import { allWorkloads, carryOut, killsAt } from "./crash/crash_points.ts";
+import { crowd } from "./crash/crowd.ts";
 import { whyNoDisk } from "./crash/disk.ts";
 import {
   cutPower,
@@ -75,6 +76,11 @@ Deno.test("a writer killed at random moments, 200 rounds", async () => {
 Deno.test("two writers killed at random moments, 60 rounds", async () => {
   const toll = await withSeed(newSeed(), (r) => killTwoWriters(60, r));
   tell("random kills of two", toll);
+});
+
+Deno.test("eight processes do everything for three minutes", async () => {
+  const toll = await withSeed(newSeed(), (r) => crowd(8, 180_000, r));
+  tell("a crowd", toll);
 });
 
 const reason = await whyNoDisk();

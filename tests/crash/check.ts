@@ -95,10 +95,13 @@ export async function assertClean(
 /**
  * What a store holds of these ids, and asserts that this is allowed, whole,
  * and all there is.
+ *
+ * @param prefix What these ids begin with: others are not looked at.
  */
 export async function contentsOf(
   store: StorageManager,
   allowed: Allowed,
+  prefix = "",
 ): Promise<Seen> {
   const problems: string[] = [];
   const seen: Seen = new Map();
@@ -115,7 +118,7 @@ export async function contentsOf(
       problems.push(`${id}: ${(error as Error).message}`);
     }
   }
-  for (const id of await store.listTxs()) {
+  for (const id of await store.listTxs({ idPrefix: prefix })) {
     if (!allowed.has(id)) problems.push(`${id} was never saved`);
   }
   assertEquals(problems, []);
