@@ -10,6 +10,7 @@ import { CRASH_POINTS } from "../src/crash_points.ts";
 import {
   anyFailure,
   checkAnyRun,
+  checkOperation,
   type CrashToll,
 } from "./crash/crash_model.ts";
 import { allWorkloads, carryOut, killsAt } from "./crash/crash_points.ts";
@@ -20,6 +21,7 @@ import {
   cutPowerInRecovery,
   type PowerToll,
 } from "./crash/power_loss.ts";
+import { OPERATIONS } from "./crash/model_operations.ts";
 import { newSeed, type Random, withSeed } from "./crash/random.ts";
 import { type Recorder, recorderOrReason } from "./crash/recording.ts";
 import { killOneWriter, killTwoWriters } from "./crash/random_kills.ts";
@@ -125,9 +127,13 @@ Deno.test(`crash states, 10000, some after a call that fails${unrecorded}`, {
   ignore: unrecorded !== "",
 }, async () => {
   const sum: CrashToll = { states: 0, acknowledged: 0 };
-  await repeat(100, async (random) => {
+  const names = Object.keys(OPERATIONS);
+  await repeat(250, async (random) => {
     const failure = random.next() < 0.5 ? anyFailure(random) : undefined;
-    const toll = await checkAnyRun(built as Recorder, 100, random, failure);
+    const recorder = built as Recorder;
+    const toll = random.next() < 0.4
+      ? await checkOperation(recorder, random.pick(names), 40, random, failure)
+      : await checkAnyRun(recorder, 40, random, failure);
     sum.states += toll.states;
     sum.acknowledged += toll.acknowledged;
   });

@@ -9,10 +9,11 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import type { StorageOptions } from "../../mod.ts";
-import { tempDir } from "../helpers.ts";
 import { checkAfterCrash } from "./check.ts";
 import { CachingDisk, type Choice, CHOICES } from "./crash_states.ts";
+import { memoryDir } from "./disk.ts";
 import { allowedStates, type Line } from "./journal.ts";
+import { OPERATIONS } from "./model_operations.ts";
 import { anyWay, endOf, placeBelow, startWriter } from "./process.ts";
 import type { Random } from "./random.ts";
 import {
@@ -105,6 +106,13 @@ export interface Cut {
   choice: Choice;
 }
 
+/** Asserts what must hold of what a cut has left in a folder. */
+export type Check = (
+  folder: string,
+  lines: Line[],
+  random: Random,
+) => Promise<void>;
+
 /**
  * Looks at what cuts leave.
  *
@@ -114,9 +122,10 @@ export async function checkCrashStates(
   { folder, before, operations }: Recording,
   cuts: Cut[],
   random: Random,
+  check: Check = checkStore,
 ): Promise<CrashToll> {
   const toll: CrashToll = { states: 0, acknowledged: 0 };
-  await using dir = await tempDir();
+  await using dir = await memoryDir();
   const disk = new CachingDisk(before, random);
   const lines: Line[] = [];
   let at = 0;
@@ -130,7 +139,15 @@ export async function checkCrashStates(
     const to = dir.join(`cut-${toll.states++}`);
     toll.acknowledged += lines.filter(isDone).length;
     disk.leave(choice, folder, to);
-    await checkState(to, lines, choice, moment, random);
+    try {
+      await check(to, lines, random);
+    } catch (error) {
+      const { message } = error as Error;
+      throw new Error(
+        `a cut behind operation ${moment}, "${choice}": ${message}`,
+        { cause: error },
+      );
+    }
     await Deno.remove(to, { recursive: true });
   }
   return toll;
@@ -147,7 +164,7 @@ export async function checkAnyRun(
   random: Random,
   failure?: Failure,
 ): Promise<CrashToll> {
-  await using dir = await tempDir();
+  await using dir = await memoryDir();
   const run = runOf(random, random.pick([1, 1, 2]), failure);
   try {
     const recording = await record(recorder, dir.join("store"), run);
@@ -156,6 +173,33 @@ export async function checkAnyRun(
   } catch (error) {
     const { message } = error as Error;
     throw new Error(`${JSON.stringify(run)}: ${message}`, { cause: error });
+  }
+}
+
+/**
+ * Records an operation on a store, and looks at so many states of it.
+ *
+ * @param name One of `OPERATIONS`.
+ */
+export async function checkOperation(
+  recorder: Recorder,
+  name: string,
+  states: number,
+  random: Random,
+  failure?: Failure,
+): Promise<CrashToll> {
+  await using dir = await memoryDir();
+  const folder = dir.join("store");
+  placeBelow(folder);
+  const { work, check } = await OPERATIONS[name]!(folder, random);
+  try {
+    const run: Run = { works: [work], ...(failure && { failure }) };
+    const recording = await record(recorder, folder, run);
+    const cuts = anyCuts(recording, states, random);
+    return await checkCrashStates(recording, cuts, random, check);
+  } catch (error) {
+    const what = failure ? `${name}, ${JSON.stringify(failure)}` : name;
+    throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -258,11 +302,10 @@ function isDone({ what }: Line): boolean {
   return what === "done";
 }
 
-async function checkState(
+/** Asserts that a store has what its journals say. */
+async function checkStore(
   folder: string,
   lines: Line[],
-  choice: Choice,
-  moment: number,
   random: Random,
 ): Promise<void> {
   const base = join(folder, "base");
@@ -271,11 +314,6 @@ async function checkState(
   try {
     await checkAfterCrash(place, allowedStates(lines), how);
   } catch (error) {
-    throw new Error(
-      `a cut behind operation ${moment}, "${choice}", then ${how}: ${
-        (error as Error).message
-      }`,
-      { cause: error },
-    );
+    throw new Error(`${how}: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -8,10 +8,12 @@ import {
   besides,
   checkAnyRun,
   checkCrashStates,
+  checkOperation,
   type Cut,
   record,
   type Recording,
 } from "./crash_model.ts";
+import { OPERATIONS } from "./model_operations.ts";
 import { newSeed, type Random, withSeed } from "./random.ts";
 import { type Failure, type Recorder, recorderOrReason } from "./recording.ts";
 
@@ -23,10 +25,10 @@ const recorder = built as Recorder;
 Deno.test(`no state that a power cut may leave has lost anything${skipped}`, {
   ignore,
 }, async () => {
-  for (let run = 0; run < 4; run++) {
+  for (let run = 0; run < 3; run++) {
     const toll = await withSeed(
       newSeed(),
-      (random) => checkAnyRun(recorder, 40, random),
+      (random) => checkAnyRun(recorder, 30, random),
     );
     assert(toll.acknowledged > 100, JSON.stringify(toll));
   }
@@ -35,11 +37,24 @@ Deno.test(`no state that a power cut may leave has lost anything${skipped}`, {
 Deno.test(`a call that fails loses nothing either${skipped}`, {
   ignore,
 }, async () => {
-  for (let run = 0; run < 10; run++) {
+  for (let run = 0; run < 8; run++) {
     await withSeed(
       newSeed(),
-      (random) => checkAnyRun(recorder, 8, random, anyFailure(random)),
+      (random) => checkAnyRun(recorder, 6, random, anyFailure(random)),
     );
+  }
+});
+
+Deno.test(`an operation that the power is cut in loses nothing${skipped}`, {
+  ignore,
+}, async (t) => {
+  for (const name of Object.keys(OPERATIONS)) {
+    await t.step(name, async () => {
+      await withSeed(
+        newSeed(),
+        (random) => checkOperation(recorder, name, 3, random),
+      );
+    });
   }
 });
 

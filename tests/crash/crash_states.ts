@@ -107,7 +107,7 @@ export class CachingDisk {
       case "sync": {
         const changes = this.#changes.get(operation.file) ?? [];
         const bytes = this.#bytes.get(operation.file) ?? new Uint8Array();
-        this.#bytes.set(operation.file, changes.reduce(changed, bytes));
+        this.#bytes.set(operation.file, changed(bytes, changes));
         this.#changes.delete(operation.file);
         return;
       }
@@ -210,27 +210,27 @@ export class CachingDisk {
       case "all names, no data":
         return bytes;
       case "all names, zeros for data":
-        return changes.reduce(
-          (bytes, change) =>
-            "data" in change
-              ? resized(bytes, Math.max(bytes.length, endOf(change)))
-              : changed(bytes, change),
+        return changed(
           bytes,
+          changes.map((change) => "data" in change ? sizeOnly(change) : change),
         );
       case "torn at random":
         return this.#torn(bytes, changes);
       default:
-        return changes.filter(({ moment }) => moment <= until)
-          .reduce(changed, bytes);
+        return changed(
+          bytes,
+          changes.filter(({ moment }) => moment <= until),
+        );
     }
   }
 
   /** Each sector of each change by chance; sizes run ahead of bytes. */
   #torn(bytes: Uint8Array, changes: Change[]): Uint8Array {
     const share = this.#random.pick([0.05, 0.5, 0.95]);
+    const left: Change[] = [];
     for (const change of changes) {
       if (!("data" in change)) {
-        if (this.#random.next() < share) bytes = changed(bytes, change);
+        if (this.#random.next() < share) left.push(change);
         continue;
       }
       const { at, data, moment } = change;
@@ -247,13 +247,11 @@ export class CachingDisk {
         begin = end;
         const isWritten = this.#random.next() < share;
         const isSized = this.#random.next() < share;
-        if (isWritten) bytes = changed(bytes, piece);
-        else if (isSized) {
-          bytes = resized(bytes, Math.max(bytes.length, endOf(piece)));
-        }
+        if (isWritten) left.push(piece);
+        else if (isSized) left.push(sizeOnly(piece));
       }
     }
-    return bytes;
+    return changed(bytes, left);
   }
 }
 
@@ -261,16 +259,28 @@ function endOf({ at, data }: { at: number; data: Uint8Array }): number {
   return at + data.length;
 }
 
-function changed(bytes: Uint8Array, change: Change): Uint8Array {
-  if ("size" in change) return resized(bytes, change.size);
-  const result = resized(bytes, Math.max(bytes.length, endOf(change)));
-  result.set(change.data, change.at);
-  return result;
+/** What a write does to the size alone. */
+function sizeOnly(change: { moment: number; at: number; data: Uint8Array }) {
+  return { moment: change.moment, at: endOf(change), data: new Uint8Array() };
 }
 
-/** A copy of so many bytes, with zeros where there were none. */
-function resized(bytes: Uint8Array, size: number): Uint8Array {
-  const result = new Uint8Array(size);
-  result.set(bytes.subarray(0, size));
-  return result;
+/** A copy with these changes, one after another. */
+function changed(bytes: Uint8Array, changes: Change[]): Uint8Array {
+  const sizes = changes.map((change) =>
+    "size" in change ? change.size : endOf(change)
+  );
+  const longest = sizes.reduce((a, b) => Math.max(a, b), bytes.length);
+  const result = new Uint8Array(longest);
+  result.set(bytes);
+  let size = bytes.length;
+  for (const change of changes) {
+    if ("size" in change) {
+      if (change.size < size) result.fill(0, change.size, size);
+      size = change.size;
+    } else {
+      result.set(change.data, change.at);
+      size = Math.max(size, endOf(change));
+    }
+  }
+  return result.slice(0, size);
 }

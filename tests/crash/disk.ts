@@ -20,7 +20,7 @@
  */
 
 import { join } from "@std/path";
-import { text } from "../helpers.ts";
+import { type TempDir, tempDir, text } from "../helpers.ts";
 
 const TOOLS = ["mount", "umount", "mkfs.ext4", "fsfreeze", "sync"];
 
@@ -144,6 +144,28 @@ export class Cut {
       await Deno.remove(this.#image);
     }
   }
+}
+
+/**
+ * A temporary directory in memory where one can be mounted, for what is written
+ * often and soon forgotten; else on the disk.
+ */
+export async function memoryDir(): Promise<TempDir> {
+  const { path } = await tempDir();
+  let isMounted = true;
+  try {
+    await command("mount", "-t", "tmpfs", "tmpfs", path);
+  } catch {
+    isMounted = false; // not as root, or not on this system
+  }
+  return {
+    path,
+    join: (...parts) => join(path, ...parts),
+    async [Symbol.asyncDispose]() {
+      if (isMounted) await command("umount", path);
+      await Deno.remove(path, { recursive: true });
+    },
+  };
 }
 
 /** Runs a program of the system; throws what it says when it fails. */

@@ -9,8 +9,10 @@
 
 import { join } from "@std/path";
 import {
+  backupStore,
   performRecovery,
   type RecoverOptions,
+  restoreStore,
   StorageManager,
   type StorageOptions,
 } from "../../mod.ts";
@@ -45,6 +47,14 @@ export interface WriterTask {
     | { kind: "open" }
     /** Deletes one transaction. */
     | { kind: "delete"; id: string }
+    /** Moves payloads to where this says that they belong. */
+    | { kind: "move"; packBelow: number }
+    /** Replaces large payloads until the log is compacted. */
+    | { kind: "churn" }
+    /** Makes a backup. */
+    | { kind: "backup"; to: string }
+    /** Makes another store from a backup. */
+    | { kind: "restore"; from: string; toBase: string; toDb: string }
     /** Prunes what is older than a time. */
     | { kind: "prune"; before: number }
     /** Changes of all kinds in random order, many in flight, for `ms`. */
@@ -122,6 +132,14 @@ async function doWork(
     await performRecovery(base, db, { ...options, ...work.recover });
     return;
   }
+  if (work.kind === "backup") {
+    await backupStore(base, db, work.to);
+    return;
+  }
+  if (work.kind === "restore") {
+    await restoreStore(work.from, work.toBase, work.toDb);
+    return;
+  }
   await using store = await StorageManager.create(base, db, options);
   switch (work.kind) {
     case "changes":
@@ -132,6 +150,11 @@ async function doWork(
       return await saveMany(store, journal, work.count);
     case "delete":
       return await new Changes(store, journal).delete(work.id);
+    case "move":
+      await store.movePacked({ packBelow: work.packBelow });
+      return;
+    case "churn":
+      return await churn(new Changes(store, journal));
     case "prune":
       await store.prune({ before: work.before });
       return;
@@ -228,6 +251,26 @@ async function makeChanges(changes: Changes): Promise<void> {
   await changes.delete("large");
   await changes.delete("unknown");
   await changes.save("Ünïcode/..\\%", 1, 10);
+}
+
+/** Of what is replaced here the log has far more than of what is not. */
+async function churn(changes: Changes): Promise<void> {
+  await changes.saveMany(
+    Array.from(
+      { length: 30 },
+      (_, n) => ({ id: `kept-${n}`, n, size: 10 * n }),
+    ),
+  );
+  for (let n = 1; n <= 6; n++) {
+    await changes.saveMany(
+      Array.from({ length: 20 }, (_, id) => ({
+        id: `replaced-${id}`,
+        n,
+        size: 60_000,
+      })),
+    );
+  }
+  for (let n = 0; n < 10; n++) await changes.delete(`replaced-${n}`);
 }
 
 /** A few of each; others may have the store open. */
