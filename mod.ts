@@ -57,13 +57,21 @@ export {
   migrateStore,
 } from "./src/migrate.ts";
 export type { OddRow } from "./src/odd_row.ts";
-export type { MovePackedOptions } from "./src/engine.ts";
+export type {
+  CompactOptions,
+  CompactReport,
+  MovePackedOptions,
+} from "./src/engine.ts";
 export type {
   StorageOptions,
   UpgradeNote,
   UpgradeReport,
 } from "./src/storage_options.ts";
-export type { Hint, StoreDescription } from "./src/store_description.ts";
+export type {
+  Hint,
+  LogUse,
+  StoreDescription,
+} from "./src/store_description.ts";
 export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
 export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";
 export type {

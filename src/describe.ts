@@ -8,8 +8,10 @@
 import { resolve } from "@std/path";
 import { hintsOf } from "./hints.ts";
 import { listHolders } from "./locks.ts";
-import { closeStore, openStore, packBelow } from "./open_store.ts";
+import { logUse } from "./log/compaction.ts";
+import { closeStore, openStore } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
+import { packBelow } from "./pack_below.ts";
 import { countQuarantine } from "./quarantine.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
@@ -57,6 +59,7 @@ export async function describeStore(
       driver: rows.driver,
       schemaVersion: rows.schemaVersion,
       packBelow: packBelow(rows),
+      log: rows.hasLog ? await logUse({ dir: log.dir, rows }) : null,
       writeOnce: store.writeOnce,
       txs: await rows.count(),
       ...rows.totals(),

@@ -43,6 +43,30 @@ export const MOVE_PACKED_OPTIONS: OptionsType = optionsType<MovePackedOptions>(
   { packBelow: rule.size, signal: rule.signal, onProgress: rule.callback },
 );
 
+/** How to compact a log. */
+export type CompactOptions = Pick<CheckOptions, "signal" | "onProgress">;
+
+/** Checks {@linkcode CompactOptions}. */
+export const COMPACT_OPTIONS: OptionsType = optionsType<CompactOptions>(
+  "CompactOptions",
+  { signal: rule.signal, onProgress: rule.callback },
+);
+
+/** What compaction has done. */
+export interface CompactReport {
+  /** Payloads that were written again. */
+  moved: number;
+  /** Bytes of the log that were given back. */
+  freed: number;
+  /**
+   * Dead bytes that are left: behind a damaged payload, which only `recover`
+   * takes out of the log, or as it was interrupted.
+   */
+  dead: number;
+  /** Whether it was stopped before its end. */
+  interrupted: boolean;
+}
+
 /**
  * An open store. Ids and transactions have been checked by its caller; what
  * each method promises stands at the method of the same purpose of
@@ -57,6 +81,8 @@ export interface Engine {
   readonly driver: DriverInfo;
   /** Whether no transaction is ever replaced: decided when the store is made. */
   readonly writeOnce: boolean;
+  /** Payloads of at most so many bytes live in a log; 0: none. */
+  readonly packBelow: number;
   /**
    * Saves a transaction. Its payload is the engine's until it resolves. Where
    * there is another one of that id the rule decides, within the commit; that of
@@ -112,6 +138,8 @@ export interface Engine {
   emptyQuarantine(): Promise<number>;
   /** Moves payloads into the log, or out of it. */
   movePacked(options: MovePackedOptions): Promise<number>;
+  /** Gives back the dead bytes of the log. */
+  compact(options: CompactOptions): Promise<CompactReport>;
   /** Why changes fail for now; null when they do not, as far as is known. */
   whyNotWritable(): MaybePromise<PohStorageError | null>;
   /** Lets go of the store. Nothing is under way any more. */

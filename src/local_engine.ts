@@ -9,6 +9,8 @@ import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
 import {
+  type CompactOptions,
+  type CompactReport,
   type Engine,
   infoOf,
   type MaybePromise,
@@ -22,15 +24,14 @@ import type { Sources } from "./heal/sources.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import { type LockWait, retryBusy } from "./lock_wait.ts";
-import { isPacked, movePayloads } from "./packed.ts";
+import { packBelow, requirePackBelow } from "./pack_below.ts";
+import { movePayloads } from "./packed.ts";
 import {
   closeStore,
   type OpenStore,
   openStore,
-  rememberPackBelow,
   removal,
   requireInPlace,
-  requirePackBelow,
   saving,
   type StoreWriter,
   writerOf,
@@ -118,6 +119,11 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.writeOnce} */
   get writeOnce(): boolean {
     return this.#store.writeOnce;
+  }
+
+  /** {@inheritDoc Engine.packBelow} */
+  get packBelow(): number {
+    return packBelow(this.#store.rows);
   }
 
   /** {@inheritDoc Engine.save} */
@@ -290,15 +296,18 @@ export class LocalEngine implements Engine {
       const { packBelow } = options;
       requirePackBelow(packBelow);
       requireInPlace(this.#store);
-      const { rows } = this.#store;
       if (packBelow !== undefined) {
         await writer.locks.whileCommitting(() =>
-          rememberPackBelow(rows, packBelow)
+          writer.packBelow.set(packBelow)
         );
-        writer.packBelow = packBelow;
       }
       return await movePayloads(this.#store, writer, options);
     });
+  }
+
+  /** {@inheritDoc Engine.compact} */
+  compact(options: CompactOptions): Promise<CompactReport> {
+    return this.#change(({ queue }) => queue.compact(options));
   }
 
   /** {@inheritDoc Engine.whyNotWritable} */
@@ -393,7 +402,7 @@ export class LocalEngine implements Engine {
   ): Promise<SavedTx> {
     const info = infoOf(head, sha256HexSync(payload), payload.length);
     await this.#staging.get(head.txId);
-    const how = { payload, isPacked: isPacked(payload.length, writer) };
+    const how = { payload, isPacked: writer.packBelow.covers(payload.length) };
     return await writer.queue.save({ entry: saving(info, how) }, rule);
   }
 
@@ -421,7 +430,7 @@ export class LocalEngine implements Engine {
       }
       await earlier;
       const info = infoOf(head, digest, size);
-      const how = isPacked(size, writer)
+      const how = writer.packBelow.covers(size)
         ? { payload: await files.takeStaged(name), isPacked: true }
         : { staged: name };
       const committed = writer.queue.save({ entry: saving(info, how) }, rule);

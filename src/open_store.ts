@@ -5,12 +5,18 @@
  */
 
 import { dirname, join } from "@std/path";
-import { makeDir, SMALL } from "./durable_fs.ts";
+import { makeDir } from "./durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { asDiskFull, isDiskFull, Reserve } from "./full_disk.ts";
 import { waitOf } from "./lock_wait.ts";
 import { StoreLocks } from "./locks.ts";
+import {
+  askedPackBelow,
+  copyPackBelow,
+  PackBelow,
+  rememberPackBelow,
+} from "./pack_below.ts";
 import { Place, whyMoved } from "./place.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { hasRedoTables, moveToLog } from "./log/from_redo.ts";
@@ -39,12 +45,6 @@ import {
   requireWriteOnce,
   writeOnceSettings,
 } from "./write_once.ts";
-
-/** The setting that says which payloads live in the log. */
-const PACK_BELOW = "pack_below";
-
-/** Its name in stores of schema version 5 and below. */
-const INLINE_BELOW = "inline_below";
 
 /** Default of {@linkcode StorageOptions.checkpointAfter}. */
 const CHECKPOINT_AFTER = 32_768;
@@ -87,8 +87,8 @@ export interface StoreWriter {
   queue: LogWriter;
   /** Room for deletions on a full disk. */
   reserve: Reserve;
-  /** Payloads of at most so many bytes live in the log. */
-  packBelow: number;
+  /** Which payloads live in the log. */
+  packBelow: PackBelow;
 }
 
 /**
@@ -192,7 +192,7 @@ async function openToWrite(
     rows,
     log: new LogReader(dir, rows),
     writeOnce: isWriteOnce(rows),
-    writer: { locks, queue, reserve, packBelow: packBelow(rows) },
+    writer: { locks, queue, reserve, packBelow: new PackBelow(rows) },
   };
 }
 
@@ -256,11 +256,6 @@ async function initRows(
   );
 }
 
-/** Payloads of at most how many bytes live in the log. */
-export function packBelow(rows: SqliteStore): number {
-  return Number(rows.setting(PACK_BELOW) ?? rows.setting(INLINE_BELOW) ?? 0);
-}
-
 /**
  * Has another database remember what kind of store one is of, unless it is
  * nonsense.
@@ -270,47 +265,7 @@ export async function copySettings(
   to: SqliteStore,
 ): Promise<void> {
   copyWriteOnce(from, to);
-  const bytes = packBelow(from);
-  if (isPackBelow(bytes)) await rememberPackBelow(to, bytes);
-}
-
-/** Remembers which payloads live in the log. */
-export async function rememberPackBelow(
-  rows: SqliteStore,
-  bytes: number | undefined,
-): Promise<void> {
-  if (bytes === undefined || bytes === packBelow(rows)) return;
-  await rows.change(() => rows.setSetting(PACK_BELOW, String(bytes)));
-}
-
-function isPackBelow(bytes: number): boolean {
-  return Number.isInteger(bytes) && bytes >= 0 && bytes <= SMALL;
-}
-
-/** What options ask for, by either name. */
-function askedPackBelow(
-  { packBelow, inlineBelow }: StorageOptions,
-): number | undefined {
-  if (packBelow !== undefined && (inlineBelow ?? packBelow) !== packBelow) {
-    throw new RangeError(
-      `packBelow and inlineBelow are one option: got ${packBelow} and ${inlineBelow}; give packBelow alone`,
-    );
-  }
-  const bytes = packBelow ?? inlineBelow;
-  requirePackBelow(bytes);
-  return bytes;
-}
-
-/**
- * Makes sure that payloads of at most so many bytes may live in the log.
- *
- * @throws {RangeError} If they may not.
- */
-export function requirePackBelow(bytes = 0): void {
-  if (isPackBelow(bytes)) return;
-  throw new RangeError(
-    `packBelow must be a whole number of bytes from 0 to ${SMALL}, got ${bytes}`,
-  );
+  await copyPackBelow(from, to);
 }
 
 /**

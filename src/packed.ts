@@ -17,13 +17,8 @@ import type { TxInfo } from "./types.ts";
 /** Moved in one commit. */
 const PAGE = 128;
 
-/** Whether a payload of this size is to live in the log. */
-export function isPacked(
-  size: number,
-  { packBelow }: StoreWriter,
-): boolean {
-  return packBelow > 0 && size <= packBelow;
-}
+/** Times that a payload is looked for which others move or replace meanwhile. */
+const MOVE_ATTEMPTS = 5;
 
 /** Moves every sound payload that is not where it belongs; how many. */
 export async function movePayloads(
@@ -39,11 +34,11 @@ export async function movePayloads(
       ...(after !== undefined && { after }),
       limit: PAGE,
     });
-    const moves = page.map(async (info) => {
-      const change = await moveOf(info, store, writer);
-      if (!change || !await writer.queue.submit(change)) return;
+    const moves = page.map(async ({ txId }) => {
+      const size = await move(txId, store, writer);
+      if (size === null) return;
       moved++;
-      bytes += info.size;
+      bytes += size;
     });
     await Promise.all(moves);
     done += page.length;
@@ -53,6 +48,21 @@ export async function movePayloads(
     await nextTurn();
   }
   return moved;
+}
+
+/** Moves a payload that is not where it belongs; its size, or null. */
+async function move(
+  txId: string,
+  store: OpenStore,
+  writer: StoreWriter,
+): Promise<number | null> {
+  for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt++) {
+    const info = store.rows.get(txId);
+    const change = info && await moveOf(info, store, writer);
+    if (!change) return null;
+    if (await writer.queue.submit(change)) return change.entry.size;
+  }
+  return null;
 }
 
 /** The older package does not tell the size of what it saves. */
@@ -66,13 +76,13 @@ function sizeOf({ txId, size }: TxInfo, files: FileStore): number {
 async function moveOf(
   info: TxInfo,
   store: OpenStore,
-  writer: StoreWriter,
+  { packBelow }: StoreWriter,
 ): Promise<Change | null> {
   const { files, rows, log } = store;
   const place = rows.lookup(info.txId)?.place ?? null;
   let payload: Uint8Array | null;
   try {
-    const belongs = isPacked(sizeOf(info, files), writer);
+    const belongs = packBelow.covers(sizeOf(info, files));
     if (belongs === (place !== null)) return null;
     payload = place !== null
       ? (await inLog(log.at(place), files))?.bytes ?? null
@@ -83,6 +93,6 @@ async function moveOf(
   }
   if (!payload || await digestOf(payload) !== info.storageHash) return null;
   const whole = { ...info, size: payload.length };
-  const how = { payload, isPacked: isPacked(payload.length, writer) };
-  return { entry: saving(whole, how), seen: info };
+  const how = { payload, isPacked: packBelow.covers(payload.length) };
+  return { entry: saving(whole, how), seen: info, home: place };
 }

@@ -50,6 +50,7 @@ import {
   type SqlValue,
   type Statement,
 } from "./sqlite_driver.ts";
+import { HEAD_BYTES, MAX_PAYLOAD } from "./log/record.ts";
 import { Place } from "./place.ts";
 import { requireThere } from "./poh_dir.ts";
 import type { MetadataStore } from "./store.ts";
@@ -113,6 +114,12 @@ export interface Found {
 
 /** Databases that this process has open, by real path, and how often. */
 const OPEN = new Map<string, number>();
+
+/** Bytes of the record of a row whose payload lives in the log. */
+const RECORD_BYTES = `((
+    ${HEAD_BYTES + 7} + length(CAST(tx_id AS BLOB))
+    + length(CAST(holder_id AS BLOB)) + iif(size > ${MAX_PAYLOAD}, 0, size)
+  ) / 8 * 8)`;
 
 /** How far a database has followed the log. */
 export interface LogPosition {
@@ -934,14 +941,39 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     ) !== undefined;
   }
 
-  /** Bytes of the payloads in a part of the log. */
-  bytesInLog(from = 0, to = Number.MAX_SAFE_INTEGER): number {
+  /**
+   * Bytes of the records in a part of the log whose payloads live there. Looks
+   * at each of their rows.
+   */
+  bytesInLog(from: number, to: number): number {
     const [bytes] = this.#get(
-      "SELECT total(size) FROM txs WHERE place >= ? AND place < ?",
+      `SELECT total(${RECORD_BYTES}) FROM txs WHERE place >= ? AND place < ?`,
       from,
       to,
     ) as [number];
     return bytes;
+  }
+
+  /** As `bytesInLog`, about: how many they are, and how long the first ones. */
+  aboutInLog(from: number, to: number): number {
+    const [mean] = this.#get(
+      `SELECT total(bytes) / max(count(*), 1) FROM (
+        SELECT ${RECORD_BYTES} AS bytes FROM txs
+        WHERE place >= ? AND place < ? LIMIT 64)`,
+      from,
+      to,
+    ) as [number];
+    return mean * this.countInLog(from, to);
+  }
+
+  /** How many payloads live in a part of the log. */
+  countInLog(from: number, to: number): number {
+    const [count] = this.#get(
+      "SELECT count(*) FROM txs WHERE place >= ? AND place < ?",
+      from,
+      to,
+    ) as [number];
+    return count;
   }
 
   /** The ids whose payloads are in this part of the log, and where. */

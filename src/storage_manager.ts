@@ -14,6 +14,9 @@ import {
 } from "./check.ts";
 import { SMALL } from "./durable_fs.ts";
 import {
+  COMPACT_OPTIONS,
+  type CompactOptions,
+  type CompactReport,
   type Engine,
   type MaybePromise,
   MOVE_PACKED_OPTIONS,
@@ -205,6 +208,11 @@ export class StorageManager implements AsyncDisposable {
   /** Whether the store is write-once: no transaction is ever replaced. */
   get writeOnce(): boolean {
     return this.#engine.writeOnce;
+  }
+
+  /** Payloads of at most so many bytes live in the log; 0: all are files. */
+  get packBelow(): number {
+    return this.#engine.packBelow;
   }
 
   /**
@@ -679,6 +687,47 @@ export class StorageManager implements AsyncDisposable {
     return this.#call(() => {
       requireKnown(options, MOVE_PACKED_OPTIONS);
       return this.#engine.movePacked(options);
+    });
+  }
+
+  /**
+   * Gives back the bytes of the log that belong to payloads which were replaced,
+   * deleted or moved to files: {@linkcode LogUse.dead} of `describeStore`. The
+   * store does so by itself once they are more than half of a log of 4 MiB or
+   * more; this gives back all of them. Segments go oldest first, so it writes
+   * again what lives before the last dead byte: up to the whole log. Others may
+   * use the store meanwhile.
+   *
+   * To interrupt it loses nothing; the next call goes on. Needs `--allow-read`
+   * and `--allow-write` for the store.
+   *
+   * @throws {PohStorageError} `READ_ONLY`; `LOCAL_ONLY` for a store that
+   * machines share.
+   *
+   * @example After a large deletion
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`, {
+   *     packBelow: 4096,
+   *   });
+   *   const payload = new TextEncoder().encode("hello");
+   *   await store.saveTx({ txId: "a", holderId: "alice", timestamp: 0, payload });
+   *   await store.saveTx({ txId: "b", holderId: "alice", timestamp: 0, payload });
+   *   await store.deleteTx("a");
+   *   const { moved, dead } = await store.compact();
+   *   assertEquals({ moved, dead }, { moved: 1, dead: 0 });
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
+   */
+  compact(options: CompactOptions = {}): Promise<CompactReport> {
+    return this.#call(() => {
+      requireKnown(options, COMPACT_OPTIONS);
+      return this.#engine.compact(options);
     });
   }
 

@@ -20,6 +20,8 @@ export interface StoreDescription extends StoreTotals {
   schemaVersion: number;
   /** Payloads of at most so many bytes live in the log; 0: all are files. */
   packBelow: number;
+  /** The bytes of the log; null where there is none. */
+  log: LogUse | null;
   /** Whether no save replaces a transaction. */
   writeOnce: boolean;
   /** How many transactions there are. */
@@ -34,6 +36,16 @@ export interface StoreDescription extends StoreTotals {
   quarantined: number;
   /** What may be worth a look. */
   hints: Hint[];
+}
+
+/** What the bytes of a log are. */
+export interface LogUse {
+  /** Bytes of its files. */
+  bytes: number;
+  /** Bytes of the records whose payloads live in it. */
+  alive: number;
+  /** Bytes that compaction gives back. */
+  dead: number;
 }
 
 /** Something to look at. */

@@ -45,7 +45,8 @@ testDrivers(
     await flipBit(temp.file("a"));
     await performRecovery(temp.base, temp.db, { driver });
     const before = await filesBelow(temp.base);
-    const { hints, ...facts } = await describe(temp, driver);
+    const { hints, log, ...facts } = await describe(temp, driver);
+    assertEquals(log, { bytes: 160, alive: 0, dead: 0 });
     assertEquals(facts, {
       base: temp.base,
       db: temp.db,

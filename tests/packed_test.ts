@@ -355,3 +355,15 @@ testDrivers("inlineBelow is packBelow's former name", async (driver) => {
   await (await StorageManager.create(base, db, same)).close();
   assertEquals((await describeStore(base, db, { driver })).packBelow, 10);
 });
+
+testDrivers("a writer follows a change by another one", async (driver) => {
+  await using temp = await packedStore(driver);
+  const writer = temp.store;
+  const other = await temp.open();
+  await other.movePacked({ packBelow: 0 });
+  // It looks again after a second.
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  await writer.saveTx(small);
+  assertEquals(payloadFiles(temp), ["small.bin"]);
+  assertEquals(writer.packBelow, 0);
+});

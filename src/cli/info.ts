@@ -1,7 +1,7 @@
 import type { StoreHolder } from "../errors.ts";
 import { printable } from "../format/printable.ts";
 import { byteText } from "../format/size_text.ts";
-import type { StoreDescription } from "../store_description.ts";
+import type { LogUse, StoreDescription } from "../store_description.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { driverJson } from "./print_report.ts";
@@ -39,6 +39,9 @@ function text(description: StoreDescription): string {
     ],
     ["Schema", `version ${description.schemaVersion}`],
     ["Packed", packedText(description.packBelow)],
+    ...(description.log
+      ? [["Log", logText(description.log)] as [string, string]]
+      : []),
     [
       "Write once",
       description.writeOnce ? "yes: no transaction is ever replaced" : "no",
@@ -72,6 +75,12 @@ function packedText(below: number): string {
     : `payloads of at most ${byteText(below)} in the log`;
 }
 
+function logText({ bytes, alive, dead }: LogUse): string {
+  return `${bytes} (${byteText(bytes)}): ${
+    byteText(alive)
+  } of payloads that live there, ${byteText(dead)} dead`;
+}
+
 function json(description: StoreDescription): string {
   const { driver, oldest, newest, holders, writers, hints } = description;
   const start = JSON.stringify({
@@ -80,6 +89,7 @@ function json(description: StoreDescription): string {
     driver: driverJson(driver),
     schema_version: description.schemaVersion,
     pack_below: description.packBelow,
+    log: description.log,
     write_once: description.writeOnce,
     txs: description.txs,
     bytes: description.bytes,

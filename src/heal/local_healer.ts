@@ -19,7 +19,6 @@ import {
   type StoreWriter,
   writerOf,
 } from "../open_store.ts";
-import { isPacked } from "../packed.ts";
 import { Pool } from "../pool.ts";
 import { copyBytes, writeBytes, writeNote } from "../quarantine.ts";
 import type { TxInfo } from "../types.ts";
@@ -172,7 +171,7 @@ async function entryOf(
   info: TxInfo,
   taken: Taken,
 ): Promise<LogEntry> {
-  const staysInLog = isPacked(info.size, writer);
+  const staysInLog = writer.packBelow.covers(info.size);
   if ("bytes" in taken) {
     return saving(info, { payload: taken.bytes, isPacked: staysInLog });
   }

@@ -114,6 +114,8 @@ export interface Change {
   entry: LogEntry;
   /** Only of the row as it was seen, not of one that came since. */
   seen?: TxInfo;
+  /** Only of a payload that is still at this place in the log; null: in a file. */
+  home?: number | null;
 }
 
 /** A change in the log. */

@@ -13,12 +13,8 @@
 
 import { join } from "@std/path";
 import { crashPoint } from "../crash_points.ts";
-import {
-  PohStorageError,
-  StoreClosedError,
-  StoreMovedError,
-  TxExistsError,
-} from "../errors.ts";
+import type { CompactOptions, CompactReport } from "../engine.ts";
+import { PohStorageError, StoreMovedError, TxExistsError } from "../errors.ts";
 import type { FileStore } from "../file_store.ts";
 import { isDiskFull, type Reserve } from "../full_disk.ts";
 import { sha256HexSync } from "../hash.ts";
@@ -40,7 +36,7 @@ import {
   stretchOf,
   syncFollowed,
 } from "./checkpoint.ts";
-import { compact, segmentToCompact } from "./compaction.ts";
+import { Compaction } from "./compaction.ts";
 import { rememberDamage } from "./damage.ts";
 import { isVoid, makeFile, makeFiles, makeRows, type Stuck } from "./follow.ts";
 import { LogEnd } from "./log_end.ts";
@@ -103,6 +99,7 @@ export class LogWriter {
   readonly #end: LogEnd;
   readonly #reader: LogReader;
   readonly #wal: WalCheckpoints;
+  readonly #compaction: Compaction;
   readonly #sync: boolean;
   readonly #checkpointAfter: number;
   readonly #reserve: Reserve;
@@ -115,8 +112,6 @@ export class LogWriter {
   #waiting: Waiting[] = [];
   #draining: Promise<void> | null = null;
   #checkpointing: Promise<void> | null = null;
-  #compacting: Promise<void> | null = null;
-  #isClosing = false;
   /** Changes and bytes logged since the last checkpoint began. */
   #logged = { changes: 0, bytes: 0 };
   /** Why nothing can be trusted any more. */
@@ -144,6 +139,10 @@ export class LogWriter {
     this.#checkpointAfter = options.checkpointAfter;
     this.#reserve = reserve;
     this.#base = options.base;
+    this.#compaction = new Compaction(parts, {
+      submit: (change) => this.submit(change),
+      checkpoint: (seals) => this.#checkpointNext({ seals }),
+    });
   }
 
   /**
@@ -220,10 +219,13 @@ export class LogWriter {
     await this.#checkpointing;
     if (!this.#hasJoined || this.#failure) return;
     this.#requireInPlace();
-    await this.#checkpoints.lockExclusive(this.#locks.wait);
-    const work = this.#checkpoint();
-    this.#checkpointing = work.catch(() => {});
-    await work;
+    await this.#checkpointNext();
+  }
+
+  /** Gives back the dead bytes of the log. */
+  async compact(options: CompactOptions): Promise<CompactReport> {
+    this.#requireInPlace();
+    return await this.#compaction.compact(options);
   }
 
   /**
@@ -233,13 +235,14 @@ export class LogWriter {
    */
   async close(): Promise<void> {
     try {
-      this.#isClosing = true;
-      await this.#compacting;
+      await this.#compaction.stop();
       while (this.#draining) await this.#draining;
       await this.#checkpointing;
-      await this.#compacting; // it has begun since, and ends at once
       const stays = !this.#hasJoined || this.#failure || this.moved();
-      if (!stays) await this.#leave();
+      if (!stays) {
+        await this.#compaction.finish();
+        await this.#leave();
+      }
     } catch (error) {
       // Whoever opens the store next does what the disk has no room for now.
       if (!isDiskFull(error)) throw error;
@@ -251,6 +254,7 @@ export class LogWriter {
 
   /** Lets go of what it has, and leaves the log as it is. */
   abandon(): void {
+    void this.#compaction.stop();
     this.#joined.close();
     this.#checkpoints.close();
     this.#parts.dir[Symbol.dispose]();
@@ -262,6 +266,7 @@ export class LogWriter {
     if (this.#hasJoined) return;
     const { dir } = this.#parts;
     const isFirst = this.#joined.tryLock(true);
+    this.#compaction.observe();
     const { hasFailed } = dir.state();
     // Those who wrote before a sync failed refuse to go on.
     if (isFirst || hasFailed) {
@@ -277,6 +282,8 @@ export class LogWriter {
     if (isFirst) this.#joined.unlock();
     if (!this.#joined.tryLock(false)) throw new Error("The log is locked");
     this.#hasJoined = true;
+    // One who is killed again and again never comes to a checkpoint.
+    if (isFirst) this.#compaction.start();
   }
 
   async #replay(onReplayed?: (replayed: Replayed) => void): Promise<void> {
@@ -358,7 +365,7 @@ export class LogWriter {
       }
       if (!this.#isLogLong()) continue;
       await this.#checkpointing; // not more than two logs' worth at a time
-      this.#checkpointing = this.#checkpointQuietly();
+      void this.#checkpointQuietly();
     }
     this.#draining = null;
   }
@@ -460,7 +467,7 @@ export class LogWriter {
 
   /** What is logged of a change; null: nothing, as it is not to be made. */
   #decide(change: Waiting, changed: Changed): LogEntry | null {
-    const { entry, seen, rule, result } = change;
+    const { entry, seen, home, rule, result } = change;
     const { txId } = entry;
     const before = changed.has(txId)
       ? changed.get(txId)!
@@ -469,6 +476,10 @@ export class LogWriter {
     const after = rowOf(entry);
     if (before === null && after === null) return null;
     if (seen && !(before && isSameRow(before, seen))) return null;
+    if (home !== undefined) {
+      const { place } = this.#parts.rows.lookup(txId) ?? {};
+      if (changed.has(txId) || place !== home) return null;
+    }
     result.made = true;
     if (after) return entry;
     const { storageHash } = before!;
@@ -568,41 +579,43 @@ export class LogWriter {
 
   /** Nothing is lost when a checkpoint fails: the log is only longer. */
   async #checkpointQuietly(): Promise<void> {
-    if (!this.#checkpoints.tryLock(true)) return; // another process makes one
     try {
-      await this.#checkpoint();
-      this.#compacting ??= this.#compact().finally(() =>
-        this.#compacting = null
-      );
+      await this.#checkpointNext({ waits: false });
+      this.#compaction.start();
     } catch {
       // It is tried again after as many changes more.
     }
   }
 
-  /** Goes on beside all else; what it moves are changes like others. */
-  async #compact(): Promise<void> {
-    const segment = segmentToCompact(this.#parts);
-    if (segment === null) return;
-    try {
-      await compact(this.#parts, segment, async (change) => {
-        if (this.#isClosing) throw new StoreClosedError();
-        return await this.submit(change);
-      });
-    } catch {
-      // The log is longer, and it is tried again after the next checkpoint.
-    }
+  /**
+   * A checkpoint, once the one under way has ended.
+   *
+   * @param how `seals`: whether to go on in a new segment, whatever lives in this
+   * one; `waits`: whether to wait where another process makes one.
+   */
+  #checkpointNext({ seals = false, waits = true } = {}): Promise<void> {
+    const before = this.#checkpointing;
+    const next = (async () => {
+      await before;
+      if (waits) await this.#checkpoints.lockExclusive(this.#locks.wait);
+      else if (!this.#checkpoints.tryLock(true)) return;
+      await this.#checkpoint(seals);
+    })();
+    this.#checkpointing = next.catch(() => {}); // whoever asked is told
+    return next;
   }
 
   /**
    * Makes the files durable that have followed by now, and drops their segments.
-   * Changes go on meanwhile, in a new segment.
+   * Changes go on meanwhile: in a new segment, unless payloads live in this one.
    */
-  async #checkpoint(): Promise<void> {
+  async #checkpoint(seals: boolean): Promise<void> {
     try {
       this.#logged = { changes: 0, bytes: 0 };
       const end = await this.#locks.whileCommitting(async () => {
         await this.#enter();
-        if (this.#end.used > FIRST_RECORD) await this.#roll();
+        const isUsed = this.#end.used > FIRST_RECORD;
+        if (isUsed && (seals || !this.#isHome())) await this.#roll();
         return this.#end.position;
       });
       if (end <= this.#reader.start()) return; // all is covered
@@ -653,6 +666,13 @@ export class LogWriter {
     dir.setState({ isCheckpointing: false });
   }
 
+  /** Whether payloads live in the segment that is written to. */
+  #isHome(): boolean {
+    const { segment } = this.#end;
+    const [from, to] = [positionOf(segment, 0), positionOf(segment + 1, 0)];
+    return this.#parts.rows.hasPlaces(from, to);
+  }
+
   async #roll(): Promise<void> {
     const { rows } = this.#parts;
     this.#end.trim();
@@ -672,12 +692,8 @@ export class LogWriter {
         return dir.clearState();
       }
       await this.#enter();
-      const segment = this.#end.segment;
-      const isHome = rows.hasPlaces(
-        positionOf(segment, 0),
-        positionOf(segment + 1, 0),
-      );
-      if (!isHome && this.#end.used > FIRST_RECORD) await this.#roll();
+      const isUsed = this.#end.used > FIRST_RECORD;
+      if (isUsed && !this.#isHome()) await this.#roll();
       this.#end.trim();
       await this.#makeDurable();
       if (!this.#checkpoints.tryLock(true)) return;

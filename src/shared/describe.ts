@@ -48,6 +48,7 @@ export async function describeRemote(
     driver,
     schemaVersion: 1,
     packBelow: 0,
+    log: null,
     writeOnce,
     txs,
     ...totals,

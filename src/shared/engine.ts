@@ -6,7 +6,7 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check.ts";
-import { type Engine, infoOf, txOf } from "../engine.ts";
+import { type CompactReport, type Engine, infoOf, txOf } from "../engine.ts";
 import {
   IntegrityError,
   InvalidTxError,
@@ -87,6 +87,8 @@ export class RemoteEngine implements Engine {
   readonly #readOnly: boolean;
   /** {@inheritDoc Engine.writeOnce} */
   readonly writeOnce: boolean;
+  /** {@inheritDoc Engine.packBelow} */
+  readonly packBelow = 0;
   readonly #grace: number;
   readonly #clock: CatalogClock;
   readonly #sweeper: Sweeper;
@@ -292,10 +294,13 @@ export class RemoteEngine implements Engine {
   /** {@inheritDoc Engine.movePacked} */
   // deno-lint-ignore require-await -- what it throws, it rejects with
   async movePacked(): Promise<number> {
-    throw new PohStorageError(
-      "LOCAL_ONLY",
-      "Only a store on this machine keeps payloads in a log",
-    );
+    throw localOnly();
+  }
+
+  /** {@inheritDoc Engine.compact} */
+  // deno-lint-ignore require-await -- what it throws, it rejects with
+  async compact(): Promise<CompactReport> {
+    throw localOnly();
   }
 
   /** {@inheritDoc Engine.whyNotWritable} Servers tell when they are asked. */
@@ -518,4 +523,11 @@ async function readable<T>(
     const { message } = error as Error;
     throw new PayloadUnreadableError(txId, message, { cause: error });
   }
+}
+
+function localOnly(): PohStorageError {
+  return new PohStorageError(
+    "LOCAL_ONLY",
+    "Only a store on this machine keeps payloads in a log",
+  );
 }
