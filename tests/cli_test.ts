@@ -192,6 +192,7 @@ test("commands need no more permissions than --help says", async () => {
       [["export", "--quiet"]],
       [["delete", "a"]],
       [["prune", "--before", "0"]],
+      [["repack", "--pack-below", "1k", "--quiet"]],
       [["recover", "--quiet"]],
       [["verify", "--quiet"]],
       [["quarantine"]],
@@ -285,38 +286,6 @@ for (const name of ["recover", "import"]) {
     assertMatch(late.stderr, new RegExp(`committing .*: pid ${holder.pid}`));
   }, { ignore: IS_WINDOWS });
 }
-
-test("init --pack-below moves small payloads, either way", async () => {
-  await using store = await cliStore();
-  await store.ok(["save", "--tx", txText("a", bytes("small"))]);
-  await store.ok(["save", "--tx", txText("b", randomBytes(2000))]);
-  const moved = await store.call(["init", "--pack-below", "1KiB"]);
-  assertEquals([moved.code, moved.stderr], [
-    0,
-    "Payloads of at most 1024 bytes live in the log from now on: 1 moved\n",
-  ]);
-  assertEquals(namesIn(store.base).includes("a.bin"), false);
-  assertEquals(namesIn(store.base).includes("b.bin"), true);
-  assertMatch(
-    await store.ok(["info"]),
-    /^Packed: +payloads of at most 1.0 KiB/m,
-  );
-  assertEquals((await store.call(["verify"])).code, 0);
-  const back = await store.ok(["init", "--pack-below=0", "--json"]);
-  assertEquals(JSON.parse(back).moved, 1);
-  assertEquals(namesIn(store.base).includes("a.bin"), true);
-  const refused = await store.call(["init", "--pack-below", "65k"]);
-  assertEquals(refused.code, 2);
-  const former = await store.call(["init", "--inline-below=1024"]);
-  assertEquals([former.code, former.stderr], [
-    0,
-    "--inline-below is deprecated: write --pack-below\nPayloads of at most 1024 bytes live in the log from now on: 1 moved\n",
-  ]);
-  const both = ["init", "--pack-below=1k", "--inline-below=2k"];
-  const torn = await store.call(both);
-  assertEquals(torn.code, 2);
-  assertMatch(torn.stderr, /are one option: got 1024 and 2048 bytes/);
-});
 
 test("Ctrl-C during a streamed save leaves nothing behind", async () => {
   await using store = await cliStore();
@@ -579,6 +548,7 @@ test("only init, restore and --create make a store: all else ends with 6 and mak
       ["delete", "a"],
       ["prune", "--older-than", "30d"],
       ["prune", "--older-than", "30d", "--dry-run"],
+      ["repack"],
       ["quarantine"],
       ["quarantine", "restore", "x"],
       ["quarantine", "empty", "--yes"],
@@ -1083,9 +1053,10 @@ test("--json prints one object for each result", async () => {
     JSON.parse(txText("a", "abc")),
   );
   assertEquals(await json("delete", "b"), { tx_id: "b", deleted: true });
-  const { driver, hints, ...facts } = await json("info");
+  const { driver, hints, log, ...facts } = await json("info");
   assertMatch(driver.sqlite_version, /^3\./);
   assert(Array.isArray(hints));
+  assertEquals([log.alive, log.dead], [0, 0]);
   assertEquals(facts, {
     base: store.base,
     db,

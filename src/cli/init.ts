@@ -4,14 +4,11 @@ import { printable } from "../format/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { requireNoBackup } from "../poh_dir.ts";
 import type { Call } from "./call.ts";
-import { CliError, Exit } from "./exit_codes.ts";
-import { Progress } from "./progress.ts";
+import { Exit } from "./exit_codes.ts";
+import { packBelow } from "./pack_below.ts";
 import { isRemote } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
-import { dbPath, openStore, requireLocal, requireStore } from "./store.ts";
-
-/** `--pack-below` takes no more: larger payloads are better off in files. */
-const LARGEST_PACKED = 64 * 1024;
+import { dbPath, openStore, requireStore } from "./store.ts";
 
 /** What became of the store. */
 interface Outcome {
@@ -21,88 +18,52 @@ interface Outcome {
   created: boolean;
   /** Whether it never replaces a transaction. */
   writeOnce: boolean;
-  /** Payloads moved; null when nobody asked for that. */
-  moved: number | null;
 }
 
 /** `poh-storage init` */
 export async function run(call: Call<"init">): Promise<number> {
   const { options, output } = call;
-  const below = packBelow(call);
-  const { base, db, created, writeOnce, moved } = await init(call, below);
+  const { base, db, created, writeOnce } = await init(call);
   await output.print(
     options.json
-      ? `${
-        JSON.stringify({
-          base,
-          db,
-          created,
-          write_once: writeOnce,
-          ...(moved !== null && { moved }),
-        })
-      }\n`
+      ? `${JSON.stringify({ base, db, created, write_once: writeOnce })}\n`
       : `${
         created ? "Initialized storage at" : "There is a store already at"
       } ${printable(base)} ${printable(db)}\n`,
   );
-  if (moved !== null && !options.json && !created) {
-    output.notice(
-      `Payloads of at most ${below} bytes live in the log from now on: ${moved} moved`,
-    );
-  }
-  if (call.signal.aborted) {
-    throw new CliError(Exit.interrupted, "Interrupted; run it again to go on");
-  }
   return Exit.done;
 }
 
-/** What the options ask for, by either name. */
-function packBelow({ options, output }: Call<"init">): number | undefined {
-  const { "pack-below": given, "inline-below": former } = options;
-  if (former !== undefined) {
-    output.notice("--inline-below is deprecated: write --pack-below");
-    if (given !== undefined && given !== former) {
-      throw new UsageError(
-        `--pack-below and --inline-below are one option: got ${given} and ${former} bytes; give --pack-below alone`,
-      );
-    }
-  }
-  const below = given ?? former;
-  if (below === undefined) return undefined;
-  if (below > LARGEST_PACKED) {
-    throw new UsageError("--pack-below takes 64KiB at most");
-  }
-  requireLocal("--pack-below", options);
-  return below;
-}
-
-async function init(
-  call: Call<"init">,
-  below: number | undefined,
-): Promise<Outcome> {
-  const { options, output, signal } = call;
+async function init(call: Call<"init">): Promise<Outcome> {
+  const { options, output } = call;
+  const below = packBelow(options, output);
   const found = await openIfThere(call);
   // Opening it says that it cannot be made write-once any more.
   const isAsAsked = found?.writeOnce || !options["write-once"];
-  if (found && isAsAsked && below === undefined) {
+  if (found && isAsAsked) {
     await using store = found;
-    const { writeOnce } = store;
-    const place = placeOf(options, store);
-    return { ...place, created: false, writeOnce, moved: null };
+    requirePackBelow(store, below);
+    return {
+      ...placeOf(options, store),
+      created: false,
+      writeOnce: store.writeOnce,
+    };
   }
   await found?.close();
-  await using store = await openStore(call, "create");
+  await using store = await openStore(call, "create", below);
   const { writeOnce } = store;
-  const created = found === null;
-  const outcome = { ...placeOf(options, store), created, writeOnce };
-  if (below === undefined) return { ...outcome, moved: null };
-  using progress = new Progress(output, "init", "payloads");
-  const moved = await store.movePacked({
-    packBelow: below,
-    signal,
-    onProgress: ({ done, total }) => progress.update({ done, total }),
-  });
-  return { ...outcome, moved };
+  return { ...placeOf(options, store), created: found === null, writeOnce };
+}
+
+/** A store that is there stays as it is. */
+function requirePackBelow(
+  { packBelow }: StorageManager,
+  asked = packBelow,
+): void {
+  if (asked === packBelow) return;
+  throw new UsageError(
+    `There is a store already, which packs payloads of at most ${packBelow} bytes; poh-storage repack --pack-below ${asked} changes that and moves what is there`,
+  );
 }
 
 /**

@@ -35,6 +35,7 @@ const runners: {
   load: () => import("./load.ts"),
   delete: () => import("./delete.ts"),
   prune: () => import("./prune.ts"),
+  repack: () => import("./repack.ts"),
   list: () => import("./list.ts"),
   import: () => import("./import.ts"),
   export: () => import("./export.ts"),

@@ -63,6 +63,7 @@ export function dbPath({ base, db }: StoreValues): string {
 export async function openStore(
   call: StoreCall,
   access: Access,
+  packBelow?: number,
 ): Promise<StorageManager> {
   const { options } = call;
   await requireStore(options, access);
@@ -70,11 +71,10 @@ export async function openStore(
   const open = access === "create"
     ? StorageManager.create
     : StorageManager.open;
-  return await open(
-    options.base,
-    dbPath(options),
-    storageOptions(call, access),
-  );
+  return await open(options.base, dbPath(options), {
+    ...storageOptions(call, access),
+    ...(packBelow !== undefined && { packBelow }),
+  });
 }
 
 /**

@@ -187,6 +187,13 @@ const workers = {
     "Payloads read at the same time where they are in a bucket; 32 unless given.",
 } as const satisfies OptionSpec;
 
+const packBelow = {
+  type: "size",
+  metavar: "size",
+  help:
+    "Payloads of at most this size, up to 64KiB, live in the log; 0: all in files.",
+} as const satisfies OptionSpec;
+
 const txId = {
   type: "text",
   metavar: "id",
@@ -223,15 +230,10 @@ export const commands = {
     description: [
       "A store that is there already is left as it is. All other commands but restore, and import, recover and serve with --create, make none: they end with 6 where there is none.",
       "With --write-once no save ever replaces a transaction: another one of an id that is there already is refused, whatever a command asks for. Only a new store can be made so, and it stays so.",
-      "With --pack-below small payloads live in the log instead of in files: saved and loaded faster, but not to be seen as files. The store remembers it, and those that are there are moved, either way.",
+      "With --pack-below small payloads live in the log instead of in files: saved and loaded faster, but not to be seen as files. The store remembers it; repack changes it later.",
     ],
     options: {
-      "pack-below": {
-        type: "size",
-        metavar: "size",
-        help:
-          "Payloads of at most this size, up to 64KiB, live in the log; 0: all in files.",
-      },
+      "pack-below": packBelow,
       "inline-below": {
         type: "size",
         metavar: "size",
@@ -242,7 +244,6 @@ export const commands = {
         help: "Make a store that never replaces a transaction.",
       },
       durability,
-      progress,
     },
     examples: [
       { line: "init", note: "A store in ./data" },
@@ -377,6 +378,29 @@ export const commands = {
       },
     ],
     writes: true,
+    interruptible: true,
+    exitCodes: [4, 5, 6, 130],
+  },
+  repack: {
+    summary: "Move payloads between log and files, and compact the log",
+    description: [
+      "Moves payloads of at most --pack-below from files into the log, and larger ones from the log into files; the store remembers the size. Without the option it keeps the size that it has, and moves what an earlier run left. A damaged payload stays where it is.",
+      "Then it gives back the dead bytes of the log, which info tells: those of payloads that were replaced, deleted or moved. A store does so by itself once they are more than half of its log; repack gives back all of them, and may write the whole log again for it.",
+      "Others may use the store meanwhile. Ctrl-C stops it: what was moved stays so, and the next run goes on.",
+    ],
+    usage: ["[--pack-below <size>]"],
+    positionals: [],
+    options: { "pack-below": packBelow, durability, progress },
+    examples: [
+      {
+        line: "repack --pack-below 64KiB",
+        note: "Small payloads into the log",
+      },
+      { line: "repack --pack-below 0", note: "All payloads into files" },
+      { line: "repack", note: "Give back the dead bytes of the log" },
+    ],
+    writes: true,
+    local: true,
     interruptible: true,
     exitCodes: [4, 5, 6, 130],
   },
