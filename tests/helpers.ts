@@ -58,7 +58,7 @@ export function test(
 export function testDrivers(
   name: string,
   fn: (driver: Driver) => Promise<void>,
-  options: { ignore?: boolean } = {},
+  options: { ignore?: boolean; timeout?: number } = {},
 ): void {
   for (const driver of drivers()) {
     test(`${name} [${driver}]`, () => fn(driver), options);
