@@ -1042,6 +1042,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** Whether the database is of a version that follows a log. */
   get hasLog(): boolean {
+    if (this.#columns.place === "NULL") {
+      // A writer may have upgraded it since this one opened it to read.
+      this.#lookups.end();
+      this.#adaptToOldSchema();
+    }
     return this.#columns.place !== "NULL";
   }
 

@@ -204,6 +204,25 @@ for (const name of ["version_2_inline", "version_4", "version_5"] as const) {
   });
 }
 
+testDrivers(
+  "a reader goes on while a writer upgrades its store",
+  async (driver) => {
+    await using dir = await tempDir();
+    const { base, db } = await unpackOlder("version_4", dir.path);
+    await using reader = await StorageManager.open(base, db, {
+      driver,
+      readOnly: true,
+    });
+    await assertContents(reader, "version_4");
+    {
+      await using writer = await StorageManager.open(base, db, { driver });
+      await assertContents(writer, "version_4");
+      await assertContents(reader, "version_4");
+    }
+    await assertContents(reader, "version_4");
+  },
+);
+
 test("beside an older program that has it open, an upgrade waits", async () => {
   await using dir = await tempDir();
   const { base, db } = await unpackOlder("version_4", dir.path);
