@@ -44,16 +44,17 @@ export async function openForReading(
     { ...options, readOnly: true },
     "read",
   );
+  const dir = new LogDir(basePath, { sync: false, write: false });
   try {
     await rows.init();
     const files = await filesAsNamed(basePath, rows);
-    const dir = new LogDir(basePath, { sync: false, write: false });
     const id = await ownId(basePath, rows);
     if (id !== null) dir.belongTo(storeTag(id));
     const log = new LogReader(dir, rows);
     await overlay(basePath, rows, log);
     return { files, rows, log };
   } catch (error) {
+    dir[Symbol.dispose]();
     await rows.close();
     throw error;
   }
