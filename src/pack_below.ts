@@ -9,7 +9,7 @@ import { SMALL } from "./durable_fs.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 import type { StorageOptions } from "./storage_options.ts";
 
-const SETTING = "pack_below";
+export const PACK_BELOW = "pack_below";
 
 /** Its name in stores of schema version 5 and below. */
 const FORMER = "inline_below";
@@ -19,7 +19,7 @@ const FRESH = 1_000;
 
 /** Payloads of at most how many bytes live in the log. */
 export function packBelow(rows: SqliteStore): number {
-  return Number(rows.setting(SETTING) ?? rows.setting(FORMER) ?? 0);
+  return Number(rows.setting(PACK_BELOW) ?? rows.setting(FORMER) ?? 0);
 }
 
 /** The setting as one writer follows it: another process may change it. */
@@ -58,7 +58,7 @@ export async function rememberPackBelow(
   bytes: number | undefined,
 ): Promise<void> {
   if (bytes === undefined || bytes === packBelow(rows)) return;
-  await rows.change(() => rows.setSetting(SETTING, String(bytes)));
+  await rows.change(() => rows.setSetting(PACK_BELOW, String(bytes)));
 }
 
 /** Has another database remember it as well, unless it is nonsense. */

@@ -28,6 +28,7 @@ import {
   readNaming,
   writeNaming,
 } from "./naming.ts";
+import { PACK_BELOW } from "./pack_below.ts";
 import { requirePohDir } from "./poh_dir.ts";
 import { type Doubt, salvage } from "./salvage.ts";
 import { COMPANIONS, SqliteStore } from "./sqlite_store.ts";
@@ -43,6 +44,8 @@ export interface Rebuilt {
   withoutHolder: number;
   /** What of a row the old database had two versions of. */
   doubts: Doubt[];
+  /** Whether payloads are in the log, and up to which size is not known. */
+  isPackBelowLost: boolean;
 }
 
 /** Rows read or written at a time. */
@@ -124,7 +127,9 @@ async function rebuild(
       naming,
       sources,
     );
-    rebuilt = { withoutHolder, doubts };
+    const isPackBelowLost = options.packBelow === undefined &&
+      rows.hasPlaces() && rows.setting(PACK_BELOW) === null;
+    rebuilt = { withoutHolder, doubts, isPackBelowLost };
     await bindStore(files, rows);
   } finally {
     await rows.close();

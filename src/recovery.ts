@@ -138,7 +138,7 @@ async function recoverOnce(
 /** Tells what a new database could not be given for certain. */
 function tellRebuilt(
   report: StoreReport,
-  { withoutHolder, doubts }: Rebuilt,
+  { withoutHolder, doubts, isPackBelowLost }: Rebuilt,
   { onFinding }: RecoverOptions,
 ): void {
   const base = {
@@ -148,6 +148,11 @@ function tellRebuilt(
   } as const;
   for (const { txId, detail } of doubts) {
     tellFinding(report, { ...base, txId, detail }, onFinding);
+  }
+  if (isPackBelowLost) {
+    const detail =
+      "up to which size payloads are packed is lost: new ones go to files until init --pack-below says it anew";
+    tellFinding(report, { ...base, detail }, onFinding);
   }
   if (withoutHolder === 0) return;
   const detail =

@@ -80,6 +80,7 @@ for (const [what, lose] of Object.entries(LOSSES)) {
       assertEquals([...kinds], ["metadata-damaged"]);
       const told = detailsOf(report, "metadata-damaged").join();
       assertEquals(/holder/.test(told), false, told);
+      assertMatch(told, /up to which size payloads are packed is lost/);
       assertEquals(report.sound, 29);
       const store = await temp.open();
       for (const [n, tx] of txs.entries()) {
