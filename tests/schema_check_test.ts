@@ -160,3 +160,82 @@ testDrivers("commands end in one line on such databases", async (driver) => {
     }
   }
 });
+
+testDrivers(
+  "a bit flipped in the version of a schema does not make it a later one",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTx(sampleTx());
+    await temp.close();
+    const { base, db } = temp;
+    const version = async () => {
+      const connection = await openSqlite(db, driver, true);
+      const [found] = connection.prepare("PRAGMA user_version").get()!;
+      connection.close();
+      return found as number;
+    };
+    const sound = await version();
+    for (let bit = 3; bit < 31; bit += 9) {
+      await sql(db, driver, `PRAGMA user_version = ${sound + 2 ** bit}`);
+      const told = await verifyStore(base, db, { driver });
+      assertEquals([told.sound, told.findings], [1, []]);
+      const report = await performRecovery(base, db, { driver });
+      assertEquals([report.sound, report.findings], [1, []]);
+      assertEquals(await version(), sound);
+    }
+    // What a later program says twice is so.
+    const later = sound + 1;
+    await sql(db, driver, `PRAGMA user_version = ${later}`);
+    await sql(
+      db,
+      driver,
+      `UPDATE settings SET value = '${later}' WHERE name = 'schema'`,
+    );
+    const error = await assertRejects(
+      () => performRecovery(base, db, { driver, rebuild: true }),
+      PohStorageError,
+    );
+    assertEquals(error.code, "SCHEMA_TOO_NEW");
+  },
+);
+
+testDrivers(
+  "a schema that damage has hit is rebuilt, with holders or without and told",
+  async (driver) => {
+    const hits: [string, string][] = [
+      ["holder_id TEXT", "holdar_id TEXT"],
+      [
+        "txs_by_time ON txs (timestamp, tx",
+        "txs_by_time ON txs (timestamp- tx",
+      ],
+      ["indextxs_by_size", "indehtxs_by_size"],
+      ["tabletxstxs", "tabletxstxr"],
+    ];
+    for (const [there, by] of hits) {
+      await using temp = await tempStore({ driver });
+      await temp.store.saveTx(sampleTx());
+      await temp.close();
+      const { base, db } = temp;
+      const content = await Deno.readFile(db);
+      const at = new TextDecoder("latin1").decode(content).indexOf(there);
+      assertEquals(at > 0, true, there);
+      content.set(new TextEncoder().encode(by), at);
+      await Deno.writeFile(db, content);
+      const told = await performRecovery(base, db, { driver });
+      assertEquals(
+        new Set(outline(told)),
+        new Set(["metadata-damaged null: none"]),
+        there,
+      );
+      const report = await performRecovery(base, db, { driver, rebuild: true });
+      assertEquals(report.sound, 1);
+      const store = await temp.reopen();
+      const tx = (await store.loadTx("a"))!;
+      assertEquals([tx.holderId, tx.payload], [holderId, sampleTx().payload]);
+      const isTold = report.findings.some(({ detail }) =>
+        detail.startsWith("holder and time of 1 transactions are lost")
+      );
+      assertEquals(isTold, holderId === "", there);
+    }
+  },
+);
