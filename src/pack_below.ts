@@ -9,6 +9,7 @@ import { SMALL } from "./durable_fs.ts";
 import type { SqliteStore } from "./sqlite_store.ts";
 import type { StorageOptions } from "./storage_options.ts";
 
+/** The name of the setting. */
 export const PACK_BELOW = "pack_below";
 
 /** Its name in stores of schema version 5 and below. */
