@@ -12,7 +12,7 @@ import {
   StorageManager,
 } from "../../mod.ts";
 import type { CrashPoint } from "../../src/crash_points.ts";
-import { tempDir } from "../helpers.ts";
+import { memoryDir } from "./disk.ts";
 import { makeOddStore } from "../older_store.ts";
 import { assertUpgraded, unpackOlder } from "../older_versions.ts";
 import {
@@ -150,14 +150,14 @@ async function changing(
   durability: Durability,
 ): Promise<Workload> {
   const options = { durability, checkpointAfter: 8 };
-  await using dir = await tempDir();
+  await using dir = await memoryDir();
   const { passed } = await runWriter({
     ...placeBelow(dir.path),
     options,
     work,
   });
   const run = async (kill: KillAt): Promise<void> => {
-    await using dir = await tempDir();
+    await using dir = await memoryDir();
     const place = placeBelow(dir.path);
     const { killed } = await runWriter({ ...place, options, work, kill });
     if (!killed) {
@@ -178,7 +178,7 @@ async function beside(packBelow: number): Promise<Workload> {
   const options = { packBelow };
   const name = `changes beside another writer, ${packBelow} B packed`;
   const one = async (kill?: KillAt): Promise<Record<string, number>> => {
-    await using dir = await tempDir();
+    await using dir = await memoryDir();
     const place = placeBelow(dir.path);
     const { base, db } = place;
     const task = { ...place, options, work, ...(kill && { kill }) };
@@ -221,7 +221,7 @@ async function replaying(
 ): Promise<Workload> {
   const options = { durability };
   const work = { kind: "changes" } as const;
-  await using first = await tempDir();
+  await using first = await memoryDir();
   const place = placeBelow(first.path);
   const { passed: all } = await runWriter({ ...place, options, work });
   const written = all["record written"]!;
@@ -239,13 +239,13 @@ async function replaying(
       ...(kill && { kill }),
     });
   };
-  await using census = await tempDir();
+  await using census = await memoryDir();
   const { passed } = await open(census.path);
   return {
     name: `replay (${durability})`,
     passes: passed,
     async run(kill) {
-      await using dir = await tempDir();
+      await using dir = await memoryDir();
       assert((await open(dir.path, kill)).killed);
       const how = kill.n % 2 ? "recover" : "open";
       await checkAfterCrash(placeBelow(dir.path), allowed, how, options);
@@ -269,13 +269,13 @@ async function upgrading(dir: string): Promise<Workload> {
       ...(kill && { kill }),
     });
   };
-  await using census = await tempDir();
+  await using census = await memoryDir();
   const { passed } = await open(census.path);
   return {
     name: "upgrade",
     passes: passed,
     async run(kill) {
-      await using dir = await tempDir();
+      await using dir = await memoryDir();
       assert((await open(dir.path, kill)).killed);
       const { base, db } = placeBelow(dir.path);
       for (const readOnly of [true, false, true]) {
@@ -302,13 +302,13 @@ async function movingToLog(template: string): Promise<Workload> {
       ...(kill && { kill }),
     });
   };
-  await using census = await tempDir();
+  await using census = await memoryDir();
   const { passed } = await open(census.path);
   return {
     name: "move to the log",
     passes: passed,
     async run(kill) {
-      await using dir = await tempDir();
+      await using dir = await memoryDir();
       assert((await open(dir.path, kill)).killed);
       const { base, db } = placeBelow(dir.path);
       await (await StorageManager.open(base, db)).close();
@@ -353,13 +353,13 @@ async function pruning(dir: string): Promise<Workload> {
       ...(kill && { kill }),
     });
   };
-  await using census = await tempDir();
+  await using census = await memoryDir();
   const { passed } = await prune(census.path);
   return {
     name: "prune",
     passes: passed,
     async run(kill) {
-      await using dir = await tempDir();
+      await using dir = await memoryDir();
       assert((await prune(dir.path, kill)).killed);
       const place = placeBelow(dir.path);
       const how = kill.n % 2 ? "recover" : "open";
@@ -379,7 +379,7 @@ async function recovering(
   when = "",
 ): Promise<Workload> {
   const copy = async (kill?: KillAt) => {
-    const dir = await tempDir();
+    const dir = await memoryDir();
     const place = placeBelow(dir.path);
     copyTree(template.base, place.base);
     const ending = await runWriter({
@@ -447,13 +447,13 @@ async function rebuilding(
       ...(kill && { kill }),
     });
   };
-  await using census = await tempDir();
+  await using census = await memoryDir();
   const { passed } = await rebuild(census.path);
   return {
     name: `rebuild of a ${what} database`,
     passes: passed,
     async run(kill) {
-      await using dir = await tempDir();
+      await using dir = await memoryDir();
       assert((await rebuild(dir.path, kill)).killed);
       const { base, db } = placeBelow(dir.path);
       const report = await performRecovery(base, db, { rebuild: true });

@@ -1,10 +1,10 @@
 import { assert } from "@std/assert";
 import { CRASH_POINTS } from "../../src/crash_points.ts";
-import { tempDir } from "../helpers.ts";
+import { memoryDir } from "./disk.ts";
 import { allWorkloads, carryOut, killsAt } from "./crash_points.ts";
 
 Deno.test("a process killed at any step loses nothing", async (t) => {
-  await using dir = await tempDir();
+  await using dir = await memoryDir();
   const workloads = await allWorkloads(dir.path);
   for (const point of CRASH_POINTS) {
     const kills = killsAt(point, workloads);
