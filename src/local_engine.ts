@@ -73,7 +73,8 @@ export class LocalEngine implements Engine {
   readonly #store: OpenStore;
   readonly #wait: LockWait;
   /** Changes under way, which a repair waits for. */
-  readonly #changes = new Set<Promise<unknown>>();
+  #changes = 0;
+  #onIdle = () => {};
   /**
    * Large payloads on their way to the disk: later changes of their ids wait,
    * so that the changes of one id keep the order of their calls.
@@ -356,14 +357,13 @@ export class LocalEngine implements Engine {
   ): Promise<T> {
     const writer = writerOf(this.#store);
     while (this.#repair) await this.#repair;
-    const change = (async () => await work(writer))();
-    this.#changes.add(change);
+    this.#changes++;
     try {
-      return await change;
+      return await work(writer);
     } catch (error) {
       throw asDiskFull(error);
     } finally {
-      this.#changes.delete(change);
+      if (--this.#changes === 0) this.#onIdle();
     }
   }
 
@@ -386,7 +386,9 @@ export class LocalEngine implements Engine {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#repair = promise;
     try {
-      await Promise.allSettled(this.#changes);
+      while (this.#changes > 0) {
+        await new Promise<void>((resolve) => this.#onIdle = resolve);
+      }
       return await work();
     } finally {
       this.#repair = null;
@@ -401,7 +403,8 @@ export class LocalEngine implements Engine {
     rule: IfExists,
   ): Promise<SavedTx> {
     const info = infoOf(head, sha256HexSync(payload), payload.length);
-    await this.#staging.get(head.txId);
+    const staging = this.#staging.get(head.txId);
+    if (staging) await staging;
     const how = { payload, isPacked: writer.packBelow.covers(payload.length) };
     return await writer.queue.save({ entry: saving(info, how) }, rule);
   }

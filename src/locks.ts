@@ -48,6 +48,10 @@ export class StoreLocks {
   /** Settles when this process has done with the commit lock. */
   #committing: Promise<unknown> = Promise.resolve();
   #isCommitting = false;
+  /** How many here wait for the commit lock, or have it. */
+  #askers = 0;
+  /** Told when one more here waits for the commit lock. */
+  onWanted = (): void => {};
   /** Since when it has had the commit lock, but for short pauses. */
   #turnBegan = -Infinity;
   /** When it last gave the commit lock back, and when it last gave up on it. */
@@ -109,6 +113,8 @@ export class StoreLocks {
    */
   whileCommitting<T>(work: () => T | Promise<T>): Promise<T> {
     const asked = performance.now();
+    this.#askers++;
+    this.onWanted();
     const turn = this.#committing.then(async () => {
       if (this.#lost) throw this.#lost;
       await this.#takeCommitLock(asked);
@@ -120,13 +126,18 @@ export class StoreLocks {
         this.#gaveBack = performance.now();
       }
     });
-    this.#committing = turn.catch(() => {});
+    this.#committing = turn.catch(() => {}).finally(() => this.#askers--);
     return turn;
   }
 
   /** How long its waits last at most. */
   get wait(): LockWait {
     return this.#wait;
+  }
+
+  /** Whether somebody here waits for the commit lock behind whoever has it. */
+  get isWanted(): boolean {
+    return this.#askers > 1;
   }
 
   /** The uncontended case is one system call. */

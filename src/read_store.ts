@@ -49,10 +49,9 @@ export async function openForReading(
     await rows.init();
     const files = await filesAsNamed(basePath, rows);
     const id = await ownId(basePath, rows);
-    if (id !== null) dir.belongTo(storeTag(id));
-    const log = new LogReader(dir, rows);
-    await overlay(basePath, rows, log);
-    return { files, rows, log };
+    const open = () => logOf(basePath, id);
+    await overlay(basePath, rows, open);
+    return { files, rows, log: new LogReader(open(), rows) };
   } catch (error) {
     dir[Symbol.dispose]();
     await rows.close();
@@ -73,17 +72,34 @@ async function filesAsNamed(
 
 /**
  * After a crash the log may be ahead of the rows, and nobody is there to have
- * them follow. Beside a writer the rows are what counts.
+ * them follow. A live writer has, a few milliseconds after saves have resolved:
+ * until then they are read from the log as well.
  */
 async function overlay(
   basePath: string,
   rows: SqliteStore,
-  log: LogReader,
+  open: () => LogDir,
 ): Promise<void> {
-  if (!rows.hasLog || !log.isAhead()) return;
+  if (!rows.hasLog) return;
+  rows.readAhead({
+    resolved: () => open().peekState().resolved,
+    changesAhead(until) {
+      using dir = open();
+      return new LogReader(dir, rows).changesAhead(until);
+    },
+  });
+  using dir = open();
+  const log = new LogReader(dir, rows);
+  if (!log.isAhead()) return;
   const { listHolders } = await import("./locks.ts");
   if (listHolders(basePath).length > 0) return;
   rows.overlay(log.changesAhead());
+}
+
+function logOf(basePath: string, storeId: string | null): LogDir {
+  const dir = new LogDir(basePath, { sync: false, write: false });
+  if (storeId !== null) dir.belongTo(storeTag(storeId));
+  return dir;
 }
 
 /**

@@ -131,6 +131,40 @@ export interface LogPosition {
   filesSynced: number;
 }
 
+/** A row that follows a durable change, and is to go into the table. */
+export interface FollowingRow {
+  /** The row. */
+  info: TxInfo;
+  /** Where in the log its payload is; null: in a file. */
+  place: number | null;
+  /** Where in the log its change is. */
+  position: number;
+}
+
+/** What is known of a change that no row has followed yet. */
+export interface ChangeAhead {
+  /** Of which id. */
+  txId: string;
+  /** Its row by then; null: a deletion. */
+  row: TxInfo | null;
+  /** Where in the log its payload is; null: in a file. */
+  place: number | null;
+}
+
+/** The log of a store that is open read-only. */
+export interface LogAhead {
+  /** Up to where saves have resolved, as far as a live writer tells. */
+  resolved(): number;
+  /** The changes up to there that no row has followed yet. */
+  changesAhead(until: number): Iterable<ChangeAhead>;
+}
+
+/** Rows that are not in the table yet, and how far they have followed the log. */
+interface DeferredRows extends LogPosition {
+  /** By id, in the order of the log. */
+  rows: Map<string, FollowingRow>;
+}
+
 /** Options of {@linkcode SqliteStore.open}. */
 export interface SqliteStoreOptions extends LockWait {
   /** Which binding; default `"auto"`. */
@@ -197,7 +231,13 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** Whether the schema may lack a table; null: not known yet. */
   #isOldSchema: boolean | null = null;
   /** The state of the database over which changes are laid; null: none are. */
-  #overlaid: number | null = null;
+  #overlaid: { version: number; until: number } | null = null;
+  /** The log beside a live writer; null: none is looked at. */
+  #ahead: LogAhead | null = null;
+  /** Rows that only this store knows yet; null: none. */
+  #deferred: DeferredRows | null = null;
+  /** Why they cannot be put into the table for now. */
+  #whyDeferred: unknown = null;
   /** Whether a transaction of its own is under way. */
   #isWithin = false;
   #closed = false;
@@ -731,7 +771,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    */
   shrinkLog(): boolean {
     try {
-      return this.#get("PRAGMA wal_checkpoint(TRUNCATE)")?.[0] === 0;
+      return this.#ofId("PRAGMA wal_checkpoint(TRUNCATE)")?.[0] === 0;
     } catch (error) {
       if (isDiskFull(error) || error instanceof StoreBusyError) return false;
       throw error;
@@ -764,12 +804,17 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return translatedSync(this.path, () => {
       this.#db.exec("BEGIN IMMEDIATE");
       this.#isWithin = true;
+      const deferred = this.#deferred;
+      this.#deferred = null;
       try {
+        if (deferred) this.#insertDeferred(deferred);
         const result = work();
         this.#db.exec("COMMIT");
         markCommit();
+        this.#whyDeferred = null;
         return result;
       } catch (error) {
+        this.#deferred = deferred;
         this.#rollback();
         throw error;
       } finally {
@@ -785,6 +830,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    */
   atOneMoment<T>(work: () => T): T {
     return translatedSync(this.path, () => {
+      this.#settle();
       this.#db.exec("BEGIN");
       this.#isWithin = true;
       try {
@@ -796,6 +842,64 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     });
   }
 
+  // --- rows that follow later -------------------------------------------------
+
+  /**
+   * Takes rows of new ids, which go into the table later, many in one
+   * transaction: with the next change, or before anything is read but by its id.
+   * Until then no other connection sees them, so nobody else may change the
+   * database.
+   *
+   * @internal
+   * @param end The position up to which rows have followed with these.
+   */
+  defer(rows: FollowingRow[], end: number): void {
+    this.#deferred ??= { rows: new Map(), ...this.logState() };
+    for (const row of rows) {
+      requireStorable(row.info);
+      this.#deferred.rows.set(row.info.txId, row);
+    }
+    this.#deferred.applied = end;
+    this.#deferred.changes += rows.length;
+  }
+
+  /** How many rows are not in the table yet. */
+  get deferredRows(): number {
+    return this.#deferred?.rows.size ?? 0;
+  }
+
+  /**
+   * Says that rows could not be put into the table, and nobody else is kept from
+   * changing the database any more: whoever needs the table is told why, until a
+   * change succeeds.
+   *
+   * @internal
+   */
+  holdDeferred(why: unknown): void {
+    if (this.#deferred) this.#whyDeferred = why;
+  }
+
+  /** Has the table show all that is known. */
+  #settle(): void {
+    if (this.#ahead) this.#refresh();
+    if (!this.#deferred) return;
+    if (this.#whyDeferred !== null) throw this.#whyDeferred;
+    this.transaction(() => {});
+  }
+
+  /** Somebody else may have had some of them follow, after this one had failed. */
+  #insertDeferred({ rows, applied: end }: DeferredRows): void {
+    const { applied, changes } = this.logState();
+    let made = 0;
+    for (const { info, place, position } of rows.values()) {
+      if (position < applied) continue;
+      this.put(info, place);
+      made++;
+    }
+    if (end <= applied) return;
+    this.setLogState({ applied: end, changes: changes + made });
+  }
+
   /** All rows that a statement gives: for further tables of who builds on this. */
   query(sql: string, ...params: SqlValue[]): SqlValue[][] {
     return this.#all(sql, ...params);
@@ -803,8 +907,31 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** The facts about an id, or null. */
   get(txId: string): TxInfo | null {
+    const deferred = this.#deferred?.rows.get(txId);
+    if (deferred) return deferred.info;
     const row = this.#rowOf(txId, this.#columns.get);
     return row ? toInfo(row) : null;
+  }
+
+  /** The facts about those of these ids that are known. */
+  getMany(txIds: string[]): Map<string, TxInfo> {
+    const found = new Map<string, TxInfo>();
+    const missing: string[] = [];
+    for (const txId of txIds) {
+      const known = txIds.length === 1
+        ? this.get(txId)
+        : this.#deferred?.rows.get(txId)?.info;
+      if (known) found.set(txId, known);
+      else missing.push(txId);
+    }
+    if (txIds.length === 1) return found;
+    const rows = this.#allInTable(
+      `SELECT ${this.#columns.all} FROM txs
+      WHERE tx_id IN (SELECT value FROM json_each(?))`,
+      JSON.stringify(missing),
+    );
+    for (const row of rows) found.set(row[0] as string, toInfo(row));
+    return found;
   }
 
   /** One page of what a query selects, in its order. */
@@ -836,6 +963,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @internal
    */
   rowids(): { first: number; last: number } | null {
+    this.#settle();
     if (this.#overlaid !== null) return null;
     const [first, last] = this.#get(
       "SELECT (SELECT min(rowid) FROM txs), (SELECT max(rowid) FROM txs)",
@@ -856,8 +984,8 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     limit: number,
   ): (Found & { rowid: number })[] {
     const { all, place } = this.#columns;
-    return this.#all(
-      `SELECT ${all}, ${place}, rowid FROM txs NOT INDEXED
+    return this.#allInTable(
+      `SELECT ${all}, ${place}, rowid FROM main.txs NOT INDEXED
       WHERE rowid > ? AND rowid <= ? AND typeof(tx_id) = 'text'
       ORDER BY rowid LIMIT ?`,
       after,
@@ -872,13 +1000,17 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @internal
    */
   lookup(txId: string): Found | null {
+    const deferred = this.#deferred?.rows.get(txId);
+    if (deferred) return deferred;
     const row = this.#rowOf(txId, this.#columns.lookup);
     return row ? toFound(row) : null;
   }
 
-  /** All look-ups by id go through here. */
+  /** All look-ups by id in the table go through here. */
   #rowOf(txId: string, sql: string): SqlValue[] | undefined {
     try {
+      const row = this.#statement(sql, true).get(txId);
+      if (row || !this.#refresh()) return row;
       return this.#statement(sql, true).get(txId);
     } catch (error) {
       throw translate(this.path, error);
@@ -1005,18 +1137,18 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @internal
    * @param changes Of each id the last; a null row is a deletion.
    */
-  overlay(
-    changes: Iterable<
-      { txId: string; row: TxInfo | null; place: number | null }
-    >,
-  ): void {
+  overlay(changes: Iterable<ChangeAhead>, until = Infinity): void {
+    if (this.#overlaid !== null) this.#dropOverlay();
     const exec = (sql: string) => this.#db.exec(sql);
+    const version = this.#versionNow();
     exec(`CREATE TEMP TABLE changed (tx_id TEXT PRIMARY KEY, storage_hash TEXT,
       timestamp REAL, holder_id TEXT, size INTEGER, place INTEGER)`);
+    const insert = this.#db.prepare(
+      `INSERT INTO changed VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?, ?)`,
+    );
     for (const { txId, row, place } of changes) {
       const [numerator, denominator] = exactQuotient(row?.timestamp ?? 0);
-      this.#run(
-        `INSERT INTO changed VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?, ?)`,
+      insert.run(
         txId,
         row && row.storageHash,
         numerator,
@@ -1031,7 +1163,32 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
         WHERE tx_id NOT IN (SELECT tx_id FROM changed)
       UNION ALL SELECT ${columns} FROM changed WHERE storage_hash IS NOT NULL`);
     this.#statements.clear();
-    this.#overlaid = this.dataVersion();
+    this.#overlaid = { version, until };
+  }
+
+  /**
+   * From now on also shows the saves that have resolved and have no row yet: a
+   * writer that is alone makes rows of many saves at once. Only new ids: to
+   * replace or delete one it waits for the rows.
+   *
+   * @internal
+   */
+  readAhead(log: LogAhead): void {
+    this.#ahead = log;
+  }
+
+  /** Looks at the log; true when it had anything that was not seen before. */
+  #refresh(): boolean {
+    const log = this.#ahead;
+    if (!log || this.#isWithin || this.#closed) return false;
+    const resolved = log.resolved();
+    if (resolved === 0) return false;
+    this.#requireFreshOverlay();
+    if (resolved <= (this.#overlaid?.until ?? this.logState().applied)) {
+      return false;
+    }
+    this.overlay(log.changesAhead(resolved), resolved);
+    return true;
   }
 
   /** For a copy that follows no log: all payloads are in files there. */
@@ -1056,6 +1213,10 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @internal
    */
   logState(): LogPosition {
+    if (this.#deferred) {
+      const { applied, changes, filesSynced } = this.#deferred;
+      return { applied, changes, filesSynced };
+    }
     // Damage may have left any text there: then all of the log is followed anew.
     const number = (name: string) => {
       const value = Number(this.setting(name) ?? 0);
@@ -1084,7 +1245,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
 
   /** Another number once another connection has changed the database. */
   dataVersion(): number {
-    return this.#get("PRAGMA data_version")![0] as number;
+    return this.#versionNow();
   }
 
   /** Whether there is no row at all. */
@@ -1095,7 +1256,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   /** What the database remembers under a name, or null. */
   setting(name: string): string | null {
     if (!this.#hasTable("settings")) return null;
-    const row = this.#get("SELECT value FROM settings WHERE name = ?", name);
+    const row = this.#ofId("SELECT value FROM settings WHERE name = ?", name);
     return row ? row[0] as string : null;
   }
 
@@ -1118,7 +1279,11 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    */
   async backup(path: string): Promise<void> {
     await retryBusy(
-      () => translated(this.path, () => this.#db.backup(path)),
+      () =>
+        translated(this.path, () => {
+          this.#settle();
+          return this.#db.backup(path);
+        }),
       this.#wait,
     );
   }
@@ -1213,7 +1378,16 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     }
   }
 
-  /** Whoever has opened the store for writing has had the rows follow. */
+  /** Whoever has the store open for writing may have had the rows follow. */
+  #requireFreshOverlay(): void {
+    if (this.#overlaid === null) return;
+    if (this.#versionNow() !== this.#overlaid.version) this.#dropOverlay();
+  }
+
+  #versionNow(): number {
+    return this.#db.prepare("PRAGMA data_version").get()![0] as number;
+  }
+
   #dropOverlay(): void {
     this.#overlaid = null;
     this.#statements.clear();
@@ -1231,10 +1405,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (isLookup && !this.#isWithin && this.#overlaid === null) {
       this.#lookups.join();
     } else this.#lookups.end();
-    if (this.#overlaid !== null) {
-      const [version] = this.#db.prepare("PRAGMA data_version").get()!;
-      if (version !== this.#overlaid) this.#dropOverlay();
-    }
+    this.#requireFreshOverlay();
     let statement = this.#statements.get(sql);
     if (!statement) {
       statement = this.#connection.prepare(sql);
@@ -1244,6 +1415,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   #run(sql: string, ...params: SqlValue[]): number {
+    this.#settle();
     const changed = translatedSync(
       this.path,
       () => this.#statement(sql).run(...params),
@@ -1253,11 +1425,23 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   #get(sql: string, ...params: SqlValue[]): SqlValue[] | undefined {
+    this.#settle();
     return translatedSync(this.path, () => this.#statement(sql).get(...params));
   }
 
   #all(sql: string, ...params: SqlValue[]): SqlValue[][] {
+    this.#settle();
+    return this.#allInTable(sql, ...params);
+  }
+
+  /** As `#all`, without rows that are not in the table yet. */
+  #allInTable(sql: string, ...params: SqlValue[]): SqlValue[][] {
     return translatedSync(this.path, () => this.#statement(sql).all(...params));
+  }
+
+  /** As `#get`, for what rows that are not in the table yet do not change. */
+  #ofId(sql: string, ...params: SqlValue[]): SqlValue[] | undefined {
+    return translatedSync(this.path, () => this.#statement(sql).get(...params));
   }
 }
 

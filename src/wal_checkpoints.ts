@@ -10,8 +10,13 @@ import type { StoreLocks } from "./locks.ts";
 import { LOG_PAGES, type SqliteStore } from "./sqlite_store.ts";
 import { SqliteThread } from "./sqlite_thread.ts";
 
-/** About what a change writes to the log, in pages. */
-const PAGES_PER_CHANGE = 8;
+/**
+ * About what a commit writes to the log, in pages: single changes meet few pages
+ * twice, and many of one commit most.
+ */
+function pagesOf(changes: number): number {
+  return Math.min(8 * changes, 128 + 2 * changes);
+}
 
 /** While the thread keeps up, a commit never finds the log so long. */
 const FAR_BEYOND = 4 * LOG_PAGES;
@@ -33,7 +38,7 @@ export class WalCheckpoints {
 
   /** To be told of every commit of so many changes. */
   onCommit(changes: number): void {
-    this.#pages += changes * PAGES_PER_CHANGE;
+    this.#pages += pagesOf(changes);
     if (this.#pages < LOG_PAGES || this.#running) return;
     this.#pages = 0;
     this.#running = this.#checkpoint()

@@ -59,6 +59,7 @@ import { KnownFiles } from "../known_files.ts";
 import { type LockWait, waitOf, waitRules } from "../lock_wait.ts";
 import { keepRepairsAway, listHolders, StoreLocks } from "../locks.ts";
 import { makeRows } from "../log/follow.ts";
+import { segmentOf } from "../log/segment.ts";
 import { closeStore, type OpenStore, openStore } from "../open_store.ts";
 import { NAMING_HERE, writeNaming } from "../naming.ts";
 import {
@@ -192,31 +193,54 @@ async function copyRows(
   path: string,
   driver: DriverChoice,
 ): Promise<SqliteStore> {
-  await live.rows.backup(path);
-  // It is synced as a whole at its end.
-  const rows = await SqliteStore.open(path, { driver, sync: false });
-  try {
-    await requireSoundDatabase(rows, live.rows.path);
-    await rows.init();
-    await catchUp(live, rows);
-    rows.transaction(() => rows.forgetLog());
-    return rows;
-  } catch (error) {
-    await rows.close();
-    throw error;
+  for (;;) {
+    const until = resolvedIn(live);
+    await live.rows.backup(path);
+    // It is synced as a whole at its end.
+    const rows = await SqliteStore.open(path, { driver, sync: false });
+    try {
+      await requireSoundDatabase(rows, live.rows.path);
+      await rows.init();
+      if (await catchUp(live, rows, until)) {
+        rows.transaction(() => rows.forgetLog());
+        return rows;
+      }
+      await rows.close();
+    } catch (error) {
+      await rows.close();
+      throw error;
+    }
   }
 }
 
-/** After a crash the log may be ahead; beside a writer it is its own business. */
+/**
+ * Up to where the log counts: after a crash to its end, beside a writer as far
+ * as saves have resolved; the rest is its own business.
+ */
+function resolvedIn({ files, log }: OpenStore): number {
+  const hasWriter = listHolders(files.basePath).length > 0;
+  return hasWriter ? log.resolved() : Infinity;
+}
+
+/**
+ * Has copied rows follow the log.
+ *
+ * @returns False when a writer has dropped that part of it meanwhile: by now the
+ * rows have followed it, and can be copied again.
+ */
 async function catchUp(
-  { files, log }: OpenStore,
+  { log }: OpenStore,
   rows: SqliteStore,
-): Promise<void> {
-  if (!log.dir.exists() || listHolders(files.basePath).length > 0) return;
+  until: number,
+): Promise<boolean> {
   const { applied } = rows.logState();
+  if (!log.dir.exists() || until <= applied) return true;
   for (const record of log.recordsFrom(applied)) {
+    if (record.position >= until) break;
     await makeRows([record], record.position + record.length, rows);
   }
+  const [first = 0] = log.dir.numbers();
+  return until === Infinity || first <= segmentOf(applied);
 }
 
 // --- into a folder ----------------------------------------------------------

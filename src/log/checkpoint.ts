@@ -19,6 +19,7 @@ import { type LogRecord, rowOf } from "./record.ts";
 import { scanLog } from "./scan.ts";
 import { positionOf, segmentOf } from "./segment.ts";
 import { Pacer } from "../turn.ts";
+import type { FollowingFile } from "./unsynced.ts";
 
 /** Files synced at a time. */
 const PAGE = 512;
@@ -67,8 +68,18 @@ function* lastOf(dir: LogDir, { from, end, last }: Stretch) {
   }
 }
 
+/** The files that follow a stretch, or that are to be gone. */
+export function* filesOf(
+  dir: LogDir,
+  stretch: Stretch,
+): Generator<FollowingFile> {
+  for (const { txId, position, isPacked } of lastOf(dir, stretch)) {
+    if (!isPacked) yield { txId, position };
+  }
+}
+
 /**
- * Waits until the files of a stretch are on the disk. What the disk refuses is
+ * Waits until files, or their absence, are on the disk. What the disk refuses is
  * made anew, once: a system tells of a lost write one time only.
  *
  * @param stuck Records whose file has not followed; gets those refused twice.
@@ -76,24 +87,25 @@ function* lastOf(dir: LogDir, { from, end, last }: Stretch) {
  */
 export async function syncFollowed(
   { dir, files }: LogParts,
-  stretch: Stretch,
+  following: Iterable<FollowingFile>,
   stuck: Stuck,
   again: (record: LogRecord) => Promise<void>,
 ): Promise<void> {
-  const refused: LogRecord[] = [];
-  let page = new Map<string, LogRecord>();
+  const refused: FollowingFile[] = [];
+  let page = new Map<string, number>();
   const sync = async () => {
-    const ids = [...page.keys()];
-    await files.sync(ids, (id) => refused.push(page.get(id)!));
+    await files.sync(
+      [...page.keys()],
+      (txId) => refused.push({ txId, position: page.get(txId)! }),
+    );
     page = new Map();
   };
-  for (const record of lastOf(dir, stretch)) {
-    const { txId, isPacked, position } = record;
-    if (stuck.has(position) || isPacked) continue;
-    page.set(txId, withoutPayload(record));
+  for (const { txId, position } of following) {
+    if (stuck.has(position)) continue;
+    page.set(txId, position);
     if (page.size === PAGE) await sync();
   }
-  await sync();
+  if (page.size > 0) await sync();
   crashPoint("files synced");
   for (const { position, txId } of refused) {
     const record = recordOf(dir, position);
@@ -127,11 +139,6 @@ export async function makeAgain(
       stuck.set(record.position, error as Error);
     }
   }
-}
-
-/** Its bytes are part of a large window, which it would keep. */
-function withoutPayload(record: LogRecord): LogRecord {
-  return { ...record, payload: null };
 }
 
 function recordOf(dir: LogDir, position: number): LogRecord {

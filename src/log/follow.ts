@@ -15,7 +15,7 @@ import { makeDir, renameFile } from "../durable_fs.ts";
 import type { FileStore } from "../file_store.ts";
 import { quarantinePath } from "../poh_dir.ts";
 import { quarantineFile } from "../quarantine.ts";
-import type { SqliteStore } from "../sqlite_store.ts";
+import type { FollowingRow, SqliteStore } from "../sqlite_store.ts";
 import { Pacer } from "../turn.ts";
 import { type LogRecord, rowOf } from "./record.ts";
 
@@ -29,6 +29,12 @@ export interface Followers {
 
 /** Why a record's file cannot follow, by the record's position. */
 export type Stuck = Map<number, Error>;
+
+/** The row of a record that saves something. */
+export function followingRow(record: LogRecord): FollowingRow {
+  const { position, isPacked } = record;
+  return { info: rowOf(record)!, place: isPacked ? position : null, position };
+}
 
 /** Of each id its last record. */
 export function lastRecords(records: LogRecord[]): Map<string, LogRecord> {
@@ -168,7 +174,8 @@ export async function keepNewer(
  * to which that is done: in one transaction, so that SQLite may lose its last
  * commits in a power cut, and the position goes back with them.
  *
- * A payload whose file is stuck stays where it is, in the log.
+ * A payload whose file is stuck stays where it is, in the log. Rows that were
+ * put off follow first.
  *
  * @param records All of the log from the position up to `end`, or more.
  */

@@ -1,8 +1,9 @@
 /**
  * The folder of the log, `<base>/.poh/log/`: its segments, and `state`, in which
  * live writers tell each other which segment is the newest, whether the disk has
- * failed and whether a checkpoint is under way. Nobody relies on `state` after a
- * crash: whoever is the first writer then writes it anew.
+ * failed, whether a checkpoint is under way and that one more joins, and readers
+ * which saves have resolved. Nobody relies on `state` after a crash: whoever is
+ * the first writer then writes it anew.
  *
  * @module
  */
@@ -39,6 +40,13 @@ export interface LogState {
   isCheckpointing: boolean;
   /** The number of the newest segment, or one that was about to be made. */
   newest: number;
+  /** How often a writer has joined. */
+  joins: number;
+  /**
+   * Saves up to this position have resolved, whether or not their rows are in
+   * the database yet: for readers beside a writer that is alone.
+   */
+  resolved: number;
 }
 
 /** The folder of a store's log. */
@@ -221,29 +229,34 @@ export class LogDir implements Disposable {
 
   /** What live writers have told. */
   state(): LogState {
-    const file = this.#stateFile();
-    file.seekSync(0, Deno.SeekMode.Start);
-    const bytes = new Uint8Array(STATE_BYTES);
-    bytes.set(readAllSync(file, STATE_BYTES));
-    const view = new DataView(bytes.buffer);
-    return {
-      hasFailed: view.getUint32(0, true) !== 0,
-      isCheckpointing: view.getUint32(4, true) !== 0,
-      newest: view.getFloat64(8, true),
-    };
+    return readState(this.#stateFile());
+  }
+
+  /** As `state`, for whoever only reads: there may be none. */
+  peekState(): LogState {
+    try {
+      using file = Deno.openSync(join(this.path, STATE_NAME), { read: true });
+      return readState(file);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return readState(null);
+    }
   }
 
   /**
-   * Tells live writers. Each field is written by itself: a checkpoint goes on
-   * beside the turn of another process, and neither may undo what the other says.
+   * Tells live writers, and readers beside them. Each field is written by itself:
+   * a checkpoint goes on beside the turn of another process, and neither may undo
+   * what the other says.
    */
   setState(change: Partial<LogState>): void {
-    const { hasFailed, isCheckpointing, newest } = change;
+    const { hasFailed, isCheckpointing, newest, joins, resolved } = change;
     if (hasFailed !== undefined) this.#tell(0, new Uint32Array([+hasFailed]));
     if (isCheckpointing !== undefined) {
       this.#tell(4, new Uint32Array([+isCheckpointing]));
     }
     if (newest !== undefined) this.#tell(8, new Float64Array([newest]));
+    if (joins !== undefined) this.#tell(16, new Float64Array([joins]));
+    if (resolved !== undefined) this.#tell(24, new Float64Array([resolved]));
   }
 
   #tell(at: number, value: Uint32Array | Float64Array): void {
@@ -256,7 +269,7 @@ export class LogDir implements Disposable {
   clearState(): void {
     this.#state?.close();
     this.#state = null;
-    removeFileSync(join(this.path, "state"));
+    removeFileSync(join(this.path, STATE_NAME));
   }
 
   [Symbol.dispose](): void {
@@ -268,7 +281,7 @@ export class LogDir implements Disposable {
 
   #stateFile(): Deno.FsFile {
     if (this.#state) return this.#state;
-    const path = join(this.path, "state");
+    const path = join(this.path, STATE_NAME);
     regularSize(path); // no link to elsewhere
     return this.#state = Deno.openSync(path, {
       read: true,
@@ -278,7 +291,22 @@ export class LogDir implements Disposable {
   }
 }
 
-const STATE_BYTES = 16;
+const STATE_NAME = "state";
+const STATE_BYTES = 32;
+
+function readState(file: Deno.FsFile | null): LogState {
+  const bytes = new Uint8Array(STATE_BYTES);
+  file?.seekSync(0, Deno.SeekMode.Start);
+  if (file) bytes.set(readAllSync(file, STATE_BYTES));
+  const view = new DataView(bytes.buffer);
+  return {
+    hasFailed: view.getUint32(0, true) !== 0,
+    isCheckpointing: view.getUint32(4, true) !== 0,
+    newest: view.getFloat64(8, true),
+    joins: view.getFloat64(16, true),
+    resolved: view.getFloat64(24, true),
+  };
+}
 
 /** Where the log of a store is. */
 export function logPath(basePath: string): string {

@@ -9,7 +9,12 @@
 
 import { crashPoint } from "../crash_points.ts";
 import type { LogDir } from "./log_dir.ts";
-import { encodeRecord, type LogEntry, type LogRecord } from "./record.ts";
+import {
+  type LogEntry,
+  type LogRecord,
+  RecordBuffer,
+  recordRoom,
+} from "./record.ts";
 import { isBlank } from "./scan.ts";
 import {
   FIRST_RECORD,
@@ -37,6 +42,7 @@ export class LogEnd {
   /** The segment is zeroed up to here, unless it was cut since. */
   #zeroed = 0;
   #isDiskFast = false;
+  #buffer = new RecordBuffer(0);
 
   /** The end of a log; `sync`: whether to wait for the disk. */
   constructor(dir: LogDir, sync: boolean) {
@@ -99,20 +105,21 @@ export class LogEnd {
   append(entries: LogEntry[], ahead: boolean): LogRecord[] {
     const segment = this.#current();
     const { number, salt } = segment.header;
-    const records: LogRecord[] = [];
-    const parts: Uint8Array<ArrayBuffer>[] = [];
+    const room = entries.reduce((sum, entry) => sum + recordRoom(entry), 0);
+    if (this.#buffer.room < room) this.#buffer = new RecordBuffer(2 * room);
+    const buffer = this.#buffer;
+    buffer.clear();
     let end = this.#offset;
-    for (const entry of entries) {
+    const records = entries.map((entry, n): LogRecord => {
       const position = positionOf(number, end);
-      const startsBatch = records.length === 0;
-      const bytes = encodeRecord(entry, position, salt, startsBatch);
-      records.push({ ...entry, position, length: bytes.length, startsBatch });
-      parts.push(bytes);
-      end += bytes.length;
-    }
+      const startsBatch = n === 0;
+      const length = buffer.append(entry, position, salt, startsBatch);
+      end += length;
+      return { ...entry, position, length, startsBatch };
+    });
     if (end > SEGMENT_SPAN) throw new RangeError("The segment has no room");
     try {
-      segment.write(this.#offset, joined(parts, end - this.#offset));
+      segment.write(this.#offset, buffer.bytes);
       if (end > this.#zeroed) {
         this.#zeroed = end;
         if (ahead) this.#zeroAhead(segment, end);
@@ -177,18 +184,4 @@ export class LogEnd {
       segment.truncate(from);
     }
   }
-}
-
-function joined(
-  parts: Uint8Array<ArrayBuffer>[],
-  length: number,
-): Uint8Array<ArrayBuffer> {
-  if (parts.length === 1) return parts[0]!;
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

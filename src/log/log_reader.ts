@@ -114,8 +114,13 @@ export class LogReader {
     return next.some((byte) => byte !== 0);
   }
 
-  /** What the log has behind that, of each id the last. */
-  changesAhead() {
+  /** Up to where saves have resolved, as far as a live writer tells. */
+  resolved(): number {
+    return this.dir.peekState().resolved;
+  }
+
+  /** What the log has behind that, up to a position, of each id the last. */
+  changesAhead(until = Infinity) {
     const last = new Map<
       string,
       { txId: string; row: TxInfo | null; place: number | null }
@@ -123,6 +128,7 @@ export class LogReader {
     const { applied } = this.#rows.logState();
     for (const record of this.recordsFrom(Math.max(applied, this.start()))) {
       const { txId, position, isPacked } = record;
+      if (position >= until) break;
       const place = isPacked ? position : null;
       last.set(txId, { txId, row: rowOf(record), place });
     }

@@ -158,40 +158,115 @@ export function encodeRecord(
   salt: Salt,
   startsBatch: boolean,
 ): Uint8Array<ArrayBuffer> {
-  const id = textOf("tx_id", entry.txId);
-  const holder = textOf("holder_id", entry.holderId);
-  const name = encoder.encode(entry.name);
-  const extensions = extensionBytes(entry.extensions ?? []);
-  const payload = entry.payload ?? new Uint8Array();
-  const isWhole = payload.length <= MAX_PAYLOAD && name.length <= MAX_TEXT;
-  if (!isWhole) throw new RangeError("The payload or its name is too long");
-  const used = HEAD_BYTES + id.length + holder.length + name.length +
-    extensions.length + payload.length;
-  const length = Math.ceil(used / 8) * 8;
-  const bytes = new Uint8Array(length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(4, length, true);
-  view.setFloat64(8, position, true);
-  bytes.set(salt.bytes.subarray(0, 4), 16);
-  view.setUint32(20, payload.length, true);
-  bytes[24] = KINDS[entry.kind];
-  bytes[25] = (entry.isPacked ? PACKED : 0) |
-    (extensions.length > 0 ? EXTENDED : 0) | (startsBatch ? STARTS_BATCH : 0);
-  view.setUint16(26, id.length, true);
-  view.setUint16(28, holder.length, true);
-  view.setUint16(30, name.length, true);
-  if (entry.storageHash !== "") {
-    bytes.subarray(32, 64).setFromHex(entry.storageHash);
+  const target = new RecordBuffer(recordRoom(entry));
+  target.append(entry, position, salt, startsBatch);
+  return target.bytes.slice();
+}
+
+/** Bytes that a record takes at most. */
+export function recordRoom(entry: LogEntry): number {
+  const { txId, holderId, name, payload, extensions = [] } = entry;
+  const texts = txId.length + holderId.length + name.length;
+  const further = extensions.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  return HEAD_BYTES + 3 * texts + further + 3 * extensions.length + 1 +
+    (payload?.length ?? 0) + 8;
+}
+
+/** Records as bytes, one behind the other. */
+export class RecordBuffer {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView;
+  #end = 0;
+
+  /** Has room for so many bytes. */
+  constructor(room: number) {
+    this.#bytes = new Uint8Array(room);
+    this.#view = new DataView(this.#bytes.buffer);
   }
-  view.setFloat64(64, entry.timestamp, true);
-  view.setFloat64(72, entry.size, true);
-  let at = HEAD_BYTES;
-  for (const part of [id, holder, name, extensions, payload]) {
-    bytes.set(part, at);
-    at += part.length;
+
+  /** For how many bytes it has room. */
+  get room(): number {
+    return this.#bytes.length;
   }
-  view.setUint32(0, crc32(bytes.subarray(4), salt.crc), true);
-  return bytes;
+
+  /** What it holds. The next record that it gets after `clear` overwrites it. */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#end);
+  }
+
+  /** Forgets what it holds. */
+  clear(): void {
+    this.#end = 0;
+  }
+
+  /**
+   * Appends a record that is to stand at `position`; needs `recordRoom` bytes.
+   *
+   * @returns Its length.
+   * @throws {InvalidTxError} If its id or holder has more than 65,535 bytes.
+   */
+  append(
+    entry: LogEntry,
+    position: number,
+    salt: Salt,
+    startsBatch: boolean,
+  ): number {
+    const bytes = this.#bytes, view = this.#view, start = this.#end;
+    const extensions = extensionBytes(entry.extensions ?? []);
+    const { payload, storageHash } = entry;
+    bytes.fill(0, start, start + HEAD_BYTES);
+    let at = start + HEAD_BYTES;
+    const put = (part: Uint8Array) => {
+      bytes.set(part, at);
+      at += part.length;
+    };
+    const idLength = this.#putText(entry.txId, at);
+    const holderLength = this.#putText(entry.holderId, at += idLength);
+    const nameLength = this.#putText(entry.name, at += holderLength);
+    at += nameLength;
+    requireLength("tx_id", idLength);
+    requireLength("holder_id", holderLength);
+    const size = payload?.length ?? 0;
+    if (size > MAX_PAYLOAD || nameLength > MAX_TEXT) {
+      throw new RangeError("The payload or its name is too long");
+    }
+    if (extensions.length > 0) put(extensions);
+    if (payload) put(payload);
+    const end = start + Math.ceil((at - start) / 8) * 8;
+    bytes.fill(0, at, end);
+    view.setUint32(start + 4, end - start, true);
+    view.setFloat64(start + 8, position, true);
+    for (let n = 0; n < 4; n++) bytes[start + 16 + n] = salt.bytes[n]!;
+    view.setUint32(start + 20, size, true);
+    bytes[start + 24] = KINDS[entry.kind];
+    bytes[start + 25] = (entry.isPacked ? PACKED : 0) |
+      (extensions.length > 0 ? EXTENDED : 0) | (startsBatch ? STARTS_BATCH : 0);
+    view.setUint16(start + 26, idLength, true);
+    view.setUint16(start + 28, holderLength, true);
+    view.setUint16(start + 30, nameLength, true);
+    if (storageHash !== "") {
+      bytes.subarray(start + 32, start + 64).setFromHex(storageHash);
+    }
+    view.setFloat64(start + 64, entry.timestamp, true);
+    view.setFloat64(start + 72, entry.size, true);
+    const crc = crc32(bytes.subarray(start + 4, end), salt.crc);
+    view.setUint32(start, crc, true);
+    this.#end = end;
+    return end - start;
+  }
+
+  /** Puts text as UTF-8; how many bytes that are. */
+  #putText(text: string, at: number): number {
+    const bytes = this.#bytes;
+    for (let n = 0; n < text.length; n++) {
+      const code = text.charCodeAt(n);
+      if (code > 0x7f) {
+        return encoder.encodeInto(text, bytes.subarray(at)).written;
+      }
+      bytes[at + n] = code;
+    }
+    return text.length;
+  }
 }
 
 /**
@@ -210,19 +285,17 @@ export function requireLoggable(entry: LogEntry): void {
     if (text.includes("\0")) {
       throw new InvalidTxError(field, "SQLite cannot keep text with NUL");
     }
-    if (text.length > MAX_TEXT / 3) textOf(field, text);
+    if (text.length > MAX_TEXT / 3) {
+      requireLength(field, encoder.encode(text).length);
+    }
   }
 }
 
-function textOf(
-  field: "tx_id" | "holder_id",
-  text: string,
-): Uint8Array {
-  const bytes = encoder.encode(text);
-  if (bytes.length <= MAX_TEXT) return bytes;
+function requireLength(field: "tx_id" | "holder_id", length: number): void {
+  if (length <= MAX_TEXT) return;
   throw new InvalidTxError(
     field,
-    `it has ${bytes.length} bytes in UTF-8, at most ${MAX_TEXT} can be kept`,
+    `it has ${length} bytes in UTF-8, at most ${MAX_TEXT} can be kept`,
   );
 }
 

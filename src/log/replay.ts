@@ -14,6 +14,7 @@ import type { SqliteStore } from "../sqlite_store.ts";
 import { Pacer } from "../turn.ts";
 import {
   dropSegments,
+  filesOf,
   keepInLog,
   type LogParts,
   mayDrop,
@@ -238,7 +239,7 @@ export async function replay(
   const stuck = await applyFiles(parts, found, wasApplied, onReplayed);
   await syncFollowed(
     parts,
-    found,
+    filesOf(dir, found),
     stuck,
     (record) => makeFile(record, parts),
   );

@@ -8,6 +8,11 @@
  * one order, that of the log, and whoever has the turn finds rows that have
  * followed everyone's records.
  *
+ * Rows follow before a save resolves; but a writer that is alone in the store
+ * has those of new ids follow at the end of its turn, many in one transaction.
+ * Until then its own reads know them, and readers in other processes look at
+ * the log for an id without a row, and before a query.
+ *
  * @module
  */
 
@@ -28,17 +33,26 @@ import type { TxInfo } from "../types.ts";
 import { WalCheckpoints } from "../wal_checkpoints.ts";
 import {
   dropSegments,
+  filesOf,
   findStuck,
   keepInLog,
   type LogParts,
   makeAgain,
   retry,
+  type Stretch,
   stretchOf,
   syncFollowed,
 } from "./checkpoint.ts";
 import { Compaction } from "./compaction.ts";
 import { rememberDamage } from "./damage.ts";
-import { isVoid, makeFile, makeFiles, makeRows, type Stuck } from "./follow.ts";
+import {
+  followingRow,
+  isVoid,
+  makeFile,
+  makeFiles,
+  makeRows,
+  type Stuck,
+} from "./follow.ts";
 import { LogEnd } from "./log_end.ts";
 import { LogReader } from "./log_reader.ts";
 import {
@@ -51,6 +65,7 @@ import {
 import { isClosed, replay, type Replayed } from "./replay.ts";
 import { scanLog } from "./scan.ts";
 import { FIRST_RECORD, positionOf, segmentOf } from "./segment.ts";
+import { type FollowingFile, Unsynced } from "./unsynced.ts";
 
 /** At most so many changes, and payload bytes, are written at once. */
 const BATCH_CHANGES = 128;
@@ -58,6 +73,18 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 
 /** At most so many batches before others may have the turn. */
 const BATCHES_IN_A_ROW = 8;
+
+/** A writer that is alone keeps its turn for so long, in ms. */
+const LONGEST_TURN = 40;
+
+/** How long it waits for more changes before the rows follow, in ms. */
+const IDLE = 8;
+
+/** Rows that follow in one transaction; more would stop the event loop. */
+const ROWS_AT_ONCE = 512;
+
+/** How often a writer that is not alone looks whether it is by now, in ms. */
+const LOOK_FOR_OTHERS = 1_000;
 
 /** A checkpoint comes when the log has grown by so many bytes. */
 const CHECKPOINT_BYTES = 32 * 1024 * 1024;
@@ -109,9 +136,16 @@ export class LogWriter {
   /** Held exclusive by the one that makes a checkpoint. */
   readonly #checkpoints: LockFile;
   #hasJoined = false;
+  /** Nobody else has joined since; null: others may write. */
+  #aloneSince: { joins: number } | null = null;
+  #lookedForOthers = -Infinity;
   #waiting: Waiting[] = [];
+  /** Ends a wait for more changes. */
+  #onMore = () => {};
   #draining: Promise<void> | null = null;
   #checkpointing: Promise<void> | null = null;
+  /** What has followed since the last checkpoint, where nobody else wrote. */
+  #unsynced: Unsynced | null = null;
   /** Changes and bytes logged since the last checkpoint began. */
   #logged = { changes: 0, bytes: 0 };
   /** Why nothing can be trusted any more. */
@@ -192,6 +226,7 @@ export class LogWriter {
     requireLoggable(change.entry);
     const settle = Promise.withResolvers<Result>();
     this.#waiting.push({ ...change, rule, result: { made: false }, settle });
+    this.#onMore();
     this.#draining ??= this.#drain();
     return settle.promise;
   }
@@ -215,7 +250,7 @@ export class LogWriter {
 
   /** Waits for the changes in flight, then makes all durable that followed. */
   async flush(): Promise<void> {
-    while (this.#draining) await this.#draining;
+    await this.#whenDrained();
     await this.#checkpointing;
     if (!this.#hasJoined || this.#failure) return;
     this.#requireInPlace();
@@ -236,7 +271,7 @@ export class LogWriter {
   async close(): Promise<void> {
     try {
       await this.#compaction.stop();
-      while (this.#draining) await this.#draining;
+      await this.#whenDrained();
       await this.#checkpointing;
       const stays = !this.#hasJoined || this.#failure || this.moved();
       if (!stays) {
@@ -249,6 +284,14 @@ export class LogWriter {
     } finally {
       await this.#wal.close();
       this.abandon();
+    }
+  }
+
+  /** Waits for the changes in flight. */
+  async #whenDrained(): Promise<void> {
+    while (this.#draining) {
+      this.#onMore();
+      await this.#draining;
     }
   }
 
@@ -276,8 +319,13 @@ export class LogWriter {
         hasFailed: false,
         isCheckpointing: false,
         newest: dir.numbers().at(-1)!,
+        // What a crash has left there counts no more.
+        ...isFirst && { joins: 0, resolved: 0 },
       });
     }
+    const { joins } = dir.state();
+    dir.setState({ joins: joins + 1 });
+    if (isFirst) this.#aloneSince = { joins: joins + 1 };
     // Nobody else can take it meanwhile: joining needs the turn.
     if (isFirst) this.#joined.unlock();
     if (!this.#joined.tryLock(false)) throw new Error("The log is locked");
@@ -311,13 +359,32 @@ export class LogWriter {
     this.#requireInPlace();
     await this.#join();
     const { dir, rows } = this.#parts;
-    const { hasFailed, newest } = dir.state();
+    const { hasFailed, newest, joins } = dir.state();
     if (hasFailed) throw diskFailed("as another process was told");
+    this.#lookForOthers(joins);
+    if (rows.deferredRows > 0) await this.#makeRowsFollow();
     const { applied } = rows.logState();
     this.#end.seek(applied);
     if (newest > this.#end.segment || this.#end.isTaken()) {
       await this.#catchUp(applied);
     }
+    const { position } = this.#end;
+    if (this.#unsynced?.end !== position) {
+      this.#unsynced = new Unsynced(position); // others have written
+    }
+  }
+
+  /**
+   * Others join while they have the turn, and say so. Who leaves does not; but
+   * whoever has announced nothing has not joined.
+   */
+  #lookForOthers(joins: number): void {
+    if (this.#aloneSince?.joins === joins) return;
+    this.#aloneSince = null;
+    const now = performance.now();
+    if (now - this.#lookedForOthers < LOOK_FOR_OTHERS) return;
+    this.#lookedForOthers = now;
+    if (this.#locks.others().length === 0) this.#aloneSince = { joins };
   }
 
   /**
@@ -372,17 +439,66 @@ export class LogWriter {
 
   async #makeSome(): Promise<void> {
     await this.#enter();
-    for (let n = 0; n < BATCHES_IN_A_ROW && this.#waiting.length > 0; n++) {
-      if (n > 0 && this.#isLogLong()) break;
-      if (n > 0) await nextTurn();
-      await this.#makeBatch(this.#takeBatch());
+    try {
+      if (this.#aloneSince) return await this.#makeManyAlone();
+      for (let n = 0; n < BATCHES_IN_A_ROW && this.#waiting.length > 0; n++) {
+        if (n > 0 && this.#isLogLong()) break;
+        if (n > 0) await nextTurn();
+        await this.#makeBatch(this.#takeBatch());
+      }
+    } finally {
+      await this.#endTurn();
     }
   }
 
-  async #makeBatch(batch: Waiting[], attempt = 0): Promise<void> {
-    let records: LogRecord[];
+  /** Goes on for as long as there are changes, since nobody waits for the turn. */
+  async #makeManyAlone(): Promise<void> {
+    const { rows } = this.#parts;
+    const end = performance.now() + LONGEST_TURN;
+    while (this.#waiting.length > 0) {
+      await this.#makeBatch(this.#takeBatch());
+      if (this.#isLogLong() || performance.now() > end) return;
+      await nextTurn();
+      if (this.#waiting.length === 0 && rows.deferredRows > 0) {
+        await this.#moreOrIdle();
+      }
+    }
+  }
+
+  /** Waits for more changes, unless somebody waits for this turn to end. */
+  async #moreOrIdle(): Promise<void> {
+    if (this.#locks.isWanted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, IDLE);
+    this.#onMore = this.#locks.onWanted = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#onMore = this.#locks.onWanted = () => {};
+  }
+
+  /** Whoever has the turn next finds rows that have followed all records. */
+  async #endTurn(): Promise<void> {
+    const { rows } = this.#parts;
+    if (rows.deferredRows === 0) return;
     try {
-      records = await this.#write(batch);
+      await this.#makeRowsFollow();
+    } catch (error) {
+      rows.holdDeferred(error); // their saves have resolved; it is tried again
+    }
+  }
+
+  /** Puts the rows into the table that are not there yet. */
+  async #makeRowsFollow(): Promise<void> {
+    const { rows } = this.#parts;
+    const { deferredRows } = rows;
+    await this.#evenIfFull(() => makeRows([], 0, rows));
+    this.#wal.onCommit(deferredRows);
+  }
+
+  async #makeBatch(batch: Waiting[], attempt = 0): Promise<void> {
+    let records: LogRecord[], isNew: boolean;
+    try {
+      ({ records, isNew } = await this.#write(batch));
     } catch (error) {
       const reason = this.moved() ?? error;
       if (!isDiskFull(reason)) return this.#refuse(batch, reason);
@@ -392,7 +508,8 @@ export class LogWriter {
       if (records.length > 0) {
         await this.#makeDurable();
         this.#requireInPlace();
-        tellFailures(batch, records, await this.#followEvenIfFull(records));
+        const stuck = await this.#follow(records, isNew);
+        tellFailures(batch, records, stuck);
         this.#reserve.makeOnce();
       }
     } catch (error) {
@@ -424,10 +541,10 @@ export class LogWriter {
   }
 
   /** What is in the log has to follow, though the disk is full. */
-  async #followEvenIfFull(records: LogRecord[]): Promise<Stuck> {
+  async #evenIfFull<T>(work: () => Promise<T>): Promise<T> {
     for (let attempt = 0;; attempt++) {
       try {
-        return await this.#follow(records);
+        return await work();
       } catch (error) {
         if (!isDiskFull(error) || !this.#makeRoom(attempt)) throw error;
       }
@@ -440,19 +557,32 @@ export class LogWriter {
       attempt < ATTEMPTS && this.#parts.rows.shrinkLog();
   }
 
-  /** Decides what is made of a batch, and writes that. */
-  async #write(batch: Waiting[]): Promise<LogRecord[]> {
-    const { files } = this.#parts;
+  /**
+   * Decides what is made of a batch, and writes that.
+   *
+   * @returns The records, and whether each saves an id that was unknown.
+   */
+  async #write(
+    batch: Waiting[],
+  ): Promise<{ records: LogRecord[]; isNew: boolean }> {
+    const { files, rows } = this.#parts;
+    let isNew = true;
+    const there = rows.getMany(batch.map(({ entry }) => entry.txId));
     const changed: Changed = new Map();
     const entries: LogEntry[] = [];
     for (const change of batch) {
-      const entry = this.#decide(change, changed);
+      const { txId } = change.entry;
+      const before = changed.has(txId)
+        ? changed.get(txId)!
+        : there.get(txId) ?? null;
+      const entry = this.#decide(change, before, changed);
       if (entry) {
+        isNew &&= before === null;
         changed.set(entry.txId, rowOf(entry));
         entries.push(entry);
       } else dropStaged(change, files);
     }
-    if (entries.length === 0) return [];
+    if (entries.length === 0) return { records: [], isNew };
     if (entries.some(({ kind }) => kind === "put-staged")) {
       await files.syncStaged();
       crashPoint("staged names synced");
@@ -462,16 +592,17 @@ export class LogWriter {
     const records = this.#end.append(entries, !this.#reserve.isGivenUp);
     this.#logged.changes += records.length;
     this.#logged.bytes += this.#end.used - before;
-    return records;
+    return { records, isNew };
   }
 
   /** What is logged of a change; null: nothing, as it is not to be made. */
-  #decide(change: Waiting, changed: Changed): LogEntry | null {
+  #decide(
+    change: Waiting,
+    before: TxInfo | null,
+    changed: Changed,
+  ): LogEntry | null {
     const { entry, seen, home, rule, result } = change;
     const { txId } = entry;
-    const before = changed.has(txId)
-      ? changed.get(txId)!
-      : this.#parts.rows.get(txId);
     if (rule !== null) return this.#decideSave(change, before, changed);
     const after = rowOf(entry);
     if (before === null && after === null) return null;
@@ -541,15 +672,30 @@ export class LogWriter {
     return this.#failure;
   }
 
-  /** Makes files and rows follow durable records. */
-  async #follow(records: LogRecord[]): Promise<Stuck> {
-    const stuck = await makeFiles(records, this.#parts, ({ kind }) => {
-      // Afterwards: who has counted the files by then has to be told.
-      if (kind === "put" || kind === "put-staged") this.filesPut++;
-    });
+  /**
+   * Makes files and rows follow durable records; the rows of new ids later, where
+   * this writer is alone.
+   */
+  async #follow(records: LogRecord[], isNew = false): Promise<Stuck> {
+    const { dir, rows } = this.#parts;
+    const stuck = isNew && records.every(({ isPacked }) => isPacked)
+      ? new Map() // no file is to come, and none to go
+      : await makeFiles(records, this.#parts, ({ kind }) => {
+        // Afterwards: who has counted the files by then has to be told.
+        if (kind === "put" || kind === "put-staged") this.filesPut++;
+      });
+    this.#unsynced?.add(records, stuck);
     const { position, length } = records.at(-1)!;
-    await makeRows(records, position + length, this.#parts.rows, stuck);
-    this.#wal.onCommit(records.length);
+    const end = position + length;
+    if (isNew && stuck.size === 0 && this.#aloneSince) {
+      rows.defer(records.map(followingRow), end);
+      if (rows.deferredRows < ROWS_AT_ONCE) dir.setState({ resolved: end });
+      else await this.#makeRowsFollow();
+    } else {
+      const { deferredRows } = rows;
+      await this.#evenIfFull(() => makeRows(records, end, rows, stuck));
+      this.#wal.onCommit(deferredRows + records.length);
+    }
     return stuck;
   }
 
@@ -612,14 +758,14 @@ export class LogWriter {
   async #checkpoint(seals: boolean): Promise<void> {
     try {
       this.#logged = { changes: 0, bytes: 0 };
-      const end = await this.#locks.whileCommitting(async () => {
+      const { end, own } = await this.#locks.whileCommitting(async () => {
         await this.#enter();
         const isUsed = this.#end.used > FIRST_RECORD;
         if (isUsed && (seals || !this.#isHome())) await this.#roll();
-        return this.#end.position;
+        return { end: this.#end.position, own: this.#takeUnsynced() };
       });
       if (end <= this.#reader.start()) return; // all is covered
-      await this.#cover(end, (work) => this.#locks.whileCommitting(work));
+      await this.#cover(end, own, (work) => this.#locks.whileCommitting(work));
     } finally {
       this.#checkpoints.unlock();
     }
@@ -628,18 +774,22 @@ export class LogWriter {
   /**
    * For whoever holds the lock of checkpoints.
    *
+   * @param own What this writer has had follow since the checkpoint before.
    * @param inTurn Runs work while this writer has the turn.
    */
   async #cover(
     end: number,
+    own: Unsynced | null,
     inTurn: <T>(work: () => Promise<T>) => Promise<T>,
   ): Promise<void> {
     const parts = this.#parts;
     const { dir, rows } = parts;
     const isDoubtful = dir.state().isCheckpointing;
     dir.setState({ isCheckpointing: true });
-    const stretch = await stretchOf(dir, this.#reader.start(), end);
-    const left = await findStuck(parts, stretch);
+    const { left, files, stretch } = await this.#toCover(
+      end,
+      isDoubtful ? null : own,
+    );
     const stuck: Stuck = left.length > 0
       ? await inTurn(() => retry(parts, left))
       : new Map();
@@ -649,8 +799,8 @@ export class LogWriter {
           // It may have been replaced since, by a file that is newer.
           if (!isVoid(record, parts)) await makeFile(record, parts);
         });
-      if (isDoubtful) await makeAgain(parts, stretch, stuck, again);
-      await syncFollowed(parts, stretch, stuck, again);
+      if (isDoubtful) await makeAgain(parts, stretch!, stuck, again);
+      await syncFollowed(parts, files, stuck, again);
     }
     await inTurn(async () => {
       if (this.#failure) throw this.#failure;
@@ -673,11 +823,38 @@ export class LogWriter {
     return this.#parts.rows.hasPlaces(from, to);
   }
 
+  /** What followed since the last call; those that follow later begin anew. */
+  #takeUnsynced(): Unsynced | null {
+    const taken = this.#unsynced;
+    this.#unsynced = new Unsynced(this.#end.position);
+    return taken;
+  }
+
+  /**
+   * What a checkpoint up to a position has to see to: this writer's own, if that
+   * is all; else it goes through the log.
+   */
+  async #toCover(end: number, own: Unsynced | null): Promise<{
+    left: number[];
+    files: Iterable<FollowingFile>;
+    stretch?: Stretch;
+  }> {
+    const start = this.#reader.start();
+    const isAll = own !== null && own.from <= start && own.end === end;
+    if (isAll) return { left: own.stuck, files: own.files() };
+    const { dir } = this.#parts;
+    const stretch = await stretchOf(dir, start, end);
+    const left = await findStuck(this.#parts, stretch);
+    return { left, files: filesOf(dir, stretch), stretch };
+  }
+
   async #roll(): Promise<void> {
     const { rows } = this.#parts;
+    const before = this.#end.position;
     this.#end.trim();
     await this.#end.roll(rows.logState().changes);
     await makeRows([], this.#end.position, rows);
+    if (this.#unsynced?.end === before) this.#unsynced.roll(this.#end.position);
   }
 
   /** Closes the log, if nobody else has it open. */
@@ -697,7 +874,8 @@ export class LogWriter {
       this.#end.trim();
       await this.#makeDurable();
       if (!this.#checkpoints.tryLock(true)) return;
-      await this.#cover(this.#end.position, (work) => work());
+      const own = this.#takeUnsynced();
+      await this.#cover(this.#end.position, own, (work) => work());
       this.#checkpoints.unlock();
       dir.clearState();
     });

@@ -351,6 +351,7 @@ testDrivers(
     await temp.store.saveTx(sampleTx({ txId: "b", payload: bytes("old") }));
     await temp.store.saveTx(replaced);
     await temp.store.saveTx(sampleTx({ txId: "c" }));
+    await temp.store.countTxs(); // the rows have followed
     await using crash = await crashed(temp, async (crash) => {
       await Deno.remove(crash.file("a"));
       await Deno.writeTextFile(crash.file("b"), "old");

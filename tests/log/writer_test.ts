@@ -3,6 +3,7 @@ import {
   assertEquals,
   assertNotEquals,
   assertRejects,
+  assertThrows,
 } from "@std/assert";
 import { join } from "@std/path";
 import {
@@ -13,6 +14,7 @@ import {
 } from "../../mod.ts";
 import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
 import { loadTx } from "../../src/find_payload.ts";
+import type { SqliteStore } from "../../src/sqlite_store.ts";
 import type { IfExists } from "../../src/if_exists.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { type Change, rowOf } from "../../src/log/record.ts";
@@ -89,6 +91,16 @@ function remove(txId: string): Change {
   return { entry: removal(txId) };
 }
 
+/** Waits until something is so. */
+async function waitUntil(isSo: () => boolean): Promise<void> {
+  await within(
+    TIME_LIMIT,
+    (async () => {
+      while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 1));
+    })(),
+  );
+}
+
 /** Where the log ends. */
 function endOf({ rows }: OpenStore): { position: number } {
   return { position: rows.logState().applied };
@@ -113,16 +125,95 @@ for (const durability of ["full", "relaxed"] as const) {
     const { files, rows, queue } = parts;
     using seen = observed();
     assertEquals(await queue.submit(await put("a", bytes("hello"))), true);
-    assertEquals(seen.steps, [
-      "record written",
-      "log synced",
-      "file written",
-      "rows applied",
-    ]);
+    const resolved = ["record written", "log synced", "file written"];
+    assertEquals(seen.steps, resolved);
     assertEquals(rows.get("a")?.size, 5);
     assertEquals(text(await files.load("a")), "hello");
+    await waitUntil(() => rows.deferredRows === 0);
+    assertEquals(seen.steps, [...resolved, "rows applied"]);
+  });
+
+  test(`beside another writer rows follow first, ${durability}`, async () => {
+    await using parts = await tempParts({ durability });
+    const { rows, queue } = parts;
+    const other = await openStore(parts.base, rows.path, { durability });
+    await queue.submit(await put("a", bytes("hello")));
+    assertEquals(rows.deferredRows, 0);
+    assertEquals(other.rows.get("a")?.size, 5);
+    await closeStore(other);
   });
 }
+
+test("rows of new ids that have resolved are known before they follow", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  await queue.submit(await put("a", bytes("hello")));
+  assertEquals(rows.deferredRows, 1);
+  const { position } = endOf(parts);
+  assertEquals(rows.lookup("a")?.info.size, 5);
+  assertEquals(rows.deferredRows, 1); // a look-up by id needs no table
+  assertEquals(rows.page({ limit: 9 }).map(({ txId }) => txId), ["a"]);
+  assertEquals(rows.deferredRows, 0);
+  assertEquals(endOf(parts).position, position);
+  assertEquals(rows.logState().changes, 1);
+});
+
+test("to replace or delete an id waits for the rows", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  const change = await put("a", bytes("hello"));
+  for (const next of [await put("a", bytes("world")), remove("a")]) {
+    await queue.submit(change);
+    await queue.submit(next);
+    assertEquals(rows.deferredRows, 0);
+    await queue.submit(remove("a"));
+  }
+  assertEquals(rows.logState().changes, 5);
+});
+
+test("a reader sees saves that have resolved and have no row yet", async () => {
+  await using parts = await tempParts();
+  const { base, rows, queue } = parts;
+  await queue.submit(await put("a", bytes("hello")));
+  await waitUntil(() => rows.deferredRows === 0);
+  const reader = await openStore(base, rows.path, { readOnly: true });
+  {
+    using _ = await lockedByStranger(rows); // no row can follow
+    await queue.submit(await put("b", bytes("world")));
+    assertEquals(reader.rows.get("b")?.size, 5);
+    assertEquals(text((await loadTx(reader, "b"))!.payload), "world");
+    await queue.submit(await put("c", bytes("!")));
+    assertEquals(await reader.rows.count(), 3);
+    assertEquals(reader.rows.get("d"), null);
+    assertEquals(rows.deferredRows, 2);
+  }
+  await queue.submit(remove("b"));
+  assertEquals(reader.rows.get("b"), null);
+  assertEquals(await reader.rows.listIds(), ["a", "c"]);
+  await closeStore(reader);
+});
+
+/** Another program that keeps a database from being changed. */
+async function lockedByStranger({ path }: SqliteStore): Promise<Disposable> {
+  const { DatabaseSync } = await import("node:sqlite");
+  const stranger = new DatabaseSync(path);
+  stranger.exec("BEGIN IMMEDIATE");
+  return { [Symbol.dispose]: () => stranger.close() };
+}
+
+test("rows that cannot follow for now are known, and follow with the next", async () => {
+  await using parts = await tempParts();
+  const { rows, queue } = parts;
+  {
+    using _ = await lockedByStranger(rows);
+    await queue.submit(await put("a", bytes("hello")));
+    assertEquals(rows.get("a")?.size, 5);
+    const error = assertThrows(() => rows.isEmpty(), StoreBusyError);
+    assert(error.message.includes("is locked"));
+  }
+  await queue.submit(await put("b", bytes("world")));
+  assertEquals(await rows.listIds(), ["a", "b"]);
+});
 
 test("a staged payload's name is durable before its record", async () => {
   await using parts = await tempParts();
@@ -134,7 +225,6 @@ test("a staged payload's name is durable before its record", async () => {
     "record written",
     "log synced",
     "file written",
-    "rows applied",
   ]);
   assertEquals(await parts.files.load("a"), randomBytes(100));
   assertEquals(namesIn(parts.files.stagedPath), []);
@@ -213,6 +303,7 @@ test("flush() empties the log after the files are synced", async () => {
   const { rows, queue } = parts;
   for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
   assertEquals(pending(parts), ["a", "b"]);
+  await waitUntil(() => rows.deferredRows === 0);
   using seen = observed();
   await queue.flush();
   assertEquals(seen.steps, [
@@ -731,7 +822,15 @@ test("what one process tells does not undo what another has told", async () => {
   dir.setState({ hasFailed: true });
   other.setState({ newest: 7 });
   dir.setState({ isCheckpointing: true });
-  const told = { hasFailed: true, isCheckpointing: true, newest: 7 };
+  dir.setState({ joins: 2 });
+  other.setState({ resolved: 640 });
+  const told = {
+    hasFailed: true,
+    isCheckpointing: true,
+    newest: 7,
+    joins: 2,
+    resolved: 640,
+  };
   assertEquals([dir.state(), other.state()], [told, told]);
   dir.setState({ hasFailed: false, isCheckpointing: false, newest: 1 });
 });
