@@ -741,16 +741,16 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   async writeLogAgain(): Promise<void> {
     const log = this.#log;
     if (!log) return;
-    await this.change(() => { // nobody else writes to it meanwhile
-      for (let at = 0, read = 0;; at += read) {
+    for (let at = 0, read = LOG_PIECE; read === LOG_PIECE; at += read) {
+      await nextTurn();
+      read = await this.change(() => { // nobody else writes to it meanwhile
         log.seekSync(at, Deno.SeekMode.Start);
         const bytes = readAllSync(log, LOG_PIECE);
-        read = bytes.length;
-        if (read === 0) return;
         log.seekSync(at, Deno.SeekMode.Start);
         writeAllSync(log, bytes);
-      }
-    });
+        return bytes.length;
+      });
+    }
   }
 
   /** Why the disk may not have what was committed; null when it has. */

@@ -806,7 +806,8 @@ export class LogWriter {
       if (this.#failure) throw this.#failure;
       await keepInLog(stuck, parts);
       await this.#orFail(async () => {
-        if (isDoubtful) await rows.writeLogAgain();
+        // SQLite, too, syncs its log, and tells nobody of a failure.
+        await rows.writeLogAgain();
         await rows.flush();
       });
       const filesSynced = Math.min(end, ...stuck.keys());

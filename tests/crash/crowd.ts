@@ -46,7 +46,11 @@ export async function crowd(
     { length: members },
     (_, n) => new Seat(place, dir.path, n, end, toll, random),
   );
-  await Promise.all(all.map((seat) => seat.fill()));
+  // All of them, so that none goes on when the test is over.
+  const results = await Promise.allSettled(all.map((seat) => seat.fill()));
+  for (const result of results) {
+    if (result.status === "rejected") throw result.reason;
+  }
   const lines = all.flatMap(({ journal }) => readJournal(journal));
   toll.acknowledged = lines.filter(({ what }) => what === "done").length;
   await checkAfterCrash(place, allowedStates(lines), "open");
