@@ -147,8 +147,12 @@ class Member {
           break;
         }
         case "verify": {
-          const { damaged, findings } = await verifyStore(base, db);
-          assert(!damaged, JSON.stringify(findings));
+          // Others may be stopped, or have been killed, in the middle of a change.
+          const { findings } = await verifyStore(base, db);
+          assertEquals(
+            findings.filter(({ txId }) => txId?.startsWith(prefix)),
+            [],
+          );
           break;
         }
         case "recover": {
