@@ -6,13 +6,11 @@
  * @module
  */
 
-import type { Claims } from "./claims.ts";
 import type { OnRefused } from "./durable_fs.ts";
 import { FILE_THREAD, type FileJob } from "./file_worker.ts";
-import type { PayloadFile } from "./payload_file.ts";
 import { Thread } from "./thread.ts";
 
-/** A thread that creates, syncs and checks files. */
+/** A thread that creates and syncs files. */
 export class FileThread implements Disposable {
   readonly #thread: Thread<FileJob, string[]>;
 
@@ -56,20 +54,6 @@ export class FileThread implements Disposable {
     }
   }
 
-  /**
-   * Holds small files against what they are to be, from the last one on, as far
-   * as it can claim them, and confirms those that are so.
-   */
-  async check(files: PayloadFile[], claims: Claims): Promise<void> {
-    await this.#thread.ask({
-      task: "check",
-      paths: files.map(({ path }) => path), // objects take longer to hand over
-      sizes: files.map(({ size }) => size),
-      digests: files.map(({ digest }) => digest),
-      claims,
-    });
-  }
-
   /** Whether it does nothing any more. */
   get hasDied(): boolean {
     return this.#thread.hasDied;
@@ -81,7 +65,7 @@ export class FileThread implements Disposable {
   }
 
   async #ask(
-    job: Exclude<FileJob, { task: "check" }>,
+    job: FileJob,
     transfer: Transferable[] = [],
   ): Promise<string[]> {
     return await this.#thread.ask(job, { transfer }) ?? job.paths;

@@ -21,13 +21,18 @@ export async function checkIntegrity(
   signal?: AbortSignal,
 ): Promise<string[] | null> {
   if (signal?.aborted) return null;
-  if (sizeOf(rows.path) > SMALL) {
+  if (isLarge(rows)) {
     using thread = await SqliteThread.start(rows);
     const lines = await thread?.ask("check", signal);
     if (lines) return lines;
     if (signal?.aborted) return null;
   }
   return rows.checkIntegrity();
+}
+
+/** Whether a check of a database takes longer than to start another thread. */
+export function isLarge(rows: SqliteStore): boolean {
+  return sizeOf(rows.path) > SMALL;
 }
 
 /** Bytes of a database and of what SQLite has beside it. */

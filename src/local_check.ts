@@ -10,15 +10,16 @@
 import { join, relative } from "@std/path";
 import {
   type CheckStep,
+  isLimited,
   type RecoverOptions,
   runSteps,
   type Step,
   type VerifyOptions,
 } from "./check.ts";
+import { CheckThread } from "./check_thread.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
 import { atPlace, bytesInLog, loggedPayload } from "./find_payload.ts";
-import { sha256HexSync } from "./hash.ts";
 import {
   type Case,
   type Damage,
@@ -27,7 +28,7 @@ import {
 } from "./heal/healing.ts";
 import { healLocal, type Lost } from "./heal/local_healer.ts";
 import type { Sources } from "./heal/sources.ts";
-import { checkIntegrity } from "./integrity.ts";
+import { checkIntegrity, isLarge } from "./integrity.ts";
 import { storedName } from "./key.ts";
 import { KnownFiles } from "./known_files.ts";
 import {
@@ -45,7 +46,7 @@ import {
   requireInPlace,
   saving,
 } from "./open_store.ts";
-import { type PayloadPage, payloadPages } from "./payload_pages.ts";
+import { PayloadLook } from "./payload_look.ts";
 import {
   closeCase,
   quarantineFile,
@@ -60,8 +61,10 @@ import {
   type StoreReport,
   tellFinding,
 } from "./report.ts";
+import { QuickLook } from "./quick_look.ts";
 import { compareText } from "./format/text_order.ts";
 import { Pacer } from "./turn.ts";
+import { MetadataDamagedError } from "./errors.ts";
 import type { TxInfo } from "./types.ts";
 import {
   type BadLocalVerdict,
@@ -71,8 +74,8 @@ import {
   unreadable,
 } from "./verdict.ts";
 
-/** Files looked up at a time. */
-const PAGE = 256;
+/** Files looked up at a time, and rows read at a time. */
+const FILES = 256, ROWS = 512;
 
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
@@ -111,8 +114,10 @@ class LocalCheck {
   readonly #healing: Healing<LocalDamage> | null;
   /** Changes that the database has lost by going back to an earlier state. */
   #lost = 0;
-  /** Whether any payload is in the log. */
-  #hasPacked = false;
+  /** The second thread; null where the store is small or there can be none. */
+  #thread: CheckThread | null = null;
+  /** A look at all payloads that has begun; null: none has. */
+  #look: PayloadLook | null = null;
   /** How many payload files there were, at which state of the store. */
   #census: { files: number; state: string } | null = null;
   /** Rows that have a payload file of their own, no two of them the same. */
@@ -163,6 +168,15 @@ class LocalCheck {
   }
 
   async run(): Promise<StoreReport> {
+    try {
+      return await this.#run();
+    } finally {
+      this.#look?.stop();
+      await this.#thread?.[Symbol.asyncDispose]();
+    }
+  }
+
+  async #run(): Promise<StoreReport> {
     requireInPlace(this.#store);
     const isWhole = await runSteps(
       [
@@ -203,10 +217,13 @@ class LocalCheck {
   async #database(step: Step): Promise<void> {
     const { rows } = this.#store;
     step.add(0, 0); // it can take a while
-    const [lines, census] = await Promise.all([
-      checkIntegrity(rows, this.#options.signal),
-      this.#countFiles(),
-    ]);
+    if (isLarge(rows)) {
+      const { signal } = this.#options;
+      this.#thread = await CheckThread.start(this.#store, signal);
+    }
+    const [lines, census] = await this.#whileLooking(
+      Promise.all([this.#integrity(), this.#countFiles()]),
+    );
     this.#census = census;
     if (lines === null) {
       this.#report.interrupted = true;
@@ -234,11 +251,68 @@ class LocalCheck {
     step.add(1, 0);
   }
 
+  /** As `checkIntegrity`, on the thread where there is one. */
+  async #integrity(): Promise<string[] | null> {
+    const { signal } = this.#options;
+    const lines = await this.#thread?.integrity();
+    if (lines || signal?.aborted) return lines ?? null;
+    return await checkIntegrity(this.#store.rows, signal);
+  }
+
+  /**
+   * Waits for the thread, and looks at payloads meanwhile: only looks, as what a
+   * damaged database says proves nothing about them.
+   */
+  async #whileLooking<T>(others: Promise<T>): Promise<T> {
+    if (!this.#thread || !this.#isForAll() || this.#mayFollow()) return others;
+    let isOver = false;
+    const look = async () => {
+      try {
+        this.#look = await this.#beginLook();
+        await this.#look?.early(() => isOver);
+      } catch (error) {
+        if (!(error instanceof MetadataDamagedError)) throw error;
+        this.#look?.stop(); // SQLite's own check tells more
+        this.#look = null;
+      }
+    };
+    const [result] = await Promise.all([
+      others.finally(() => isOver = true),
+      look(),
+    ]);
+    return result;
+  }
+
+  /** Whether this check is of all payloads, in whatever order. */
+  #isForAll(): boolean {
+    const { skipPayloads } = this.#repair ?? {};
+    return !isLimited(this.#options) && !this.#options.onSound && !skipPayloads;
+  }
+
+  /** Whether the next step may change rows or files. */
+  #mayFollow(): boolean {
+    const { rows, log } = this.#store;
+    if (!this.#mayAct() || !rows.hasLog) return false;
+    const { applied, filesSynced } = rows.logState();
+    return filesSynced < applied || log.isAhead();
+  }
+
+  async #beginLook(): Promise<PayloadLook | null> {
+    const count = await this.#store.rows.count();
+    const { signal } = this.#options;
+    const [store, pacer, thread] = [this.#store, this.#pacer, this.#thread];
+    return PayloadLook.begin(store, count, pacer, thread, signal);
+  }
+
   /** Null where they cannot be counted: the step that lists them tells why. */
   async #countFiles(): Promise<{ files: number; state: string } | null> {
     try {
       const state = this.#state();
       if (state === null) return null;
+      if (this.#thread && this.#store.files.hasOwnNames) {
+        const files = await this.#thread.countFiles();
+        if (files !== null) return { files, state };
+      }
       let count = 0;
       for await (const _ of this.#store.files.files()) {
         if (this.#options.signal?.aborted) return null;
@@ -293,6 +367,8 @@ class LocalCheck {
       await writer!.queue.replay((replayed) => {
         step.add(1, 0);
         this.#census = null; // files may have come and gone
+        this.#look?.stop();
+        this.#look = null;
         if (replayed.outcome !== "done") this.#unfinished(replayed);
       });
       return;
@@ -357,33 +433,75 @@ class LocalCheck {
   }
 
   async #payloads(step: Step): Promise<void> {
+    if (this.#isForAll()) this.#look ??= await this.#beginLook();
+    return await (this.#look
+      ? this.#allPayloads(this.#look, step)
+      : this.#payloadsById(step));
+  }
+
+  /** All, in no order that a later check could go on from. */
+  async #allPayloads(look: PayloadLook, step: Step): Promise<void> {
     const { rows } = this.#store;
-    const { filter = {}, sample = 1, signal, until } = this.#options;
-    this.#hasPacked = rows.hasPlaces();
+    step.total = await rows.count();
+    for await (const { sound, bytes, inFiles, unsure } of look) {
+      if (this.#isInterrupted()) return;
+      this.#owners += inFiles;
+      this.#report.checked += sound;
+      this.#report.sound += sound;
+      this.#report.bytes += bytes;
+      if (sound > 0) step.add(sound, bytes);
+      for (const txId of unsure) {
+        if (this.#isInterrupted()) return;
+        const info = rows.isAsRead(txId) ? rows.get(txId) : null;
+        if (info) await this.#transaction(info, step);
+        await this.#pacer.giveWay();
+      }
+    }
+    this.#isInterrupted();
+  }
+
+  async #payloadsById(step: Step): Promise<void> {
+    const { files, rows, log } = this.#store;
+    const { filter = {}, sample = 1, until } = this.#options;
+    const quick = new QuickLook({ files, dir: log.dir });
     let left = this.#options.limit ?? filter.limit ?? Infinity;
     let after = this.#options.after ?? filter.after;
-    const scope = { ...filter, ...(after !== undefined && { after }) };
-    step.total = sample === 1 ? Math.min(left, await rows.count(scope)) : null;
-    const query = { ...scope, limit: left };
-    for await (const page of payloadPages(this.#store, query, step.total)) {
-      for (const [i, info] of page.rows.entries()) {
-        if (signal?.aborted) {
-          this.#report.interrupted = true;
+    const scope = () => ({ ...filter, ...(after !== undefined && { after }) });
+    step.total = sample === 1
+      ? Math.min(left, await rows.count(scope()))
+      : null;
+    for (let isLast = left === 0; !isLast;) {
+      const limit = Math.min(left, ROWS);
+      const all = rows.foundPage({ ...scope(), limit });
+      const page = until === undefined
+        ? all
+        : all.filter(({ info }) => compareText(info.txId, until) <= 0);
+      isLast = page.length < limit || page.length === left;
+      const chosen = sample === 1
+        ? page
+        : page.filter(() => Math.random() < sample);
+      const sound = await quick.look(chosen, this.#pacer);
+      for (const [i, { info, place }] of chosen.entries()) {
+        if (this.#isInterrupted()) {
           this.#report.cursor = after ?? null;
           return;
         }
-        if (until !== undefined && compareText(info.txId, until) > 0) return;
-        if (sample === 1 || Math.random() < sample) {
-          if (await this.#isSoundSoon(page, i)) {
-            this.#sound(info, info.size, step);
-          } else await this.#transaction(info, step);
-          await this.#pacer.giveWay();
+        if (!sound[i]) await this.#transaction(info, step);
+        else {
+          if (place === null) this.#owners++;
+          this.#sound(info, info.size, step);
         }
+        await this.#pacer.giveWay();
         after = info.txId;
-        left--;
       }
+      after = page.at(-1)?.info.txId ?? after;
+      left -= page.length;
     }
     if (left === 0) this.#report.cursor = after ?? null;
+  }
+
+  #isInterrupted(): boolean {
+    return this.#report.interrupted ||= this.#options.signal?.aborted === true;
   }
 
   async #transaction(info: TxInfo, step: Step): Promise<void> {
@@ -405,25 +523,6 @@ class LocalCheck {
     this.#report.checked++;
     this.#report.bytes += size;
     step.add(1, size);
-  }
-
-  /** Most are sound, and small: this is quick, and false proves nothing. */
-  async #isSoundSoon(page: PayloadPage, i: number): Promise<boolean> {
-    const info = page.rows[i]!;
-    if (this.#hasPacked) {
-      const { rows, log } = this.#store;
-      const place = rows.lookup(info.txId)?.place ?? null;
-      const record = place === null ? null : log.at(place);
-      if (record?.payload) {
-        const { payload, txId } = record;
-        return txId === info.txId && payload.length === info.size &&
-          sha256HexSync(payload) === info.storageHash;
-      }
-      if (place !== null) return false;
-    }
-    const isSound = await page.isSound(i);
-    if (isSound) this.#owners++;
-    return isSound;
   }
 
   /** Whether a row has a payload file. */
@@ -627,7 +726,7 @@ class LocalCheck {
     let batch: { name: string; txId: string | null }[] = [];
     for await (const file of files.files()) {
       batch.push(file);
-      if (batch.length < PAGE) continue;
+      if (batch.length < FILES) continue;
       await this.#orphansIn(batch, known, step);
       if (this.#report.interrupted) return;
       batch = [];

@@ -154,7 +154,10 @@ export interface StoreReport {
   healable: number;
   /** What the sources came to, in the order in which they were asked. */
   sources: SourceReport[];
-  /** Where a limited or interrupted check stopped: the next one's `after`. */
+  /**
+   * Where a check in the order of ids stopped: the next one's `after`. Null at
+   * the end, and of a check of all payloads, which has another order.
+   */
   cursor: string | null;
   /** Whether the check was stopped before its end. */
   interrupted: boolean;

@@ -104,6 +104,9 @@ const FAST_DISK = 1;
 const PAGE = 512;
 const ID_PAGE = 2_048;
 
+/** Rowids up to this one, and what is counted from them, are safe integers. */
+const MOST_ROWID = 2 ** 51;
+
 /** What the rows know of an id. */
 export interface Found {
   /** The facts. */
@@ -957,18 +960,24 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   /**
-   * The first and the last rowid; null where there is no row, or where rows of a
-   * log are laid over those of the table, which have none.
+   * The first and the last rowid; null where there is no row, where another
+   * program has given one that is too large for a number, and where rows of a log
+   * are laid over those of the table: they have none.
    *
    * @internal
    */
   rowids(): { first: number; last: number } | null {
     this.#settle();
     if (this.#overlaid !== null) return null;
-    const [first, last] = this.#get(
-      "SELECT (SELECT min(rowid) FROM txs), (SELECT max(rowid) FROM txs)",
-    ) as [number | null, number | null];
-    return first === null || last === null ? null : { first, last };
+    const row = this.#get(
+      `SELECT first, last FROM (
+        SELECT (SELECT min(rowid) FROM txs) AS first,
+          (SELECT max(rowid) FROM txs) AS last
+      ) WHERE first >= ? AND last <= ?`,
+      -MOST_ROWID,
+      MOST_ROWID,
+    );
+    return row ? { first: row[0] as number, last: row[1] as number } : null;
   }
 
   /**

@@ -1,8 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { sha256Hex } from "../mod.ts";
-import { claim, isConfirmed, newClaims } from "../src/claims.ts";
 import { FileThread } from "../src/file_thread.ts";
-import type { PayloadFile } from "../src/payload_file.ts";
 import { Thread } from "../src/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
 import { bytes, namesIn, tempDir, test } from "./helpers.ts";
@@ -71,60 +68,4 @@ test("a file thread syncs what is there, and what is gone is fine", async () => 
   assertEquals(refused, []);
   await thread.sync([dir.join("no\0file")], onRefused);
   assertEquals(refused, [dir.join("no\0file")]);
-});
-
-/** A file, and what it is to be. */
-async function payloadFile(path: string): Promise<PayloadFile> {
-  await Deno.writeTextFile(path, "abc");
-  return { path, size: 3, digest: await sha256Hex(bytes("abc")) };
-}
-
-test("a file thread confirms which files are as they are to be", async () => {
-  await using dir = await tempDir();
-  using thread = (await FileThread.start())!;
-  const a = await payloadFile(dir.join("a"));
-  const files = [
-    a,
-    { ...a, path: dir.join("none") },
-    { ...a, path: "" },
-    { ...a, size: 2 },
-    { ...a, size: -1 },
-    { ...a, digest: await sha256Hex(bytes("abd")) },
-  ];
-  const claims = newClaims(files.length);
-  await thread.check(files, claims);
-  const confirmed = files.filter((_, n) => isConfirmed(claims, n));
-  assertEquals(confirmed, [a]);
-  assertEquals(files.map((_, n) => claim(claims, n)), files.map(() => false));
-});
-
-test("two threads never look at the same thing, and leave none", async () => {
-  await using dir = await tempDir();
-  using thread = (await FileThread.start())!;
-  const files: PayloadFile[] = [];
-  for (let n = 0; n < 500; n++) {
-    files.push(await payloadFile(dir.join(`${n}`)));
-  }
-  const claims = newClaims(files.length);
-  const ended = thread.check(files, claims);
-  let own = 0;
-  while (own < files.length && claim(claims, own)) {
-    own++;
-    if (own % 10 === 0) await new Promise((done) => setTimeout(done));
-  }
-  await ended;
-  const byOther = files.map((_, n) => isConfirmed(claims, n));
-  assertEquals(byOther, files.map((_, n) => n >= own));
-});
-
-test("what is taken already a file thread leaves alone", async () => {
-  await using dir = await tempDir();
-  using thread = (await FileThread.start())!;
-  const a = await payloadFile(dir.join("a"));
-  const claims = newClaims(3);
-  assertEquals([claim(claims, 1), claim(claims, 1)], [true, false]);
-  await thread.check([a, a, a], claims);
-  const confirmed = [0, 1, 2].map((n) => isConfirmed(claims, n));
-  assertEquals(confirmed, [false, false, true]);
-  assertEquals(claim(claims, 0), true);
 });

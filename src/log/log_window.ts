@@ -8,7 +8,7 @@
 import { sha256HexSync } from "../hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
-import { packedLength, payloadWithin } from "./record.ts";
+import { packedLength, payloadWithin, wholeAt } from "./record.ts";
 import { offsetOf, segmentOf } from "./segment.ts";
 
 /** Bytes read at once, and how far ahead a record still is one of the next. */
@@ -19,7 +19,10 @@ const LONGEST = 96 * 1024;
 
 const scratch = new Uint8Array(LONGEST);
 
-/** As `LogWindow.payload`, of what the disk has now. */
+/**
+ * The payload of a row that is small, sound and at a place, of what the disk has
+ * now; the next call overwrites it. Null proves nothing.
+ */
 export function readPacked(
   dir: LogDir,
   info: TxInfo,
@@ -59,14 +62,16 @@ export class LogWindow {
   }
 
   /**
-   * The payload of a row that is small, sound and at a place; the next call
-   * overwrites it. Null proves nothing.
+   * The payload of a row that is small, sound and in a record at a place that is
+   * so as well; the next call overwrites it. Null proves nothing.
    */
   payload(info: TxInfo, place: number): Uint8Array | null {
     const length = packedLength(info.txId, info.holderId, info.size);
     if (!(length <= LONGEST)) return null;
     const bytes = this.#bytesAt(place, length);
-    return bytes && soundPayload(bytes, place, info);
+    const salt = this.#dir.segment(segmentOf(place))?.header.salt;
+    if (!bytes || !salt || !wholeAt(bytes, 0, place, salt)) return null;
+    return soundPayload(bytes, place, info);
   }
 
   #bytesAt(place: number, length: number): Uint8Array | null {

@@ -339,6 +339,25 @@ export function claimedLength(
 }
 
 /**
+ * The bytes of the record at `at` of these bytes, which are those of the log from
+ * there on; null where they are not as they were written.
+ */
+export function wholeAt(
+  bytes: Uint8Array,
+  at: number,
+  position: number,
+  salt: Salt,
+): Uint8Array | null {
+  const length = claimedLength(bytes, at, position, salt);
+  if (length === 0 || bytes.length - at < length) return null;
+  const record = bytes.subarray(at, at + length);
+  const view = new DataView(record.buffer, record.byteOffset, 4);
+  const isWhole = crc32(record.subarray(4), salt.crc) ===
+    view.getUint32(0, true);
+  return isWhole ? record : null;
+}
+
+/**
  * The record at `at` of these bytes, which are those of the log from there on;
  * null where there is none that is sound.
  *
@@ -351,12 +370,10 @@ export function decodeRecord(
   position: number,
   salt: Salt,
 ): LogRecord | null {
-  const length = claimedLength(bytes, at, position, salt);
-  if (length === 0 || bytes.length - at < length) return null;
-  const record = bytes.subarray(at, at + length);
+  const record = wholeAt(bytes, at, position, salt);
+  if (!record) return null;
+  const { length } = record;
   const view = new DataView(record.buffer, record.byteOffset, length);
-  const found = crc32(record.subarray(4), salt.crc);
-  if (found !== view.getUint32(0, true)) return null;
   const kind = KIND_NAMES.get(record[24]!);
   const flags = record[25]!;
   if (!kind) throw tooNew(`of kind ${record[24]}`, position);
