@@ -40,7 +40,7 @@ export function loadTx(
   payloads: Payloads,
   txId: string,
 ): MaybePromise<Tx | null> {
-  const found = payloads.rows.lookup(txId);
+  const found = payloads.rows.lookupToRead(txId);
   if (!found) return null;
   const bytes = payloadSoon(payloads, found);
   return bytes ? txOf(found.info, bytes.slice()) : loadInTime(payloads, found);

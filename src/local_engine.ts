@@ -164,7 +164,7 @@ export class LocalEngine implements Engine {
 
   async #loadStream(txId: string): Promise<TxStream | null> {
     for (let attempt = 1;; attempt++) {
-      const row = this.#store.rows.lookup(txId);
+      const row = this.#store.rows.lookupToRead(txId);
       if (!row) return null;
       const soon = payloadSoon(this.#store, row);
       if (soon) return { info: row.info, payload: streamOf(soon.slice()) };
@@ -198,7 +198,9 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.info} */
   info(txId: string): MaybePromise<TxInfo | null> {
-    return this.#patiently(() => this.#store.rows.get(txId));
+    return this.#patiently(() =>
+      this.#store.rows.lookupToRead(txId)?.info ?? null
+    );
   }
 
   /** {@inheritDoc Engine.iterate} */

@@ -1009,18 +1009,36 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
    * @internal
    */
   lookup(txId: string): Found | null {
+    return this.#lookup(txId, false);
+  }
+
+  /**
+   * As `lookup`, for loads: those of one turn of the event loop may see the
+   * database at one moment. Whoever decides about a change asks `lookup`.
+   *
+   * @internal
+   */
+  lookupToRead(txId: string): Found | null {
+    return this.#lookup(txId, true);
+  }
+
+  #lookup(txId: string, isToRead: boolean): Found | null {
     const deferred = this.#deferred?.rows.get(txId);
     if (deferred) return deferred;
-    const row = this.#rowOf(txId, this.#columns.lookup);
+    const row = this.#rowOf(txId, this.#columns.lookup, isToRead);
     return row ? toFound(row) : null;
   }
 
   /** All look-ups by id in the table go through here. */
-  #rowOf(txId: string, sql: string): SqlValue[] | undefined {
+  #rowOf(
+    txId: string,
+    sql: string,
+    isToRead = false,
+  ): SqlValue[] | undefined {
     try {
-      const row = this.#statement(sql, true).get(txId);
+      const row = this.#statement(sql, isToRead).get(txId);
       if (row || !this.#refresh()) return row;
-      return this.#statement(sql, true).get(txId);
+      return this.#statement(sql, isToRead).get(txId);
     } catch (error) {
       throw translate(this.path, error);
     }
@@ -1409,9 +1427,9 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     return this.#connection;
   }
 
-  #statement(sql: string, isLookup = false): Statement {
+  #statement(sql: string, isToRead = false): Statement {
     if (this.#closed) throw new StoreClosedError();
-    if (isLookup && !this.#isWithin && this.#overlaid === null) {
+    if (isToRead && !this.#isWithin && this.#overlaid === null) {
       this.#lookups.join();
     } else this.#lookups.end();
     this.#requireFreshOverlay();

@@ -18,7 +18,7 @@ async function sharedStore(driver: Driver) {
     path,
     /** What another process would do. */
     setSize: (size: number) => other.exec(`UPDATE txs SET size = ${size}`),
-    size: () => store.lookup("a")?.info.size,
+    size: () => store.lookupToRead("a")?.info.size,
     other,
     async [Symbol.asyncDispose]() {
       other.close();
@@ -54,7 +54,20 @@ testDrivers(
       store.put(sampleInfo({ txId: "a", size: 3 }));
       assertEquals([shared.size(), shared.size()], [3, 3]);
     });
-    assertEquals([shared.size(), second.lookup("a")?.info.size], [3, 3]);
+    assertEquals([shared.size(), second.lookupToRead("a")?.info.size], [3, 3]);
+  },
+);
+
+testDrivers(
+  "whoever is to change something sees the last moment",
+  async (driver) => {
+    await using shared = await sharedStore(driver);
+    assertEquals([shared.size(), shared.size()], [1, 1]);
+    shared.setSize(2);
+    assertEquals(shared.store.lookup("a")?.info.size, 2);
+    assertEquals([shared.size(), shared.size()], [2, 2]);
+    shared.setSize(3);
+    assertEquals(shared.store.get("a")?.size, 3);
   },
 );
 
