@@ -108,6 +108,21 @@ async function lastChange(
   return read?.digest === row.storageHash ? txOf(row, read.bytes) : null;
 }
 
+/**
+ * What the row of an id is to be once it has followed the log, null for none;
+ * undefined where it has. A file goes and comes before its row does: a writer
+ * may be between the two, or may have died there.
+ */
+export function rowAhead(
+  txId: string,
+  { rows, log }: Pick<Payloads, "rows" | "log">,
+): TxInfo | null | undefined {
+  if (!rows.hasLog) return undefined;
+  const record = log.find(txId);
+  if (!record || record.position < rows.logState().applied) return undefined;
+  return rowOf(record);
+}
+
 /** What the database of an older version has, which is open read-only. */
 async function inTables(
   info: TxInfo,

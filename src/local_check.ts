@@ -19,7 +19,12 @@ import {
 import { CheckThread } from "./check_thread.ts";
 import { crashPoint } from "./crash_points.ts";
 import { regularSize, removeLeftover } from "./durable_fs.ts";
-import { atPlace, bytesInLog, loggedPayload } from "./find_payload.ts";
+import {
+  atPlace,
+  bytesInLog,
+  loggedPayload,
+  rowAhead,
+} from "./find_payload.ts";
 import {
   type Case,
   type Damage,
@@ -122,8 +127,6 @@ class LocalCheck {
   #census: { files: number; state: string } | null = null;
   /** Rows that have a payload file of their own, no two of them the same. */
   #owners = 0;
-  /** Ids that the log has changes of. */
-  #pending: Set<string> | null = null;
   readonly #pacer = new Pacer();
 
   constructor(
@@ -560,6 +563,14 @@ class LocalCheck {
       }
       const logged = await loggedPayload(info, this.#store);
       if (logged) return { kind: "sound", size: logged.length };
+      const ahead = rowAhead(info.txId, this.#store);
+      if (ahead === null) return null;
+      const isReplaced = ahead && ahead.storageHash !== info.storageHash;
+      if (isReplaced && attempt < ATTEMPTS) {
+        before = undefined;
+        info = ahead;
+        continue;
+      }
       const now = rows.get(info.txId);
       const digest = found?.digest ?? null;
       const isSame = now?.storageHash === info.storageHash;
@@ -773,12 +784,10 @@ class LocalCheck {
     }
   }
 
-  /** Whether a change of an id may be under way, whose file is to follow. */
+  /** Whether a change of an id may be under way, whose row is to follow. */
   #isPending(txId: string): boolean {
     const { rows, log } = this.#store;
-    if (!rows.hasLog) return false;
-    this.#pending ??= new Set(log.pending().map((record) => record.txId));
-    return this.#pending.has(txId);
+    return rows.hasLog && log.find(txId) !== null;
   }
 
   async #orphan(

@@ -378,6 +378,33 @@ test("verify() and dry runs need no lock", async () => {
   assertEquals(report.sound, 1);
 });
 
+for (const packBelow of [0, 65_536]) {
+  test(`verify() finds nothing where a writer stands between log, file and row, packBelow ${packBelow}`, async () => {
+    const changes = [["delete", "a"], ["save", "a"], ["save", "new"]] as const;
+    for (const [change, txId] of changes) {
+      const file = change === "delete" ? "file removed" : "file written";
+      for (const point of ["log synced", ...packBelow ? [] : [file]]) {
+        await using temp = await tempStore({ packBelow });
+        for (const txId of ["a", "b"]) {
+          await temp.store.saveTx(sampleTx({ txId }));
+        }
+        await temp.close();
+        await using child = await startScript("hold_at.ts", [
+          temp.base,
+          temp.db,
+          point,
+          change,
+          txId,
+          "another payload",
+        ]);
+        const report = await verifyStore(temp.base, temp.db);
+        assertEquals(outline(report), [], `${change} ${txId} at ${point}`);
+        await child.kill();
+      }
+    }
+  });
+}
+
 test("recover() names the process that holds the store", async () => {
   await using temp = await tempStore();
   await temp.store.saveTx(sampleTx());
