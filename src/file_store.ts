@@ -26,7 +26,6 @@ import {
   syncDir,
   syncFiles,
 } from "./durable_fs.ts";
-import type { FileThread } from "./file_thread.ts";
 import type { PayloadFile } from "./payload_file.ts";
 import { sha256HexSync } from "./hash.ts";
 import { fileName, PAYLOAD_SUFFIX, storedName, txIdOfFile } from "./key.ts";
@@ -333,19 +332,16 @@ export class FileStore implements PayloadStore {
    * @internal
    * @param onRefused Receives each id that the disk refused, for callers that
    * write its payload anew.
-   * @param thread Another thread that is to wait.
    * @throws {AggregateError} Without `onRefused`: if the disk refused any.
    */
   async sync(
     txIds: string[],
     onRefused?: OnRefused,
-    thread?: FileThread | null,
   ): Promise<void> {
     const ids = new Map(txIds.map((txId) => [storedName(txId), txId]));
     await this.syncNames(
       [...ids.keys()],
       onRefused && ((name, error) => onRefused(ids.get(name)!, error)),
-      thread,
     );
   }
 
@@ -357,15 +353,13 @@ export class FileStore implements PayloadStore {
   async syncNames(
     names: string[],
     onRefused?: OnRefused,
-    thread?: FileThread | null,
   ): Promise<void> {
     if (!this.#sync) return;
     const at = new Map(names.map((name) => [this.#at(name), name]));
     const refused = new Map<string, Error>();
     const onFile = (path: string, error: Error) =>
       refused.set(at.get(path)!, error);
-    const paths = [...at.keys()];
-    await (thread ? thread.sync(paths, onFile) : syncFiles(paths, onFile));
+    await syncFiles([...at.keys()], onFile);
     try {
       await syncDir(this.basePath);
     } catch (error) {

@@ -195,7 +195,7 @@ Deno.test("deno compile takes the arguments, and the icon and details of the Win
     // Deno itself in the place of what it would download.
     const binary = await compiled(build, bundle, iconFile, Deno.execPath());
     assert(contains(binary, bytes("--commit=abc123")));
-    for (const name of ["string-width_7.2.0.js", "file_worker.js"]) {
+    for (const name of ["string-width_7.2.0.js", "check_worker.js"]) {
       assert(contains(binary, bytes(name)), name);
     }
     // The folders of its packages from npm, read at every start, take 14 MiB.

@@ -1,8 +1,7 @@
 import { assertEquals } from "@std/assert";
-import { FileThread } from "../src/file_thread.ts";
 import { Thread } from "../src/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
-import { bytes, namesIn, tempDir, test } from "./helpers.ts";
+import { test } from "./helpers.ts";
 
 const MODULE = new URL("./children/echo_thread.ts", import.meta.url);
 
@@ -39,33 +38,4 @@ test("a thread that died answers null, whenever it is asked", async () => {
   ]);
   assertEquals([answers, thread.hasDied], [[null, null], true]);
   assertEquals(await thread.ask({ say: "again", after: 0 }), null);
-});
-
-test("a file thread creates files, and leaves what is there", async () => {
-  await using dir = await tempDir();
-  using thread = (await FileThread.start())!;
-  await Deno.writeFile(dir.join("b"), bytes("older"));
-  await Deno.mkdir(dir.join("c"));
-  const files = ["a", "b", "c", "d"].map((name) => ({
-    path: dir.join(name),
-    payload: bytes(name === "d" ? "" : `new ${name}`),
-  }));
-  const left = [dir.join("b"), dir.join("c")];
-  assertEquals(await thread.create(files), left);
-  assertEquals(namesIn(dir.path), ["a", "b", "c", "d"]);
-  assertEquals(await Deno.readTextFile(dir.join("a")), "new a");
-  assertEquals(await Deno.readTextFile(dir.join("b")), "older");
-  assertEquals((await Deno.stat(dir.join("d"))).size, 0);
-});
-
-test("a file thread syncs what is there, and what is gone is fine", async () => {
-  await using dir = await tempDir();
-  using thread = (await FileThread.start())!;
-  await Deno.writeTextFile(dir.join("a"), "a");
-  const refused: string[] = [];
-  const onRefused = (path: string) => refused.push(path);
-  await thread.sync([dir.join("a"), dir.join("gone")], onRefused);
-  assertEquals(refused, []);
-  await thread.sync([dir.join("no\0file")], onRefused);
-  assertEquals(refused, [dir.join("no\0file")]);
 });
