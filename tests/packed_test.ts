@@ -367,3 +367,25 @@ testDrivers("a writer follows a change by another one", async (driver) => {
   assertEquals(payloadFiles(temp), ["small.bin"]);
   assertEquals(writer.packBelow, 0);
 });
+
+testDrivers(
+  "an older file that goes late takes no payload along",
+  async (driver) => {
+    await using temp = await packedStore(driver);
+    await temp.store.saveTx(above);
+    const newer = { ...above, payload: bytes("newer") };
+    const { removeSync } = Deno;
+    Deno.removeSync = () => {
+      throw new Deno.errors.PermissionDenied("busy");
+    };
+    try {
+      await assertRejects(() => temp.store.saveTx(newer), Error, "busy");
+    } finally {
+      Deno.removeSync = removeSync;
+    }
+    await temp.close();
+    assertEquals(outline(await verifyStore(temp.base, temp.db)), []);
+    await temp.open();
+    assertBytes((await temp.store.loadTx(above.txId))!.payload, newer.payload);
+  },
+);

@@ -189,6 +189,8 @@ export async function retry(
     const { txId } = record;
     try {
       await makeFile(record, parts);
+      // A packed payload stays where it is: what could not go was an older file.
+      if (record.isPacked) continue;
       await rows.change(() => rows.clearPlace(txId, position));
     } catch (error) {
       stuck.set(position, error as Error); // its save was told why
