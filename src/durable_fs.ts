@@ -196,7 +196,10 @@ export async function syncDir(path: string): Promise<void> {
   await dir.sync();
 }
 
-/** Makes a directory and its parents, on the disk when `sync` is set. */
+/**
+ * Makes a directory and its parents, on the disk when `sync` is set. One that is
+ * there may be another process's, which has not synced it yet, or could not.
+ */
 export async function makeDir(path: string, sync: boolean): Promise<void> {
   const missing: string[] = [];
   for (let at = path; !await isDir(at); at = dirname(at)) {
@@ -206,6 +209,15 @@ export async function makeDir(path: string, sync: boolean): Promise<void> {
   await Deno.mkdir(path, { recursive: true });
   if (!sync) return;
   for (const made of missing.reverse()) await syncDir(dirname(made));
+  if (missing.length > 0) return;
+  try {
+    await syncDir(dirname(path));
+  } catch (error) {
+    // Who may not read what is above it has not made it either.
+    const mayNot = error instanceof Deno.errors.NotCapable ||
+      error instanceof Deno.errors.PermissionDenied;
+    if (!mayNot) throw error;
+  }
 }
 
 async function isDir(path: string): Promise<boolean> {

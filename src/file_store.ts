@@ -9,7 +9,7 @@
  * @module
  */
 
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import {
   createFile,
   createFileFrom,
@@ -112,8 +112,10 @@ export class FileStore implements PayloadStore {
 
   /** Makes the directories; harmless when they are there. */
   async init(): Promise<void> {
-    await makeDir(this.tmpPath, this.#sync);
-    await makeDir(this.stagedPath, this.#sync);
+    const { basePath, tmpPath, stagedPath } = this;
+    for (const path of [basePath, dirname(tmpPath), tmpPath, stagedPath]) {
+      await makeDir(path, this.#sync);
+    }
   }
 
   /** {@inheritDoc PayloadStore.save} */

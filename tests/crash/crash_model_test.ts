@@ -123,6 +123,33 @@ for (const [what, path] of [["log", ".seg"], ["payload file", ".bin"]]) {
 }
 
 Deno.test(
+  `a folder that one writer could not sync is synced by the other${skipped}`,
+  { ignore },
+  async () => {
+    for (const isKilled of [true, false]) {
+      await withSeed(newSeed(), async (random) => {
+        await using dir = await tempDir();
+        const run = besides({}, random, {
+          call: "syncdir",
+          errno: "EMFILE",
+          n: 1,
+          path: "",
+          isKilled,
+        });
+        const folder = dir.join("store");
+        const recording = await record(recorder, folder, run);
+        const done = acknowledgements(recording.operations);
+        const cuts = random.sample(done, 3).map((moment): Cut => ({
+          moment,
+          choice: "only what was synced",
+        }));
+        await checkCrashStates(recording, cuts, random);
+      });
+    }
+  },
+);
+
+Deno.test(
   `a payload file whose sync failed is written anew by a recovery${skipped}`,
   { ignore },
   async () => {
