@@ -236,7 +236,8 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.remove} */
   remove(txId: string): Promise<boolean> {
     return this.#change(async ({ queue }) => {
-      await this.#staging.get(txId);
+      const staging = this.#staging.get(txId);
+      if (staging) await staging;
       return await queue.submit({ entry: removal(txId) });
     });
   }
