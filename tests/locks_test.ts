@@ -336,6 +336,16 @@ test("two managers that save at once lose nothing", async () => {
   assertEquals([report.sound, report.findings], [121, []]);
 });
 
+/** What every process that opens the store for writing changes. */
+const SHARED = /^poh\.db|^\.poh\/log\/state$/;
+
+/** All other files. */
+function unshared(files: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(files).filter(([path]) => !SHARED.test(path)),
+  );
+}
+
 test("recover() beside another manager is busy, and repairs nothing", async () => {
   await using temp = await tempStore();
   await temp.store.saveTx(sampleTx());
@@ -349,11 +359,7 @@ test("recover() beside another manager is busy, and repairs nothing", async () =
     () => performRecovery(temp.base, temp.db),
     StoreBusyError,
   );
-  const changed = Object.entries(await filesBelow(temp.base))
-    .filter(([path, digest]) =>
-      !path.startsWith("poh.db") && before[path] !== digest
-    );
-  assertEquals(changed, []);
+  assertEquals(unshared(await filesBelow(temp.base)), unshared(before));
 });
 
 test("after the other one is closed, recover() repairs", async () => {
@@ -442,7 +448,7 @@ test("recover() sees a live writer though .poh/lock was deleted beside it", asyn
       `pid ${Deno.pid}`,
     );
     assertEquals(error.holders.length, 1);
-    assertEquals(await filesBelow(temp.base), before);
+    assertEquals(unshared(await filesBelow(temp.base)), unshared(before));
     await temp.store.saveTx(sampleTx({ txId: `tx-${n}` }));
   }
   await temp.close();
@@ -465,7 +471,9 @@ test("a process that was killed leaves no lock, and nothing it saved is lost", a
   await child.kill();
   assertEquals(listHolders(temp.base), []);
   const report = await performRecovery(temp.base, temp.db);
-  assertEquals([report.sound, report.findings], [1, []]);
+  assertEquals(report.sound, 1);
+  // Its row may not have followed yet.
+  assert(report.findings.every(({ kind }) => kind === "unfinished"));
   assertEquals(namesIn(temp.base, ".poh", "holders"), []);
   const store = await temp.open();
   assertEquals((await store.loadTx("held"))?.payload, bytes("held"));

@@ -64,10 +64,14 @@ test("a save looks its id up once, on one machine", async () => {
   const { rows, writer } = store;
   try {
     let lookUps = 0;
-    const { get } = rows;
+    const { get, getMany } = rows;
     rows.get = (txId) => {
       lookUps++;
       return get.call(rows, txId);
+    };
+    rows.getMany = (txIds) => {
+      lookUps += txIds.length;
+      return getMany.call(rows, txIds);
     };
     const saveAll = () =>
       Promise.all(

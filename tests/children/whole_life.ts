@@ -16,24 +16,28 @@ globalThis.Worker = class extends Own {
 
 const { StorageManager } = await import("../../mod.ts");
 
+/** So many make a database that another thread checks. */
+const COUNT = 12_000;
+
 const [base] = Deno.args as [string];
 const tx = (n: number, version: number) => ({
   txId: `tx-${n}`,
   holderId: `holder-${n % 7}`,
   timestamp: n,
-  payload: new Uint8Array(100 + n).fill(version),
+  payload: new Uint8Array(100 + n % 500).fill(version),
 });
 
 await using store = await StorageManager.create(base, `${base}/poh.db`, {
   driver: "builtin",
+  packBelow: 4_096,
 });
-const numbers = Array.from({ length: 500 }, (_, n) => n);
-await Promise.all(numbers.map((n) => store.saveTx(tx(n, 1))));
+const numbers = Array.from({ length: COUNT }, (_, n) => n);
+await store.saveTxs(numbers.map((n) => tx(n, 1)));
 await Promise.all(numbers.slice(0, 50).map((n) => store.saveTx(tx(n, 2))));
 await Promise.all(numbers.slice(-50).map((n) => store.deleteTx(`tx-${n}`)));
 const loaded = await Promise.all(numbers.map((n) => store.loadTx(`tx-${n}`)));
 const right = loaded.filter((found, n) =>
-  found ? found.payload[0] === (n < 50 ? 2 : 1) : n >= 450
+  found ? found.payload[0] === (n < 50 ? 2 : 1) : n >= COUNT - 50
 );
 const { sound } = await store.verify();
 const recovered = await store.recover();

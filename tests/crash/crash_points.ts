@@ -432,7 +432,7 @@ async function rebuilding(
       ...template,
       options: {},
       work: { kind: "changes" },
-      kill: { point: "rows applied", n: 14 },
+      kill: { point: "rows applied", n: 8 },
     });
     assert(killed);
     damageOneIndex(template.db, "bulk-");
