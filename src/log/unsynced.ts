@@ -22,6 +22,8 @@ export class Unsynced {
   /** Where that part begins. */
   readonly from: number;
   #end: number;
+  /** Whether something between its ends was another writer's. */
+  #hasGap = false;
   readonly #last = new Map<string, number>();
   readonly #stuck = new Map<string, number>();
 
@@ -41,8 +43,17 @@ export class Unsynced {
     this.#end = position;
   }
 
-  /** Adds what has followed behind its end, but for what is stuck. */
+  /** Whether these are all the files that follow the log between two positions. */
+  isAll(from: number, end: number): boolean {
+    return !this.#hasGap && this.from <= from && this.#end === end;
+  }
+
+  /**
+   * Adds what has followed, but for what is stuck. Where it does not begin at
+   * the end, another writer has had files follow in between.
+   */
   add(records: LogRecord[], stuck: Stuck): void {
+    if (records[0]!.position !== this.#end) this.#hasGap = true;
     for (const { txId, position, length, isPacked } of records) {
       this.#stuck.delete(txId);
       if (isPacked) this.#last.delete(txId);

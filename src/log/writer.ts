@@ -841,8 +841,9 @@ export class LogWriter {
     stretch?: Stretch;
   }> {
     const start = this.#reader.start();
-    const isAll = own !== null && own.from <= start && own.end === end;
-    if (isAll) return { left: own.stuck, files: own.files() };
+    if (own?.isAll(start, end)) {
+      return { left: own.stuck, files: own.files() };
+    }
     const { dir } = this.#parts;
     const stretch = await stretchOf(dir, start, end);
     const left = await findStuck(this.#parts, stretch);
