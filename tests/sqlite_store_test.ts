@@ -176,6 +176,11 @@ testDrivers(
     await using dir = await tempDir();
     await (await openStore(dir, { driver })).close();
     await sql(dir, driver, "PRAGMA user_version = 99");
+    await sql(
+      dir,
+      driver,
+      "UPDATE settings SET value = '99' WHERE name = 'schema'",
+    );
     for (const readOnly of [true, false]) {
       const options = { driver, readOnly };
       const error = await assertRejects(

@@ -125,11 +125,11 @@ test("Ctrl-C ends import with 130, and running it again does the rest", async ()
   ]);
 });
 
-test("Ctrl-C ends verify with 130, and it can go on from there", async () => {
+test("Ctrl-C ends verify by ids with 130, and it can go on from there", async () => {
   await using store = await withTxs(10_000);
   await store.ok(["import", store.file, "--durability", "relaxed"]);
   const { code, screen } = await onTerminal(
-    ["verify", "--base", store.base],
+    ["verify", "--base", store.base, "--limit", "10000"],
     {
       cwd: store.dir.path,
       columns: 80,
