@@ -444,6 +444,7 @@ export class LogWriter {
       for (let n = 0; n < BATCHES_IN_A_ROW && this.#waiting.length > 0; n++) {
         if (n > 0 && this.#isLogLong()) break;
         if (n > 0) await nextTurn();
+        if (this.#failure) throw this.#failure;
         await this.#makeBatch(this.#takeBatch());
       }
     } finally {
@@ -459,6 +460,8 @@ export class LogWriter {
       await this.#makeBatch(this.#takeBatch());
       if (this.#isLogLong() || performance.now() > end) return;
       await nextTurn();
+      if (this.#failure) throw this.#failure;
+      this.#requireInPlace();
       if (this.#waiting.length === 0 && rows.deferredRows > 0) {
         await this.#moreOrIdle();
       }

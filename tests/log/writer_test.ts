@@ -708,6 +708,27 @@ test("a sync that failed is final, for all writers", async () => {
   await closeStore(last);
 });
 
+test("nothing is written behind a sync that failed, in the same turn neither", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = join(base, "poh.db");
+  const store = await openStore(base, db, {}, { create: true });
+  const { queue } = store.writer!;
+  await queue.submit(await put("a", bytes("a")));
+  const changes = await Promise.all(
+    Array.from({ length: 300 }, (_, n) => put(`id-${n}`, bytes(`${n}`))),
+  );
+  failSync(store);
+  const ends = await within(
+    5_000,
+    Promise.allSettled(changes.map((change) => queue.submit(change))),
+  );
+  assertEquals(ends.filter(({ status }) => status === "fulfilled"), []);
+  for (const end of ends) {
+    assert(end.status === "rejected" && end.reason.code === "DISK_FAILED");
+  }
+  await closeStore(store);
+});
+
 test("rows that the disk did not take keep the log, and stop all writers", async () => {
   await using dir = await tempDir();
   const base = dir.join("base"), db = join(base, "poh.db");
