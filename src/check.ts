@@ -117,8 +117,7 @@ const checkRules: Rules<CheckOptions> = {
   onSound: rule.callback,
 };
 
-/** What the fields of {@linkcode RecoverOptions} may be. */
-export const recoverRules: Rules<RecoverOptions> = {
+const recoverRules: Rules<RecoverOptions> = {
   ...checkRules,
   dryRun: rule.flag,
   purge: rule.flag,

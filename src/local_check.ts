@@ -757,7 +757,9 @@ class LocalCheck {
     knownFiles: KnownFiles,
     step: Step,
   ): Promise<void> {
-    const { files, rows } = this.#store;
+    const { files, rows, log } = this.#store;
+    // A row of these may follow meanwhile: so they are asked for first.
+    const pending = rows.hasLog ? log.positions() : new Map();
     const known = await knownFiles.among(batch.map(({ name }) => name));
     for (const { name, txId } of batch) {
       if (this.#options.signal?.aborted) {
@@ -767,7 +769,7 @@ class LocalCheck {
       step.add(1, 0);
       try {
         if (known.has(name)) continue;
-        if (txId !== null && this.#isPending(txId)) continue;
+        if (txId !== null && pending.has(txId)) continue;
         const size = regularSize(join(files.basePath, name));
         const hasRow = txId !== null && rows.get(txId) !== null;
         if (size !== null) await this.#orphan(name, txId, hasRow);
@@ -782,12 +784,6 @@ class LocalCheck {
       }
       await this.#pacer.giveWay();
     }
-  }
-
-  /** Whether a change of an id may be under way, whose row is to follow. */
-  #isPending(txId: string): boolean {
-    const { rows, log } = this.#store;
-    return rows.hasLog && log.find(txId) !== null;
   }
 
   async #orphan(

@@ -2,7 +2,7 @@
  * What recover took out of service: `<base>/.poh/quarantine/` holds for each
  * case a note, `<name>.json`, and beside it the bytes, `<name>.bin`, if there
  * were any. Nothing here is ever read as part of the store. What stores on one
- * machine do with it stands here; see `remote/remote_quarantine.ts` for others.
+ * machine do with it stands here; see `shared/quarantine.ts` for others.
  *
  * @module
  */

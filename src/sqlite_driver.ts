@@ -388,11 +388,6 @@ export function isLocked(error: unknown): boolean {
   );
 }
 
-/** Whether the disk failed SQLite: what was under way may be done or not. */
-export function isIoError(error: unknown): boolean {
-  return /disk I\/O error/i.test(reasonOf(error));
-}
-
 /**
  * Whether SQLite must write before it can read: a journal has to be rolled
  * back, or the index of a write-ahead log has to be made where it may not.

@@ -52,12 +52,12 @@ export class LogReader {
    * as its row says.
    */
   find(txId: string): LogRecord | null {
-    const position = this.#positions().get(txId);
+    const position = this.positions().get(txId);
     return position === undefined ? null : this.at(position);
   }
 
-  /** Where the last record of each id is. */
-  #positions(): Map<string, number> {
+  /** Where the last record is of each id that a checkpoint may not have covered. */
+  positions(): ReadonlyMap<string, number> {
     const from = this.start();
     if (this.#index?.from !== from) {
       this.#index = { from, end: from, last: new Map() };

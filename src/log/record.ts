@@ -147,22 +147,6 @@ export function saltOf(bytes: Uint8Array): Salt {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/**
- * The bytes of a record that is to stand at `position`.
- *
- * @throws {InvalidTxError} If its id or holder has more than 65,535 bytes.
- */
-export function encodeRecord(
-  entry: LogEntry,
-  position: number,
-  salt: Salt,
-  startsBatch: boolean,
-): Uint8Array<ArrayBuffer> {
-  const target = new RecordBuffer(recordRoom(entry));
-  target.append(entry, position, salt, startsBatch);
-  return target.bytes.slice();
-}
-
 /** Bytes that a record takes at most. */
 export function recordRoom(entry: LogEntry): number {
   const { txId, holderId, name, payload, extensions = [] } = entry;

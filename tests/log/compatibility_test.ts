@@ -8,7 +8,7 @@ import {
 } from "../../mod.ts";
 import { crc32 } from "../../src/log/crc32.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
-import { encodeRecord, type LogEntry } from "../../src/log/record.ts";
+import type { LogEntry } from "../../src/log/record.ts";
 import { positionOf } from "../../src/log/segment.ts";
 import {
   bytes,
@@ -19,7 +19,7 @@ import {
   test,
   text,
 } from "../helpers.ts";
-import { putEntry } from "./helpers.ts";
+import { encodeRecord, putEntry } from "./helpers.ts";
 
 /** A closed store with one payload in the log and one in a file. */
 async function closedStore(): Promise<TempStore> {

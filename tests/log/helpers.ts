@@ -6,9 +6,11 @@
 
 import { LogDir } from "../../src/log/log_dir.ts";
 import {
-  encodeRecord,
   type LogEntry,
   type LogRecord,
+  RecordBuffer,
+  recordRoom,
+  type Salt,
 } from "../../src/log/record.ts";
 import { type Gap, scanLog } from "../../src/log/scan.ts";
 import { FIRST_RECORD, newHeader, positionOf } from "../../src/log/segment.ts";
@@ -17,6 +19,18 @@ import { bytes, tempDir } from "../helpers.ts";
 
 /** The id of the store in headers. */
 export const STORE_ID = "00112233445566778899aabbccddeeff";
+
+/** The bytes of a record that is to stand at `position`. */
+export function encodeRecord(
+  entry: LogEntry,
+  position: number,
+  salt: Salt,
+  startsBatch: boolean,
+): Uint8Array<ArrayBuffer> {
+  const buffer = new RecordBuffer(recordRoom(entry));
+  buffer.append(entry, position, salt, startsBatch);
+  return buffer.bytes.slice();
+}
 
 /** An entry that saves a small payload; what is not given is made up. */
 export function putEntry(entry: Partial<LogEntry> = {}): LogEntry {

@@ -3,7 +3,6 @@ import { InvalidTxError, PohStorageError } from "../../mod.ts";
 import { crc32 } from "../../src/log/crc32.ts";
 import {
   decodeRecord,
-  encodeRecord,
   type LogEntry,
   MAX_PAYLOAD,
   packedLength,
@@ -16,7 +15,7 @@ import {
   positionOf,
 } from "../../src/log/segment.ts";
 import { bytes, randomBytes, seededRandom, test } from "../helpers.ts";
-import { putEntry } from "./helpers.ts";
+import { encodeRecord, putEntry } from "./helpers.ts";
 
 const SALT = saltOf(randomBytes(16, 7));
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { encodeRecord, MAX_PAYLOAD } from "../../src/log/record.ts";
+import { MAX_PAYLOAD } from "../../src/log/record.ts";
 import { isBlank, nextSound, recordAt, scanLog } from "../../src/log/scan.ts";
 import {
   decodeHeader,
@@ -12,6 +12,7 @@ import {
 } from "../../src/log/segment.ts";
 import { randomBytes, seededRandom, test } from "../helpers.ts";
 import {
+  encodeRecord,
   putEntry,
   scanned,
   STORE_ID,
