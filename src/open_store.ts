@@ -163,7 +163,7 @@ async function openToWrite(
   const locks = await StoreLocks.acquire(basePath, waitOf(options));
   opened.defer(() => locks.release());
   const place = new Place(join(basePath, ".poh"));
-  const dir = new LogDir(basePath, { sync, write: true });
+  const dir = opened.use(new LogDir(basePath, { sync, write: true }));
   await dir.init();
   const rows = await locks.whileCommitting(() =>
     openRows(

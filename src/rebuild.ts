@@ -118,7 +118,7 @@ async function rebuild(
     await dir.init();
     const id = await idOfBase(files.basePath);
     if (id !== null) dir.belongTo(storeTag(id));
-    const doubts = await salvage(path, rows, dir, id, options);
+    const doubts = await salvage(path, rows, { dir, files }, id, options);
     const deleted = await followLog(rows, dir);
     const withoutHolder = await describeFiles(
       files,

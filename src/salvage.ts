@@ -6,6 +6,9 @@
  */
 
 import { MetadataDamagedError } from "./errors.ts";
+import type { FileStore } from "./file_store.ts";
+import { isDiskFull } from "./full_disk.ts";
+import { setSegmentAside } from "./log/damage.ts";
 import { hasRedoTables, movedEntries, writeEntries } from "./log/from_redo.ts";
 import type { LogDir } from "./log/log_dir.ts";
 import { storeTag } from "./log/segment.ts";
@@ -42,7 +45,7 @@ export interface Doubt {
 export async function salvage(
   path: string,
   rows: SqliteStore,
-  dir: LogDir,
+  { dir, files }: { dir: LogDir; files: FileStore },
   id: string | null,
   options: StorageOptions,
 ): Promise<Doubt[]> {
@@ -65,7 +68,10 @@ export async function salvage(
       if (!hasRedoTables(old)) return;
       const storeId = storeTag(id ?? old.setting("id") ?? "");
       const entries = salvaged(movedEntries(old));
-      for (const number of dir.numbers()) dir.drop(number);
+      // What they hold belongs to another state of the store.
+      for (const number of dir.numbers()) {
+        await setSegmentAside(number, { dir, files });
+      }
       await writeEntries(entries, dir, storeId, 0, true);
     });
   } finally {
@@ -233,7 +239,10 @@ async function attempt(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
+    // A disk that fails is no damage to what is read.
+    const isOfSystem = error instanceof Deno.errors.NotCapable ||
+      isDiskFull(error) || /\(os error \d+\)/.test(`${error}`);
+    if (isOfSystem) throw error;
     // As far as it went: the rest cannot be read.
   }
 }

@@ -7,11 +7,14 @@ import {
   StorageManager,
   StoreBusyError,
 } from "../mod.ts";
+import { FileStore } from "../src/file_store.ts";
 import { LockFile } from "../src/locks.ts";
 import type { CrashPoint } from "../src/crash_points.ts";
 import { LogDir } from "../src/log/log_dir.ts";
 import { storeTag } from "../src/log/segment.ts";
+import { salvage } from "../src/salvage.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
+import { SqliteStore } from "../src/sqlite_store.ts";
 import { readId } from "../src/store_id.ts";
 import {
   acknowledgements,
@@ -24,6 +27,7 @@ import { PACKED_BELOW } from "./fixtures/contents.ts";
 import { placeBelow, runWriter, several } from "./crash/process.ts";
 import { newSeed, withSeed } from "./crash/random.ts";
 import { type Recorder, recorderOrReason } from "./crash/recording.ts";
+import { damageOneIndex } from "./crash/sqlite_pages.ts";
 import {
   bytes,
   filesBelow,
@@ -289,9 +293,11 @@ test("a store of today is too new for the program of version 4", async () => {
   assertEquals(partial, []);
 });
 
-test("a log that is newer than a database of version 4 is kept", async () => {
-  await using dir = await tempDir();
-  const { base, db } = await unpackOlder("version_4", dir.path);
+/** A store with a log, and beside it a database of version 4 from before. */
+async function withOlderDatabase(
+  dir: string,
+): Promise<{ base: string; db: string }> {
+  const { base, db } = await unpackOlder("version_4", dir);
   await (await StorageManager.open(base, db)).close();
   {
     await using store = await StorageManager.open(base, db);
@@ -305,17 +311,53 @@ test("a log that is newer than a database of version 4 is kept", async () => {
     join(base, ".poh", "id"),
     await Deno.readTextFile(again.join("base", ".poh", "id")),
   );
-  const report = await performRecovery(base, db);
-  const [finding] = report.findings.filter(({ kind }) =>
-    kind === "log-damaged"
-  );
-  assert(finding?.detail.includes("older than the log"), finding?.detail);
+  return { base, db };
+}
+
+/** Asserts that the log is in quarantine, with what was saved last. */
+function assertLogKept(base: string): void {
   const quarantine = join(base, ".poh", "quarantine");
   const kept = namesIn(quarantine).filter((name) => name.endsWith(".bin"));
   const texts = kept.map((name) =>
     new TextDecoder("latin1").decode(Deno.readFileSync(join(quarantine, name)))
   );
   assert(texts.some((text) => text.includes("short")));
+}
+
+test("a log that is newer than a database of version 4 is kept", async () => {
+  await using dir = await tempDir();
+  const { base, db } = await withOlderDatabase(dir.path);
+  const report = await performRecovery(base, db);
+  const [finding] = report.findings.filter(({ kind }) =>
+    kind === "log-damaged"
+  );
+  assert(finding?.detail.includes("older than the log"), finding?.detail);
+  assertLogKept(base);
+});
+
+test("so it is where that database is salvaged", async () => {
+  await using dir = await tempDir();
+  const { base, db } = await withOlderDatabase(dir.path);
+  await using rows = await SqliteStore.open(dir.join("fresh.db"));
+  await rows.init();
+  using log = new LogDir(base, { sync: false, write: true });
+  const files = new FileStore(base);
+  await salvage(db, rows, { dir: log, files }, null, {});
+  assertLogKept(base);
+  assert(log.exists(), "what the tables had is a log by now");
+});
+
+test("an opening that finds damage lets go of the log", async () => {
+  await using dir = await tempDir();
+  const { base, db } = await withOlderDatabase(dir.path);
+  {
+    const rows = await openSqlite(db, "builtin", false);
+    rows.exec("PRAGMA journal_mode = DELETE"); // all of it is in one file
+    rows.close();
+  }
+  await Deno.writeFile(`${db}-wal`, new Uint8Array());
+  damageOneIndex(db, "in-1");
+  await performRecovery(base, db, { rebuild: true });
 });
 
 test("what version 1 had no id for has one in the log", async () => {

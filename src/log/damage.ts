@@ -5,7 +5,9 @@
  * @module
  */
 
+import { quarantineFile } from "../quarantine.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
+import type { LogDir } from "./log_dir.ts";
 
 /** Set in a database that was made anew, until recover is through. */
 const REBUILT = "rebuilt";
@@ -79,5 +81,17 @@ export async function acceptDamage(rows: SqliteStore): Promise<void> {
   if (names.every((name) => rows.setting(name) === null)) return;
   await rows.change(() => {
     for (const name of names) rows.setSetting(name, null);
+  });
+}
+
+/** Keeps a segment in quarantine, where it is never read as part of the store. */
+export async function setSegmentAside(
+  number: number,
+  { dir, files }: { dir: LogDir; files: { basePath: string } },
+): Promise<void> {
+  dir.forget(number);
+  await quarantineFile(files.basePath, dir.pathOf(number), {
+    txId: null,
+    reason: "log-damaged",
   });
 }

@@ -15,12 +15,11 @@ import { join } from "@std/path";
 import { crashPoint } from "../crash_points.ts";
 import { readRegular, removeFileSync } from "../durable_fs.ts";
 import { sha256HexSync } from "../hash.ts";
-import { quarantineFile } from "../quarantine.ts";
 import { SETTINGS_TABLE } from "../schema.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
 import type { SqlValue } from "../sqlite_driver.ts";
 import type { TxInfo } from "../types.ts";
-import { addDamage } from "./damage.ts";
+import { addDamage, setSegmentAside } from "./damage.ts";
 import type { LogDir } from "./log_dir.ts";
 import { LogEnd } from "./log_end.ts";
 import type { LogEntry } from "./record.ts";
@@ -119,11 +118,7 @@ async function setAside(
     });
   });
   for (const number of dir.numbers()) {
-    dir.forget(number);
-    await quarantineFile(basePath, dir.pathOf(number), {
-      txId: null,
-      reason: "log-damaged",
-    });
+    await setSegmentAside(number, { dir, files: { basePath } });
   }
 }
 

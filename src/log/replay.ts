@@ -9,7 +9,6 @@
 
 import { basename } from "@std/path";
 import { crashPoint } from "../crash_points.ts";
-import { quarantineFile } from "../quarantine.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
 import { Pacer } from "../turn.ts";
 import {
@@ -20,7 +19,7 @@ import {
   mayDrop,
   syncFollowed,
 } from "./checkpoint.ts";
-import { isDoubtful, type LogDamage } from "./damage.ts";
+import { isDoubtful, type LogDamage, setSegmentAside } from "./damage.ts";
 import {
   dropOvertaken,
   hasFollowed,
@@ -366,23 +365,11 @@ async function beginAnew(
     })
   );
   await rows.flush();
-  for (const old of found.foreign) await setAside(old, parts);
+  for (const old of found.foreign) await setSegmentAside(old, parts);
   for (const old of found.damaged) {
     if (numbers.includes(old) && mayDrop(old, parts, firstStuck)) {
-      await setAside(old, parts);
+      await setSegmentAside(old, parts);
     }
   }
   await dropSegments(parts, firstStuck);
-}
-
-/** What is damaged is kept, and never read as part of the store again. */
-async function setAside(
-  number: number,
-  { dir, files }: LogParts,
-): Promise<void> {
-  dir.forget(number);
-  await quarantineFile(files.basePath, dir.pathOf(number), {
-    txId: null,
-    reason: "log-damaged",
-  });
 }
