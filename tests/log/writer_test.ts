@@ -172,11 +172,14 @@ test("to replace or delete an id waits for the rows", async () => {
 });
 
 test("a reader sees saves that have resolved and have no row yet", async () => {
-  await using parts = await tempParts();
+  await using parts = await tempParts({ driver: "builtin" });
   const { base, rows, queue } = parts;
   await queue.submit(await put("a", bytes("hello")));
   await waitUntil(() => rows.deferredRows === 0);
-  const reader = await openStore(base, rows.path, { readOnly: true });
+  const reader = await openStore(base, rows.path, {
+    driver: "builtin",
+    readOnly: true,
+  });
   {
     using _ = await lockedByStranger(rows); // no row can follow
     await queue.submit(await put("b", bytes("world")));
@@ -193,7 +196,11 @@ test("a reader sees saves that have resolved and have no row yet", async () => {
   await closeStore(reader);
 });
 
-/** Another program that keeps a database from being changed. */
+/**
+ * Another program that keeps a database from being changed: for stores with the
+ * built-in driver, as two copies of SQLite in one process do not see each
+ * other's locks.
+ */
 async function lockedByStranger({ path }: SqliteStore): Promise<Disposable> {
   const { DatabaseSync } = await import("node:sqlite");
   const stranger = new DatabaseSync(path);
@@ -202,7 +209,7 @@ async function lockedByStranger({ path }: SqliteStore): Promise<Disposable> {
 }
 
 test("rows that cannot follow for now are known, and follow with the next", async () => {
-  await using parts = await tempParts();
+  await using parts = await tempParts({ driver: "builtin" });
   const { rows, queue } = parts;
   {
     using _ = await lockedByStranger(rows);
