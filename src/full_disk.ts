@@ -28,6 +28,8 @@ export class Reserve {
   #isGivenUp: boolean;
   /** Whether it is still to be made: false once it is given up meanwhile. */
   #isWanted = false;
+  /** Whether the one being made is the first: without it saves go on. */
+  #isFirst = false;
   #making: Promise<void> | null = null;
   #restoring: Promise<void> | null = null;
   #tried = -Infinity;
@@ -53,7 +55,7 @@ export class Reserve {
     using file = Deno.openSync(this.#path, { write: true });
     file.truncateSync();
     file.syncSync(); // some file systems reuse blocks only then
-    this.#isGivenUp = true;
+    if (!this.#isFirst) this.#isGivenUp = true;
     return true;
   }
 
@@ -107,6 +109,7 @@ export class Reserve {
   async #make(): Promise<void> {
     const isNew = sizeOf(this.#path) === null;
     this.#isWanted = true;
+    this.#isFirst = isNew;
     using file = await Deno.open(this.#path, {
       write: true,
       create: true,
@@ -119,8 +122,10 @@ export class Reserve {
       await syncDir(dirname(this.#path));
     } catch (error) {
       file.truncateSync();
-      if (isNew && this.#isWanted) removeFileSync(this.#path);
+      if (isNew) removeFileSync(this.#path);
       throw error;
+    } finally {
+      this.#isFirst = false;
     }
   }
 
