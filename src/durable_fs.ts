@@ -196,6 +196,16 @@ export async function syncDir(path: string): Promise<void> {
   await dir.sync();
 }
 
+/** The names in a directory; none where it is not there. */
+export async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(dir), (entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
 /**
  * Makes a directory and its parents, on the disk when `sync` is set. One that is
  * there may be another process's, which has not synced it yet, or could not.

@@ -275,9 +275,18 @@ export class FileStore implements PayloadStore {
    * Where a payload waits that is to take the place of another: under a name
    * that its row tells.
    */
-  stagedFor({ txId, storageHash }: TxInfo): string {
-    const id = sha256HexSync(new TextEncoder().encode(txId));
-    return join(this.stagedPath, `${id}-${storageHash}`);
+  stagedFor(row: TxInfo): string {
+    return join(this.stagedPath, stagedName(row));
+  }
+
+  /** The payload that waits for its place; null when none does. */
+  async loadWaiting(row: TxInfo): Promise<Uint8Array | null> {
+    return await this.loadStaged(stagedName(row));
+  }
+
+  /** The open file of a payload that waits for its place; null when none does. */
+  openWaiting(row: TxInfo): { file: Deno.FsFile; size: number } | null {
+    return this.openStaged(stagedName(row));
   }
 
   /** Waits until the names of staged payloads are on the disk. */
@@ -398,4 +407,10 @@ export class FileStore implements PayloadStore {
       throw error;
     }
   }
+}
+
+/** The name under which the payload of a row waits for its place. */
+function stagedName({ txId, storageHash }: TxInfo): string {
+  const id = sha256HexSync(new TextEncoder().encode(txId));
+  return `${id}-${storageHash}`;
 }

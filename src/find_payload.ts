@@ -79,6 +79,8 @@ async function loadInTime(
       : await inTables(info, { files, rows });
     if (newest === "removed") return null;
     if (newest) return newest;
+    const waiting = await waitingPayload(info, files);
+    if (waiting) return txOf(info, waiting);
     if (failure) throw unreadable(txId, failure);
     if (attempt === READ_ATTEMPTS) {
       throw new IntegrityError(txId, info.storageHash, read?.digest ?? null);
@@ -106,6 +108,18 @@ async function lastChange(
     files.loadWithDigest(info.txId)
   );
   return read?.digest === row.storageHash ? txOf(row, read.bytes) : null;
+}
+
+/**
+ * The payload that a backup, cut off behind its new database, has not put in its
+ * place; null: none that is sound.
+ */
+async function waitingPayload(
+  info: TxInfo,
+  files: FileStore,
+): Promise<Uint8Array | null> {
+  const { found } = await attemptRead(() => files.loadWaiting(info));
+  return found && await digestOf(found) === info.storageHash ? found : null;
 }
 
 /**
@@ -182,10 +196,10 @@ export function bytesInLog(
 }
 
 /**
- * The payload that the log still has for a row; null: none that is sound. Goes
- * through the log, and reads a staged payload whole.
+ * The payload of a row that is not in its place yet: in the log, or staged; null:
+ * none that is sound. Goes through the log, and reads a staged payload whole.
  */
-export async function loggedPayload(
+export async function payloadUnderWay(
   info: TxInfo,
   { files, rows, log }: Payloads,
 ): Promise<Uint8Array | null> {
@@ -193,9 +207,12 @@ export async function loggedPayload(
     return (await inTables(info, { files, rows }))?.payload ?? null;
   }
   const record = log.find(info.txId);
-  if (record?.storageHash !== info.storageHash) return null;
-  const found = await inLog(record, files);
-  return found?.digest === info.storageHash ? found.bytes : null;
+  const found = record?.storageHash === info.storageHash
+    ? await inLog(record, files)
+    : null;
+  return found?.digest === info.storageHash
+    ? found.bytes
+    : await waitingPayload(info, files);
 }
 
 /**
@@ -213,7 +230,7 @@ export function openPayloadOf(
     const record = place === null ? null : log.at(place);
     const staged = record?.kind === "put-staged" ? record.name : null;
     const opened = staged === null
-      ? files.open(txId)
+      ? files.openWaiting(info) ?? files.open(txId)
       : files.openStaged(staged);
     // The same row before and after: then this is the file it refers to.
     if (opened && rows.get(txId)?.storageHash === storageHash) return opened;

@@ -18,11 +18,11 @@ import {
 } from "./check.ts";
 import { CheckThread } from "./check_thread.ts";
 import { crashPoint } from "./crash_points.ts";
-import { regularSize, removeLeftover } from "./durable_fs.ts";
+import { namesIn, regularSize, removeLeftover } from "./durable_fs.ts";
 import {
   atPlace,
   bytesInLog,
-  loggedPayload,
+  payloadUnderWay,
   rowAhead,
 } from "./find_payload.ts";
 import {
@@ -78,6 +78,7 @@ import {
   type LocalVerdict,
   unreadable,
 } from "./verdict.ts";
+import { placeWaiting, type Waiting, waitingRows } from "./waiting.ts";
 
 /** Files looked up at a time, and rows read at a time. */
 const FILES = 256, ROWS = 512;
@@ -374,10 +375,15 @@ class LocalCheck {
         this.#look = null;
         if (replayed.outcome !== "done") this.#unfinished(replayed);
       });
+      await placeWaiting(files, rows, (waiting) => this.#tellWaiting(waiting));
       return;
     }
     // Beside a live writer its records are the normal course of things.
-    if (listHolders(files.basePath).length > 0 || !rows.hasLog) return;
+    if (listHolders(files.basePath).length > 0) return;
+    for await (const waiting of waitingRows(files, rows)) {
+      this.#tellWaiting(waiting);
+    }
+    if (!rows.hasLog) return;
     const { applied } = rows.logState();
     for (const record of log.pending()) {
       step.add(1, 0);
@@ -401,6 +407,11 @@ class LocalCheck {
       const reason = (error as Error).message;
       this.#unfinished({ txId, kind, outcome: "stuck", reason });
     }
+  }
+
+  #tellWaiting({ info: { txId } }: Waiting): void {
+    this.#census = null;
+    this.#unfinished({ txId, kind: "put-staged", outcome: "finished" });
   }
 
   #unfinished({ txId, kind, outcome, reason }: Replayed): void {
@@ -561,7 +572,7 @@ class LocalCheck {
           ? { kind: "sound", size }
           : { kind: "log-damaged", size, found: found.digest };
       }
-      const logged = await loggedPayload(info, this.#store);
+      const logged = await payloadUnderWay(info, this.#store);
       if (logged) return { kind: "sound", size: logged.length };
       const ahead = rowAhead(info.txId, this.#store);
       if (ahead === null) return null;
@@ -844,7 +855,7 @@ class LocalCheck {
     // Beside a live writer they are files that it is writing.
     const isAlone = this.#mayAct() || listHolders(files.basePath).length === 0;
     if (!isAlone) return;
-    const staged = this.#stagedNames();
+    const staged = await this.#stagedNames();
     for (const dir of [files.tmpPath, files.stagedPath]) {
       for (const name of await namesIn(dir)) {
         step.add(1, 0);
@@ -880,11 +891,13 @@ class LocalCheck {
     });
   }
 
-  /** The names of staged files that changes in the log refer to. */
-  #stagedNames(): Set<string> {
-    const { rows, log } = this.#store;
-    if (!rows.hasLog) return new Set();
-    return new Set(log.pending().map(({ name }) => name));
+  /** The names of staged files that rows, or changes in the log, refer to. */
+  async #stagedNames(): Promise<Set<string>> {
+    const { files, rows, log } = this.#store;
+    const names = new Set<string>();
+    for await (const { name } of waitingRows(files, rows)) names.add(name);
+    if (rows.hasLog) { for (const { name } of log.pending()) names.add(name); }
+    return names;
   }
 
   async #keepStaged(path: string): Promise<void> {
@@ -927,13 +940,4 @@ function isFile(path: string): boolean {
 function modifiedAt(path: string): number {
   const { mtime } = Deno.statSync(path);
   return (mtime?.getTime() ?? 0) / 1000;
-}
-
-async function namesIn(dir: string): Promise<string[]> {
-  try {
-    return await Array.fromAsync(Deno.readDir(dir), (entry) => entry.name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
 }

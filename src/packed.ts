@@ -7,7 +7,7 @@
 
 import type { MovePackedOptions } from "./engine.ts";
 import type { FileStore } from "./file_store.ts";
-import { inLog, loggedPayload } from "./find_payload.ts";
+import { inLog, payloadUnderWay } from "./find_payload.ts";
 import { digestOf } from "./hash.ts";
 import type { Change } from "./log/record.ts";
 import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
@@ -86,7 +86,7 @@ async function moveOf(
     if (belongs === (place !== null)) return null;
     payload = place !== null
       ? (await inLog(log.at(place), files))?.bytes ?? null
-      : await files.load(info.txId) ?? await loggedPayload(info, store);
+      : await files.load(info.txId) ?? await payloadUnderWay(info, store);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return null; // what cannot be read cannot be moved

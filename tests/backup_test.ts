@@ -19,8 +19,10 @@ import {
   StoreBusyError,
   StoreMismatchError,
   StoreNotFoundError,
+  type StoreReport,
   verifyStore,
 } from "../mod.ts";
+import { FileStore } from "../src/file_store.ts";
 import { StoreLocks } from "../src/locks.ts";
 import { LogDir } from "../src/log/log_dir.ts";
 import { LogReader } from "../src/log/log_reader.ts";
@@ -479,6 +481,62 @@ test("a backup that is killed leaves the previous one or the new one", async () 
     await contentsOf(folder),
     await contentsOf(temp.base, temp.db),
   );
+});
+
+test("a backup cut off behind its new database is read, verified and finished", async () => {
+  const ids = ["small", "large"];
+  const payloads = (bit: number) =>
+    [3, 300_000].map((size) => new Uint8Array(size).fill(bit));
+  const saveAll = (store: StorageManager, bit: number) =>
+    store.saveTxs(
+      payloads(bit).map((payload, at) => ({
+        ...sampleTx({ txId: ids[at]! }),
+        payload,
+      })),
+    );
+  await using temp = await tempStore();
+  await using dir = await tempDir();
+  const folder = dir.join("backup"), db = join(folder, "poh.db");
+  await saveAll(temp.store, 1);
+  await backupStore(temp.base, temp.db, folder);
+  const older = ids.map((id) => Deno.readFileSync(join(folder, `${id}.bin`)));
+  await saveAll(temp.store, 2);
+  await backupStore(temp.base, temp.db, folder);
+  // Both payloads as they are before the last step of a backup.
+  const files = new FileStore(folder);
+  const storeOfBackup = () =>
+    StorageManager.open(folder, db, { readOnly: true });
+  {
+    await using store = await storeOfBackup();
+    for (const [at, id] of ids.entries()) {
+      const path = join(folder, `${id}.bin`);
+      Deno.renameSync(path, files.stagedFor((await store.infoTx(id))!));
+      Deno.writeFileSync(path, older[at]!);
+    }
+  }
+  const assertNew = async () => {
+    await using store = await storeOfBackup();
+    for (const [at, id] of ids.entries()) {
+      const payload = payloads(2)[at]!;
+      assertBytes((await store.loadTx(id))?.payload, payload);
+      const streamed = await store.loadTxStream(id);
+      const whole = await new Response(streamed!.payload).bytes();
+      assertBytes(whole, payload);
+    }
+  };
+  await assertNew();
+  const unfinished = (action: string) =>
+    ids.toSorted().map((id) => `unfinished ${id} ${action}`);
+  const tell = ({ findings }: StoreReport) =>
+    findings.map(({ kind, txId, action }) => `${kind} ${txId} ${action}`);
+  assertEquals(tell(await verifyStore(folder, db)), unfinished("none"));
+  assertEquals(
+    tell(await performRecovery(folder, db)),
+    unfinished("finished"),
+  );
+  assertEquals(tell(await verifyStore(folder, db)), []);
+  assertEquals(namesIn(files.stagedPath), []);
+  await assertNew();
 });
 
 testDrivers(

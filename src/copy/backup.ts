@@ -15,14 +15,7 @@
  * @module
  */
 
-import {
-  basename,
-  dirname,
-  isAbsolute,
-  join,
-  relative,
-  resolve,
-} from "@std/path";
+import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { bytesOf, openPayload, PayloadFolder } from "./backup_folder.ts";
 import {
   type PayloadSource,
@@ -75,6 +68,7 @@ import { giveOwnId } from "../store_id.ts";
 import { TarWriter } from "./tar.ts";
 import { nextTurn } from "../turn.ts";
 import type { TxInfo } from "../types.ts";
+import { placeWaiting } from "../waiting.ts";
 
 /** The name of the database in every backup. */
 export const BACKUP_DB = "poh.db";
@@ -404,7 +398,7 @@ class FolderBackup {
     try {
       if (!this.#isClosed()) await (await this.#openRows(false)).close();
       const rows = await this.#openRows(true);
-      await this.#placeStaged(rows);
+      await placeWaiting(this.#files, rows);
       return rows;
     } catch (error) {
       // Its payloads are looked at all the same, and the new one replaces it.
@@ -421,21 +415,6 @@ class FolderBackup {
     return COMPANIONS.every((suffix) =>
       regularSize(this.#db + suffix) === null
     );
-  }
-
-  /** Payloads that wait for their rows to be the backup's: these are. */
-  async #placeStaged(rows: SqliteStore): Promise<void> {
-    const { stagedPath } = this.#files;
-    const waiting = new Set<string>();
-    for await (const { name } of Deno.readDir(stagedPath)) waiting.add(name);
-    if (waiting.size === 0) return;
-    for await (const info of rows.iterate()) {
-      const from = this.#files.stagedFor(info);
-      if (!waiting.has(basename(from))) continue;
-      const to = join(this.#files.basePath, storedName(info.txId));
-      await renameFile(from, to, false); // all of them below
-    }
-    if (this.#sync) await syncDir(this.#files.basePath);
   }
 
   async #openRows(readOnly: boolean): Promise<SqliteStore> {

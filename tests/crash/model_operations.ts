@@ -14,6 +14,7 @@ import {
   type RecoverOptions,
   restoreStore,
   StorageManager,
+  verifyStore,
 } from "../../mod.ts";
 import {
   assertContents,
@@ -175,9 +176,9 @@ const backingUp: Preparation = async (folder, random) => {
   const after = new Map(before);
   {
     await using store = await StorageManager.open(place.base, place.db);
-    for (const n of [1, 2, 3]) {
-      await store.saveTx(versionOf(`tx-${n}`, 100 + n, 10));
-      after.set(`tx-${n}`, [{ n: 100 + n, size: 10 }]);
+    for (const [n, size] of [[1, 10], [2, 10], [3, 10], [11, 300_000]]) {
+      await store.saveTx(versionOf(`tx-${n}`, 100 + n!, size!));
+      after.set(`tx-${n}`, [{ n: 100 + n!, size: size! }]);
     }
     await store.deleteTx("tx-4");
     after.set("tx-4", [null]);
@@ -193,6 +194,14 @@ const backingUp: Preparation = async (folder, random) => {
         [...after].map(([id, states]) => [id, [...states, ...before.get(id)!]]),
       );
       await assertHas(copy, either);
+      assertEquals((await verifyStore(copy.base, copy.db)).damaged, false);
+      if (random.next() < 0.5) {
+        // What the new one has deleted is still there.
+        const orphans = { orphans: "quarantine" } as const;
+        await performRecovery(copy.base, copy.db, orphans);
+        await assertClean(copy);
+        await assertHas(copy, either);
+      }
       const { base, db } = placeIn(left);
       await backupStore(base, db, copy.base);
       await assertHas(copy, after);
