@@ -90,12 +90,8 @@ export type {
   SourceReport,
   StoreReport,
 } from "./src/report.ts";
-export type {
-  DriverChoice,
-  DriverInfo,
-  SqliteDriverInfo,
-  SqlValue,
-} from "./src/sqlite_driver.ts";
+export type { SqliteDriverInfo, SqlValue } from "./src/sqlite_driver.ts";
+export type { DriverChoice, DriverInfo } from "./src/driver_info.ts";
 export { SqliteStore, type SqliteStoreOptions } from "./src/sqlite_store.ts";
 export {
   type RestoreOptions,

@@ -15,7 +15,7 @@ import {
   type Parts,
 } from "./look_parts.ts";
 import { QuickLook } from "./quick_look.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
+import type { DriverChoice } from "./driver_info.ts";
 import { isSurelyAsRead, SqliteStore } from "./sqlite_store.ts";
 import { answerAs } from "./thread.ts";
 

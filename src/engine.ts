@@ -7,13 +7,14 @@
 
 import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
 import type { PohStorageError } from "./errors.ts";
+import type { Sources } from "./heal/sources.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
 import type { OddRow } from "./odd_row.ts";
 import { type OptionsType, optionsType, rule } from "./options.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
-import type { DriverInfo } from "./sqlite_driver.ts";
+import type { DriverInfo } from "./driver_info.ts";
 import type {
   StoreTotals,
   Tx,
@@ -126,10 +127,16 @@ export interface Engine {
   remove(txId: string): Promise<boolean>;
   /** Deletes what a filter selects. */
   prune(filter: PruneFilter, options: PruneOptions): Promise<PruneResult>;
-  /** Checks. */
-  verify(options: VerifyOptions): Promise<StoreReport>;
-  /** Checks and repairs. */
-  recover(options: RecoverOptions): Promise<StoreReport>;
+  /** Checks; tells what the sources could heal. */
+  verify(
+    options: VerifyOptions,
+    sources?: Sources | null,
+  ): Promise<StoreReport>;
+  /** Checks and repairs, and heals from the sources. */
+  recover(
+    options: RecoverOptions,
+    sources?: Sources | null,
+  ): Promise<StoreReport>;
   /** What recover took out of service, in no order. */
   quarantined(): AsyncIterableIterator<QuarantineEntry>;
   /** Puts a case of it back into service. */

@@ -50,6 +50,7 @@ import {
   removal,
   requireInPlace,
   saving,
+  writerOf,
 } from "./open_store.ts";
 import { PayloadLook } from "./payload_look.ts";
 import {
@@ -69,7 +70,11 @@ import {
 import { QuickLook } from "./quick_look.ts";
 import { compareText } from "./format/text_order.ts";
 import { Pacer } from "./turn.ts";
-import { MetadataDamagedError } from "./errors.ts";
+import {
+  MetadataDamagedError,
+  PohStorageError,
+  StoreBusyError,
+} from "./errors.ts";
 import type { TxInfo } from "./types.ts";
 import {
   type BadLocalVerdict,
@@ -86,19 +91,43 @@ const FILES = 256, ROWS = 512;
 /** Times a row is looked at again when a writer changes it meanwhile. */
 const ATTEMPTS = 5;
 
-/**
- * Checks an open store.
- *
- * @param repair What to do about findings; null: only tell them.
- * @param sources Where damaged payloads are looked for; null: nowhere.
- */
-export async function checkLocal(
+/** Verifies an open store. */
+export async function verifyRows(
   store: OpenStore,
   options: VerifyOptions,
-  repair: RecoverOptions | null,
   sources: Sources | null = null,
 ): Promise<StoreReport> {
-  return await new LocalCheck(store, options, repair, sources).run();
+  return await new LocalCheck(store, options, null, sources).run();
+}
+
+/** Verifies and repairs an open store. */
+export async function recoverStore(
+  store: OpenStore,
+  options: RecoverOptions,
+  sources: Sources | null = null,
+): Promise<StoreReport> {
+  requireAll(options);
+  const check = () => new LocalCheck(store, options, options, sources).run();
+  if (options.dryRun) return await check();
+  const { locks, queue } = writerOf(store);
+  await queue.flush();
+  const done = await locks.whileAlone(check);
+  if (!done) {
+    throw new StoreBusyError(
+      "The store is open elsewhere, nothing was repaired",
+      locks.others(),
+    );
+  }
+  return done.value;
+}
+
+/** What a crash left half-done has to be finished before anything is judged. */
+export function requireAll({ only }: RecoverOptions): void {
+  if (only === undefined) return;
+  throw new PohStorageError(
+    "REMOTE_ONLY",
+    "A store on this machine is recovered as a whole",
+  );
 }
 
 /** A damaged payload of a store on this machine. */

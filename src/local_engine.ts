@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
+import type { RecoverOptions, VerifyOptions } from "./check.ts";
 import { crashPoint } from "./crash_points.ts";
 import { ReadAhead, SMALL } from "./durable_fs.ts";
 import {
@@ -19,11 +19,11 @@ import {
 import { IntegrityError, PohStorageError, StoreBusyError } from "./errors.ts";
 import { isSmall, loadTx, openPayloadOf, payloadSoon } from "./find_payload.ts";
 import { asDiskFull } from "./full_disk.ts";
-import { openSources } from "./heal/open_sources.ts";
 import type { Sources } from "./heal/sources.ts";
 import { digestOf, sha256HexSync } from "./hash.ts";
 import type { IfExists, SavedTx } from "./if_exists.ts";
-import { type LockWait, retryBusy } from "./lock_wait.ts";
+import type { LockWait } from "./lock_wait.ts";
+import { retryBusy } from "./wait_for.ts";
 import { packBelow, requirePackBelow } from "./pack_below.ts";
 import { movePayloads } from "./packed.ts";
 import {
@@ -50,9 +50,9 @@ import {
   type QuarantineEntry,
   restoreCase,
 } from "./quarantine.ts";
-import { recoverStore, verifyRows } from "./recovery.ts";
+import { recoverStore, verifyRows } from "./local_check.ts";
 import type { StoreReport } from "./report.ts";
-import type { DriverInfo } from "./sqlite_driver.ts";
+import type { DriverInfo } from "./driver_info.ts";
 import type { StorageOptions } from "./storage_options.ts";
 import type {
   StoreTotals,
@@ -258,22 +258,21 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.verify} */
-  async verify(options: VerifyOptions): Promise<StoreReport> {
-    await using sources = await this.#sources(options);
-    return await verifyRows(this.#store, options, sources);
+  verify(
+    options: VerifyOptions,
+    sources: Sources | null = null,
+  ): Promise<StoreReport> {
+    return verifyRows(this.#store, options, sources);
   }
 
   /** {@inheritDoc Engine.recover} */
-  recover(options: RecoverOptions): Promise<StoreReport> {
-    return this.#withoutChanges(async () => {
-      await using sources = await this.#sources(options);
-      return await recoverStore(this.#store, options, sources);
-    });
-  }
-
-  #sources(options: CheckOptions): Promise<Sources | null> {
-    const driver = this.driver.name === "builtin" ? "builtin" : "auto";
-    return openSources({ ...options, driver }, this.base);
+  recover(
+    options: RecoverOptions,
+    sources: Sources | null = null,
+  ): Promise<StoreReport> {
+    return this.#withoutChanges(() =>
+      recoverStore(this.#store, options, sources)
+    );
   }
 
   /** {@inheritDoc Engine.quarantined} */

@@ -21,7 +21,8 @@ import { join } from "@std/path";
 import { makeDir, regularSize, removeFileSync } from "./durable_fs.ts";
 import { StoreBusyError, type StoreHolder } from "./errors.ts";
 import { hostname } from "./hostname.ts";
-import { type LockWait, pauseFor, waitFor } from "./lock_wait.ts";
+import type { LockWait } from "./lock_wait.ts";
+import { pauseFor, waitFor } from "./wait_for.ts";
 import { isStopped } from "./process_state.ts";
 
 /**

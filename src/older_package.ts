@@ -9,7 +9,8 @@ import { join } from "@std/path";
 import { removeFileSync } from "./durable_fs.ts";
 import { StoreBusyError } from "./errors.ts";
 import { PAYLOAD_SUFFIX } from "./key.ts";
-import { type LockWait, pauseFor, waitFor } from "./lock_wait.ts";
+import type { LockWait } from "./lock_wait.ts";
+import { pauseFor, waitFor } from "./wait_for.ts";
 import { COMPANIONS } from "./sqlite_store.ts";
 
 /** How long to wait for who reads from the database, in ms. */

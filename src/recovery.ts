@@ -14,22 +14,12 @@ import {
   type VerifyOptions,
 } from "./check.ts";
 import { isDatabaseThere } from "./database_file.ts";
-import {
-  MetadataDamagedError,
-  PohStorageError,
-  StoreBusyError,
-  StoreNotFoundError,
-} from "./errors.ts";
+import { MetadataDamagedError, StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./file_store.ts";
 import { openSources } from "./heal/open_sources.ts";
 import type { Sources } from "./heal/sources.ts";
-import { checkLocal } from "./local_check.ts";
-import {
-  closeStore,
-  type OpenStore,
-  openStore,
-  writerOf,
-} from "./open_store.ts";
+import { recoverStore, requireAll, verifyRows } from "./local_check.ts";
+import { closeStore, type OpenStore, openStore } from "./open_store.ts";
 import { requireKnown } from "./options.ts";
 import { rebuildDatabase, type Rebuilt } from "./rebuild.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
@@ -207,44 +197,4 @@ export async function verifyStore(
   } finally {
     await closeStore(store);
   }
-}
-
-/** Verifies an open store. */
-export async function verifyRows(
-  store: OpenStore,
-  options: VerifyOptions,
-  sources: Sources | null = null,
-): Promise<StoreReport> {
-  return await checkLocal(store, options, null, sources);
-}
-
-/** Verifies and repairs an open store. */
-export async function recoverStore(
-  store: OpenStore,
-  options: RecoverOptions,
-  sources: Sources | null = null,
-): Promise<StoreReport> {
-  requireAll(options);
-  if (options.dryRun) return await checkLocal(store, options, options, sources);
-  const { locks, queue } = writerOf(store);
-  await queue.flush();
-  const done = await locks.whileAlone(() =>
-    checkLocal(store, options, options, sources)
-  );
-  if (!done) {
-    throw new StoreBusyError(
-      "The store is open elsewhere, nothing was repaired",
-      locks.others(),
-    );
-  }
-  return done.value;
-}
-
-/** What a crash left half-done has to be finished before anything is judged. */
-function requireAll({ only }: RecoverOptions): void {
-  if (only === undefined) return;
-  throw new PohStorageError(
-    "REMOTE_ONLY",
-    "A store on this machine is recovered as a whole",
-  );
 }

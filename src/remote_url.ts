@@ -7,7 +7,7 @@
 import type { RecoveryOptions, VerifyOptions } from "./check.ts";
 import type { Engine } from "./engine.ts";
 import type { StoreReport } from "./report.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
+import type { DriverChoice } from "./driver_info.ts";
 import type { StorageOptions } from "./storage_options.ts";
 import type { StoreDescription } from "./store_description.ts";
 import type { TxInfo } from "./types.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DriverInfo } from "./sqlite_driver.ts";
+import type { DriverInfo } from "./driver_info.ts";
 
 /**
  * What can be wrong.

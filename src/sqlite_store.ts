@@ -17,7 +17,8 @@ import {
 } from "./errors.ts";
 import { TX_FILTER } from "./filter.ts";
 import { isDiskFull } from "./full_disk.ts";
-import { type LockWait, retryBusy, waitRules } from "./lock_wait.ts";
+import { type LockWait, waitRules } from "./lock_wait.ts";
+import { retryBusy } from "./wait_for.ts";
 import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
 import {
   type OptionsType,
@@ -40,7 +41,6 @@ import {
 import { requirePlainRows, requirePlainSchema } from "./schema_check.ts";
 import {
   type Connection,
-  type DriverChoice,
   isLocked,
   isMalformed,
   needsWriting,
@@ -50,7 +50,8 @@ import {
   type SqlValue,
   type Statement,
 } from "./sqlite_driver.ts";
-import { HEAD_BYTES, MAX_PAYLOAD } from "./log/record.ts";
+import type { DriverChoice } from "./driver_info.ts";
+import { HEAD_BYTES, MAX_PAYLOAD } from "./limits.ts";
 import { Place } from "./place.ts";
 import { requireThere } from "./poh_dir.ts";
 import type { MetadataStore } from "./store.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type DriverChoice, openSqlite } from "./sqlite_driver.ts";
+import { openSqlite } from "./sqlite_driver.ts";
+import type { DriverChoice } from "./driver_info.ts";
 import { SqliteStore } from "./sqlite_store.ts";
 import { answerAs } from "./thread.ts";
 

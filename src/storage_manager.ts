@@ -43,6 +43,9 @@ import {
 } from "./if_exists.ts";
 import { fileName } from "./key.ts";
 import { LocalEngine } from "./local_engine.ts";
+import type { CheckOptions } from "./check.ts";
+import { openSources } from "./heal/open_sources.ts";
+import type { Sources } from "./heal/sources.ts";
 import type { OddRow } from "./odd_row.ts";
 import { requireKnown } from "./options.ts";
 import { requireNoBackup } from "./poh_dir.ts";
@@ -55,7 +58,7 @@ import {
 } from "./prune.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import type { StoreReport } from "./report.ts";
-import type { DriverInfo } from "./sqlite_driver.ts";
+import type { DriverInfo } from "./driver_info.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
 import { Pacer } from "./turn.ts";
@@ -556,7 +559,10 @@ export class StorageManager implements AsyncDisposable {
   verify(options: VerifyOptions = {}): Promise<StoreReport> {
     return this.#call(() => {
       requireKnown(options, VERIFY_OPTIONS);
-      return this.#engine.verify(options);
+      return this.#withSources(
+        options,
+        (sources) => this.#engine.verify(options, sources),
+      );
     });
   }
 
@@ -598,8 +604,22 @@ export class StorageManager implements AsyncDisposable {
   recover(options: RecoverOptions = {}): Promise<StoreReport> {
     return this.#call(() => {
       requireKnown(options, RECOVER_OPTIONS);
-      return this.#engine.recover(options);
+      return this.#withSources(
+        options,
+        (sources) => this.#engine.recover(options, sources),
+      );
     });
+  }
+
+  /** Does something with what a check is to heal from. */
+  async #withSources<T>(
+    options: CheckOptions,
+    work: (sources: Sources | null) => Promise<T>,
+  ): Promise<T> {
+    const { base, driver: { name } } = this.#engine;
+    const driver = name === "builtin" ? "builtin" : "auto";
+    await using sources = await openSources({ ...options, driver }, base);
+    return await work(sources);
   }
 
   /**

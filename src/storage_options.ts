@@ -6,7 +6,7 @@
 
 import { type LockWait, waitRules } from "./lock_wait.ts";
 import { type OptionsType, optionsType, rule, type Rules } from "./options.ts";
-import type { DriverChoice } from "./sqlite_driver.ts";
+import type { DriverChoice } from "./driver_info.ts";
 
 /** How to open a store. */
 export interface StorageOptions extends LockWait {

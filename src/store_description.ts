@@ -5,7 +5,7 @@
  */
 
 import type { StoreHolder } from "./errors.ts";
-import type { DriverInfo } from "./sqlite_driver.ts";
+import type { DriverInfo } from "./driver_info.ts";
 import type { StoreTotals } from "./types.ts";
 
 /** A store at a glance. */

@@ -44,7 +44,8 @@ import {
   storedName,
   txIdOfFile,
 } from "./key.ts";
-import { type LockWait, retryBusy, waitFor } from "./lock_wait.ts";
+import type { LockWait } from "./lock_wait.ts";
+import { retryBusy, waitFor } from "./wait_for.ts";
 import { listHolders, LockFile } from "./locks.ts";
 import {
   isSettled,
@@ -61,12 +62,8 @@ import {
 import { requireQuiet, requireUnopened } from "./older_package.ts";
 import { quarantineFile } from "./quarantine.ts";
 import { columnsOf } from "./schema.ts";
-import {
-  type Connection,
-  type DriverChoice,
-  openSqlite,
-  type SqlValue,
-} from "./sqlite_driver.ts";
+import { type Connection, openSqlite, type SqlValue } from "./sqlite_driver.ts";
+import type { DriverChoice } from "./driver_info.ts";
 import { translated, translatedSync } from "./sqlite_store.ts";
 import type { UpgradeReport } from "./storage_options.ts";
 import { nextTurn } from "./turn.ts";

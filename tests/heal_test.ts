@@ -16,7 +16,7 @@ import type { HealSource } from "../src/heal/source.ts";
 import { Sources } from "../src/heal/sources.ts";
 import { closeStore, openStore } from "../src/open_store.ts";
 import { sha256HexSync } from "../src/hash.ts";
-import { checkLocal } from "../src/local_check.ts";
+import { recoverStore, verifyRows } from "../src/local_check.ts";
 import { listQuarantine } from "../src/quarantine.ts";
 import type { TxInfo } from "../src/types.ts";
 import {
@@ -485,7 +485,7 @@ async function recoverFrom(
   const store = await openStore(base, db, {}, { finish: false });
   try {
     await using opened = new Sources(sources);
-    return await checkLocal(store, options, options, opened);
+    return await recoverStore(store, options, opened);
   } finally {
     await closeStore(store);
   }
@@ -591,7 +591,7 @@ test("a source is asked for many rows at once, but never for all of a large stor
       for (const info of wanted) await take(info, piecesOf(bytes("x")));
     });
     await using sources = new Sources([source]);
-    const report = await checkLocal(store, {}, null, sources);
+    const report = await verifyRows(store, {}, sources);
     assertEquals(asked, [8_192, 808]);
     assertEquals(report.actions, { "payload-missing": { none: 9_000 } });
     assertEquals([report.healable, report.findings.length], [9_000, 1_000]);

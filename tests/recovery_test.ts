@@ -20,7 +20,7 @@ import {
   verifyStore,
 } from "../mod.ts";
 import { closeStore, openStore } from "../src/open_store.ts";
-import { verifyRows } from "../src/recovery.ts";
+import { verifyRows } from "../src/local_check.ts";
 import { MAX_FINDINGS } from "../src/report.ts";
 import { openSqlite } from "../src/sqlite_driver.ts";
 import {

@@ -62,7 +62,7 @@ import {
   rule,
 } from "../options.ts";
 import { requirePohDir } from "../poh_dir.ts";
-import type { DriverChoice } from "../sqlite_driver.ts";
+import type { DriverChoice } from "../driver_info.ts";
 import { COMPANIONS, SqliteStore } from "../sqlite_store.ts";
 import { giveOwnId } from "../store_id.ts";
 import { TarWriter } from "./tar.ts";

@@ -48,7 +48,7 @@ import {
   requireKnown,
   rule,
 } from "../options.ts";
-import type { DriverChoice } from "../sqlite_driver.ts";
+import type { DriverChoice } from "../driver_info.ts";
 import { COMPANIONS, SqliteStore } from "../sqlite_store.ts";
 import { giveOwnId } from "../store_id.ts";
 import { readTar, type TarEntry } from "./tar.ts";

@@ -11,7 +11,7 @@ import { PohStorageError } from "../errors.ts";
 import { FileStore } from "../file_store.ts";
 import type { LogReader } from "../log/log_reader.ts";
 import { openForReading } from "../read_store.ts";
-import type { DriverChoice } from "../sqlite_driver.ts";
+import type { DriverChoice } from "../driver_info.ts";
 import type { SqliteStore } from "../sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import {

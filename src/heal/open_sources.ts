@@ -8,7 +8,7 @@ import { resolve } from "@std/path";
 import type { CheckOptions } from "../check.ts";
 import { PohStorageError } from "../errors.ts";
 import { isBucket, isRemote } from "../remote_url.ts";
-import type { DriverChoice } from "../sqlite_driver.ts";
+import type { DriverChoice } from "../driver_info.ts";
 import type { HealSource } from "./source.ts";
 import { Sources } from "./sources.ts";
 

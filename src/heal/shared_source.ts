@@ -6,7 +6,7 @@
 
 import { InvalidTxIdError, PohStorageError } from "../errors.ts";
 import { remoteStores, type SharedPayloads } from "../remote_url.ts";
-import type { DriverChoice } from "../sqlite_driver.ts";
+import type { DriverChoice } from "../driver_info.ts";
 import type { TxInfo } from "../types.ts";
 import { type HealSource, searchEach, type Take } from "./source.ts";
 

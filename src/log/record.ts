@@ -29,14 +29,9 @@
  */
 
 import { InvalidTxError, PohStorageError } from "../errors.ts";
+import { HEAD_BYTES, MAX_PAYLOAD } from "../limits.ts";
 import type { TxInfo } from "../types.ts";
 import { crc32 } from "./crc32.ts";
-
-/** Bytes before the id. */
-export const HEAD_BYTES = 80;
-
-/** Larger payloads are staged files; their records name them. */
-export const MAX_PAYLOAD = 64 * 1024;
 
 /** UTF-8 bytes that an id, a holder or a name may have. */
 const MAX_TEXT = 0xffff;

@@ -13,11 +13,10 @@ import type { LogDir } from "./log_dir.ts";
 import {
   claimedLength,
   decodeRecord,
-  HEAD_BYTES,
   type LogRecord,
-  MAX_PAYLOAD,
   MAX_RECORD,
 } from "./record.ts";
+import { HEAD_BYTES, MAX_PAYLOAD } from "../limits.ts";
 import {
   FIRST_RECORD,
   offsetOf,

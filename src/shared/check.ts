@@ -8,7 +8,6 @@
  */
 
 import {
-  type CheckOptions,
   type CheckStep,
   type RecoverOptions,
   runSteps,
@@ -23,7 +22,6 @@ import {
   type Healer,
   Healing,
 } from "../heal/healing.ts";
-import { openSources } from "../heal/open_sources.ts";
 import type { Sources } from "../heal/sources.ts";
 import { Pool } from "../pool.ts";
 import type { QuarantineNote } from "../quarantine.ts";
@@ -75,17 +73,9 @@ export async function verifyRemote(
   parts: RemoteParts,
   options: VerifyOptions,
   grace: number,
+  sources: Sources | null,
 ): Promise<StoreReport> {
-  await using sources = await sourcesFor(parts, options);
   return await new RemoteCheck(parts, options, { grace, sources }).run();
-}
-
-/** Opened before anything is done. */
-function sourcesFor(
-  { objects }: RemoteParts,
-  options: CheckOptions,
-): Promise<Sources | null> {
-  return openSources(options, objects.url);
 }
 
 /** A damaged payload of a store that machines share. */
@@ -107,8 +97,8 @@ export async function recoverRemote(
   parts: RemoteParts,
   options: RecoverOptions,
   grace: number,
+  sources: Sources | null,
 ): Promise<StoreReport> {
-  await using sources = await sourcesFor(parts, options);
   const how = { grace, repair: options, sources };
   if (options.dryRun) return await new RemoteCheck(parts, options, how).run();
   await using lease = await parts.catalog.lease();

@@ -26,7 +26,7 @@
 
 import type { OddRow } from "../odd_row.ts";
 import { PohStorageError } from "../errors.ts";
-import type { DriverInfo } from "../sqlite_driver.ts";
+import type { DriverInfo } from "../driver_info.ts";
 import type { MetadataStore } from "../store.ts";
 import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
 

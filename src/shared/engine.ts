@@ -30,7 +30,7 @@ import {
 } from "../prune.ts";
 import { type QuarantineEntry, restoreCase } from "../quarantine.ts";
 import type { StoreReport } from "../report.ts";
-import type { DriverInfo } from "../sqlite_driver.ts";
+import type { DriverInfo } from "../driver_info.ts";
 import type {
   StoreTotals,
   Tx,
@@ -56,6 +56,7 @@ import {
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
+import type { Sources } from "../heal/sources.ts";
 import { recoverRemote, verifyRemote } from "./check.ts";
 import { casesOf, digestOf, emptyCases, listCases } from "./quarantine.ts";
 import { spool } from "./spool.ts";
@@ -264,14 +265,20 @@ export class RemoteEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.verify} */
-  verify(options: VerifyOptions): Promise<StoreReport> {
-    return verifyRemote(this.#parts, options, this.#grace);
+  verify(
+    options: VerifyOptions,
+    sources: Sources | null = null,
+  ): Promise<StoreReport> {
+    return verifyRemote(this.#parts, options, this.#grace, sources);
   }
 
   /** {@inheritDoc Engine.recover} */
-  async recover(options: RecoverOptions): Promise<StoreReport> {
+  async recover(
+    options: RecoverOptions,
+    sources: Sources | null = null,
+  ): Promise<StoreReport> {
     if (!options.dryRun) this.#requireWriter();
-    return await recoverRemote(this.#parts, options, this.#grace);
+    return await recoverRemote(this.#parts, options, this.#grace, sources);
   }
 
   /** {@inheritDoc Engine.quarantined} */

@@ -17,7 +17,7 @@ import { waitOf } from "../lock_wait.ts";
 import { requireNoBackup } from "../poh_dir.ts";
 import { isBucket, isServer, type SharedPayloads } from "../remote_url.ts";
 import type { StoreReport } from "../report.ts";
-import type { DriverChoice, DriverInfo } from "../sqlite_driver.ts";
+import type { DriverChoice, DriverInfo } from "../driver_info.ts";
 import type { StorageOptions } from "../storage_options.ts";
 import type { StoreDescription } from "../store_description.ts";
 import {
@@ -34,6 +34,7 @@ import {
 } from "./contracts.ts";
 import { describeRemote } from "./describe.ts";
 import { FileObjects } from "./file_objects.ts";
+import { openSources } from "../heal/open_sources.ts";
 import { recoverRemote, verifyRemote } from "./check.ts";
 import { payloadsOf } from "./payloads.ts";
 import { RemoteEngine } from "./engine.ts";
@@ -73,7 +74,10 @@ export function recoverRemoteStore(
     base,
     db,
     { ...options, readOnly },
-    (parts) => recoverRemote(parts, options, GRACE),
+    async (parts) => {
+      await using sources = await openSources(options, parts.objects.url);
+      return await recoverRemote(parts, options, GRACE, sources);
+    },
   );
 }
 
@@ -87,7 +91,10 @@ export function verifyRemoteStore(
     base,
     db,
     { ...options, readOnly: true },
-    (parts) => verifyRemote(parts, options, GRACE),
+    async (parts) => {
+      await using sources = await openSources(options, parts.objects.url);
+      return await verifyRemote(parts, options, GRACE, sources);
+    },
   );
 }
 

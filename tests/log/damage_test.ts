@@ -7,7 +7,7 @@ import {
   StorageManager,
   verifyStore,
 } from "../../mod.ts";
-import { HEAD_BYTES } from "../../src/log/record.ts";
+import { HEAD_BYTES } from "../../src/limits.ts";
 import {
   decodeHeader,
   encodeHeader,

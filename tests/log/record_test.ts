@@ -4,11 +4,11 @@ import { crc32 } from "../../src/log/crc32.ts";
 import {
   decodeRecord,
   type LogEntry,
-  MAX_PAYLOAD,
   packedLength,
   payloadWithin,
   saltOf,
 } from "../../src/log/record.ts";
+import { MAX_PAYLOAD } from "../../src/limits.ts";
 import {
   encodeHeader,
   FIRST_RECORD,
