@@ -37,8 +37,8 @@ export {
   type EarlierNames,
   FileStore,
   type FileStoreOptions,
-} from "./src/file_store.ts";
-export { sha256Hex, sha256HexOfStream } from "./src/hash.ts";
+} from "./src/payloads/file_store.ts";
+export { sha256Hex, sha256HexOfStream } from "./src/files/hash.ts";
 export type {
   IfExists,
   SaveCounts,
@@ -47,8 +47,8 @@ export type {
   SaveOutcome,
   SaveStreamOptions,
   SaveTxsOptions,
-} from "./src/if_exists.ts";
-export type { LockWait } from "./src/lock_wait.ts";
+} from "./src/model/if_exists.ts";
+export type { LockWait } from "./src/model/lock_wait.ts";
 export {
   type LeftOutReason,
   type MigrateOptions,
@@ -56,7 +56,7 @@ export {
   type MigrateReport,
   migrateStore,
 } from "./src/migrate.ts";
-export type { OddRow } from "./src/odd_row.ts";
+export type { OddRow } from "./src/sqlite/odd_row.ts";
 export type {
   CompactOptions,
   CompactReport,
@@ -66,21 +66,28 @@ export type {
   StorageOptions,
   UpgradeNote,
   UpgradeReport,
-} from "./src/storage_options.ts";
+} from "./src/model/storage_options.ts";
 export type {
   Hint,
   LogUse,
   StoreDescription,
-} from "./src/store_description.ts";
-export type { PruneFilter, PruneOptions, PruneResult } from "./src/prune.ts";
-export type { QuarantineEntry, QuarantineNote } from "./src/quarantine.ts";
+} from "./src/model/store_description.ts";
+export type {
+  PruneFilter,
+  PruneOptions,
+  PruneResult,
+} from "./src/check/prune.ts";
+export type {
+  QuarantineEntry,
+  QuarantineNote,
+} from "./src/payloads/quarantine.ts";
 export type {
   CheckOptions,
   Progress,
   RecoverOptions,
   RecoveryOptions,
   VerifyOptions,
-} from "./src/check.ts";
+} from "./src/check/check.ts";
 export { performRecovery, verifyStore } from "./src/recovery.ts";
 export type {
   Finding,
@@ -89,17 +96,20 @@ export type {
   ReportStep,
   SourceReport,
   StoreReport,
-} from "./src/report.ts";
-export type { SqliteDriverInfo, SqlValue } from "./src/sqlite_driver.ts";
-export type { DriverChoice, DriverInfo } from "./src/driver_info.ts";
-export { SqliteStore, type SqliteStoreOptions } from "./src/sqlite_store.ts";
+} from "./src/model/report.ts";
+export type { SqliteDriverInfo, SqlValue } from "./src/sqlite/driver.ts";
+export type { DriverChoice, DriverInfo } from "./src/model/driver_info.ts";
+export {
+  SqliteStore,
+  type SqliteStoreOptions,
+} from "./src/sqlite/sqlite_store.ts";
 export {
   type RestoreOptions,
   type RestoreReport,
   restoreStore,
 } from "./src/copy/restore.ts";
 export { StorageManager } from "./src/storage_manager.ts";
-export type { MetadataStore, PayloadStore } from "./src/store.ts";
+export type { MetadataStore, PayloadStore } from "./src/model/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
 export type {
   StoreTotals,

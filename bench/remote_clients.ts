@@ -6,7 +6,7 @@
  */
 
 import { StorageManager } from "../mod.ts";
-import { sha256HexSync } from "../src/hash.ts";
+import { sha256HexSync } from "../src/files/hash.ts";
 import { pg } from "../src/shared/postgres/packages.ts";
 import { AwsV4Signer } from "../src/shared/s3/packages.ts";
 import type { Servers } from "./remote.ts";

@@ -6,16 +6,19 @@
  */
 
 import { resolve } from "@std/path";
-import { hintsOf } from "./hints.ts";
-import { listHolders } from "./locks.ts";
+import { hintsOf } from "./local/hints.ts";
+import { listHolders } from "./files/locks.ts";
 import { logUse } from "./log/compaction.ts";
-import { closeStore, openStore } from "./open_store.ts";
+import { closeStore, openStore } from "./local/open_store.ts";
 import { requireKnown } from "./options.ts";
-import { packBelow } from "./pack_below.ts";
-import { countQuarantine } from "./quarantine.ts";
+import { packBelow } from "./local/pack_below.ts";
+import { countQuarantine } from "./payloads/quarantine.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
-import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
-import type { StoreDescription } from "./store_description.ts";
+import {
+  STORAGE_OPTIONS,
+  type StorageOptions,
+} from "./model/storage_options.ts";
+import type { StoreDescription } from "./model/store_description.ts";
 
 /** So many holders are named. */
 const TOP = 10;

@@ -5,16 +5,20 @@
  * @module
  */
 
-import type { CheckOptions, RecoverOptions, VerifyOptions } from "./check.ts";
+import type {
+  CheckOptions,
+  RecoverOptions,
+  VerifyOptions,
+} from "./check/check.ts";
 import type { PohStorageError } from "./errors.ts";
-import type { Sources } from "./heal/sources.ts";
-import type { IfExists, SavedTx } from "./if_exists.ts";
-import type { OddRow } from "./odd_row.ts";
+import type { Sources } from "./check/sources.ts";
+import type { IfExists, SavedTx } from "./model/if_exists.ts";
+import type { OddRow } from "./sqlite/odd_row.ts";
 import { type OptionsType, optionsType, rule } from "./options.ts";
-import type { PruneFilter, PruneOptions, PruneResult } from "./prune.ts";
-import type { QuarantineEntry } from "./quarantine.ts";
-import type { StoreReport } from "./report.ts";
-import type { DriverInfo } from "./driver_info.ts";
+import type { PruneFilter, PruneOptions, PruneResult } from "./check/prune.ts";
+import type { QuarantineEntry } from "./payloads/quarantine.ts";
+import type { StoreReport } from "./model/report.ts";
+import type { DriverInfo } from "./model/driver_info.ts";
 import type {
   StoreTotals,
   Tx,

@@ -11,17 +11,17 @@ import {
   PayloadUnreadableError,
   TxExistsError,
 } from "./errors.ts";
-import type { SavedTx } from "./if_exists.ts";
-import { fileName } from "./key.ts";
+import type { SavedTx } from "./model/if_exists.ts";
+import { fileName } from "./files/file_name.ts";
 import {
   type OptionsType,
   optionsType,
   requireKnown,
   rule,
 } from "./options.ts";
-import { Pool } from "./pool.ts";
+import { Pool } from "./async/pool.ts";
 import type { StorageManager } from "./storage_manager.ts";
-import { compareText } from "./format/text_order.ts";
+import { compareText } from "./text/text_order.ts";
 import { validateTxHead } from "./tx.ts";
 import type { Tx, TxInfo } from "./types.ts";
 

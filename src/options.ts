@@ -9,7 +9,7 @@
  * @module
  */
 
-import { listed, nearest } from "./format/suggestion.ts";
+import { listed, nearest } from "./text/suggestion.ts";
 
 /** What a value has to be. */
 export interface Rule {

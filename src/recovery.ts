@@ -12,16 +12,16 @@ import {
   type RecoveryOptions,
   VERIFY_OPTIONS,
   type VerifyOptions,
-} from "./check.ts";
-import { isDatabaseThere } from "./database_file.ts";
+} from "./check/check.ts";
+import { isDatabaseThere } from "./sqlite/database_file.ts";
 import { MetadataDamagedError, StoreNotFoundError } from "./errors.ts";
-import { FileStore } from "./file_store.ts";
+import { FileStore } from "./payloads/file_store.ts";
 import { openSources } from "./heal/open_sources.ts";
-import type { Sources } from "./heal/sources.ts";
-import { recoverStore, requireAll, verifyRows } from "./local_check.ts";
-import { closeStore, type OpenStore, openStore } from "./open_store.ts";
+import type { Sources } from "./check/sources.ts";
+import { recoverStore, requireAll, verifyRows } from "./local/local_check.ts";
+import { closeStore, type OpenStore, openStore } from "./local/open_store.ts";
 import { requireKnown } from "./options.ts";
-import { rebuildDatabase, type Rebuilt } from "./rebuild.ts";
+import { rebuildDatabase, type Rebuilt } from "./local/rebuild.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
 import {
   addFinding,
@@ -29,10 +29,13 @@ import {
   emptyReport,
   type StoreReport,
   tellFinding,
-} from "./report.ts";
-import { SqliteStore } from "./sqlite_store.ts";
-import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
-import { hasStore, requireNoOtherDatabase } from "./store_id.ts";
+} from "./model/report.ts";
+import { SqliteStore } from "./sqlite/sqlite_store.ts";
+import {
+  STORAGE_OPTIONS,
+  type StorageOptions,
+} from "./model/storage_options.ts";
+import { hasStore, requireNoOtherDatabase } from "./local/store_id.ts";
 
 /**
  * Opens a store, verifies it, repairs what is proven to be damaged, closes it:

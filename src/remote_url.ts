@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { RecoveryOptions, VerifyOptions } from "./check.ts";
+import type { RecoveryOptions, VerifyOptions } from "./check/check.ts";
 import type { Engine } from "./engine.ts";
-import type { StoreReport } from "./report.ts";
-import type { DriverChoice } from "./driver_info.ts";
-import type { StorageOptions } from "./storage_options.ts";
-import type { StoreDescription } from "./store_description.ts";
+import type { StoreReport } from "./model/report.ts";
+import type { DriverChoice } from "./model/driver_info.ts";
+import type { StorageOptions } from "./model/storage_options.ts";
+import type { StoreDescription } from "./model/store_description.ts";
 import type { TxInfo } from "./types.ts";
 
 /**

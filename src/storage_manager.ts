@@ -11,8 +11,8 @@ import {
   type RecoverOptions,
   VERIFY_OPTIONS,
   type VerifyOptions,
-} from "./check.ts";
-import { SMALL } from "./durable_fs.ts";
+} from "./check/check.ts";
+import { SMALL } from "./files/durable_fs.ts";
 import {
   COMPACT_OPTIONS,
   type CompactOptions,
@@ -27,7 +27,7 @@ import {
   SaveTxsError,
   StoreClosedError,
 } from "./errors.ts";
-import { TX_FILTER } from "./filter.ts";
+import { TX_FILTER } from "./model/filter.ts";
 import {
   countSave,
   noSaves,
@@ -40,30 +40,33 @@ import {
   type SaveOptions,
   type SaveStreamOptions,
   type SaveTxsOptions,
-} from "./if_exists.ts";
-import { fileName } from "./key.ts";
-import { LocalEngine } from "./local_engine.ts";
-import type { CheckOptions } from "./check.ts";
+} from "./model/if_exists.ts";
+import { fileName } from "./files/file_name.ts";
+import { LocalEngine } from "./local/local_engine.ts";
+import type { CheckOptions } from "./check/check.ts";
 import { openSources } from "./heal/open_sources.ts";
-import type { Sources } from "./heal/sources.ts";
-import type { OddRow } from "./odd_row.ts";
+import type { Sources } from "./check/sources.ts";
+import type { OddRow } from "./sqlite/odd_row.ts";
 import { requireKnown } from "./options.ts";
-import { requireNoBackup } from "./poh_dir.ts";
+import { requireNoBackup } from "./files/layout.ts";
 import {
   PRUNE_FILTER,
   PRUNE_OPTIONS,
   type PruneFilter,
   type PruneOptions,
   type PruneResult,
-} from "./prune.ts";
-import type { QuarantineEntry } from "./quarantine.ts";
-import type { StoreReport } from "./report.ts";
-import type { DriverInfo } from "./driver_info.ts";
+} from "./check/prune.ts";
+import type { QuarantineEntry } from "./payloads/quarantine.ts";
+import type { StoreReport } from "./model/report.ts";
+import type { DriverInfo } from "./model/driver_info.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
-import { STORAGE_OPTIONS, type StorageOptions } from "./storage_options.ts";
-import { Pacer } from "./turn.ts";
+import {
+  STORAGE_OPTIONS,
+  type StorageOptions,
+} from "./model/storage_options.ts";
+import { Pacer } from "./async/turn.ts";
 import { isText, validateTx, validateTxHead, validateTxId } from "./tx.ts";
-import { TX_QUERY } from "./tx_query.ts";
+import { TX_QUERY } from "./sqlite/tx_query.ts";
 import type {
   StoreTotals,
   Tx,

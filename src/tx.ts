@@ -5,7 +5,7 @@
  */
 
 import { InvalidTxError, InvalidTxIdError } from "./errors.ts";
-import { nearest } from "./format/suggestion.ts";
+import { nearest } from "./text/suggestion.ts";
 
 /** A transaction of the proof-of-holding network. */
 export interface Tx {

@@ -6,9 +6,9 @@
  * @module
  */
 
-import type { TxFilter } from "./filter.ts";
+import type { TxFilter } from "./model/filter.ts";
 
-export type { TxFilter } from "./filter.ts";
+export type { TxFilter } from "./model/filter.ts";
 export type { Tx, TxHead, TxJson } from "@poh/types";
 
 /** What the metadata knows of a stored transaction. */

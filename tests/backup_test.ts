@@ -22,11 +22,11 @@ import {
   type StoreReport,
   verifyStore,
 } from "../mod.ts";
-import { FileStore } from "../src/file_store.ts";
-import { StoreLocks } from "../src/locks.ts";
+import { FileStore } from "../src/payloads/file_store.ts";
+import { StoreLocks } from "../src/files/locks.ts";
 import { LogDir } from "../src/log/log_dir.ts";
 import { LogReader } from "../src/log/log_reader.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import {
   assertBytes,
   bytes,

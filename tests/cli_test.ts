@@ -8,8 +8,8 @@ import { join } from "@std/path";
 import { commands, optionsOf } from "../src/cli/table.ts";
 import type { CommandName } from "../src/cli/table.ts";
 import { localTime } from "../src/format/values.ts";
-import { fileName } from "../src/key.ts";
-import { listHolders } from "../src/locks.ts";
+import { fileName } from "../src/files/file_name.ts";
+import { listHolders } from "../src/files/locks.ts";
 import { StorageManager } from "../mod.ts";
 import {
   assertFails,

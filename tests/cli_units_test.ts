@@ -10,7 +10,7 @@ import {
   localTime,
   time,
 } from "../src/format/values.ts";
-import { printable } from "../src/format/printable.ts";
+import { printable } from "../src/text/printable.ts";
 import { byteText } from "../src/format/size_text.ts";
 import { UsageError } from "../src/format/usage_error.ts";
 import { bytes, randomBytes, seededRandom, text } from "./helpers.ts";

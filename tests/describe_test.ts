@@ -6,8 +6,8 @@ import {
   type StoreDescription,
   StoreNotFoundError,
 } from "../mod.ts";
-import { isBelow } from "../src/hints.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { isBelow } from "../src/local/hints.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import {
   type Driver,
   filesBelow,

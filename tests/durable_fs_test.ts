@@ -18,7 +18,7 @@ import {
   syncFile,
   syncFiles,
   tryReadSync,
-} from "../src/durable_fs.ts";
+} from "../src/files/durable_fs.ts";
 import { sha256Hex } from "../mod.ts";
 import {
   assertBytes,

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { StorageManager } from "../mod.ts";
 import { segmentOf } from "../src/log/segment.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import {
   bytes,
   filesBelow,

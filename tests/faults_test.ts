@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, StorageManager, verifyStore } from "../mod.ts";
-import { listQuarantine } from "../src/quarantine.ts";
+import { listQuarantine } from "../src/payloads/quarantine.ts";
 import { allowedStates, type Line, versionOf } from "./crash/journal.ts";
 import { assertClean, contentsOf, type Place } from "./crash/check.ts";
 import { command } from "./crash/disk.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { FileStore, type FileStoreOptions, sha256Hex } from "../mod.ts";
-import { readSoon } from "../src/payload_file.ts";
+import { readSoon } from "../src/payloads/payload_file.ts";
 import type { TxInfo } from "../src/types.ts";
 import { sampleInfo } from "./contract/metadata_store.ts";
 import { testPayloadStore } from "./contract/payload_store.ts";

@@ -4,7 +4,7 @@ import {
   FILTER_FIELDS,
   filterFields,
   type TxFilter,
-} from "../src/filter.ts";
+} from "../src/model/filter.ts";
 import { filterOf } from "../src/format/filter_values.ts";
 import { commands } from "../src/cli/table.ts";
 import { conditionsOf } from "../src/shared/postgres/query.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex, sha256HexOfStream } from "../mod.ts";
-import { digestOf, Sha256, sha256HexSync } from "../src/hash.ts";
+import { digestOf, Sha256, sha256HexSync } from "../src/files/hash.ts";
 import { bytes, randomBytes } from "./helpers.ts";
 
 /** FIPS 180-4 examples, from NIST's Cryptographic Standards site. */

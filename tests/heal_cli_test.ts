@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, StorageManager, verifyStore } from "../mod.ts";
-import { closeStore, openStore } from "../src/open_store.ts";
+import { closeStore, openStore } from "../src/local/open_store.ts";
 import {
   assertFails,
   type CliStore,

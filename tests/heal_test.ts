@@ -12,12 +12,12 @@ import {
   verifyStore,
 } from "../mod.ts";
 import { parseSource } from "../src/heal/open_sources.ts";
-import type { HealSource } from "../src/heal/source.ts";
-import { Sources } from "../src/heal/sources.ts";
-import { closeStore, openStore } from "../src/open_store.ts";
-import { sha256HexSync } from "../src/hash.ts";
-import { recoverStore, verifyRows } from "../src/local_check.ts";
-import { listQuarantine } from "../src/quarantine.ts";
+import type { HealSource } from "../src/check/source.ts";
+import { Sources } from "../src/check/sources.ts";
+import { closeStore, openStore } from "../src/local/open_store.ts";
+import { sha256HexSync } from "../src/files/hash.ts";
+import { recoverStore, verifyRows } from "../src/local/local_check.ts";
+import { listQuarantine } from "../src/payloads/quarantine.ts";
 import type { TxInfo } from "../src/types.ts";
 import {
   assertBytes,

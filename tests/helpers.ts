@@ -17,8 +17,8 @@ import {
   type StoreReport,
   type Tx,
 } from "../mod.ts";
-import { fileName } from "../src/key.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { fileName } from "../src/files/file_name.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 
 /** No test takes longer than this, in ms: one that hangs fails. */
 export const TIME_LIMIT = 30_000;

@@ -8,9 +8,9 @@ import {
   StorageManager,
   verifyStore,
 } from "../mod.ts";
-import { checkIntegrity } from "../src/integrity.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
-import { SqliteStore } from "../src/sqlite_store.ts";
+import { checkIntegrity } from "../src/sqlite/integrity.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
+import { SqliteStore } from "../src/sqlite/sqlite_store.ts";
 import { run } from "./cli_helpers.ts";
 import {
   type Driver,

@@ -7,7 +7,7 @@ import {
   isNameByDigest,
   storedName,
   txIdOfFile,
-} from "../src/key.ts";
+} from "../src/files/file_name.ts";
 import { bytes, seededRandom } from "./helpers.ts";
 
 const CASE_MODES = [false, true]; // whether the file system folds case

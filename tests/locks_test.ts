@@ -12,7 +12,7 @@ import {
   listHolders,
   LockFile,
   StoreLocks,
-} from "../src/locks.ts";
+} from "../src/files/locks.ts";
 import {
   bytes,
   denoScript,

@@ -7,7 +7,7 @@
 
 import { join } from "@std/path";
 import { sha256Hex } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { bytes, type Driver, seededRandom } from "./helpers.ts";
 
 /** A transaction that the package saves. */

@@ -8,7 +8,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { StorageManager, type StorageOptions, verifyStore } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { payloadOf, REPLACED, TIME } from "./fixtures/contents.ts";
 import { unpackStore } from "./fixtures/packed_store.ts";
 import { assertBytes, namesIn } from "./helpers.ts";

@@ -7,15 +7,15 @@ import {
   StorageManager,
   StoreBusyError,
 } from "../mod.ts";
-import { FileStore } from "../src/file_store.ts";
-import { LockFile } from "../src/locks.ts";
-import type { CrashPoint } from "../src/crash_points.ts";
+import { FileStore } from "../src/payloads/file_store.ts";
+import { LockFile } from "../src/files/locks.ts";
+import type { CrashPoint } from "../src/async/crash_points.ts";
 import { LogDir } from "../src/log/log_dir.ts";
 import { storeTag } from "../src/log/segment.ts";
-import { salvage } from "../src/salvage.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
-import { SqliteStore } from "../src/sqlite_store.ts";
-import { readId } from "../src/store_id.ts";
+import { salvage } from "../src/local/salvage.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
+import { SqliteStore } from "../src/sqlite/sqlite_store.ts";
+import { readId } from "../src/local/store_id.ts";
 import {
   acknowledgements,
   checkCrashStates,

@@ -10,9 +10,9 @@ import {
   StoreMismatchError,
   verifyStore,
 } from "../mod.ts";
-import { quarantinePath } from "../src/poh_dir.ts";
-import { listQuarantine } from "../src/quarantine.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { quarantinePath } from "../src/files/layout.ts";
+import { listQuarantine } from "../src/payloads/quarantine.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import {
   assertBytes,
   bytes,

@@ -1,14 +1,18 @@
 import { assert, assertEquals } from "@std/assert";
 import { performRecovery, verifyStore } from "../mod.ts";
-import { CheckThread } from "../src/check_thread.ts";
-import { NEXT, type Shared } from "../src/check_worker.ts";
-import type { FileStore } from "../src/file_store.ts";
-import type { Looked } from "../src/look_parts.ts";
-import { closeStore, type OpenStore, openStore } from "../src/open_store.ts";
-import { PayloadLook } from "../src/payload_look.ts";
-import { QuickLook } from "../src/quick_look.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
-import { Pacer } from "../src/turn.ts";
+import { CheckThread } from "../src/local/check_thread.ts";
+import { NEXT, type Shared } from "../src/local/check_worker.ts";
+import type { FileStore } from "../src/payloads/file_store.ts";
+import type { Looked } from "../src/local/look_parts.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+} from "../src/local/open_store.ts";
+import { PayloadLook } from "../src/local/payload_look.ts";
+import { QuickLook } from "../src/local/quick_look.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
+import { Pacer } from "../src/async/turn.ts";
 import {
   bytes,
   flipBit,

@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, verifyStore } from "../mod.ts";
-import { requirePohDir } from "../src/poh_dir.ts";
-import { listQuarantine } from "../src/quarantine.ts";
+import { requirePohDir } from "../src/files/layout.ts";
+import { listQuarantine } from "../src/payloads/quarantine.ts";
 import {
   flipBit,
   IS_WINDOWS,

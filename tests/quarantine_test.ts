@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { sha256Hex } from "../mod.ts";
-import { LocalEngine } from "../src/local_engine.ts";
-import { listQuarantine, writeNote } from "../src/quarantine.ts";
+import { LocalEngine } from "../src/local/local_engine.ts";
+import { listQuarantine, writeNote } from "../src/payloads/quarantine.ts";
 import { keepCase, listCases } from "../src/shared/quarantine.ts";
 import { testQuarantine } from "./contract/quarantine.ts";
 import { bytes, namesIn, tempDir, test } from "./helpers.ts";

@@ -11,7 +11,7 @@ import {
   type StoreReport,
   type Tx,
 } from "../mod.ts";
-import { listQuarantine } from "../src/quarantine.ts";
+import { listQuarantine } from "../src/payloads/quarantine.ts";
 import {
   bytes,
   type Driver,

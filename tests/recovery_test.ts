@@ -19,10 +19,10 @@ import {
   type VerifyOptions,
   verifyStore,
 } from "../mod.ts";
-import { closeStore, openStore } from "../src/open_store.ts";
-import { verifyRows } from "../src/local_check.ts";
-import { MAX_FINDINGS } from "../src/report.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { closeStore, openStore } from "../src/local/open_store.ts";
+import { verifyRows } from "../src/local/local_check.ts";
+import { MAX_FINDINGS } from "../src/model/report.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import {
   bytes,
   type Driver,

@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { IntegrityError, sha256Hex } from "../mod.ts";
-import { type IfExists, savedTx } from "../src/if_exists.ts";
+import { type IfExists, savedTx } from "../src/model/if_exists.ts";
 import type { CatalogEntry } from "../src/shared/contracts.ts";
 import { describeRemote } from "../src/shared/describe.ts";
 import { plainKey, versionKey } from "../src/shared/object_key.ts";

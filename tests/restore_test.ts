@@ -13,7 +13,7 @@ import {
   StoreMismatchError,
   verifyStore,
 } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { TarWriter } from "../src/copy/tar.ts";
 import {
   bytes,

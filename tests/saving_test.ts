@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { fileName } from "../src/key.ts";
-import { LocalEngine } from "../src/local_engine.ts";
-import { closeStore, openStore, saving } from "../src/open_store.ts";
+import { fileName } from "../src/files/file_name.ts";
+import { LocalEngine } from "../src/local/local_engine.ts";
+import { closeStore, openStore, saving } from "../src/local/open_store.ts";
 import type { Catalog } from "../src/shared/contracts.ts";
 import { RemoteEngine } from "../src/shared/engine.ts";
-import type { StorageOptions } from "../src/storage_options.ts";
+import type { StorageOptions } from "../src/model/storage_options.ts";
 import { type SavingCase, testSaving } from "./contract/saving.ts";
 import { bytes, flipBit, namesIn, sampleTx, tempDir, test } from "./helpers.ts";
 import { SharedStore } from "./remote_helpers.ts";

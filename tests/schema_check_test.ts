@@ -9,7 +9,7 @@ import {
   StorageManager,
   verifyStore,
 } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { cliStore, txText } from "./cli_helpers.ts";
 import {
   type Driver,

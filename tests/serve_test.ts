@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { sha256Hex } from "../mod.ts";
-import { LockFile } from "../src/locks.ts";
+import { LockFile } from "../src/files/locks.ts";
 import { isLoopback } from "../src/http/access.ts";
 import { txToJson } from "../src/tx.ts";
 import {

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { SqliteStore } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
-import { nextTurn } from "../src/turn.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
+import { nextTurn } from "../src/async/turn.ts";
 import { sampleInfo } from "./contract/metadata_store.ts";
 import { type Driver, tempDir, testDrivers } from "./helpers.ts";
 

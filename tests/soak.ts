@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { CRASH_POINTS } from "../src/crash_points.ts";
+import { CRASH_POINTS } from "../src/async/crash_points.ts";
 import {
   anyFailure,
   checkAnyRun,

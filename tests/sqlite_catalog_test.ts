@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { StorageManager } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { SqliteCatalog } from "../src/shared/sqlite_catalog.ts";
 import { testCatalog } from "./contract/catalog.ts";
 import { testMetadataStore } from "./contract/metadata_store.ts";

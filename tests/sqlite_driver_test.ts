@@ -13,7 +13,7 @@ import {
   openSqlite,
   reasonOf,
   type SqlValue,
-} from "../src/sqlite_driver.ts";
+} from "../src/sqlite/driver.ts";
 import {
   bytes,
   denoScript,

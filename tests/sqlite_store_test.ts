@@ -14,7 +14,7 @@ import {
   StoreClosedError,
   StoreNotFoundError,
 } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { sampleInfo, testMetadataStore } from "./contract/metadata_store.ts";
 import {
   assertBytes,

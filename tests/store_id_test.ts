@@ -15,7 +15,7 @@ import {
   StoreNotFoundError,
   verifyStore,
 } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import {
   bytes,
   filesBelow,

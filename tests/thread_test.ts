@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Thread } from "../src/thread.ts";
+import { Thread } from "../src/async/thread.ts";
 import { ECHO } from "./children/echo_thread.ts";
 import { test } from "./helpers.ts";
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { Pacer } from "../src/turn.ts";
+import { Pacer } from "../src/async/turn.ts";
 
 /** Blocks the event loop. */
 function work(ms: number): void {

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { SqliteStore, type TxInfo, type TxQuery } from "../mod.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { sampleInfo } from "./contract/metadata_store.ts";
 import { type Driver, seededRandom, tempDir, testDrivers } from "./helpers.ts";
 

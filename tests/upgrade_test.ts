@@ -12,9 +12,13 @@ import {
   StoreMismatchError,
   type UpgradeReport,
 } from "../mod.ts";
-import { observeCrashPoints } from "../src/crash_points.ts";
-import { fileName, isNameByDigest, storedName } from "../src/key.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
+import { observeCrashPoints } from "../src/async/crash_points.ts";
+import {
+  fileName,
+  isNameByDigest,
+  storedName,
+} from "../src/files/file_name.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
 import { call } from "./cli_helpers.ts";
 import { copyTree } from "./crash/process.ts";
 import {

@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { StorageManager } from "../mod.ts";
-import { StoreLocks } from "../src/locks.ts";
-import { openSqlite } from "../src/sqlite_driver.ts";
-import { LOG_PAGES, SqliteStore } from "../src/sqlite_store.ts";
-import { WalCheckpoints } from "../src/wal_checkpoints.ts";
+import { StoreLocks } from "../src/files/locks.ts";
+import { openSqlite } from "../src/sqlite/driver.ts";
+import { LOG_PAGES, SqliteStore } from "../src/sqlite/sqlite_store.ts";
+import { WalCheckpoints } from "../src/sqlite/wal_checkpoints.ts";
 import { sampleInfo } from "./contract/metadata_store.ts";
 import {
   type Driver,

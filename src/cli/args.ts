@@ -5,7 +5,7 @@
  */
 
 import { UsageError } from "../format/usage_error.ts";
-import { listed, nearest } from "../format/suggestion.ts";
+import { listed, nearest } from "../text/suggestion.ts";
 import {
   type CommandName,
   commands,

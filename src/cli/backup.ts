@@ -1,5 +1,5 @@
 import type { BackupReport } from "../copy/backup.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";

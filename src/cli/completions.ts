@@ -1,4 +1,4 @@
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";

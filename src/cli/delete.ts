@@ -1,4 +1,4 @@
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { openStore } from "./store.ts";

@@ -9,7 +9,7 @@
  */
 
 import { join } from "@std/path";
-import { fileName } from "../key.ts";
+import { fileName } from "../files/file_name.ts";
 import type { Tx } from "../types.ts";
 import { main } from "./main.ts";
 import { shellWord } from "./shell_word.ts";

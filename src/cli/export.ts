@@ -3,7 +3,7 @@ import {
   InvalidTxError,
   PayloadUnreadableError,
 } from "../errors.ts";
-import { fileName } from "../key.ts";
+import { fileName } from "../files/file_name.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { validateTxHead } from "../tx.ts";
 import type { Tx, TxInfo } from "../types.ts";

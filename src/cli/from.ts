@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CheckOptions } from "../check.ts";
+import type { CheckOptions } from "../check/check.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { kindOfSource } from "../heal/open_sources.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";

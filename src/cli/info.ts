@@ -1,7 +1,7 @@
 import type { StoreHolder } from "../errors.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
-import type { LogUse, StoreDescription } from "../store_description.ts";
+import type { LogUse, StoreDescription } from "../model/store_description.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { driverJson } from "./print_report.ts";

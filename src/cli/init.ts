@@ -1,8 +1,8 @@
 import { resolve } from "@std/path";
 import { PohStorageError, StoreNotFoundError } from "../errors.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import { requireNoBackup } from "../poh_dir.ts";
+import { requireNoBackup } from "../files/layout.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { packBelow } from "./pack_below.ts";

@@ -1,7 +1,7 @@
 import { PohStorageError } from "../errors.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { Listing } from "../listing.ts";
+import type { Listing } from "./listing.ts";
 import type { TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";

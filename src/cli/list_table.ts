@@ -4,7 +4,7 @@
  * @module
  */
 
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import type { TxInfo } from "../types.ts";
 import type { Output } from "./output.ts";
 import { localTime } from "../format/values.ts";

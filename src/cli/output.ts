@@ -4,7 +4,7 @@
  * @module
  */
 
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 
 /** Where data goes; `Deno.stdout` is one. */
 export interface DataSink {

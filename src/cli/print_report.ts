@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { CheckOptions } from "../check.ts";
+import type { CheckOptions } from "../check/check.ts";
 import { doneWord, findingText } from "../format/finding_text.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import {
   countActions,
@@ -16,7 +16,7 @@ import {
   type FindingAction,
   type FindingKind,
   type StoreReport,
-} from "../report.ts";
+} from "../model/report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import type { Output } from "./output.ts";

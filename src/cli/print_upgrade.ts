@@ -4,8 +4,8 @@
  * @module
  */
 
-import { printable } from "../format/printable.ts";
-import type { UpgradeReport } from "../storage_options.ts";
+import { printable } from "../text/printable.ts";
+import type { UpgradeReport } from "../model/storage_options.ts";
 import type { Output } from "./output.ts";
 
 /** Notices that say what an upgrade did, and what it could not keep as it was. */

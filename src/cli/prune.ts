@@ -1,10 +1,10 @@
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { PruneFilter, PruneResult } from "../prune.ts";
+import type { PruneFilter, PruneResult } from "../check/prune.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
-import { hasCriterion } from "../prune.ts";
+import { hasCriterion } from "../check/prune.ts";
 import { Progress } from "./progress.ts";
 import { openStore } from "./store.ts";
 

@@ -1,8 +1,8 @@
 import { PohStorageError } from "../errors.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { QuarantineEntry } from "../quarantine.ts";
+import type { QuarantineEntry } from "../payloads/quarantine.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { openStore } from "./store.ts";

@@ -1,7 +1,7 @@
 import { resolve } from "@std/path";
 import { StoreBusyError } from "../errors.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { StoreReport } from "../report.ts";
+import type { StoreReport } from "../model/report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { fromOptions } from "./from.ts";
@@ -57,7 +57,7 @@ async function requireNobodyElse(
   options: Call<"recover">["options"],
 ): Promise<void> {
   if (isRemote(options.base, dbPath(options))) return;
-  const { listHolders } = await import("../locks.ts");
+  const { listHolders } = await import("../files/locks.ts");
   const holders = listHolders(resolve(options.base));
   if (holders.length === 0) return;
   throw new StoreBusyError(

@@ -1,6 +1,6 @@
 import { dirname } from "@std/path";
 import type { RestoreReport } from "../copy/restore.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";

@@ -1,7 +1,7 @@
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { SavedTx } from "../if_exists.ts";
-import { fileName } from "../key.ts";
+import type { SavedTx } from "../model/if_exists.ts";
+import { fileName } from "../files/file_name.ts";
 import { txFromJson, validateTxHead } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
 import type { Call } from "./call.ts";

@@ -1,4 +1,4 @@
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { isLoopback, localGuard, tokenGuard } from "../http/access.ts";
 import type { Guard } from "../http/access.ts";

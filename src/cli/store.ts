@@ -5,13 +5,13 @@
  */
 
 import { dirname, isAbsolute, relative } from "@std/path";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { LockWait } from "../lock_wait.ts";
-import type { Listing } from "../listing.ts";
+import type { LockWait } from "../model/lock_wait.ts";
+import type { Listing } from "./listing.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
-import type { StorageOptions } from "../storage_options.ts";
+import type { StorageOptions } from "../model/storage_options.ts";
 import type { Output } from "./output.ts";
 import { requireAccess, requireServers } from "./permissions.ts";
 import { printUpgrade } from "./print_upgrade.ts";
@@ -87,7 +87,7 @@ export async function openListing(
   { options, signal }: StoreCall,
 ): Promise<Listing> {
   await requireStore(options, "read");
-  const module = await import("../listing.ts");
+  const module = await import("./listing.ts");
   return await module.openListing(options.base, dbPath(options), {
     driver: options.driver,
     ...lockWait({ options, signal }),
@@ -160,7 +160,7 @@ export async function requireThere(
   await requireStore(options, access);
   const db = dbPath(options);
   if (isRemote(options.base, db)) return;
-  const { requireLocalStore } = await import("../read_store.ts");
+  const { requireLocalStore } = await import("../local/read_store.ts");
   await requireLocalStore(options.base, db, access);
 }
 

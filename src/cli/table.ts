@@ -6,7 +6,7 @@
  * @module
  */
 
-import { type FilterFields, filterFields } from "../filter.ts";
+import { type FilterFields, filterFields } from "../model/filter.ts";
 import type { ValueType } from "../format/values.ts";
 
 /** An option that is there or not. */

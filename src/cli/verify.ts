@@ -1,6 +1,6 @@
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { Finding, StoreReport } from "../report.ts";
+import type { Finding, StoreReport } from "../model/report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";

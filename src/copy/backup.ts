@@ -38,37 +38,37 @@ import {
   SMALL,
   syncDir,
   syncFile,
-} from "../durable_fs.ts";
+} from "../files/durable_fs.ts";
 import {
   BackupPathError,
   IntegrityError,
   MetadataDamagedError,
   StoreBusyError,
 } from "../errors.ts";
-import { FileStore } from "../file_store.ts";
-import { digestOf, digestOfPieces, Sha256 } from "../hash.ts";
-import { storedName } from "../key.ts";
-import { KnownFiles } from "../known_files.ts";
-import { type LockWait, waitOf, waitRules } from "../lock_wait.ts";
-import { keepRepairsAway, listHolders, StoreLocks } from "../locks.ts";
+import { FileStore } from "../payloads/file_store.ts";
+import { digestOf, digestOfPieces, Sha256 } from "../files/hash.ts";
+import { storedName } from "../files/file_name.ts";
+import { KnownFiles } from "../payloads/known_files.ts";
+import { type LockWait, waitOf, waitRules } from "../model/lock_wait.ts";
+import { keepRepairsAway, listHolders, StoreLocks } from "../files/locks.ts";
 import { makeRows } from "../log/follow.ts";
 import { segmentOf } from "../log/segment.ts";
-import { closeStore, type OpenStore, openStore } from "../open_store.ts";
-import { NAMING_HERE, writeNaming } from "../naming.ts";
+import { closeStore, type OpenStore, openStore } from "../local/open_store.ts";
+import { NAMING_HERE, writeNaming } from "../payloads/naming.ts";
 import {
   type OptionsType,
   optionsType,
   requireKnown,
   rule,
 } from "../options.ts";
-import { requirePohDir } from "../poh_dir.ts";
-import type { DriverChoice } from "../driver_info.ts";
-import { COMPANIONS, SqliteStore } from "../sqlite_store.ts";
-import { giveOwnId } from "../store_id.ts";
+import { requirePohDir } from "../files/layout.ts";
+import type { DriverChoice } from "../model/driver_info.ts";
+import { COMPANIONS, SqliteStore } from "../sqlite/sqlite_store.ts";
+import { giveOwnId } from "../local/store_id.ts";
 import { TarWriter } from "./tar.ts";
-import { nextTurn } from "../turn.ts";
+import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
-import { placeWaiting } from "../waiting.ts";
+import { placeWaiting } from "../payloads/waiting.ts";
 
 /** The name of the database in every backup. */
 export const BACKUP_DB = "poh.db";

@@ -17,11 +17,11 @@ import {
   removeFileSync,
   renameFile,
   syncFile,
-} from "../durable_fs.ts";
+} from "../files/durable_fs.ts";
 import { MetadataDamagedError } from "../errors.ts";
-import type { FileStore } from "../file_store.ts";
-import { storedName } from "../key.ts";
-import type { SqliteStore } from "../sqlite_store.ts";
+import type { FileStore } from "../payloads/file_store.ts";
+import { storedName } from "../files/file_name.ts";
+import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 
 /** How payloads get into a folder. */

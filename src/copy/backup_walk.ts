@@ -10,22 +10,22 @@
  */
 
 import { join } from "@std/path";
-import type { Progress } from "../check.ts";
+import type { Progress } from "../check/check.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
   PayloadUnreadableError,
 } from "../errors.ts";
-import { regularSize } from "../durable_fs.ts";
-import type { FileStore } from "../file_store.ts";
-import { checkIntegrity } from "../integrity.ts";
+import { regularSize } from "../files/durable_fs.ts";
+import type { FileStore } from "../payloads/file_store.ts";
+import { checkIntegrity } from "../sqlite/integrity.ts";
 import { tablePayload } from "../log/from_redo.ts";
 import type { LogReader } from "../log/log_reader.ts";
 import type { LogRecord } from "../log/record.ts";
 import { rule, type Rules } from "../options.ts";
-import { type Finding, MAX_FINDINGS } from "../report.ts";
-import { isSameRow, type SqliteStore } from "../sqlite_store.ts";
-import { nextTurn } from "../turn.ts";
+import { type Finding, MAX_FINDINGS } from "../model/report.ts";
+import { isSameRow, type SqliteStore } from "../sqlite/sqlite_store.ts";
+import { nextTurn } from "../async/turn.ts";
 import { validateRow } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
 

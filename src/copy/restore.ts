@@ -27,7 +27,7 @@ import {
   SMALL,
   syncDir,
   syncFile,
-} from "../durable_fs.ts";
+} from "../files/durable_fs.ts";
 import {
   BackupDamagedError,
   BackupPathError,
@@ -36,21 +36,21 @@ import {
   StoreMismatchError,
   StoreNotFoundError,
 } from "../errors.ts";
-import { FileStore } from "../file_store.ts";
-import { isNameByDigest, storedName, txIdOfFile } from "../key.ts";
-import { type LockWait, waitRules } from "../lock_wait.ts";
-import { NAMING_HERE, writeNaming } from "../naming.ts";
-import { keepRepairsAway } from "../locks.ts";
-import { closeStore, copySettings, openStore } from "../open_store.ts";
+import { FileStore } from "../payloads/file_store.ts";
+import { isNameByDigest, storedName, txIdOfFile } from "../files/file_name.ts";
+import { type LockWait, waitRules } from "../model/lock_wait.ts";
+import { NAMING_HERE, writeNaming } from "../payloads/naming.ts";
+import { keepRepairsAway } from "../files/locks.ts";
+import { closeStore, copySettings, openStore } from "../local/open_store.ts";
 import {
   type OptionsType,
   optionsType,
   requireKnown,
   rule,
 } from "../options.ts";
-import type { DriverChoice } from "../driver_info.ts";
-import { COMPANIONS, SqliteStore } from "../sqlite_store.ts";
-import { giveOwnId } from "../store_id.ts";
+import type { DriverChoice } from "../model/driver_info.ts";
+import { COMPANIONS, SqliteStore } from "../sqlite/sqlite_store.ts";
+import { giveOwnId } from "../local/store_id.ts";
 import { readTar, type TarEntry } from "./tar.ts";
 import type { TxInfo } from "../types.ts";
 

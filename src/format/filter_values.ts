@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type FilterFields, filterFields } from "../filter.ts";
+import { type FilterFields, filterFields } from "../model/filter.ts";
 import type { TxFilter } from "../types.ts";
 
 /** Values of filter fields by the names of their options. */

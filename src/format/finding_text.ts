@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Finding, FindingAction } from "../report.ts";
-import { printable } from "./printable.ts";
+import type { Finding, FindingAction } from "../model/report.ts";
+import { printable } from "../text/printable.ts";
 
 /** A finding in one line, with what was done, or would be in a dry run. */
 export function findingText(finding: Finding, dryRun = false): string {

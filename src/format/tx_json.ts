@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { SavedTx } from "../if_exists.ts";
+import type { SavedTx } from "../model/if_exists.ts";
 import type { Tx, TxHead, TxInfo } from "../types.ts";
 
 /** The JSON form of a transaction, on one line. */

@@ -5,10 +5,10 @@
  */
 
 import { PohStorageError } from "../errors.ts";
-import { storedName } from "../key.ts";
+import { storedName } from "../files/file_name.ts";
 import { readTar, type TarEntry } from "../copy/tar.ts";
 import type { TxInfo } from "../types.ts";
-import type { HealSource, Take } from "./source.ts";
+import type { HealSource, Take } from "../check/source.ts";
 
 /**
  * Reads an archive from its beginning to its end, once for each search: a search

@@ -5,7 +5,7 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import { sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import { Problem } from "./problem.ts";
 
 /** Lets a request pass, or throws the problem that it is answered with. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { SavedTx } from "../if_exists.ts";
+import type { SavedTx } from "../model/if_exists.ts";
 import {
   type Meter,
   MeterProvider,

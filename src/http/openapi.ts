@@ -4,7 +4,7 @@
  * @module
  */
 
-import { filterFields } from "../filter.ts";
+import { filterFields } from "../model/filter.ts";
 import type { Limits } from "./limits.ts";
 import { PAGE_PARAMETERS } from "./page.ts";
 

@@ -9,10 +9,10 @@
 import { jsonFloat } from "../format/tx_json.ts";
 import { IntegrityError, PayloadUnreadableError } from "../errors.ts";
 import { findingText } from "../format/finding_text.ts";
-import { printable } from "../format/printable.ts";
+import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { StoreReport } from "../report.ts";
+import type { StoreReport } from "../model/report.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxFilter, TxInfo } from "../types.ts";

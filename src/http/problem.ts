@@ -15,7 +15,7 @@ import {
   TxExistsError,
 } from "../errors.ts";
 import { UsageError } from "../format/usage_error.ts";
-import { isDiskFull } from "../full_disk.ts";
+import { isDiskFull } from "../files/full_disk.ts";
 
 /** How long a client should wait before it tries again, in seconds. */
 const RETRY_AFTER = { soon: "1", later: "30" };

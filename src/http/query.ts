@@ -6,9 +6,9 @@
 
 import { filterOf } from "../format/filter_values.ts";
 import { readValue } from "../format/values.ts";
-import { filterFields } from "../filter.ts";
+import { filterFields } from "../model/filter.ts";
 import { UsageError } from "../format/usage_error.ts";
-import { nearest } from "../format/suggestion.ts";
+import { nearest } from "../text/suggestion.ts";
 import type { TxFilter } from "../types.ts";
 
 /** The parameters that list transactions, which are the options of `list`. */

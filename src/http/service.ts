@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Progress } from "../check.ts";
+import type { Progress } from "../check/check.ts";
 import {
   DiskFullError,
   IntegrityError,
@@ -12,9 +12,9 @@ import {
   StoreBusyError,
 } from "../errors.ts";
 import { performRecovery } from "../recovery.ts";
-import type { StoreReport } from "../report.ts";
+import type { StoreReport } from "../model/report.ts";
 import { StorageManager } from "../storage_manager.ts";
-import type { StorageOptions } from "../storage_options.ts";
+import type { StorageOptions } from "../model/storage_options.ts";
 import { Budget, type Limits } from "./limits.ts";
 import { Metrics } from "./metrics.ts";
 import { type Problem, problemOf, unavailable } from "./problem.ts";

@@ -12,8 +12,8 @@ import {
   noSaves,
   type SaveCounts,
   type SavedTx,
-} from "../if_exists.ts";
-import { fileName } from "../key.ts";
+} from "../model/if_exists.ts";
+import { fileName } from "../files/file_name.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { txFromJson } from "../tx.ts";
 import type { Tx } from "../types.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { crashPoint } from "../crash_points.ts";
+import { crashPoint } from "../async/crash_points.ts";
 import {
   type Followers,
   hasFollowed,
@@ -18,7 +18,7 @@ import type { LogDir } from "./log_dir.ts";
 import { type LogRecord, rowOf } from "./record.ts";
 import { scanLog } from "./scan.ts";
 import { positionOf, segmentOf } from "./segment.ts";
-import { Pacer } from "../turn.ts";
+import { Pacer } from "../async/turn.ts";
 import type { FollowingFile } from "./unsynced.ts";
 
 /** Files synced at a time. */

@@ -9,9 +9,9 @@
  */
 
 import type { CompactOptions, CompactReport } from "../engine.ts";
-import type { SqliteStore } from "../sqlite_store.ts";
-import type { LogUse } from "../store_description.ts";
-import { nextTurn } from "../turn.ts";
+import type { SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { LogUse } from "../model/store_description.ts";
+import { nextTurn } from "../async/turn.ts";
 import type { LogParts } from "./checkpoint.ts";
 import type { LogDir } from "./log_dir.ts";
 import type { Change } from "./record.ts";

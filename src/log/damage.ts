@@ -5,8 +5,8 @@
  * @module
  */
 
-import { quarantineFile } from "../quarantine.ts";
-import type { SqliteStore } from "../sqlite_store.ts";
+import { quarantineFile } from "../payloads/quarantine.ts";
+import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { LogDir } from "./log_dir.ts";
 
 /** Set in a database that was made anew, until recover is through. */

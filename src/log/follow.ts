@@ -10,13 +10,13 @@
  */
 
 import { join } from "@std/path";
-import { crashPoint } from "../crash_points.ts";
-import { makeDir, renameFile } from "../durable_fs.ts";
-import type { FileStore } from "../file_store.ts";
-import { quarantinePath } from "../poh_dir.ts";
-import { quarantineFile } from "../quarantine.ts";
-import type { FollowingRow, SqliteStore } from "../sqlite_store.ts";
-import { Pacer } from "../turn.ts";
+import { crashPoint } from "../async/crash_points.ts";
+import { makeDir, renameFile } from "../files/durable_fs.ts";
+import type { FileStore } from "../payloads/file_store.ts";
+import { quarantinePath } from "../files/layout.ts";
+import { quarantineFile } from "../payloads/quarantine.ts";
+import type { FollowingRow, SqliteStore } from "../sqlite/sqlite_store.ts";
+import { Pacer } from "../async/turn.ts";
 import { type LogRecord, rowOf } from "./record.ts";
 
 /** What follows a log. */

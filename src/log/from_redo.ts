@@ -12,12 +12,12 @@
  */
 
 import { join } from "@std/path";
-import { crashPoint } from "../crash_points.ts";
-import { readRegular, removeFileSync } from "../durable_fs.ts";
-import { sha256HexSync } from "../hash.ts";
-import { SETTINGS_TABLE } from "../schema.ts";
-import type { SqliteStore } from "../sqlite_store.ts";
-import type { SqlValue } from "../sqlite_driver.ts";
+import { crashPoint } from "../async/crash_points.ts";
+import { readRegular, removeFileSync } from "../files/durable_fs.ts";
+import { sha256HexSync } from "../files/hash.ts";
+import { SETTINGS_TABLE } from "../sqlite/schema.ts";
+import type { SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { SqlValue } from "../sqlite/driver.ts";
 import type { TxInfo } from "../types.ts";
 import { addDamage, setSegmentAside } from "./damage.ts";
 import type { LogDir } from "./log_dir.ts";

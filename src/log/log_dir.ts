@@ -16,7 +16,7 @@ import {
   removeFileSync,
   replaceFile,
   syncDir,
-} from "../durable_fs.ts";
+} from "../files/durable_fs.ts";
 import {
   encodeHeader,
   offsetOf,

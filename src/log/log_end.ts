@@ -7,7 +7,7 @@
  * @module
  */
 
-import { crashPoint } from "../crash_points.ts";
+import { crashPoint } from "../async/crash_points.ts";
 import type { LogDir } from "./log_dir.ts";
 import {
   type LogEntry,

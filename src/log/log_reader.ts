@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { SqliteStore } from "../sqlite_store.ts";
+import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import { readPacked } from "./log_window.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import { packedLength, payloadWithin, wholeAt } from "./record.ts";

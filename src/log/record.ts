@@ -29,7 +29,7 @@
  */
 
 import { InvalidTxError, PohStorageError } from "../errors.ts";
-import { HEAD_BYTES, MAX_PAYLOAD } from "../limits.ts";
+import { HEAD_BYTES, MAX_PAYLOAD } from "../model/limits.ts";
 import type { TxInfo } from "../types.ts";
 import { crc32 } from "./crc32.ts";
 

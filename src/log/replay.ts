@@ -8,9 +8,9 @@
  */
 
 import { basename } from "@std/path";
-import { crashPoint } from "../crash_points.ts";
-import type { SqliteStore } from "../sqlite_store.ts";
-import { Pacer } from "../turn.ts";
+import { crashPoint } from "../async/crash_points.ts";
+import type { SqliteStore } from "../sqlite/sqlite_store.ts";
+import { Pacer } from "../async/turn.ts";
 import {
   dropSegments,
   filesOf,

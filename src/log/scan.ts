@@ -7,7 +7,7 @@
  * @module
  */
 
-import { sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import {
@@ -16,7 +16,7 @@ import {
   type LogRecord,
   MAX_RECORD,
 } from "./record.ts";
-import { HEAD_BYTES, MAX_PAYLOAD } from "../limits.ts";
+import { HEAD_BYTES, MAX_PAYLOAD } from "../model/limits.ts";
 import {
   FIRST_RECORD,
   offsetOf,

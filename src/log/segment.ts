@@ -22,7 +22,7 @@
  */
 
 import { PohStorageError } from "../errors.ts";
-import { sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import { crc32 } from "./crc32.ts";
 import { type Salt, saltOf } from "./record.ts";
 

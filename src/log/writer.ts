@@ -17,20 +17,25 @@
  */
 
 import { join } from "@std/path";
-import { crashPoint } from "../crash_points.ts";
+import { crashPoint } from "../async/crash_points.ts";
 import type { CompactOptions, CompactReport } from "../engine.ts";
 import { PohStorageError, StoreMovedError, TxExistsError } from "../errors.ts";
-import type { FileStore } from "../file_store.ts";
-import { isDiskFull, type Reserve } from "../full_disk.ts";
-import { sha256HexSync } from "../hash.ts";
-import { decide, type IfExists, type SavedTx, savedTx } from "../if_exists.ts";
-import { LockFile, type StoreLocks } from "../locks.ts";
-import { isSoundSoon } from "../payload_file.ts";
-import { type Place, whyMoved } from "../place.ts";
-import { isSameRow } from "../sqlite_store.ts";
-import { nextTurn } from "../turn.ts";
+import type { FileStore } from "../payloads/file_store.ts";
+import { isDiskFull, type Reserve } from "../files/full_disk.ts";
+import { sha256HexSync } from "../files/hash.ts";
+import {
+  decide,
+  type IfExists,
+  type SavedTx,
+  savedTx,
+} from "../model/if_exists.ts";
+import { LockFile, type StoreLocks } from "../files/locks.ts";
+import { isSoundSoon } from "../payloads/payload_file.ts";
+import { type Place, whyMoved } from "../files/place.ts";
+import { isSameRow } from "../sqlite/sqlite_store.ts";
+import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
-import { WalCheckpoints } from "../wal_checkpoints.ts";
+import { WalCheckpoints } from "../sqlite/wal_checkpoints.ts";
 import {
   dropSegments,
   filesOf,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { nextTurn } from "../turn.ts";
+import { nextTurn } from "../async/turn.ts";
 
 interface Waiting<I, O> {
   item: I;

@@ -7,7 +7,7 @@
  */
 
 import { StoreMismatchError, StoreNotFoundError } from "../errors.ts";
-import { sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import type { Catalog, ObjectStore } from "./contracts.ts";
 import { txIdOfKey } from "./object_key.ts";
 

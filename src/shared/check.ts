@@ -13,32 +13,32 @@ import {
   runSteps,
   type Step,
   type VerifyOptions,
-} from "../check.ts";
+} from "../check/check.ts";
 import { StoreBusyError } from "../errors.ts";
-import { sha256HexSync } from "../hash.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import {
   type Case,
   type Damage,
   type Healer,
   Healing,
-} from "../heal/healing.ts";
-import type { Sources } from "../heal/sources.ts";
-import { Pool } from "../pool.ts";
-import type { QuarantineNote } from "../quarantine.ts";
+} from "../check/healing.ts";
+import type { Sources } from "../check/sources.ts";
+import { Pool } from "../async/pool.ts";
+import type { QuarantineNote } from "../payloads/quarantine.ts";
 import {
   type BriefFinding,
   emptyReport,
   type FindingKind,
   type StoreReport,
   tellFinding,
-} from "../report.ts";
-import { compareText } from "../format/text_order.ts";
+} from "../model/report.ts";
+import { compareText } from "../text/text_order.ts";
 import {
   type BadVerdict,
   describe,
   unreadable,
   type Verdict,
-} from "../verdict.ts";
+} from "../check/verdict.ts";
 import { CatalogClock } from "./clock.ts";
 import {
   type CatalogChange,

@@ -24,10 +24,10 @@
  * @module
  */
 
-import type { OddRow } from "../odd_row.ts";
+import type { OddRow } from "../sqlite/odd_row.ts";
 import { PohStorageError } from "../errors.ts";
-import type { DriverInfo } from "../driver_info.ts";
-import type { MetadataStore } from "../store.ts";
+import type { DriverInfo } from "../model/driver_info.ts";
+import type { MetadataStore } from "../model/store.ts";
 import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Hint, StoreDescription } from "../store_description.ts";
+import type { Hint, StoreDescription } from "../model/store_description.ts";
 import type { RemoteParts } from "./contracts.ts";
 import { countCases } from "./quarantine.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { Sha256 } from "../hash.ts";
-import { Pacer } from "../turn.ts";
+import { Sha256 } from "../files/hash.ts";
+import { Pacer } from "../async/turn.ts";
 
 /** What is hashed in one go takes about a millisecond. */
 const STEP = 1024 * 1024;

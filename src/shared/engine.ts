@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { RecoverOptions, VerifyOptions } from "../check.ts";
+import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
 import { type CompactReport, type Engine, infoOf, txOf } from "../engine.ts";
 import {
   IntegrityError,
@@ -19,18 +19,18 @@ import {
   isSameTx,
   type SavedTx,
   savedTx,
-} from "../if_exists.ts";
+} from "../model/if_exists.ts";
 import { digestInTurns } from "./digest.ts";
-import type { OddRow } from "../odd_row.ts";
+import type { OddRow } from "../sqlite/odd_row.ts";
 import {
   type PruneFilter,
   type PruneOptions,
   type PruneResult,
   pruneRows,
-} from "../prune.ts";
-import { type QuarantineEntry, restoreCase } from "../quarantine.ts";
-import type { StoreReport } from "../report.ts";
-import type { DriverInfo } from "../driver_info.ts";
+} from "../check/prune.ts";
+import { type QuarantineEntry, restoreCase } from "../payloads/quarantine.ts";
+import type { StoreReport } from "../model/report.ts";
+import type { DriverInfo } from "../model/driver_info.ts";
 import type {
   StoreTotals,
   Tx,
@@ -40,7 +40,7 @@ import type {
   TxQuery,
   TxStream,
 } from "../types.ts";
-import { type Pieces, verified } from "../verified.ts";
+import { type Pieces, verified } from "../payloads/verifying_stream.ts";
 import { Batcher, Refused } from "./batcher.ts";
 import { CatalogClock } from "./clock.ts";
 import {
@@ -56,7 +56,7 @@ import {
 } from "./contracts.ts";
 import { isSameEntry } from "./entry.ts";
 import { isPlainKey, plainKey, versionKey } from "./object_key.ts";
-import type { Sources } from "../heal/sources.ts";
+import type { Sources } from "../check/sources.ts";
 import { recoverRemote, verifyRemote } from "./check.ts";
 import { casesOf, digestOf, emptyCases, listCases } from "./quarantine.ts";
 import { spool } from "./spool.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isSameRow } from "../sqlite_store.ts";
+import { isSameRow } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import type { Catalog, CatalogEntry } from "./contracts.ts";
 import { plainKey, versionKey } from "./object_key.ts";

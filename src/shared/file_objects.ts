@@ -18,10 +18,10 @@ import {
   removeFileSync,
   renameFile,
   syncDir,
-} from "../durable_fs.ts";
+} from "../files/durable_fs.ts";
 import { StoreClosedError } from "../errors.ts";
-import { fileName, txIdOfFile } from "../key.ts";
-import { requirePohDir } from "../poh_dir.ts";
+import { fileName, txIdOfFile } from "../files/file_name.ts";
+import { requirePohDir } from "../files/layout.ts";
 import type { ObjectStore, PayloadSource, StoredObject } from "./contracts.ts";
 import { plainKey } from "./object_key.ts";
 

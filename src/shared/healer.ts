@@ -5,10 +5,10 @@
  * @module
  */
 
-import { SMALL } from "../durable_fs.ts";
+import { SMALL } from "../files/durable_fs.ts";
 import { PohStorageError } from "../errors.ts";
-import { isPossible, isRight, readFrom, type Take } from "../heal/source.ts";
-import type { Sources } from "../heal/sources.ts";
+import { isPossible, isRight, readFrom, type Take } from "../check/source.ts";
+import type { Sources } from "../check/sources.ts";
 import type { TxInfo } from "../types.ts";
 import {
   type CatalogChange,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { fileName, txIdOfFile } from "../key.ts";
+import { fileName, txIdOfFile } from "../files/file_name.ts";
 
 /** Where payloads are whose plain key was taken. */
 const VERSIONS = ".poh/versions/";

@@ -6,20 +6,20 @@
  */
 
 import { resolve } from "@std/path";
-import type { RecoveryOptions, VerifyOptions } from "../check.ts";
+import type { RecoveryOptions, VerifyOptions } from "../check/check.ts";
 import {
   isDamagedDatabase,
   isDatabaseThere,
   notADatabase,
-} from "../database_file.ts";
+} from "../sqlite/database_file.ts";
 import { StoreNotFoundError } from "../errors.ts";
-import { waitOf } from "../lock_wait.ts";
-import { requireNoBackup } from "../poh_dir.ts";
+import { waitOf } from "../model/lock_wait.ts";
+import { requireNoBackup } from "../files/layout.ts";
 import { isBucket, isServer, type SharedPayloads } from "../remote_url.ts";
-import type { StoreReport } from "../report.ts";
-import type { DriverChoice, DriverInfo } from "../driver_info.ts";
-import type { StorageOptions } from "../storage_options.ts";
-import type { StoreDescription } from "../store_description.ts";
+import type { StoreReport } from "../model/report.ts";
+import type { DriverChoice, DriverInfo } from "../model/driver_info.ts";
+import type { StorageOptions } from "../model/storage_options.ts";
+import type { StoreDescription } from "../model/store_description.ts";
 import {
   catalogMissing,
   matchParts,
@@ -39,7 +39,7 @@ import { recoverRemote, verifyRemote } from "./check.ts";
 import { payloadsOf } from "./payloads.ts";
 import { RemoteEngine } from "./engine.ts";
 import { SqliteCatalog } from "./sqlite_catalog.ts";
-import { requireWriteOnce } from "../write_once.ts";
+import { requireWriteOnce } from "../local/write_once.ts";
 
 /** Not fetched before they are needed, as these are no literals. */
 const S3: string = "./s3/s3_store.ts";

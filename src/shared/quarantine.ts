@@ -5,8 +5,8 @@
  * @module
  */
 
-import { digestOfPieces, sha256HexSync } from "../hash.ts";
-import { Pool } from "../pool.ts";
+import { digestOfPieces, sha256HexSync } from "../files/hash.ts";
+import { Pool } from "../async/pool.ts";
 import {
   caseName,
   type Cases,
@@ -14,7 +14,7 @@ import {
   parseNote,
   type QuarantineEntry,
   type QuarantineNote,
-} from "../quarantine.ts";
+} from "../payloads/quarantine.ts";
 import type { Catalog, ObjectStore } from "./contracts.ts";
 
 const FOLDER = ".poh/quarantine/";

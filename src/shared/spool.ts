@@ -5,8 +5,8 @@
  * @module
  */
 
-import { piecesOf, type Readable, writeFrom } from "../durable_fs.ts";
-import { Sha256 } from "../hash.ts";
+import { piecesOf, type Readable, writeFrom } from "../files/durable_fs.ts";
+import { Sha256 } from "../files/hash.ts";
 import type { PayloadSource } from "./contracts.ts";
 
 /** What is larger waits in a file, in the system's folder for such. */

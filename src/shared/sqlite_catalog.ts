@@ -9,16 +9,19 @@
  */
 
 import { dirname } from "@std/path";
-import { makeDir } from "../durable_fs.ts";
+import { makeDir } from "../files/durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
-import { isSameTx } from "../if_exists.ts";
-import type { LockWait } from "../lock_wait.ts";
-import { retryBusy } from "../wait_for.ts";
-import { LockFile } from "../locks.ts";
-import type { OddRow } from "../odd_row.ts";
-import type { SqlValue } from "../sqlite_driver.ts";
-import type { DriverInfo } from "../driver_info.ts";
-import { SqliteStore, type SqliteStoreOptions } from "../sqlite_store.ts";
+import { isSameTx } from "../model/if_exists.ts";
+import type { LockWait } from "../model/lock_wait.ts";
+import { retryBusy } from "../async/wait_for.ts";
+import { LockFile } from "../files/locks.ts";
+import type { OddRow } from "../sqlite/odd_row.ts";
+import type { SqlValue } from "../sqlite/driver.ts";
+import type { DriverInfo } from "../model/driver_info.ts";
+import {
+  SqliteStore,
+  type SqliteStoreOptions,
+} from "../sqlite/sqlite_store.ts";
 import { validateTxHead } from "../tx.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
 import {
@@ -34,7 +37,7 @@ import {
 } from "./contracts.ts";
 import { isSameEntry, saveRow } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
-import { isWriteOnce, writeOnceSettings } from "../write_once.ts";
+import { isWriteOnce, writeOnceSettings } from "../local/write_once.ts";
 
 /** Rows fetched at a time by what goes through all of them. */
 const PAGE = 512;

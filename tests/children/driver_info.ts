@@ -4,7 +4,7 @@
  * @module
  */
 
-import { openSqlite } from "../../src/sqlite_driver.ts";
+import { openSqlite } from "../../src/sqlite/driver.ts";
 
 const choice = Deno.args[0] as "auto" | "ffi" | "builtin";
 try {

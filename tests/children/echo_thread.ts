@@ -4,7 +4,7 @@
  * @module
  */
 
-import { answerAs } from "../../src/thread.ts";
+import { answerAs } from "../../src/async/thread.ts";
 
 /** What the thread is called. */
 export const ECHO = "echo";

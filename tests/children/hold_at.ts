@@ -7,7 +7,10 @@
  */
 
 import { StorageManager } from "../../mod.ts";
-import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
+import {
+  type CrashPoint,
+  observeCrashPoints,
+} from "../../src/async/crash_points.ts";
 
 const [base, db, where, change, txId, text] = Deno.args as [
   string,

@@ -7,7 +7,7 @@
 
 import { DatabaseSync } from "node:sqlite";
 import { StorageManager } from "../../mod.ts";
-import { LockFile } from "../../src/locks.ts";
+import { LockFile } from "../../src/files/locks.ts";
 
 const [base, db, what] = Deno.args as [string, string, string];
 await using _store = await StorageManager.create(base, db);

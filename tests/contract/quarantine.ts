@@ -15,7 +15,7 @@ import {
   sha256Hex,
 } from "../../mod.ts";
 import type { Engine } from "../../src/engine.ts";
-import { fileName } from "../../src/key.ts";
+import { fileName } from "../../src/files/file_name.ts";
 import { GRACE } from "../../src/shared/contracts.ts";
 import {
   assertBytes,

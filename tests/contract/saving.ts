@@ -8,7 +8,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex, TxExistsError, type TxInfo } from "../../mod.ts";
 import type { Engine } from "../../src/engine.ts";
-import { type IfExists, savedTx } from "../../src/if_exists.ts";
+import { type IfExists, savedTx } from "../../src/model/if_exists.ts";
 import { assertBytes, bytes, randomBytes, sampleTx } from "../helpers.ts";
 import { suite } from "./suite.ts";
 

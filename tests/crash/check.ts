@@ -15,8 +15,8 @@ import {
   type Tx,
   verifyStore,
 } from "../../mod.ts";
-import { sha256HexSync } from "../../src/hash.ts";
-import { listQuarantine } from "../../src/quarantine.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { type State, versionOf } from "./journal.ts";
 
 /** Where a store is. */

@@ -11,7 +11,7 @@ import {
   type RecoverOptions,
   StorageManager,
 } from "../../mod.ts";
-import type { CrashPoint } from "../../src/crash_points.ts";
+import type { CrashPoint } from "../../src/async/crash_points.ts";
 import { memoryDir } from "./disk.ts";
 import { makeOddStore } from "../older_store.ts";
 import { assertUpgraded, unpackOlder } from "../older_versions.ts";

@@ -1,5 +1,5 @@
 import { assert } from "@std/assert";
-import { CRASH_POINTS } from "../../src/crash_points.ts";
+import { CRASH_POINTS } from "../../src/async/crash_points.ts";
 import { memoryDir } from "./disk.ts";
 import { allWorkloads, carryOut, killsAt } from "./crash_points.ts";
 

@@ -13,9 +13,9 @@ import {
   StorageManager,
   type Tx,
 } from "../../mod.ts";
-import { sha256HexSync } from "../../src/hash.ts";
-import { listQuarantine } from "../../src/quarantine.ts";
-import { openSqlite } from "../../src/sqlite_driver.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
+import { openSqlite } from "../../src/sqlite/driver.ts";
 import { bytes, flipBit, namesIn } from "../helpers.ts";
 import { assertSameTx, type Place } from "./check.ts";
 import { versionOf } from "./journal.ts";

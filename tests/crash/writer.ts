@@ -16,7 +16,10 @@ import {
   StorageManager,
   type StorageOptions,
 } from "../../mod.ts";
-import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
+import {
+  type CrashPoint,
+  observeCrashPoints,
+} from "../../src/async/crash_points.ts";
 import { Journal, versionOf } from "./journal.ts";
 import { Random } from "./random.ts";
 

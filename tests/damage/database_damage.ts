@@ -14,8 +14,8 @@ import {
   type StoreReport,
   verifyStore,
 } from "../../mod.ts";
-import { sha256HexSync } from "../../src/hash.ts";
-import { txIdOfFile } from "../../src/key.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
+import { txIdOfFile } from "../../src/files/file_name.ts";
 import { assertClean, type Place } from "../crash/check.ts";
 import { readJournal, versionOf } from "../crash/journal.ts";
 import { copyTree, placeBelow, runWriter } from "../crash/process.ts";

@@ -17,9 +17,9 @@ import {
   type TxInfo,
   verifyStore,
 } from "../../mod.ts";
-import { sha256HexSync } from "../../src/hash.ts";
-import { fileName } from "../../src/key.ts";
-import { listQuarantine } from "../../src/quarantine.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
+import { fileName } from "../../src/files/file_name.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { assertClean, type Place } from "../crash/check.ts";
 import { bytesOf, digestOf, editRows } from "../crash/damaged_store.ts";
 import { versionOf } from "../crash/journal.ts";

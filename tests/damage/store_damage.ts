@@ -18,7 +18,7 @@ import {
   type Tx,
   verifyStore,
 } from "../../mod.ts";
-import { sha256HexSync } from "../../src/hash.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { scanLog } from "../../src/log/scan.ts";
 import {

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "../fast_check.ts";
 import { join, posix, win32 } from "node:path";
 import { FileStore, InvalidTxIdError } from "../../mod.ts";
-import { fileName, storedName, txIdOfFile } from "../../src/key.ts";
+import { fileName, storedName, txIdOfFile } from "../../src/files/file_name.ts";
 import { namesIn, tempDir } from "../helpers.ts";
 
 /** Pieces that file systems, paths, encodings and cases have trouble with. */

@@ -8,8 +8,8 @@ import {
   type Tx,
   verifyStore,
 } from "../../mod.ts";
-import { openStore, saving } from "../../src/open_store.ts";
-import { openSqlite } from "../../src/sqlite_driver.ts";
+import { openStore, saving } from "../../src/local/open_store.ts";
+import { openSqlite } from "../../src/sqlite/driver.ts";
 import {
   assertBytes,
   bytes,

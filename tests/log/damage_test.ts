@@ -7,15 +7,15 @@ import {
   StorageManager,
   verifyStore,
 } from "../../mod.ts";
-import { HEAD_BYTES } from "../../src/limits.ts";
+import { HEAD_BYTES } from "../../src/model/limits.ts";
 import {
   decodeHeader,
   encodeHeader,
   FIRST_RECORD,
 } from "../../src/log/segment.ts";
-import { quarantinePath } from "../../src/poh_dir.ts";
-import { listQuarantine } from "../../src/quarantine.ts";
-import { openSqlite } from "../../src/sqlite_driver.ts";
+import { quarantinePath } from "../../src/files/layout.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
+import { openSqlite } from "../../src/sqlite/driver.ts";
 import {
   bytes,
   type Driver,

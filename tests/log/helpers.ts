@@ -14,7 +14,7 @@ import {
 } from "../../src/log/record.ts";
 import { type Gap, scanLog } from "../../src/log/scan.ts";
 import { FIRST_RECORD, newHeader, positionOf } from "../../src/log/segment.ts";
-import { sha256HexSync } from "../../src/hash.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
 import { bytes, tempDir } from "../helpers.ts";
 
 /** The id of the store in headers. */

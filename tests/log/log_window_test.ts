@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { sha256HexSync } from "../../src/hash.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
 import { LogWindow, readPacked } from "../../src/log/log_window.ts";
 import { scanLog } from "../../src/log/scan.ts";
 import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";

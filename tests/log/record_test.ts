@@ -8,7 +8,7 @@ import {
   payloadWithin,
   saltOf,
 } from "../../src/log/record.ts";
-import { MAX_PAYLOAD } from "../../src/limits.ts";
+import { MAX_PAYLOAD } from "../../src/model/limits.ts";
 import {
   encodeHeader,
   FIRST_RECORD,

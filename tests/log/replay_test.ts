@@ -1,15 +1,15 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, sha256Hex, verifyStore } from "../../mod.ts";
-import { FileStore } from "../../src/file_store.ts";
-import { sha256HexSync } from "../../src/hash.ts";
+import { FileStore } from "../../src/payloads/file_store.ts";
+import { sha256HexSync } from "../../src/files/hash.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { LogReader } from "../../src/log/log_reader.ts";
 import type { LogEntry } from "../../src/log/record.ts";
 import { replay, type Replayed } from "../../src/log/replay.ts";
 import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";
-import { removal, saving } from "../../src/open_store.ts";
-import { SqliteStore } from "../../src/sqlite_store.ts";
+import { removal, saving } from "../../src/local/open_store.ts";
+import { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import {
   assertBytes,

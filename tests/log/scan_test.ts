@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { MAX_PAYLOAD } from "../../src/limits.ts";
+import { MAX_PAYLOAD } from "../../src/model/limits.ts";
 import { isBlank, nextSound, recordAt, scanLog } from "../../src/log/scan.ts";
 import {
   decodeHeader,

@@ -12,10 +12,13 @@ import {
   StoreBusyError,
   TxExistsError,
 } from "../../mod.ts";
-import { type CrashPoint, observeCrashPoints } from "../../src/crash_points.ts";
-import { loadTx } from "../../src/find_payload.ts";
-import type { SqliteStore } from "../../src/sqlite_store.ts";
-import type { IfExists } from "../../src/if_exists.ts";
+import {
+  type CrashPoint,
+  observeCrashPoints,
+} from "../../src/async/crash_points.ts";
+import { loadTx } from "../../src/local/find_payload.ts";
+import type { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
+import type { IfExists } from "../../src/model/if_exists.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { type Change, rowOf } from "../../src/log/record.ts";
 import type { LogWriter } from "../../src/log/writer.ts";
@@ -25,9 +28,9 @@ import {
   openStore,
   removal,
   saving,
-} from "../../src/open_store.ts";
-import { LockFile } from "../../src/locks.ts";
-import type { StorageOptions } from "../../src/storage_options.ts";
+} from "../../src/local/open_store.ts";
+import { LockFile } from "../../src/files/locks.ts";
+import type { StorageOptions } from "../../src/model/storage_options.ts";
 import {
   bytes,
   namesIn,

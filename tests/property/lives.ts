@@ -13,9 +13,9 @@ import {
   type StoreReport,
   verifyStore,
 } from "../../mod.ts";
-import { observeCrashPoints } from "../../src/crash_points.ts";
-import { fileName } from "../../src/key.ts";
-import { listQuarantine } from "../../src/quarantine.ts";
+import { observeCrashPoints } from "../../src/async/crash_points.ts";
+import { fileName } from "../../src/files/file_name.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { assertClean, assertSameTx, type Place } from "../crash/check.ts";
 import { type State, versionOf } from "../crash/journal.ts";
 import { outline, soundAfter, tempDir } from "../helpers.ts";

@@ -25,7 +25,7 @@ import {
   leaseLost,
 } from "../contracts.ts";
 import { validateTxHead } from "../../tx.ts";
-import { isUnstorable } from "../../filter.ts";
+import { isUnstorable } from "../../model/filter.ts";
 import type { Connections, Run } from "./connections.ts";
 import { plainKeyOrNull } from "./rows.ts";
 import type { Tables } from "./schema.ts";

@@ -5,7 +5,7 @@
  */
 
 import { StoreClosedError } from "../../errors.ts";
-import { Slots } from "../../slots.ts";
+import { Slots } from "../../async/slots.ts";
 import { abandonIfEnding, Client, prepare, type Purpose } from "./client.ts";
 import {
   isAnswer,

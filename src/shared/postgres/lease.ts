@@ -6,7 +6,7 @@
  */
 
 import { StoreBusyError } from "../../errors.ts";
-import { hostname } from "../../hostname.ts";
+import { hostname } from "../../files/hostname.ts";
 import { type Lease, leaseLost } from "../contracts.ts";
 import { NOW, REPAIR } from "./commit.ts";
 import type { Connections } from "./connections.ts";

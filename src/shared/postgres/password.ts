@@ -6,7 +6,7 @@
  */
 
 import { PohStorageError } from "../../errors.ts";
-import { readVariable } from "../../format/url_parts.ts";
+import { readVariable } from "../../text/url_parts.ts";
 
 /** Who wants in, and where. */
 export interface Login {

@@ -8,7 +8,7 @@
  */
 
 import { StoreNotFoundError } from "../../errors.ts";
-import { isUnstorable } from "../../filter.ts";
+import { isUnstorable } from "../../model/filter.ts";
 import {
   type Catalog,
   type CatalogChange,
@@ -22,7 +22,11 @@ import {
 } from "../contracts.ts";
 import { saveRow } from "../entry.ts";
 import { plainKey, txIdOfKey } from "../object_key.ts";
-import { cursorGone, type ResolvedQuery, rowLimit } from "../../tx_query.ts";
+import {
+  cursorGone,
+  type ResolvedQuery,
+  rowLimit,
+} from "../../sqlite/tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../../types.ts";
 import { Committer, NOW, REPAIR } from "./commit.ts";
 import {

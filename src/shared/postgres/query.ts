@@ -16,8 +16,8 @@ import {
   comparisonsOf,
   type FilterColumn,
   isUnstorable,
-} from "../../filter.ts";
-import type { ResolvedQuery } from "../../tx_query.ts";
+} from "../../model/filter.ts";
+import type { ResolvedQuery } from "../../sqlite/tx_query.ts";
 
 /** A part of a statement, and what is bound to it. */
 export interface Sql {

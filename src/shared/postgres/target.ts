@@ -6,7 +6,7 @@
 
 import { PohStorageError } from "../../errors.ts";
 import { isServer } from "../../remote_url.ts";
-import { decodePart, parametersOf } from "../../format/url_parts.ts";
+import { decodePart, parametersOf } from "../../text/url_parts.ts";
 import type { PoolConfig } from "./packages.ts";
 import { passwordFor } from "./password.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { digestOf, Sha256, sha256HexSync } from "../../hash.ts";
+import { digestOf, Sha256, sha256HexSync } from "../../files/hash.ts";
 import type { PayloadSource } from "../contracts.ts";
 
 /** What is sent at once; by what is larger progress can be seen. */

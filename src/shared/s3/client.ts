@@ -6,7 +6,7 @@
  */
 
 import { StoreClosedError } from "../../errors.ts";
-import { Slots } from "../../slots.ts";
+import { Slots } from "../../async/slots.ts";
 import { Answer, Sending, Watch } from "./attempt.ts";
 import { type Body, requireDigest } from "./body.ts";
 import { Failure, failureOf, failureOfNetwork } from "./failures.ts";

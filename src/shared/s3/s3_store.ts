@@ -7,8 +7,8 @@
 import { InvalidTxIdError, PohStorageError } from "../../errors.ts";
 import type { ObjectStore, PayloadSource, StoredObject } from "../contracts.ts";
 import { isPlainKey, plainKey, txIdOfKey } from "../object_key.ts";
-import type { PayloadStore } from "../../store.ts";
-import { digestOf } from "../../hash.ts";
+import type { PayloadStore } from "../../model/store.ts";
+import { digestOf } from "../../files/hash.ts";
 import type { Answer } from "./attempt.ts";
 import { type Body, bodyOf, bodyOfPayload } from "./body.ts";
 import { S3Client, type S3Request } from "./client.ts";

@@ -10,7 +10,7 @@ import {
   decodePart,
   parametersOf,
   readVariable,
-} from "../../format/url_parts.ts";
+} from "../../text/url_parts.ts";
 
 /** The variables that are looked at, and no others. */
 const VARIABLES = [

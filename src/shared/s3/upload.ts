@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Sha256 } from "../../hash.ts";
+import { Sha256 } from "../../files/hash.ts";
 import type { PayloadSource } from "../contracts.ts";
 import { type Body, bodyOf, checkedPieces, requireDigest } from "./body.ts";
 import type { S3Client } from "./client.ts";

@@ -1,0 +1,31 @@
+/**
+ * A store opened for what its metadata knows, and no more: that takes less than
+ * to open all of it.
+ *
+ * @module
+ */
+
+import { resolve } from "@std/path";
+import type { Engine } from "../engine.ts";
+import { openForReading } from "../local/read_store.ts";
+import { isRemote, remoteStores } from "../remote_url.ts";
+import type { SqliteStoreOptions } from "../sqlite/sqlite_store.ts";
+
+/** What lists a store, of any kind. */
+export type Listing = Pick<
+  Engine,
+  "iterate" | "iterateIds" | "oddRows" | "close"
+>;
+
+/** Opens a store for what its metadata knows. */
+export async function openListing(
+  base: string,
+  db: string,
+  options: SqliteStoreOptions,
+): Promise<Listing> {
+  if (isRemote(base, db)) {
+    const { openRemote } = await remoteStores();
+    return await openRemote(base, db, { ...options, readOnly: true });
+  }
+  return (await openForReading(resolve(base), resolve(db), options)).rows;
+}

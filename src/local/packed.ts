@@ -1,0 +1,98 @@
+/**
+ * Payloads that live in the log instead of in files: which do, and how they
+ * move.
+ *
+ * @module
+ */
+
+import type { MovePackedOptions } from "../engine.ts";
+import type { FileStore } from "../payloads/file_store.ts";
+import { inLog, payloadUnderWay } from "./find_payload.ts";
+import { digestOf } from "../files/hash.ts";
+import type { Change } from "../log/record.ts";
+import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
+import { nextTurn } from "../async/turn.ts";
+import type { TxInfo } from "../types.ts";
+
+/** Moved in one commit. */
+const PAGE = 128;
+
+/** Times that a payload is looked for which others move or replace meanwhile. */
+const MOVE_ATTEMPTS = 5;
+
+/** Moves every sound payload that is not where it belongs; how many. */
+export async function movePayloads(
+  store: OpenStore,
+  writer: StoreWriter,
+  { signal, onProgress }: MovePackedOptions,
+): Promise<number> {
+  const { rows } = store;
+  const total = await rows.count();
+  let moved = 0, done = 0, bytes = 0, after: string | undefined;
+  while (!signal?.aborted) {
+    const page = rows.page({
+      ...(after !== undefined && { after }),
+      limit: PAGE,
+    });
+    const moves = page.map(async ({ txId }) => {
+      const size = await move(txId, store, writer);
+      if (size === null) return;
+      moved++;
+      bytes += size;
+    });
+    await Promise.all(moves);
+    done += page.length;
+    onProgress?.({ step: "payloads", done, total, bytes });
+    if (page.length < PAGE) break;
+    after = page.at(-1)!.txId;
+    await nextTurn();
+  }
+  return moved;
+}
+
+/** Moves a payload that is not where it belongs; its size, or null. */
+async function move(
+  txId: string,
+  store: OpenStore,
+  writer: StoreWriter,
+): Promise<number | null> {
+  for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt++) {
+    const info = store.rows.get(txId);
+    const change = info && await moveOf(info, store, writer);
+    if (!change) return null;
+    if (await writer.queue.submit(change)) return change.entry.size;
+  }
+  return null;
+}
+
+/** The older package does not tell the size of what it saves. */
+function sizeOf({ txId, size }: TxInfo, files: FileStore): number {
+  if (size >= 0) return size;
+  const opened = files.open(txId);
+  opened?.file.close();
+  return opened?.size ?? Infinity;
+}
+
+async function moveOf(
+  info: TxInfo,
+  store: OpenStore,
+  { packBelow }: StoreWriter,
+): Promise<Change | null> {
+  const { files, rows, log } = store;
+  const place = rows.lookup(info.txId)?.place ?? null;
+  let payload: Uint8Array | null;
+  try {
+    const belongs = packBelow.covers(sizeOf(info, files));
+    if (belongs === (place !== null)) return null;
+    payload = place !== null
+      ? (await inLog(log.at(place), files))?.bytes ?? null
+      : await files.load(info.txId) ?? await payloadUnderWay(info, store);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return null; // what cannot be read cannot be moved
+  }
+  if (!payload || await digestOf(payload) !== info.storageHash) return null;
+  const whole = { ...info, size: payload.length };
+  const how = { payload, isPacked: packBelow.covers(payload.length) };
+  return { entry: saving(whole, how), seen: info, home: place };
+}

@@ -1,0 +1,248 @@
+/**
+ * What can still be read of a damaged database. Its rows are there more than
+ * once: in the table, and in part in each index. Damage hits one of them.
+ *
+ * @module
+ */
+
+import { MetadataDamagedError } from "../errors.ts";
+import type { FileStore } from "../payloads/file_store.ts";
+import { isDiskFull } from "../files/full_disk.ts";
+import { setSegmentAside } from "../log/damage.ts";
+import { hasRedoTables, movedEntries, writeEntries } from "../log/from_redo.ts";
+import type { LogDir } from "../log/log_dir.ts";
+import { storeTag } from "../log/segment.ts";
+import { copySettings } from "./open_store.ts";
+import type { SqlValue } from "../sqlite/driver.ts";
+import { SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { StorageOptions } from "../model/storage_options.ts";
+import type { TxInfo } from "../types.ts";
+
+/** Rows written at a time. */
+const PAGE = 256;
+
+/** Entries of an index read at a time: each page begins to count anew. */
+const INDEX_PAGE = 50_000;
+
+/** As many doubts are told; more say nothing that these do not. */
+const MOST_DOUBTS = 1_000;
+
+/** What of a row a damaged database has two versions of. */
+export interface Doubt {
+  /** The transaction. */
+  txId: string;
+  /** Which versions there are, and which was taken. */
+  detail: string;
+}
+
+/**
+ * The rows that the old database still gives, whatever their payloads are. What
+ * one of an older version has besides goes into the log.
+ *
+ * @param id The id of the store, as far as it is known.
+ * @returns What of a row it has two versions of.
+ */
+export async function salvage(
+  path: string,
+  rows: SqliteStore,
+  { dir, files }: { dir: LogDir; files: FileStore },
+  id: string | null,
+  options: StorageOptions,
+): Promise<Doubt[]> {
+  const { driver = "auto" } = options;
+  let old: SqliteStore;
+  try {
+    old = await SqliteStore.openDamaged(path, driver);
+  } catch {
+    return []; // nothing of it can be read
+  }
+  const doubts: Doubt[] = [];
+  try {
+    await salvageRows(old, rows);
+    doubts.push(...await vote(old, rows));
+    await attempt(async () => {
+      await copySettings(old, rows);
+      await rows.change(() => rows.setSetting("id", old.setting("id")));
+    });
+    await attempt(async () => {
+      if (!hasRedoTables(old)) return;
+      const storeId = storeTag(id ?? old.setting("id") ?? "");
+      const entries = salvaged(movedEntries(old));
+      // What they hold belongs to another state of the store.
+      for (const number of dir.numbers()) {
+        await setSegmentAside(number, { dir, files });
+      }
+      await writeEntries(entries, dir, storeId, 0, true);
+    });
+  } finally {
+    await old.close();
+  }
+  return doubts;
+}
+
+/**
+ * From both ends, since reading stops where the damage is; what lies between
+ * is asked for id by id, as far as the files tell the ids.
+ */
+async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
+  const keep = (page: TxInfo[]) =>
+    rows.transaction(() =>
+      page.filter(isPlausible).forEach((row) =>
+        rows.put(row, placeOf(old, row))
+      )
+    );
+  await attempt(async () => {
+    let batch: TxInfo[] = [];
+    try {
+      for await (const info of old.iterate()) {
+        batch.push(info);
+        if (batch.length < PAGE) continue;
+        keep(batch);
+        batch = [];
+      }
+    } finally {
+      keep(batch);
+    }
+  });
+  await attempt(async () => {
+    for await (const info of old.iterateByRowid()) {
+      if (!rows.get(info.txId)) keep([info]);
+    }
+  });
+}
+
+/** Where in the log a payload is, as far as that can be read. */
+function placeOf(old: SqliteStore, { txId }: TxInfo): number | null {
+  try {
+    return old.lookup(txId)?.place ?? null;
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    return null; // the log tells, where it is in there
+  }
+}
+
+/** As many as can be read. */
+function* salvaged<T>(things: Iterator<T>): Generator<T> {
+  for (;;) {
+    let next: IteratorResult<T>;
+    try {
+      next = things.next();
+    } catch (error) {
+      if (!(error instanceof MetadataDamagedError)) throw error;
+      return;
+    }
+    if (next.done) return;
+    yield next.value;
+  }
+}
+
+/** What an entry of an index says of a row. */
+interface Entry {
+  txId: string;
+  timestamp: number;
+  size: number;
+  holderId: string | null;
+}
+
+/**
+ * Holds the indexes against the rows that were salvaged. Of time and size there
+ * are four copies, so that the one that differs is the damaged one; of a holder
+ * there are two: the one that more transactions have is taken, and told.
+ */
+async function vote(old: SqliteStore, rows: SqliteStore): Promise<Doubt[]> {
+  const entries = new Map<string, Entry[]>();
+  for (const entry of indexEntries(old)) {
+    const row = rows.get(entry.txId);
+    if (!row || agrees(row, entry)) continue;
+    entries.set(entry.txId, [...entries.get(entry.txId) ?? [], entry]);
+  }
+  const doubts: Doubt[] = [];
+  for (const [txId, differing] of entries) {
+    const { info, place } = rows.lookup(txId)!;
+    const differ = differing.length;
+    const most = (inRow: number, others: number[]) =>
+      differ > 1 && others.every((other) => other === others[0])
+        ? others[0]!
+        : inRow;
+    const timestamp = most(info.timestamp, differing.map((e) => e.timestamp));
+    const size = most(info.size, differing.map((e) => e.size));
+    const inIndex = differing.find(({ holderId }) => holderId !== null)
+      ?.holderId ?? info.holderId;
+    let { holderId } = info;
+    if (inIndex !== holderId) {
+      const count = (holderId: string) => rows.count({ holderId });
+      if (await count(inIndex) >= await count(holderId)) holderId = inIndex;
+      if (doubts.length < MOST_DOUBTS) {
+        doubts.push({
+          txId,
+          detail: doubtful(info.holderId, inIndex, holderId),
+        });
+      }
+    }
+    const mended = { ...info, timestamp, size, holderId };
+    rows.transaction(() => rows.put(mended, place));
+  }
+  return doubts;
+}
+
+function doubtful(inRow: string, inIndex: string, taken: string): string {
+  const [row, index, one] = [inRow, inIndex, taken].map((holder) =>
+    JSON.stringify(holder)
+  );
+  return `its holder is ${row} by its row and ${index} by an index: ${one} was taken`;
+}
+
+function agrees(row: TxInfo, { timestamp, size, holderId }: Entry): boolean {
+  return row.timestamp === timestamp && row.size === size &&
+    (holderId === null || row.holderId === holderId);
+}
+
+/** What the indexes say, without a look at the table. */
+function* indexEntries(old: SqliteStore): Generator<Entry> {
+  const columns = "CAST(tx_id AS TEXT), CAST(timestamp AS REAL), size";
+  const indexes = {
+    txs_by_time: `${columns}, NULL`,
+    txs_by_size: `${columns}, NULL`,
+    txs_by_holder: `${columns}, CAST(holder_id AS TEXT)`,
+  };
+  for (const [index, wanted] of Object.entries(indexes)) {
+    for (let at = 0;; at += INDEX_PAGE) {
+      let page: SqlValue[][];
+      try {
+        page = old.query(
+          `SELECT ${wanted} FROM txs INDEXED BY ${index} LIMIT ? OFFSET ?`,
+          INDEX_PAGE,
+          at,
+        );
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        break; // the rest of this one cannot be read, or it is not there
+      }
+      for (const [txId, timestamp, size, holderId] of page) {
+        yield { txId, timestamp, size, holderId } as Entry;
+      }
+      if (page.length < INDEX_PAGE) break;
+    }
+  }
+}
+
+/** A row that damage has not made nonsense of. */
+function isPlausible(info: TxInfo): boolean {
+  return typeof info.txId === "string" &&
+    /^[0-9a-f]{64}$/.test(info.storageHash) &&
+    typeof info.holderId === "string" && typeof info.timestamp === "number" &&
+    !Number.isNaN(info.timestamp) &&
+    !`${info.txId}${info.holderId}`.includes("\0");
+}
+
+async function attempt(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    // A disk that fails is no damage to what is read.
+    const isOfSystem = error instanceof Deno.errors.NotCapable ||
+      isDiskFull(error) || /\(os error \d+\)/.test(`${error}`);
+    if (isOfSystem) throw error;
+    // As far as it went: the rest cannot be read.
+  }
+}

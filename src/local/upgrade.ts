@@ -1,0 +1,441 @@
+/**
+ * The step that makes a store's payload files have the names that this program
+ * gives them here: once, for a store of the older Python package, and again
+ * for one that was moved between systems that differ in whether case counts.
+ *
+ * It drops no row and changes no byte of a payload. In this order, each part
+ * durable before the next begins, and each harmless when it is done again:
+ *
+ * 1. `.poh/names` says `<rules> gathering`. Every file that is to have another
+ *    name gets a second one, its new name in `.poh/upgrade`; where the file
+ *    system has no hard links, a copy does.
+ * 2. The old names go.
+ * 3. `.poh/names` says `<rules> placing`. All files move from `.poh/upgrade` to
+ *    the base. What is in the way there belongs to no row, and goes to
+ *    quarantine.
+ * 4. `.poh/names` says the rules of this system.
+ *
+ * After a crash the next opening for writing goes on with the part that it
+ * interrupted. Since all files have left their old names before any gets a new
+ * one, it does not matter that one id's new name may be another's old one.
+ *
+ * @module
+ */
+
+import { basename, dirname, join } from "@std/path";
+import { crashPoint } from "../async/crash_points.ts";
+import {
+  createFileFrom,
+  digestOfOpen,
+  makeDir,
+  openRegular,
+  piecesOf,
+  regularSize,
+  removeFileSync,
+  renameFile,
+  syncDir,
+} from "../files/durable_fs.ts";
+import { StoreBusyError } from "../errors.ts";
+import {
+  FOLDS_CASE,
+  hasPlainName,
+  isNameByDigest,
+  PAYLOAD_SUFFIX,
+  storedName,
+  txIdOfFile,
+} from "../files/file_name.ts";
+import type { LockWait } from "../model/lock_wait.ts";
+import { retryBusy, waitFor } from "../async/wait_for.ts";
+import { listHolders, LockFile } from "../files/locks.ts";
+import {
+  isSettled,
+  leadsOut,
+  type Naming,
+  NAMING_HERE,
+  namingOf,
+  type NamingState,
+  placesOf,
+  readNaming,
+  UPGRADE_DIR,
+  writeNaming,
+} from "../payloads/naming.ts";
+import { requireQuiet, requireUnopened } from "./older_package.ts";
+import { quarantineFile } from "../payloads/quarantine.ts";
+import { columnsOf } from "../sqlite/schema.ts";
+import {
+  type Connection,
+  openSqlite,
+  type SqlValue,
+} from "../sqlite/driver.ts";
+import type { DriverChoice } from "../model/driver_info.ts";
+import { translated, translatedSync } from "../sqlite/sqlite_store.ts";
+import type { UpgradeReport } from "../model/storage_options.ts";
+import { nextTurn } from "../async/turn.ts";
+
+/** Rows looked at between two turns of the event loop. */
+const PAGE = 512;
+
+/** What a store whose files have the names of this system says of them. */
+const SETTLED: NamingState = { naming: NAMING_HERE, phase: null };
+
+/** Notes that a report holds at most. */
+const MAX_NOTES = 1_000;
+
+/** How to upgrade. */
+export interface UpgradeOptions {
+  /** Which SQLite binding. */
+  driver: DriverChoice;
+  /** How long to wait for others, and what ends the wait. */
+  wait: LockWait;
+  /** For how long nobody must have changed an older package's store, in ms. */
+  quiet: number;
+  /** Looks at the database before anything is changed; throws to refuse it. */
+  admit: (db: Connection) => Promise<void>;
+  /** Told what was done, unless nothing had to be. */
+  onUpgrade?: ((report: UpgradeReport) => void) | undefined;
+}
+
+/**
+ * Sees to it that the payload files of a store have the names of this system.
+ * To be called before the store's lock is taken.
+ *
+ * @throws {StoreBusyError} If another program has the store open or changes it;
+ * nothing was changed.
+ * @throws {MetadataDamagedError} If the database is damaged.
+ */
+export async function upgradeStore(
+  basePath: string,
+  sqlitePath: string,
+  options: UpgradeOptions,
+): Promise<void> {
+  if (isSettled(await readNaming(basePath))) return;
+  const lock = new LockFile(join(basePath, ".poh", "lock"));
+  try {
+    const isDone = await waitFor(
+      async () => {
+        if (lock.tryLock(true)) return { value: false };
+        // Who had it may have upgraded the store.
+        return isSettled(await readNaming(basePath)) ? { value: true } : null;
+      },
+      options.wait,
+      () =>
+        new StoreBusyError(
+          "The store has to be upgraded first, and is open elsewhere",
+          listHolders(basePath),
+        ),
+    );
+    if (isDone.value || isSettled(await readNaming(basePath))) return;
+    await upgradeAlone(basePath, sqlitePath, options);
+  } finally {
+    lock.close();
+  }
+}
+
+async function upgradeAlone(
+  base: string,
+  path: string,
+  options: UpgradeOptions,
+): Promise<void> {
+  if (!isThere(path)) return await writeNaming(base, SETTLED);
+  return await translated(path, async () => {
+    const db = await openSqlite(path, options.driver, false);
+    try {
+      await upgradeWith(db, base, path, options);
+    } finally {
+      db.close();
+    }
+  });
+}
+
+async function upgradeWith(
+  db: Connection,
+  base: string,
+  path: string,
+  options: UpgradeOptions,
+): Promise<void> {
+  db.exec("PRAGMA busy_timeout = 0");
+  db.exec("PRAGMA synchronous = EXTRA");
+  const { wait } = options;
+  await retryBusy(() => options.admit(db), wait);
+  const hasRows = await retryBusy(
+    () => translatedSync(path, () => columnsOf(db, "txs").size > 0),
+    wait,
+  );
+  if (!hasRows) return await writeNaming(base, SETTLED);
+  const { naming, phase } = await readNaming(base) ??
+    { naming: namingOf(base, (sql) => db.prepare(sql).all()), phase: null };
+  if (naming === "verbatim") {
+    await requireUnopened(path, wait);
+    await requireQuiet(base, path, options.quiet, wait.signal);
+    await lockOut(db, path, wait);
+  }
+  const upgrade = new Upgrade(base, db, naming);
+  await upgrade.run(phase);
+  const report = await upgrade.report();
+  await writeNaming(base, SETTLED);
+  crashPoint("upgrade recorded");
+  await upgrade.tidyUp();
+  if (report.olderPackage || report.renamed > 0) options.onUpgrade?.(report);
+}
+
+/** Keeps every other connection from the database until this one is closed. */
+async function lockOut(
+  db: Connection,
+  path: string,
+  wait: LockWait,
+): Promise<void> {
+  db.exec("PRAGMA locking_mode = EXCLUSIVE");
+  await retryBusy(
+    () => translatedSync(path, () => db.exec("BEGIN EXCLUSIVE")),
+    wait,
+  );
+  db.exec("COMMIT");
+}
+
+interface Row {
+  txId: string;
+  storageHash: string;
+  /** What is odd about its values; null: nothing. */
+  oddity: string | null;
+}
+
+class Upgrade {
+  readonly #base: string;
+  readonly #db: Connection;
+  readonly #naming: Naming;
+  readonly #dir: string;
+  #renamed = 0;
+
+  constructor(base: string, db: Connection, naming: Naming) {
+    this.#base = base;
+    this.#db = db;
+    this.#naming = naming;
+    this.#dir = join(base, UPGRADE_DIR);
+  }
+
+  async run(phase: NamingState["phase"]): Promise<void> {
+    const naming = this.#naming;
+    await makeDir(this.#dir, true);
+    if (phase !== "placing") {
+      await writeNaming(this.#base, { naming, phase: "gathering" });
+      await this.#gather();
+      await this.#syncAll();
+      await this.#dropOldNames();
+      await this.#syncAll();
+      await writeNaming(this.#base, { naming, phase: "placing" });
+      crashPoint("upgrade gathered");
+    }
+    await this.#place();
+    await this.#syncAll();
+  }
+
+  async #syncAll(): Promise<void> {
+    await syncDir(this.#dir);
+    await syncDir(this.#base);
+  }
+
+  // --- the parts --------------------------------------------------------------
+
+  async #gather(): Promise<void> {
+    for await (const row of this.#rows()) {
+      const target = join(this.#dir, storedName(row.txId));
+      if (regularSize(target) !== null) continue; // before a crash
+      const found = await this.#find(row);
+      if (!found || found.isSettled) continue;
+      await this.#link(found.path, target);
+      crashPoint("upgrade file gathered");
+    }
+  }
+
+  async #dropOldNames(): Promise<void> {
+    for await (const row of this.#rows()) {
+      const target = join(this.#dir, storedName(row.txId));
+      if (regularSize(target) === null) continue;
+      const found = await this.#find(row);
+      if (!found || found.isSettled || await this.#isOthers(found.path)) {
+        continue;
+      }
+      removeFileSync(found.path);
+      if (dirname(found.path) !== this.#base) {
+        await syncDir(dirname(found.path));
+      }
+      crashPoint("upgrade name dropped");
+    }
+  }
+
+  async #place(): Promise<void> {
+    const names = await Array.fromAsync(
+      Deno.readDir(this.#dir),
+      ({ name }) => name,
+    );
+    for (const name of names) {
+      const from = join(this.#dir, name), to = join(this.#base, name);
+      if (!name.endsWith(PAYLOAD_SUFFIX)) {
+        removeFileSync(from); // a copy that a crash cut short
+        continue;
+      }
+      await quarantineFile(this.#base, to, {
+        txId: txIdOfFile(name),
+        reason: "orphan-payload",
+      });
+      await renameFile(from, to, false);
+      this.#renamed++;
+      crashPoint("upgrade file placed");
+    }
+  }
+
+  /** What the rows have come to. */
+  async report(): Promise<UpgradeReport> {
+    const report: UpgradeReport = {
+      olderPackage: this.#naming === "verbatim",
+      renamed: this.#renamed,
+      notes: [],
+      noted: 0,
+    };
+    if (!report.olderPackage) return report;
+    for await (const { txId, oddity } of this.#rows(true)) {
+      for (const reason of [oddity, this.#flawOf(txId)]) {
+        if (reason === null) continue;
+        report.noted++;
+        if (report.notes.length < MAX_NOTES) {
+          report.notes.push({ txId, reason });
+        }
+      }
+    }
+    return report;
+  }
+
+  /** Removes what the step needed for itself. */
+  async tidyUp(): Promise<void> {
+    await Deno.remove(this.#dir);
+  }
+
+  // --- help -------------------------------------------------------------------
+
+  /** The rows, page by page; `all`: also those whose files keep their names. */
+  async *#rows(all = false): AsyncGenerator<Row> {
+    const select = this.#db.prepare(
+      `SELECT rowid, CAST(tx_id AS TEXT), CAST(storage_hash AS TEXT),
+        typeof(tx_id), typeof(timestamp), CAST(timestamp AS REAL),
+        abs(timestamp) > 1.7976931348623157e308
+      FROM txs WHERE rowid > ? ORDER BY rowid LIMIT ${PAGE}`,
+    );
+    for (let after = -Number.MAX_SAFE_INTEGER;;) {
+      const page = select.all(after);
+      for (const values of page) {
+        const row = toRow(values);
+        const mayMove = values[3] === "text" &&
+          (FOLDS_CASE || !hasPlainName(row.txId));
+        if (all || mayMove) yield row;
+      }
+      if (page.length < PAGE) return;
+      after = page.at(-1)![0] as number;
+      await nextTurn();
+    }
+  }
+
+  /**
+   * The file that has a row's payload, and whether it has its name already.
+   * Where a file could be another row's as well, its digest tells.
+   */
+  async #find(
+    { txId, storageHash }: Row,
+  ): Promise<{ path: string; isSettled: boolean } | null> {
+    const target = storedName(txId);
+    const places = placesOf(txId, this.#naming, this.#base)
+      .filter((place) => isFile(join(this.#base, place)));
+    for (const place of places) {
+      const path = join(this.#base, place);
+      if (places.length === 1 && this.#isNobodyElses(place, txId)) {
+        return { path, isSettled: place === target };
+      }
+      const opened = openRegular(path);
+      const digest = opened && (await digestOfOpen(opened)).digest;
+      if (digest !== storageHash) continue;
+      const spelled = FOLDS_CASE ? basename(Deno.realPathSync(path)) : place;
+      return { path, isSettled: spelled === target };
+    }
+    return null;
+  }
+
+  /** Whether no other row can have its payload in a file. */
+  #isNobodyElses(place: string, txId: string): boolean {
+    if (FOLDS_CASE) return false;
+    if (place === storedName(txId)) return true;
+    return this.#naming === "verbatim"
+      ? place === txId + PAYLOAD_SUFFIX && basename(place) === place
+      : this.#naming !== "mixed";
+  }
+
+  /** Whether a file is where the payload of another row belongs, and is it. */
+  async #isOthers(path: string): Promise<boolean> {
+    if (dirname(path) !== this.#base) return false;
+    const owner = txIdOfFile(basename(path));
+    const row = owner === null ? undefined : this.#db.prepare(
+      "SELECT CAST(storage_hash AS TEXT) FROM txs WHERE tx_id = ?",
+    ).get(owner);
+    if (!row || isFile(join(this.#dir, basename(path)))) return false;
+    const storageHash = row[0] as string;
+    const found = await this.#find({ txId: owner!, storageHash, oddity: null });
+    return found !== null && found.isSettled && found.path === path;
+  }
+
+  async #link(from: string, to: string): Promise<void> {
+    try {
+      return Deno.linkSync(from, to);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      // The file system has no links, or the file as many as it can have.
+    }
+    const opened = openRegular(from);
+    if (!opened) return; // it went meanwhile
+    const tmp = `${to}.${crypto.randomUUID()}`;
+    await createFileFrom(tmp, piecesOf(opened.file), true);
+    await renameFile(tmp, to, false);
+  }
+
+  /** Why a row's payload is not as it was, or not to be had; or null. */
+  #flawOf(txId: string): string | null {
+    const name = storedName(txId);
+    if (isFile(join(this.#base, name))) {
+      return isNameByDigest(name)
+        ? `no new transaction can have this id; its file is now ${name}`
+        : null;
+    }
+    if (hasPlainName(txId)) return null; // recover tells what is missing
+    return leadsOut(txId, this.#base)
+      ? "its payload file is not in the base: it was left where it is"
+      : "no file in the base has its payload";
+  }
+}
+
+function toRow(values: SqlValue[]): Row {
+  const [, txId, storageHash, idType, timeType, time, isInfinite] = values;
+  const oddity = idType !== "text"
+    ? `its id is no text but a ${idType}: it cannot be asked for`
+    : timeType !== "real"
+    ? `its timestamp is no number but ${timeType}: it counts as ${time}`
+    : isInfinite
+    ? "its timestamp is infinite: it is kept so, but JSON has no such number"
+    : null;
+  return { txId: txId as string, storageHash: storageHash as string, oddity };
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false; // none is there, or none can have this name
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

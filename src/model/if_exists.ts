@@ -1,0 +1,130 @@
+/**
+ * What a save does where the store has a transaction of that id already, and
+ * what became of it.
+ *
+ * @module
+ */
+
+import { TxExistsError } from "../errors.ts";
+import { oneOf, type OptionsType, optionsType, rule } from "../options.ts";
+import type { TxInfo } from "../types.ts";
+
+/**
+ * What a save does where there is another transaction of that id: `"replace"`
+ * it, `"keep"` it and save nothing, or `"fail"`. The same transaction again,
+ * with the same bytes, holder and time, is no conflict under any of them.
+ */
+export type IfExists = "replace" | "keep" | "fail";
+
+/** Every {@linkcode IfExists}. */
+export const IF_EXISTS = ["replace", "keep", "fail"] as const;
+
+/** How to save. */
+export interface SaveOptions {
+  /**
+   * What to do where there is another transaction of that id; default
+   * `"replace"`. A write-once store never replaces: there `"replace"` is
+   * `"fail"`.
+   */
+  ifExists?: IfExists;
+}
+
+/** How to save a payload that comes in pieces. */
+export interface SaveStreamOptions extends SaveOptions {
+  /** SHA-256 that the payload is to have, in hex, where it is known. */
+  expected?: string;
+}
+
+/** How to save many transactions. */
+export interface SaveTxsOptions extends SaveOptions {
+  /** Told of each transaction that is done, and its place in the iterable. */
+  onSaved?: (tx: SavedTx, index: number) => void;
+}
+
+const ifExists = oneOf(...IF_EXISTS);
+
+/** Checks {@linkcode SaveOptions}. */
+export const SAVE_OPTIONS: OptionsType = optionsType<SaveOptions>(
+  "SaveOptions",
+  { ifExists },
+);
+
+/** Checks {@linkcode SaveStreamOptions}. */
+export const SAVE_STREAM_OPTIONS: OptionsType = optionsType<SaveStreamOptions>(
+  "SaveStreamOptions",
+  { ifExists, expected: rule.text },
+);
+
+/** Checks {@linkcode SaveTxsOptions}. */
+export const SAVE_TXS_OPTIONS: OptionsType = optionsType<SaveTxsOptions>(
+  "SaveTxsOptions",
+  { ifExists, onSaved: rule.callback },
+);
+
+/**
+ * What became of a save: the transaction was `"created"`; it `"replaced"`
+ * another one; it was there already, `"unchanged"`; another one was `"kept"`.
+ */
+export type SaveOutcome = "created" | "replaced" | "unchanged" | "kept";
+
+/** What the store has under an id after a save, and how that came about. */
+export interface SavedTx extends TxInfo {
+  /** What became of the save. */
+  outcome: SaveOutcome;
+  /** Whether the store has changed: true for `created` and `replaced`. */
+  saved: boolean;
+}
+
+/** How many saves came to what. */
+export interface SaveCounts extends Record<SaveOutcome, number> {
+  /** All of them. */
+  txs: number;
+}
+
+/** The rule of a save with these options. */
+export function ruleOf(
+  { ifExists = "replace" }: SaveOptions,
+  writeOnce: boolean,
+): IfExists {
+  return writeOnce && ifExists === "replace" ? "fail" : ifExists;
+}
+
+/**
+ * Decides what a save comes to where there is a row of its id.
+ *
+ * @throws {TxExistsError} If the rule is `"fail"` and the row says otherwise.
+ */
+export function decide(
+  there: TxInfo,
+  given: TxInfo,
+  rule: IfExists,
+): Exclude<SaveOutcome, "created"> {
+  if (isSameTx(there, given)) return "unchanged";
+  if (rule === "replace") return "replaced";
+  if (rule === "keep") return "kept";
+  throw new TxExistsError(there.txId, there.storageHash, given.storageHash);
+}
+
+/** Whether two rows are of the same transaction: a size may be unknown. */
+export function isSameTx(a: TxInfo, b: TxInfo): boolean {
+  return a.txId === b.txId && a.holderId === b.holderId &&
+    a.timestamp === b.timestamp && a.storageHash === b.storageHash;
+}
+
+/** The result of a save after which the store has this row. */
+export function savedTx(info: TxInfo, outcome: SaveOutcome): SavedTx {
+  const { txId, holderId, timestamp, storageHash, size } = info;
+  const saved = outcome === "created" || outcome === "replaced";
+  return { txId, holderId, timestamp, storageHash, size, outcome, saved };
+}
+
+/** Counts of nothing yet. */
+export function noSaves(): SaveCounts {
+  return { txs: 0, created: 0, replaced: 0, unchanged: 0, kept: 0 };
+}
+
+/** Counts one more save. */
+export function countSave(counts: SaveCounts, { outcome }: SavedTx): void {
+  counts.txs++;
+  counts[outcome]++;
+}

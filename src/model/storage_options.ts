@@ -1,0 +1,101 @@
+/**
+ * How a store is opened.
+ *
+ * @module
+ */
+
+import { type LockWait, waitRules } from "./lock_wait.ts";
+import { type OptionsType, optionsType, rule, type Rules } from "../options.ts";
+import type { DriverChoice } from "./driver_info.ts";
+
+/** How to open a store. */
+export interface StorageOptions extends LockWait {
+  /**
+   * `"full"` (default): a resolved save survives power loss. `"relaxed"`: it
+   * survives the death of the process, not of the machine.
+   */
+  durability?: "full" | "relaxed";
+  /**
+   * After how many changes their payload files are synced and what the log has
+   * of them is dropped; default 32,768. The more, the faster are saves: by then
+   * the operating system has written most files by itself. The fewer, the sooner
+   * is a store open again after a crash, which replays up to twice as many.
+   */
+  checkpointAfter?: number;
+  /**
+   * Payloads of at most so many bytes live in the log from now on, where they
+   * are saved and loaded faster than as files: 0 to 65,536; 0, as in a new
+   * store, puts all into files. The database remembers it for those who open the
+   * store without this option. It moves no payload that is there already; see
+   * {@linkcode StorageManager.movePacked}.
+   */
+  packBelow?: number;
+  /**
+   * The former name of `packBelow`.
+   *
+   * @deprecated Use `packBelow`.
+   */
+  inlineBelow?: number;
+  /**
+   * Makes the store write-once: no save ever replaces a transaction, whatever
+   * it asks for. Remembered in the database: who opens it without this option
+   * follows it too. A store that is there and is not write-once is refused.
+   */
+  writeOnce?: boolean;
+  /** Which SQLite binding; default `"auto"`. See {@linkcode DriverInfo}. */
+  driver?: DriverChoice;
+  /**
+   * Told what the upgrade of a store of the older Python package did: which
+   * rows it could not keep as they were, and why. Opening such a store for
+   * writing upgrades it.
+   */
+  onUpgrade?: (report: UpgradeReport) => void;
+  /**
+   * For how long nobody must have changed a store of the older package before it
+   * is upgraded, in ms; default 2,000. Where its newest change is younger,
+   * opening it takes so long.
+   */
+  upgradeQuiet?: number;
+  /** Opens what is there, takes no lock, changes and creates nothing. */
+  readOnly?: boolean;
+}
+
+/** What the fields of {@linkcode StorageOptions} may be. */
+export const storageRules: Rules<StorageOptions> = {
+  ...waitRules,
+  durability: rule.durability,
+  checkpointAfter: rule.count,
+  packBelow: rule.size,
+  inlineBelow: rule.size,
+  writeOnce: rule.flag,
+  driver: rule.driver,
+  readOnly: rule.flag,
+  onUpgrade: rule.callback,
+  upgradeQuiet: rule.duration,
+};
+
+/** Checks {@linkcode StorageOptions}. */
+export const STORAGE_OPTIONS: OptionsType = optionsType<StorageOptions>(
+  "StorageOptions",
+  storageRules,
+);
+
+/** What became of a row that could not be kept as it was. */
+export interface UpgradeNote {
+  /** The row's id. */
+  txId: string;
+  /** What is odd about it, and what was done. */
+  reason: string;
+}
+
+/** What an upgrade did. */
+export interface UpgradeReport {
+  /** Whether the store was one of the older Python package. */
+  olderPackage: boolean;
+  /** Payload files that were given another name. */
+  renamed: number;
+  /** Rows that could not be kept as they were, the first 1,000 of them. */
+  notes: UpgradeNote[];
+  /** How many such rows there are. */
+  noted: number;
+}

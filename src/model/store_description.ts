@@ -1,0 +1,72 @@
+/**
+ * What there is to know of a store at a glance.
+ *
+ * @module
+ */
+
+import type { StoreHolder } from "../errors.ts";
+import type { DriverInfo } from "./driver_info.ts";
+import type { StoreTotals } from "../types.ts";
+
+/** A store at a glance. */
+export interface StoreDescription extends StoreTotals {
+  /** Absolute path of the payload directory. */
+  base: string;
+  /** Absolute path of the database. */
+  db: string;
+  /** Which SQLite binding serves. */
+  driver: DriverInfo;
+  /** Version of the database's schema; 0 is the older Python package's. */
+  schemaVersion: number;
+  /** Payloads of at most so many bytes live in the log; 0: all are files. */
+  packBelow: number;
+  /** The bytes of the log; null where there is none. */
+  log: LogUse | null;
+  /** Whether no save replaces a transaction. */
+  writeOnce: boolean;
+  /** How many transactions there are. */
+  txs: number;
+  /** How many holders there are, and those with the most transactions. */
+  holders: { count: number; top: { holderId: string; txs: number }[] };
+  /** Processes that have the store open for writing. */
+  writers: StoreHolder[];
+  /** Changes whose files may not have followed yet. */
+  pending: number;
+  /** Cases in quarantine. */
+  quarantined: number;
+  /** What may be worth a look. */
+  hints: Hint[];
+}
+
+/** What the bytes of a log are. */
+export interface LogUse {
+  /** Bytes of its files. */
+  bytes: number;
+  /** Bytes of the records whose payloads live in it. */
+  alive: number;
+  /** Bytes that compaction gives back. */
+  dead: number;
+}
+
+/** Something to look at. */
+export interface Hint {
+  /**
+   * What it is about:
+   *
+   * - `ffi`: why the built-in SQLite is used and not the FFI binding
+   * - `sqlite-wal-reset`: this version of SQLite has the WAL-reset defect
+   * - `schema`: the schema is an older one
+   * - `permissions`: modes or owners of files that do not go together
+   * - `clock`: timestamps that lie in the future
+   * - `unfinished`: a crash left changes half-done
+   */
+  code:
+    | "ffi"
+    | "sqlite-wal-reset"
+    | "schema"
+    | "permissions"
+    | "clock"
+    | "unfinished";
+  /** One sentence: what is seen, and what to do. */
+  message: string;
+}
