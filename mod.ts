@@ -61,7 +61,7 @@ export type {
   CompactOptions,
   CompactReport,
   MovePackedOptions,
-} from "./src/engine.ts";
+} from "./src/model/packing.ts";
 export type {
   StorageOptions,
   UpgradeNote,
@@ -83,11 +83,11 @@ export type {
 } from "./src/payloads/quarantine.ts";
 export type {
   CheckOptions,
-  Progress,
   RecoverOptions,
   RecoveryOptions,
   VerifyOptions,
 } from "./src/check/check.ts";
+export type { Progress } from "./src/model/long_work.ts";
 export { performRecovery, verifyStore } from "./src/recovery.ts";
 export type {
   Finding,

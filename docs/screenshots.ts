@@ -8,10 +8,10 @@
 
 import { join } from "@std/path";
 import { type Browser, launch } from "../tests/children/browser.ts";
-import { CHROMIUM } from "../tests/chromium.ts";
+import { CHROMIUM } from "../tests/http/chromium.ts";
 import { randomBytes, seededRandom, tempStore } from "../tests/helpers.ts";
-import { startService } from "../tests/serve_helpers.ts";
-import { NO_TERMINAL, onTerminal } from "../tests/terminal.ts";
+import { startService } from "../tests/http/serve_helpers.ts";
+import { NO_TERMINAL, onTerminal } from "../tests/cli/terminal.ts";
 import type { Tx } from "../src/types.ts";
 
 const DAYS = 12;

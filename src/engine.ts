@@ -11,6 +11,11 @@ import type {
   VerifyOptions,
 } from "./check/check.ts";
 import type { PohStorageError } from "./errors.ts";
+import type {
+  CompactOptions,
+  CompactReport,
+  MovePackedOptions,
+} from "./model/packing.ts";
 import type { Sources } from "./check/sources.ts";
 import type { IfExists, SavedTx } from "./model/if_exists.ts";
 import type { OddRow } from "./sqlite/odd_row.ts";
@@ -31,46 +36,6 @@ import type {
 
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
-
-/** How to move payloads into the log or out of it. */
-export interface MovePackedOptions
-  extends Pick<CheckOptions, "signal" | "onProgress"> {
-  /**
-   * Payloads of at most so many bytes live in the log from now on: 0, for none,
-   * to 65,536. Remembered by the store, which stays as it is without this option.
-   */
-  packBelow?: number;
-}
-
-/** Checks {@linkcode MovePackedOptions}. */
-export const MOVE_PACKED_OPTIONS: OptionsType = optionsType<MovePackedOptions>(
-  "MovePackedOptions",
-  { packBelow: rule.size, signal: rule.signal, onProgress: rule.callback },
-);
-
-/** How to compact a log. */
-export type CompactOptions = Pick<CheckOptions, "signal" | "onProgress">;
-
-/** Checks {@linkcode CompactOptions}. */
-export const COMPACT_OPTIONS: OptionsType = optionsType<CompactOptions>(
-  "CompactOptions",
-  { signal: rule.signal, onProgress: rule.callback },
-);
-
-/** What compaction has done. */
-export interface CompactReport {
-  /** Payloads that were written again. */
-  moved: number;
-  /** Bytes of the log that were given back. */
-  freed: number;
-  /**
-   * Dead bytes that are left: behind a damaged payload, which only `recover`
-   * takes out of the log, or as it was interrupted.
-   */
-  dead: number;
-  /** Whether it was stopped before its end. */
-  interrupted: boolean;
-}
 
 /**
  * An open store. Ids and transactions have been checked by its caller; what

@@ -13,15 +13,14 @@ import {
   type VerifyOptions,
 } from "./check/check.ts";
 import { SMALL } from "./files/durable_fs.ts";
+import type { Engine, MaybePromise } from "./engine.ts";
 import {
   COMPACT_OPTIONS,
   type CompactOptions,
   type CompactReport,
-  type Engine,
-  type MaybePromise,
   MOVE_PACKED_OPTIONS,
   type MovePackedOptions,
-} from "./engine.ts";
+} from "./model/packing.ts";
 import {
   type PohStorageError,
   SaveTxsError,

@@ -20,7 +20,7 @@ import {
 import { argumentsOf, commit, headOf } from "../src/cli/commit.ts";
 import { denoArgs, type Outcome, run, txText } from "./cli_helpers.ts";
 import { bytes, namesIn, tempDir, text } from "./helpers.ts";
-import { untilReady } from "./serve_process.ts";
+import { untilReady } from "./http/serve_process.ts";
 
 const HASH = "0123456789abcdef0123456789abcdef01234567";
 

@@ -16,8 +16,8 @@ import {
   test,
   text,
 } from "./helpers.ts";
-import { unpackOlder } from "./older_versions.ts";
-import { ODD_IDS } from "./older_store.ts";
+import { unpackOlder } from "./local/older_versions.ts";
+import { ODD_IDS } from "./local/older_store.ts";
 
 const SCRIPT = new URL("../examples/read_packed.py", import.meta.url);
 

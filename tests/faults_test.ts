@@ -23,7 +23,7 @@ import {
   tempDir,
   within,
 } from "./helpers.ts";
-import { serveBelow } from "./serve_helpers.ts";
+import { serveBelow } from "./http/serve_helpers.ts";
 
 /** Why a program cannot be used here; null when it can. */
 async function whyNot(name: string, ...args: string[]): Promise<string | null> {

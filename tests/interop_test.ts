@@ -26,7 +26,7 @@ import {
   within,
 } from "./helpers.ts";
 
-import { ODD_IDS } from "./older_store.ts";
+import { ODD_IDS } from "./local/older_store.ts";
 
 const PYTHON = await findPython();
 

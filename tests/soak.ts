@@ -43,7 +43,7 @@ import { fuzzJson } from "./fuzz/json_fuzz.ts";
 import { fuzzKeys } from "./fuzz/key_fuzz.ts";
 import { tempDir } from "./helpers.ts";
 import { liveLives } from "./property/lives.ts";
-import { loadService } from "./serve_load.ts";
+import { loadService } from "./http/serve_load.ts";
 
 /** Does something so many times, each with a seed of its own. */
 async function repeat(

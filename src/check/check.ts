@@ -16,23 +16,16 @@ import {
   rule,
   type Rules,
 } from "../options.ts";
+import {
+  type LongWork,
+  longWorkRules,
+  type Progress,
+} from "../model/long_work.ts";
 import type { Finding, ReportStep, StoreReport } from "../model/report.ts";
 import { type StorageOptions, storageRules } from "../model/storage_options.ts";
 
-/** How far a check has got. */
-export interface Progress {
-  /** The step under way. */
-  step: string;
-  /** Things looked at in this step. */
-  done: number;
-  /** Things there are, or null when that is not known. */
-  total: number | null;
-  /** Bytes read in this step. */
-  bytes: number;
-}
-
 /** What both `verify` and `recover` take. */
-export interface CheckOptions {
+export interface CheckOptions extends LongWork {
   /**
    * Where payloads that are missing or damaged are looked for, in this order:
    * a backup folder, a tar archive that `backup` wrote, the base of another
@@ -44,12 +37,8 @@ export interface CheckOptions {
   from?: string | readonly string[];
   /** Bearer token for nodes: one for all of them, or one for each URL. */
   fromToken?: string | Readonly<Record<string, string>>;
-  /** Stops the check between two transactions; what was done stays done. */
-  signal?: AbortSignal;
   /** Told of every finding. */
   onFinding?: (finding: Finding) => void;
-  /** Told now and then how far the check has got. */
-  onProgress?: (progress: Progress) => void;
   /** Told of every transaction that is sound. */
   onSound?: (txId: string) => void;
 }
@@ -111,9 +100,8 @@ const tokensRule: Rule = {
 const checkRules: Rules<CheckOptions> = {
   from: sourcesRule,
   fromToken: tokensRule,
-  signal: rule.signal,
+  ...longWorkRules,
   onFinding: rule.callback,
-  onProgress: rule.callback,
   onSound: rule.callback,
 };
 

@@ -1,4 +1,4 @@
-import type { CompactReport } from "../engine.ts";
+import type { CompactReport } from "../model/packing.ts";
 import { byteText } from "../format/size_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";

@@ -10,7 +10,7 @@
  */
 
 import { join } from "@std/path";
-import type { Progress } from "../check/check.ts";
+import { type LongWork, longWorkRules } from "../model/long_work.ts";
 import {
   InvalidTxError,
   MetadataDamagedError,
@@ -67,20 +67,15 @@ export interface PayloadOrigin {
 }
 
 /** What both backup and restore take. */
-export interface WalkOptions {
-  /** Stops it between two transactions. */
-  signal?: AbortSignal;
+export interface WalkOptions extends LongWork {
   /** Told of every transaction that is left out. */
   onFinding?: (finding: Finding) => void;
-  /** Told now and then how far it has got. */
-  onProgress?: (progress: Progress) => void;
 }
 
 /** What the fields of {@linkcode WalkOptions} may be. */
 export const walkRules: Rules<WalkOptions> = {
-  signal: rule.signal,
+  ...longWorkRules,
   onFinding: rule.callback,
-  onProgress: rule.callback,
 };
 
 /** What a walk came to. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Progress } from "../check/check.ts";
+import type { Progress } from "../model/long_work.ts";
 import {
   DiskFullError,
   IntegrityError,

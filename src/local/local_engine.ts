@@ -8,14 +8,12 @@
 import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
 import { crashPoint } from "../async/crash_points.ts";
 import { ReadAhead, SMALL } from "../files/durable_fs.ts";
-import {
-  type CompactOptions,
-  type CompactReport,
-  type Engine,
-  infoOf,
-  type MaybePromise,
-  type MovePackedOptions,
-} from "../engine.ts";
+import { type Engine, infoOf, type MaybePromise } from "../engine.ts";
+import type {
+  CompactOptions,
+  CompactReport,
+  MovePackedOptions,
+} from "../model/packing.ts";
 import { IntegrityError, PohStorageError, StoreBusyError } from "../errors.ts";
 import { isSmall, loadTx, openPayloadOf, payloadSoon } from "./find_payload.ts";
 import { asDiskFull } from "../files/full_disk.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { MovePackedOptions } from "../engine.ts";
+import type { MovePackedOptions } from "../model/packing.ts";
 import type { FileStore } from "../payloads/file_store.ts";
 import { inLog, payloadUnderWay } from "./find_payload.ts";
 import { digestOf } from "../files/hash.ts";

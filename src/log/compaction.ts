@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { CompactOptions, CompactReport } from "../engine.ts";
+import type { CompactOptions, CompactReport } from "../model/packing.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { LogUse } from "../model/store_description.ts";
 import { nextTurn } from "../async/turn.ts";

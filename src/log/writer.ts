@@ -18,7 +18,7 @@
 
 import { join } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
-import type { CompactOptions, CompactReport } from "../engine.ts";
+import type { CompactOptions, CompactReport } from "../model/packing.ts";
 import { PohStorageError, StoreMovedError, TxExistsError } from "../errors.ts";
 import type { FileStore } from "../payloads/file_store.ts";
 import { isDiskFull, type Reserve } from "../files/full_disk.ts";

@@ -6,7 +6,8 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
-import { type CompactReport, type Engine, infoOf, txOf } from "../engine.ts";
+import { type Engine, infoOf, txOf } from "../engine.ts";
+import type { CompactReport } from "../model/packing.ts";
 import {
   IntegrityError,
   InvalidTxError,

@@ -13,8 +13,8 @@ import {
 } from "../../mod.ts";
 import type { CrashPoint } from "../../src/async/crash_points.ts";
 import { memoryDir } from "./disk.ts";
-import { makeOddStore } from "../older_store.ts";
-import { assertUpgraded, unpackOlder } from "../older_versions.ts";
+import { makeOddStore } from "../local/older_store.ts";
+import { assertUpgraded, unpackOlder } from "../local/older_versions.ts";
 import {
   type Allowed,
   assertClean,

@@ -20,7 +20,7 @@ import {
   assertContents,
   KILLED_SAVING,
   unpackOlder,
-} from "../older_versions.ts";
+} from "../local/older_versions.ts";
 import {
   type Allowed,
   assertClean,

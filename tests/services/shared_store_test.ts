@@ -6,7 +6,7 @@ import { StoreBusyError } from "../../mod.ts";
 import { openParts } from "../../src/shared/open.ts";
 import { RemoteEngine } from "../../src/shared/engine.ts";
 import { tempDir } from "../helpers.ts";
-import { Model, type NodeProcess, startNode } from "../remote_model.ts";
+import { Model, type NodeProcess, startNode } from "../shared/remote_model.ts";
 import { ceph } from "./ceph.ts";
 import { type Fault, FaultProxy, SLOW_DOWN } from "./fault_proxy.ts";
 import { postgres, type PostgresServer, storeUrl } from "./postgres.ts";

@@ -1,0 +1,57 @@
+/**
+ * The service as a process of its own.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { command, type Outcome } from "../cli_helpers.ts";
+import { text, within } from "../helpers.ts";
+
+const NOTHING = { code: 0, stdout: "", stderr: "", output: new Uint8Array() };
+
+/** The program's service as a process. */
+export async function serve(
+  cwd: string,
+  args: string[] = [],
+  env: Record<string, string> = {},
+) {
+  const child = command(["serve", "--create", "--port", "0", ...args], {
+    cwd,
+    env,
+    permissions: [
+      // The service's own modules are loaded when it runs.
+      `--allow-read=${cwd},${join(import.meta.dirname!, "..", "..")}`,
+      `--allow-write=${cwd}`,
+      "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN",
+      "--allow-net=127.0.0.1:0,0.0.0.0:0",
+    ],
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const first = text((await within(20_000, reader.read())).value);
+  reader.releaseLock();
+  let ended = false;
+  return {
+    first,
+    url: /http:\S+/.exec(first)?.[0] ?? "",
+    /** Ends it, once; its exit code and what it said. */
+    async end(signal: Deno.Signal): Promise<Outcome> {
+      if (ended) return NOTHING;
+      ended = true;
+      child.kill(signal);
+      const stderr = await new Response(child.stderr).text();
+      await child.stdout.cancel();
+      const { code } = await within(20_000, child.status);
+      return { code, stderr, stdout: first, output: new Uint8Array() };
+    },
+  };
+}
+
+/** Waits until it has recovered. */
+export async function untilReady(url: string): Promise<void> {
+  for (let ready = false; !ready;) {
+    const answer = await fetch(`${url}readyz`);
+    await answer.body?.cancel();
+    ready = answer.ok;
+  }
+}

@@ -1,0 +1,710 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import { sha256Hex } from "../../mod.ts";
+import { LockFile } from "../../src/files/locks.ts";
+import { isLoopback } from "../../src/http/access.ts";
+import { txToJson } from "../../src/tx.ts";
+import {
+  assertBytes,
+  bytes,
+  flipBit,
+  IS_WINDOWS,
+  randomBytes,
+  sampleTx,
+  startScript,
+  test,
+  testDrivers,
+  within,
+} from "../helpers.ts";
+import { startService } from "./serve_helpers.ts";
+
+const LARGE = 300_000;
+
+/** The text of a transaction's JSON. */
+function json(txId: string, payload = bytes(`payload of ${txId}`)): string {
+  return JSON.stringify(txToJson(sampleTx({ txId, payload })));
+}
+
+/** The HTTP library reads on for half a second, so that a client sees its answer. */
+function drained(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 600));
+}
+
+function pathOf(txId: string): string {
+  return `/txs/${encodeURIComponent(txId)}`;
+}
+
+// --- saving -----------------------------------------------------------------
+
+testDrivers("POST /txs saves one transaction", async (driver) => {
+  await using served = await startService({ driver });
+  const saved = await served.post("/txs", json("a/b"));
+  const storageHash = await sha256Hex(bytes("payload of a/b"));
+  assertEquals(saved.status, 201);
+  assertEquals(saved.headers.get("location"), "/txs/a%2Fb");
+  assertEquals(saved.headers.get("etag"), `"${storageHash}"`);
+  assertEquals(saved.json, {
+    tx_id: "a/b",
+    holder_id: "alice",
+    timestamp: 1464307123.25,
+    storage_hash: storageHash,
+    size: 14,
+    outcome: "created",
+    saved: true,
+  });
+  const tx = await served.service.store.loadTx("a/b");
+  assertBytes(tx?.payload, bytes("payload of a/b"));
+});
+
+test("POST /txs saves NDJSON, also of more than one chunk and with blank lines", async () => {
+  await using served = await startService();
+  const lines = Array.from(
+    { length: 3_000 },
+    (_, i) => `${json(`t${i}`, randomBytes(100, i))}\r\n`,
+  );
+  const saved = await served.postLines(`\n${lines.join("\n")}`);
+  assertEquals([saved.status, saved.json], [200, {
+    txs: 3_000,
+    created: 3_000,
+    replaced: 0,
+    unchanged: 0,
+    kept: 0,
+  }]);
+  assertEquals(await served.service.store.countTxs(), 3_000);
+});
+
+test("NDJSON stops at its first bad line and says what is saved", async () => {
+  await using served = await startService();
+  const answer = await served.postLines(
+    [json("a"), json("b"), "{", json("c")].join("\n"),
+  );
+  assertEquals(answer.problem, "400 NOT_JSON");
+  assertEquals([answer.json.line, answer.json.txs], [3, 2]);
+  assertEquals(await served.service.store.listTxs(), ["a", "b"]);
+});
+
+test("requests that save at once share commits", async () => {
+  await using served = await startService();
+  const start = performance.now();
+  await served.post("/txs", json("first"));
+  const one = performance.now() - start;
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, (_, i) => served.post("/txs", json(`t${i}`))),
+  );
+  const all = performance.now() - start - one;
+  assert(answers.every(({ status }) => status === 201));
+  assertEquals(await served.service.store.countTxs(), 201);
+  assert(all < 200 * Math.max(one, 10), `${all} ms for 200, ${one} ms for one`);
+});
+
+test("POST /broadcast saves a payload of latin-1 text and answers OK", async () => {
+  await using served = await startService();
+  const payload = Uint8Array.from({ length: 256 }, (_, i) => i);
+  const latin1 = String.fromCharCode(...payload);
+  const tx = { tx_id: "取引", holder_id: "ä", timestamp: 1, payload: latin1 };
+  const plain = JSON.stringify(tx);
+  // As Python's json.dumps writes it.
+  const escaped = plain.replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  for (const body of [plain, escaped]) {
+    const answer = await served.post("/broadcast", body);
+    assertEquals([answer.status, answer.text], [200, "OK"]);
+    const saved = await served.service.store.loadTx("取引");
+    assertEquals([saved?.holderId, saved?.timestamp], ["ä", 1]);
+    assertBytes(saved?.payload, payload);
+    assertEquals(await served.service.store.deleteTx("取引"), true);
+  }
+});
+
+test("POST /broadcast takes any number for a time, and a type with its charset", async () => {
+  await using served = await startService();
+  for (
+    const [text, timestamp] of [
+      ["1464307123", 1464307123],
+      ["1464307123.25", 1464307123.25],
+      ["0", 0],
+      ["-1.5e3", -1500],
+      ["1e300", 1e300],
+    ] as const
+  ) {
+    const answer = await served.ask("/broadcast", {
+      method: "POST",
+      headers: { "content-type": "application/json; charset=utf-8" },
+      body:
+        `{"tx_id":"a","holder_id":"h","timestamp":${text},"payload":"\\u0000"}`,
+    });
+    assertEquals([answer.status, answer.text], [200, "OK"], text);
+    const saved = await served.service.store.loadTx("a");
+    assertEquals(saved?.timestamp, timestamp);
+    assertBytes(saved?.payload, Uint8Array.of(0));
+  }
+});
+
+test("POST /broadcast refuses what is no time and no latin-1 text, and names it", async () => {
+  await using served = await startService();
+  const tx = { tx_id: "a", holder_id: "h", timestamp: 1, payload: "x" };
+  for (
+    const [field, value] of [
+      ["payload", "\u0100"],
+      ["payload", "\ud83d\ude00"],
+      ["payload", "\udcff"], // what Python's surrogateescape makes of a byte
+      ["payload", 1],
+      ["payload", null],
+      ["timestamp", "1464307123"],
+      ["timestamp", "2016-05-27"],
+      ["timestamp", null],
+      ["holder_id", "a\0b"],
+      ["holder_id", 7],
+    ] as const
+  ) {
+    const answer = await served.post("/broadcast", { ...tx, [field]: value });
+    assertEquals(
+      [answer.problem, answer.json.field],
+      ["400 INVALID_TX", field],
+      JSON.stringify(value),
+    );
+  }
+  for (const time of ["NaN", "-Infinity"]) { // Python writes these
+    const answer = await served.post(
+      "/broadcast",
+      JSON.stringify(tx).replace(":1,", `:${time},`),
+    );
+    assertEquals(answer.problem, "400 NOT_JSON");
+  }
+  assertEquals(await served.service.store.countTxs(), 0);
+});
+
+test("what cannot be saved is a problem that names the field, and saves nothing", async () => {
+  await using served = await startService();
+  const tx = { tx_id: "a", holder_id: "", timestamp: 1, payload: "" };
+  const cases: [unknown, string][] = [
+    ["", "400 NOT_JSON"],
+    ["{", "400 NOT_JSON"],
+    ["[]", "400 INVALID_TX"],
+    ["null", "400 INVALID_TX"],
+    [{}, "400 INVALID_TX_ID"],
+    [{ ...tx, tx_id: "" }, "400 INVALID_TX_ID"],
+    [{ ...tx, tx_id: "\0" }, "400 INVALID_TX_ID"],
+    [{ ...tx, tx_id: "x".repeat(300) }, "400 INVALID_TX_ID"],
+    [{ ...tx, payload: "?" }, "400 INVALID_TX"],
+    [{ ...tx, timestamp: "1" }, "400 INVALID_TX"],
+    [{ ...tx, more: 1 }, "400 INVALID_TX"],
+  ];
+  for (const path of ["/txs", "/broadcast"]) {
+    for (const [value, problem] of cases) {
+      if (path === "/broadcast" && (value as typeof tx).payload === "?") {
+        continue; // which is latin-1
+      }
+      const answer = await served.post(path, value);
+      assertEquals(answer.problem, problem, `${path} ${JSON.stringify(value)}`);
+      assertEquals(
+        answer.headers.get("content-type"),
+        "application/problem+json",
+      );
+    }
+  }
+  assertEquals(await served.service.store.countTxs(), 0);
+  assertEquals(served.notices, []);
+});
+
+test("a body must say its type, so that no web page can send one unasked", async () => {
+  await using served = await startService();
+  for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
+    for (const path of ["/txs", "/broadcast"]) {
+      const answer = await served.ask(path, {
+        method: "POST",
+        headers: { "content-type": type },
+        body: json("a"),
+      });
+      assertEquals(answer.problem, "415 UNSUPPORTED_TYPE");
+      assertMatch(answer.headers.get("accept-post")!, /^application\/json/);
+    }
+  }
+  assertEquals(await served.service.store.countTxs(), 0);
+  await drained();
+});
+
+// --- loading ----------------------------------------------------------------
+
+for (const size of [0, 5_000, LARGE]) {
+  testDrivers(
+    `GET /txs/{id} gives ${size} bytes with their digest`,
+    async (driver) => {
+      const payload = randomBytes(size);
+      const tx = sampleTx({ txId: "a", holderId: "ä/b", payload });
+      await using served = await startService({ driver, txs: [tx] });
+      const hash = await sha256Hex(payload);
+      const headers = {
+        "etag": `"${hash}"`,
+        "repr-digest": `sha-256=:${Uint8Array.fromHex(hash).toBase64()}:`,
+        "content-length": String(size),
+        "content-type": "application/octet-stream",
+        "accept-ranges": "bytes",
+        "x-content-type-options": "nosniff",
+        "poh-timestamp": "1464307123.25",
+        "poh-holder-id": "%C3%A4%2Fb",
+      };
+      for (const method of ["GET", "HEAD"]) {
+        const answer = await served.ask("/txs/a", { method });
+        assertEquals(answer.status, 200);
+        const got = Object.keys(headers).map((name) => [
+          name,
+          answer.headers.get(name),
+        ]);
+        assertEquals(Object.fromEntries(got), headers, method);
+        assertBytes(answer.body, method === "GET" ? payload : bytes(""));
+      }
+      const asked = { headers: { accept: "application/json" } };
+      assertEquals((await served.ask("/txs/a", asked)).json, txToJson(tx));
+      for (const tags of [`"${hash}"`, `W/"x", W/"${hash}"`, "*"]) {
+        const answer = await served.ask("/txs/a", {
+          headers: { "if-none-match": tags },
+        });
+        assertEquals([answer.status, answer.body.length], [304, 0]);
+        assertEquals(answer.headers.get("etag"), `"${hash}"`);
+      }
+      const other = await served.ask("/txs/a", {
+        headers: { "if-none-match": `"${"0".repeat(64)}"` },
+      });
+      assertEquals(other.status, 200);
+    },
+  );
+}
+
+for (const size of [1_000, LARGE]) {
+  test(`GET /txs/{id} gives a range of ${size} bytes`, async () => {
+    const payload = randomBytes(size);
+    await using served = await startService({
+      txs: [sampleTx({ txId: "a", payload })],
+    });
+    const etag = `"${await sha256Hex(payload)}"`;
+    const get = (range: string, condition?: string) =>
+      served.ask("/txs/a", {
+        headers: { range, ...(condition && { "if-range": condition }) },
+      });
+    const parts: [string, number, number][] = [
+      ["bytes=0-0", 0, 1],
+      ["bytes=10-19", 10, 20],
+      [`bytes=${size - 1}-`, size - 1, size],
+      [`bytes=500-${size * 2}`, 500, size],
+      ["bytes=-7", size - 7, size],
+      [`bytes=-${size * 2}`, 0, size],
+    ];
+    for (const [range, start, end] of parts) {
+      const answer = await get(range);
+      assertEquals(answer.status, 206, range);
+      assertEquals(
+        answer.headers.get("content-range"),
+        `bytes ${start}-${end - 1}/${size}`,
+      );
+      assertBytes(answer.body, payload.subarray(start, end), range);
+    }
+    for (
+      const range of ["bytes=0-1,5-6", "bytes=9-3", "lines=1-2", "bytes=-"]
+    ) {
+      assertEquals((await get(range)).status, 200, range);
+    }
+    for (const range of [`bytes=${size}-`, "bytes=-0"]) {
+      const answer = await get(range);
+      assertEquals(answer.problem, "416 NO_SUCH_RANGE", range);
+      assertEquals(answer.headers.get("content-range"), `bytes */${size}`);
+    }
+    assertEquals((await get("bytes=0-0", etag)).status, 206);
+    assertEquals((await get("bytes=0-0", '"other"')).status, 200);
+  });
+}
+
+test("a damaged payload is a problem, or a response that is broken off, never data", async () => {
+  await using served = await startService({
+    txs: [
+      sampleTx({ txId: "small" }),
+      sampleTx({ txId: "large", payload: randomBytes(LARGE) }),
+      sampleTx({ txId: "gone" }),
+    ],
+    start: false,
+  });
+  await served.service.start(new AbortController().signal);
+  await flipBit(served.files.file("small"));
+  await flipBit(served.files.file("large"), LARGE - 1);
+  await Deno.remove(served.files.file("gone"));
+  for (const id of ["small", "gone"]) {
+    const answer = await served.ask(`/txs/${id}`);
+    assertEquals(answer.problem, "500 INTEGRITY", id);
+    assertEquals(
+      (await served.ask(`/txs/${id}`, {
+        headers: { accept: "application/json" },
+      })).problem,
+      "500 INTEGRITY",
+    );
+  }
+  const part = { headers: { range: "bytes=0-9" } };
+  assertEquals((await served.ask("/txs/small", part)).problem, "500 INTEGRITY");
+  assertEquals((await served.ask("/txs/large", part)).problem, "500 INTEGRITY");
+  for (const accept of ["*/*", "application/json"]) {
+    await assertRejects(
+      () => served.ask("/txs/large", { headers: { accept } }),
+      TypeError,
+    );
+  }
+  const cut = await served.raw("GET /txs/large HTTP/1.1");
+  assertMatch(cut, /content-length: 300000/);
+  const body = cut.slice(cut.indexOf("\r\n\r\n") + 4);
+  assert(body.length < LARGE, "the last piece is held back");
+  const figures = (await served.ask("/metrics")).text;
+  assertMatch(figures, /^poh_damage_found_total 9$/m);
+  const page = (await served.ask("/")).text;
+  assertMatch(page, /Damage found by reading[^]*large[^]*small[^]*gone/);
+});
+
+test("GET /txs lists a page, and the next, as JSON; everything as NDJSON", async () => {
+  const txs = Array.from({ length: 250 }, (_, i) =>
+    sampleTx({
+      txId: `t${String(i).padStart(3, "0")}`,
+      holderId: i % 2 ? "ä" : "b",
+      timestamp: i,
+    }));
+  await using served = await startService({ txs });
+  const ids: string[] = [];
+  let pages = 0;
+  for (let next: string | null = "/txs?holder=%C3%A4&limit=50"; next;) {
+    const page = await served.ask(next);
+    ids.push(...page.json.txs.map((tx: { tx_id: string }) => tx.tx_id));
+    next = page.json.next;
+    assertEquals(
+      page.headers.get("link"),
+      next && `<${next}>; rel="next"`,
+    );
+    pages++;
+  }
+  assertEquals(pages, 3);
+  assertEquals(
+    ids,
+    txs.filter(({ holderId }) => holderId === "ä").map(({ txId }) => txId),
+  );
+  assertEquals((await served.ask("/txs")).json.txs.length, 100);
+  const lines = await served.ask("/txs?since=10&before=1970-01-01T00:03Z", {
+    headers: { accept: "application/x-ndjson" },
+  });
+  assertEquals(lines.headers.get("content-type"), "application/x-ndjson");
+  assertEquals(lines.text.trimEnd().split("\n").length, 170);
+  const bad = ["limit=0", "limit=1001", "since=x", "more=1"];
+  for (const query of bad) {
+    const answer = await served.ask(`/txs?${query}`);
+    assertEquals(answer.problem, "400 INVALID_REQUEST", query);
+  }
+});
+
+test("DELETE /txs/{id} deletes", async () => {
+  await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
+  const remove = () => served.ask("/txs/a", { method: "DELETE" });
+  assertEquals((await remove()).status, 204);
+  assertEquals((await remove()).problem, "404 UNKNOWN_TX");
+  assertEquals((await served.ask("/txs/a")).problem, "404 UNKNOWN_TX");
+  assertEquals((await served.ask("/txs/a", { method: "HEAD" })).status, 404);
+});
+
+// --- paths ------------------------------------------------------------------
+
+test("an id may be whatever a transaction may have: paths lead nowhere else", async () => {
+  await using served = await startService();
+  const ids = [
+    "a/b",
+    "../../etc/passwd",
+    "..",
+    ".",
+    "%2F",
+    "%252e",
+    "日本 語",
+    "a?b#c",
+    "\u202e",
+    "con",
+    "A",
+    "a",
+    "\\..\\x",
+    "file:///x",
+    " ",
+    "é",
+    "e\u0301",
+  ];
+  for (const txId of ids) {
+    assertEquals((await served.post("/txs", json(txId))).status, 201, txId);
+  }
+  for (const txId of ids) {
+    const answer = await served.raw(`GET ${pathOf(txId)} HTTP/1.1`);
+    assertMatch(answer, /^HTTP\/1\.1 200 /, txId);
+    assert(answer.endsWith(`\r\n\r\npayload of ${txId}`), txId);
+  }
+  for (const txId of ids) {
+    const answer = await served.raw(`DELETE ${pathOf(txId)} HTTP/1.1`);
+    assertMatch(answer, /^HTTP\/1\.1 204 /, txId);
+  }
+  assertEquals(await served.service.store.countTxs(), 0);
+});
+
+test("a path that is no id's is refused", async () => {
+  await using served = await startService({
+    txs: [sampleTx({ txId: "a" }), sampleTx({ txId: "txs" })],
+  });
+  const cases: [string, number][] = [
+    ["/txs/../../etc/passwd", 404],
+    ["/txs/a/b", 404],
+    ["/txs/", 404],
+    ["//txs/a", 404],
+    ["/./txs/a", 404],
+    ["/txs/x/../a", 404],
+    ["/TXS/a", 404],
+    ["/txs/%", 400],
+    ["/txs/%ff", 400],
+    ["/txs/%00", 400],
+    ["/txs/%ed%a0%80", 400],
+    ["/txs/..%2f..%2fpoh.db", 404],
+    ["/txs/a.bin", 404],
+    ["/poh.db", 404],
+    ["/.poh/id", 404],
+    ["http://localhost/txs/a", 404],
+    ["/" + "x".repeat(20_000), 431],
+  ];
+  for (const [path, status] of cases) {
+    const answer = await served.raw(`GET ${path} HTTP/1.1`);
+    assertMatch(
+      answer,
+      new RegExp(`^HTTP/1\\.1 ${status} `),
+      path.slice(0, 99),
+    );
+    assertEquals(answer.includes("payload of"), false, path);
+  }
+  const put = await served.ask("/txs/a", { method: "PUT" });
+  assertEquals(put.problem, "405 METHOD_NOT_ALLOWED");
+  assertEquals(put.headers.get("allow"), "GET, HEAD, DELETE");
+  const post = await served.ask("/", { method: "POST" });
+  assertEquals(post.headers.get("allow"), "GET, HEAD");
+});
+
+// --- access -----------------------------------------------------------------
+
+test("with a token every path but the probes asks for it", async () => {
+  const token = "0123456789abcdef";
+  await using served = await startService({ token });
+  const ask = (path: string, authorization?: string) =>
+    served.ask(path, authorization ? { headers: { authorization } } : {});
+  const paths = ["/", "/txs", "/txs/a", "/metrics", "/openapi.json", "/x"];
+  const wrong = [
+    undefined,
+    "Bearer",
+    "Bearer 0123456789abcdeF",
+    `Bearer ${token}0`,
+    `Digest ${token}`,
+    `Basic ${btoa(token)}`,
+    `Basic ${btoa(`${token}:`)}`,
+    "Basic ???",
+  ];
+  for (const path of paths) {
+    for (const authorization of wrong) {
+      const answer = await ask(path, authorization);
+      assertEquals(answer.problem, "401 UNAUTHORIZED", authorization);
+      assertMatch(answer.headers.get("www-authenticate")!, /^Bearer /);
+      const page = await served.ask(path, { headers: { accept: "text/html" } });
+      assertMatch(page.headers.get("www-authenticate")!, /^Basic /);
+    }
+  }
+  const saved = await served.post("/txs", json("a"));
+  assertEquals(saved.problem, "401 UNAUTHORIZED");
+  assertEquals(await served.service.store.countTxs(), 0);
+  for (const path of ["/healthz", "/readyz"]) {
+    assertEquals((await ask(path)).text, "OK");
+  }
+  for (const right of [`Bearer ${token}`, `Basic ${btoa(`me:${token}`)}`]) {
+    assertEquals((await ask("/txs", right)).status, 200);
+  }
+});
+
+test("without a token it answers to this machine's names only", async () => {
+  await using served = await startService();
+  const ask = async (host: string) => {
+    using wire = await served.connect(
+      `GET /txs HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    );
+    return (await wire.rest()).split(" ")[1];
+  };
+  for (const host of ["localhost", "127.0.0.1:80", "[::1]:1", "LOCALHOST:9"]) {
+    assertEquals(await ask(host), "200", host);
+  }
+  for (
+    const host of ["example.com", "localhost.example.com", "127.1.example"]
+  ) {
+    assertEquals(await ask(host), "421", host);
+  }
+  assertEquals(
+    ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "127.x"]
+      .filter(isLoopback),
+    ["127.0.0.1", "::1", "localhost"],
+  );
+});
+
+// --- readiness --------------------------------------------------------------
+
+test("until recovery is done it lives, and is not ready", async () => {
+  await using served = await startService({
+    txs: [sampleTx({ txId: "a" })],
+    start: false,
+  });
+  assertEquals((await served.ask("/healthz")).text, "OK");
+  for (const path of ["/readyz", "/txs", "/txs/a"]) {
+    const answer = await served.ask(path);
+    assertEquals(answer.problem, "503 NOT_READY", path);
+    assertEquals(answer.headers.get("retry-after"), "1");
+  }
+  assertEquals((await served.post("/txs", json("b"))).problem, "503 NOT_READY");
+  assertMatch((await served.ask("/")).text, /Starting/);
+  assertEquals(await served.service.start(new AbortController().signal), true);
+  assertEquals((await served.ask("/readyz")).text, "OK");
+  assertEquals((await served.ask("/txs/a")).status, 200);
+});
+
+test(
+  "/readyz tells of a store that was moved, and nothing is acknowledged",
+  async () => {
+    await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
+    const { base } = served.files;
+    await Deno.rename(base, `${base}-moved`);
+    try {
+      const saving = await served.post("/txs", json("b"));
+      assertEquals(saving.problem, "503 STORE_MOVED");
+      assertEquals((await served.ask("/readyz")).problem, "503 STORE_MOVED");
+      assertEquals((await served.ask("/healthz")).text, "OK");
+    } finally {
+      await Deno.rename(`${base}-moved`, base);
+    }
+    // It may have missed what happened meanwhile.
+    assertEquals((await served.ask("/readyz")).problem, "503 STORE_MOVED");
+  },
+  { ignore: IS_WINDOWS },
+);
+
+test("/readyz tells of a process that keeps the store locked, until it does not", async () => {
+  await using served = await startService({
+    lockTimeout: 100,
+    txs: [sampleTx({ txId: "a" })],
+  });
+  assertEquals((await served.ask("/readyz")).text, "OK");
+  const lock = new LockFile(join(served.files.base, ".poh", "commit.lock"));
+  assertEquals(lock.tryLock(true), true);
+  const saving = await served.post("/txs", json("b"));
+  assertEquals(saving.problem, "503 BUSY");
+  const answer = await served.ask("/readyz");
+  assertEquals(answer.problem, "503 LOCK_STUCK");
+  assertEquals(answer.headers.get("retry-after"), "1");
+  assertEquals((await served.ask("/healthz")).text, "OK");
+  assertEquals((await served.ask("/txs/a")).status, 200);
+  lock.close();
+  assertEquals((await served.ask("/readyz")).text, "OK");
+  assertEquals((await served.post("/txs", json("b"))).status, 201);
+  assertMatch(
+    served.notices.join("\n"),
+    /Not ready: Another process is committing.*\nReady again/,
+  );
+});
+
+test("recovery takes what is damaged out of service before it is ready", async () => {
+  await using served = await startService({
+    txs: [sampleTx({ txId: "a" }), sampleTx({ txId: "b" })],
+    before: (files) => flipBit(files.file("a")),
+  });
+  assertEquals((await served.ask("/txs/a")).problem, "404 UNKNOWN_TX");
+  assertEquals((await served.ask("/txs/b")).status, 200);
+  assertMatch(
+    (await served.ask("/")).text,
+    /payload-corrupt: tx &quot;a&quot;/,
+  );
+  assertMatch(
+    (await served.ask("/metrics")).text,
+    /^poh_recovery_findings\{kind="payload-corrupt"\} 1$/m,
+  );
+});
+
+test("where another process has the store open it starts without recovery", async () => {
+  let other: AsyncDisposable | null = null;
+  await using served = await startService({
+    txs: [sampleTx({ txId: "a" })],
+    before: async (files) => {
+      other = await startScript("hold_store.ts", [files.base, files.db]);
+    },
+  });
+  assertMatch(served.notices.join(), /^Starting without recovery: /);
+  assertEquals((await served.ask("/txs/a")).status, 200);
+  assertMatch((await served.ask("/")).text, /Skipped: /);
+  await other![Symbol.asyncDispose]();
+});
+
+test("a request in flight is finished before the end", async () => {
+  const served = await startService();
+  using wire = await served.connect(
+    "POST /txs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+      `Content-Length: ${json("a").length}\r\n\r\n`,
+  );
+  await wire.send(json("a").slice(0, 10));
+  while (served.service.requests === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const stopped = served[Symbol.asyncDispose]();
+  await assertRejects(() => served.connect(""));
+  await wire.send(json("a").slice(10));
+  const answer = await wire.rest();
+  assertMatch(answer, /^HTTP\/1\.1 201 /);
+  assertMatch(answer, /\r\nconnection: close\r\n/i);
+  await within(5_000, stopped);
+});
+
+test("a client that never ends its request cannot keep it from ending", async () => {
+  const served = await startService({ limits: { shutdown: 200 } });
+  using _ = await served.connect(
+    "POST /txs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+      "Content-Length: 9\r\n\r\n{",
+  );
+  await within(5_000, served[Symbol.asyncDispose]());
+  await drained();
+});
+
+// --- what else it tells -----------------------------------------------------
+
+test("the OpenAPI description has every route, and no other", async () => {
+  await using served = await startService();
+  const { paths } = (await served.ask("/openapi.json")).json;
+  for (const path of Object.keys(paths)) {
+    const answer = await served.ask(path.replace("{id}", "x"), {
+      method: "OPTIONS",
+    });
+    const methods = Object.keys(paths[path]).filter((name) =>
+      ["get", "head", "post", "delete"].includes(name)
+    ).map((name) => name.toUpperCase());
+    if (methods.includes("GET") && !methods.includes("HEAD")) {
+      methods.push("HEAD");
+    }
+    const allowed = answer.headers.get("allow")!.split(", ");
+    assertEquals(methods.sort(), allowed.sort(), path);
+  }
+  const { makeApp } = await import("../../src/http/app.ts");
+  const routes = makeApp(served.service, () => {}).routes
+    .filter(({ method }) => method !== "ALL")
+    .map(({ path }) => path.replace(":id", "{id}"));
+  assertEquals([...new Set(routes)].sort(), Object.keys(paths).sort());
+});
+
+test("figures count requests by route, not by path", async () => {
+  await using served = await startService();
+  await served.post("/txs", json("a"));
+  for (const id of ["a", "b", "c"]) await served.ask(`/txs/${id}`);
+  await served.ask("/somewhere");
+  const figures = (await served.ask("/metrics")).text;
+  const count = (labels: string) =>
+    new RegExp(`^poh_http_requests_total\\{${labels}\\} (\\d+)$`, "m")
+      .exec(figures)?.[1];
+  assertEquals(count('method="POST",route="/txs",status="201"'), "1");
+  assertEquals(count('method="GET",route="/txs/:id",status="404"'), "2");
+  assertEquals(count('method="GET",route="other",status="404"'), "1");
+  assertMatch(figures, /^poh_saved_bytes_total 12$/m);
+  assertMatch(figures, /^poh_ready 1$/m);
+  assertMatch(figures, /^process_resident_memory_bytes \d+$/m);
+});

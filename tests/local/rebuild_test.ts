@@ -1,0 +1,271 @@
+// A database that is made anew: what it has from the log, from a backup, and
+// from payload files alone.
+
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import {
+  backupStore,
+  performRecovery,
+  StorageManager,
+  StoreBusyError,
+  type StoreReport,
+  type Tx,
+} from "../../mod.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
+import {
+  bytes,
+  type Driver,
+  flipBit,
+  namesIn,
+  outline,
+  randomBytes,
+  sampleTx,
+  tempDir,
+  type TempStore,
+  tempStore,
+  test,
+  testDrivers,
+  text,
+} from "../helpers.ts";
+
+const PACKED = { packBelow: 1_000 };
+
+/** Transactions with holders and times of their own. */
+function someTxs(count: number): Tx[] {
+  return Array.from(
+    { length: count },
+    (_, n) =>
+      sampleTx({
+        txId: `tx-${n}`,
+        holderId: `holder ${n}`,
+        timestamp: n + 0.25,
+      }),
+  );
+}
+
+/** What may become of a database. */
+const LOSSES: Record<string, (db: string) => void> = {
+  "gone": (db) => Deno.removeSync(db),
+  "zeros": (db) =>
+    Deno.writeFileSync(db, new Uint8Array(Deno.statSync(db).size)),
+  "half of it": (db) => Deno.truncateSync(db, Deno.statSync(db).size / 2),
+  "another file": (db) => Deno.writeTextFileSync(db, "no database at all"),
+};
+
+function rebuild({ base, db }: TempStore, driver: Driver, options = {}) {
+  return performRecovery(base, db, { driver, rebuild: true, ...options });
+}
+
+function detailsOf({ findings }: StoreReport, kind: string): string[] {
+  return findings.filter((one) => one.kind === kind).map(({ detail }) =>
+    detail
+  );
+}
+
+for (const [what, lose] of Object.entries(LOSSES)) {
+  testDrivers(
+    `packed payloads are rebuilt whole, with holder and time: ${what}`,
+    async (driver) => {
+      await using temp = await tempStore({ driver, ...PACKED });
+      const txs = someTxs(30);
+      await temp.store.saveTxs(txs);
+      await temp.store.saveTx({ ...txs[3]!, payload: bytes("replaced") });
+      await temp.store.deleteTx("tx-5");
+      await temp.reopen();
+      await temp.store.saveTx({ ...txs[7]!, holderId: "another" });
+      await temp.close();
+      lose(temp.db);
+      const report = await rebuild(temp, driver);
+      const kinds = new Set(report.findings.map(({ kind }) => kind));
+      assertEquals([...kinds], ["metadata-damaged"]);
+      const told = detailsOf(report, "metadata-damaged").join();
+      assertEquals(/holder/.test(told), false, told);
+      assertMatch(told, /up to which size payloads are packed is lost/);
+      assertEquals(report.sound, 29);
+      const store = await temp.open();
+      for (const [n, tx] of txs.entries()) {
+        const expected = n === 3
+          ? { ...tx, payload: bytes("replaced") }
+          : n === 7
+          ? { ...tx, holderId: "another" }
+          : n === 5
+          ? null
+          : tx;
+        assertEquals(await store.loadTx(tx.txId), expected);
+      }
+      await temp.close();
+      assertEquals(outline(await rebuild(temp, driver)), []);
+    },
+  );
+}
+
+testDrivers(
+  "what was taken out of service does not come back with a rebuild",
+  async (driver) => {
+    await using temp = await tempStore({ driver, ...PACKED });
+    await temp.store.saveTxs(someTxs(3));
+    await temp.close();
+    const [name] = namesIn(temp.base, ".poh", "log").filter((n) =>
+      n.endsWith(".seg")
+    );
+    const path = join(temp.base, ".poh", "log", name!);
+    const content = await Deno.readFile(path);
+    const at = new TextDecoder("latin1").decode(content).indexOf(
+      "payload of tx-1",
+    );
+    await flipBit(path, at);
+    const report = await performRecovery(temp.base, temp.db, { driver });
+    assertEquals(outline(report), ["payload-corrupt tx-1: quarantined"]);
+    await Deno.remove(temp.db);
+    await rebuild(temp, driver);
+    assertEquals(await (await temp.open()).listTxs(), ["tx-0", "tx-2"]);
+  },
+);
+
+testDrivers(
+  "a rebuild from files says how many holders are lost",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTxs(someTxs(4));
+    await temp.close();
+    await Deno.remove(temp.db);
+    const report = await rebuild(temp, driver);
+    assertEquals(detailsOf(report, "metadata-damaged"), [
+      "the database is missing",
+      "holder and time of 4 transactions are lost: their rows are made from payload files alone, with no holder and the time of the file",
+    ]);
+    assertEquals((await temp.open()).infoTx.length > 0, true);
+    assertEquals((await temp.store.infoTx("tx-2"))?.holderId, "");
+  },
+);
+
+testDrivers(
+  "what the log still has of files has holder and time after a rebuild",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    const txs = someTxs(6);
+    await temp.store.saveTxs(txs.slice(0, 4));
+    await temp.reopen(); // what was before is in files alone
+    await temp.store.saveTxs(txs.slice(4));
+    await temp.store.saveTx({ ...txs[1]!, payload: randomBytes(100_000) });
+    await temp.store.deleteTx("tx-0");
+    await using crash = await temp.snapshot();
+    for (const suffix of ["", "-wal"]) await Deno.remove(crash.db + suffix);
+    const report = await rebuild(crash, driver);
+    const told = detailsOf(report, "metadata-damaged").at(-1)!;
+    assertMatch(told, /^holder and time of 2 transactions are lost/);
+    const store = await crash.open();
+    const holders = new Map<string, string>();
+    for (const id of await store.listTxs()) {
+      holders.set(id, (await store.infoTx(id))!.holderId);
+    }
+    assertEquals(Object.fromEntries(holders), {
+      "tx-1": "holder 1",
+      "tx-2": "",
+      "tx-3": "",
+      "tx-4": "holder 4",
+      "tx-5": "holder 5",
+    });
+  },
+);
+
+testDrivers(
+  "a backup has the holders that files do not tell",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await using dir = await tempDir();
+    const txs = someTxs(4);
+    await temp.store.saveTxs(txs.slice(0, 3));
+    await backupStore(temp.base, temp.db, dir.join("backup"), { driver });
+    await temp.store.saveTx(txs[3]!);
+    // The backup has another payload of this one.
+    await temp.store.saveTx({ ...txs[0]!, payload: bytes("newer") });
+    await temp.close();
+    await Deno.remove(temp.db);
+    const from = dir.join("backup");
+    const report = await rebuild(temp, driver, { from });
+    const told = detailsOf(report, "metadata-damaged").at(-1)!;
+    assertMatch(told, /^holder and time of 2 transactions are lost/);
+    const store = await temp.open();
+    assertEquals(await store.loadTx("tx-1"), txs[1]);
+    assertEquals(await store.loadTx("tx-2"), txs[2]);
+    const newer = await store.loadTx("tx-0");
+    assertEquals([newer?.holderId, text(newer?.payload)], ["", "newer"]);
+    assertEquals((await store.loadTx("tx-3"))?.holderId, "");
+  },
+);
+
+testDrivers(
+  "a file that is newer than the log is kept by a rebuild",
+  async (driver) => {
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTxs([
+      sampleTx({ txId: "a" }),
+      sampleTx({ txId: "b" }),
+    ]);
+    await temp.store.deleteTx("b");
+    await using crash = await temp.snapshot();
+    for (const suffix of ["", "-wal"]) await Deno.remove(crash.db + suffix);
+    await Deno.writeTextFile(crash.file("a"), "put there by hand");
+    await Deno.writeTextFile(crash.file("b"), "and this one");
+    await rebuild(crash, driver);
+    const store = await crash.open();
+    assertEquals(text((await store.loadTx("a"))?.payload), "payload of a");
+    const kept: string[] = [];
+    for await (const { name, size } of listQuarantine(crash.base)) {
+      if (size === null) continue;
+      kept.push(
+        await Deno.readTextFile(
+          join(crash.base, ".poh", "quarantine", `${name}.bin`),
+        ),
+      );
+    }
+    assertEquals(kept.sort(), ["and this one", "put there by hand"]);
+  },
+);
+
+/** Runs a line of Python on a file: a process that is not this one. */
+async function python(line: string, path: string): Promise<boolean> {
+  const code = `import fcntl, sys\nf = open(sys.argv[1], "r+b")\n${line}`;
+  const { success } = await new Deno.Command("python3", {
+    args: ["-c", code, path],
+    stderr: "null",
+  }).output();
+  return success;
+}
+
+/** Whether SQLite has its shared lock on a database in this process. */
+async function isLocked(path: string): Promise<boolean> {
+  const lock = "fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)";
+  return !await python(lock, path);
+}
+
+test(
+  "a rebuild that is refused leaves this process its locks on the database",
+  async () => {
+    const driver = "builtin";
+    await using temp = await tempStore({ driver });
+    await temp.store.saveTx(sampleTx());
+    await temp.close();
+    const content = await Deno.readFile(temp.db);
+    // It reads what is damaged only when it is asked for it.
+    await using _ = await openStoreOf(temp, driver);
+    assertEquals(await isLocked(temp.db), true);
+    assertEquals(await python('f.write(b"x" * 100)', temp.db), true);
+    const dry = await rebuild(temp, driver, { dryRun: true });
+    assertEquals(outline(dry), ["metadata-damaged null: rebuilt"]);
+    assertEquals(await isLocked(temp.db), true);
+    await assertRejects(
+      () => rebuild(temp, driver, { lockTimeout: 50 }),
+      StoreBusyError,
+    );
+    assertEquals(await isLocked(temp.db), true);
+    const header = Array.from(content.subarray(0, 100)).join(",");
+    assertEquals(await python(`f.write(bytes([${header}]))`, temp.db), true);
+  },
+  { ignore: Deno.build.os === "windows" },
+);
+
+function openStoreOf({ base, db }: TempStore, driver: Driver) {
+  return StorageManager.create(base, db, { driver });
+}
