@@ -48,7 +48,7 @@ export type {
   SaveStreamOptions,
   SaveTxsOptions,
 } from "./src/model/if_exists.ts";
-export type { LockWait } from "./src/model/lock_wait.ts";
+export type { LockWait } from "./src/options.ts";
 export {
   type LeftOutReason,
   type MigrateOptions,

@@ -5,11 +5,7 @@
  * @module
  */
 
-import type {
-  CheckOptions,
-  RecoverOptions,
-  VerifyOptions,
-} from "./check/check.ts";
+import type { RecoverOptions, VerifyOptions } from "./check/check.ts";
 import type { PohStorageError } from "./errors.ts";
 import type {
   CompactOptions,
@@ -19,7 +15,6 @@ import type {
 import type { Sources } from "./check/sources.ts";
 import type { IfExists, SavedTx } from "./model/if_exists.ts";
 import type { OddRow } from "./sqlite/odd_row.ts";
-import { type OptionsType, optionsType, rule } from "./options.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./check/prune.ts";
 import type { QuarantineEntry } from "./payloads/quarantine.ts";
 import type { StoreReport } from "./model/report.ts";

@@ -16,7 +16,7 @@ import {
 import { isDatabaseThere } from "./sqlite/database_file.ts";
 import { MetadataDamagedError, StoreNotFoundError } from "./errors.ts";
 import { FileStore } from "./payloads/file_store.ts";
-import { openSources } from "./heal/open_sources.ts";
+import { openSources } from "./copy/sources/open_sources.ts";
 import type { Sources } from "./check/sources.ts";
 import { recoverStore, requireAll, verifyRows } from "./local/local_check.ts";
 import { closeStore, type OpenStore, openStore } from "./local/open_store.ts";

@@ -43,7 +43,7 @@ import {
 import { fileName } from "./files/file_name.ts";
 import { LocalEngine } from "./local/local_engine.ts";
 import type { CheckOptions } from "./check/check.ts";
-import { openSources } from "./heal/open_sources.ts";
+import { openSources } from "./copy/sources/open_sources.ts";
 import type { Sources } from "./check/sources.ts";
 import type { OddRow } from "./sqlite/odd_row.ts";
 import { requireKnown } from "./options.ts";

@@ -8,7 +8,7 @@
  */
 
 import { StoreBusyError } from "../errors.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 
 /** How long a lock is waited for unless the caller says otherwise, in ms. */
 export const LOCK_TIMEOUT = 5_000;

@@ -6,7 +6,7 @@
 
 import type { CheckOptions } from "../check/check.ts";
 import { UsageError } from "../format/usage_error.ts";
-import { kindOfSource } from "../heal/open_sources.ts";
+import { kindOfSource } from "../copy/sources/open_sources.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
 import type { Call } from "./call.ts";
 import { readEnv, requireAccess, requireServers } from "./permissions.ts";

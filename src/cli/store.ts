@@ -7,7 +7,7 @@
 import { dirname, isAbsolute, relative } from "@std/path";
 import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 import type { Listing } from "./listing.ts";
 import { isBucket, isRemote, isServer, remoteStores } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";

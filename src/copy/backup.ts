@@ -48,13 +48,13 @@ import {
 import { FileStore } from "../payloads/file_store.ts";
 import { digestOf, digestOfPieces, Sha256 } from "../files/hash.ts";
 import { storedName } from "../files/file_name.ts";
-import { KnownFiles } from "../payloads/known_files.ts";
-import { type LockWait, waitOf, waitRules } from "../model/lock_wait.ts";
+import { KnownFiles } from "../local/known_files.ts";
+import { type LockWait, waitOf, waitRules } from "../options.ts";
 import { keepRepairsAway, listHolders, StoreLocks } from "../files/locks.ts";
 import { makeRows } from "../log/follow.ts";
 import { segmentOf } from "../log/segment.ts";
 import { closeStore, type OpenStore, openStore } from "../local/open_store.ts";
-import { NAMING_HERE, writeNaming } from "../payloads/naming.ts";
+import { NAMING_HERE, writeNaming } from "../local/naming.ts";
 import {
   type OptionsType,
   optionsType,
@@ -68,7 +68,7 @@ import { giveOwnId } from "../local/store_id.ts";
 import { TarWriter } from "./tar.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
-import { placeWaiting } from "../payloads/waiting.ts";
+import { placeWaiting } from "../local/waiting.ts";
 
 /** The name of the database in every backup. */
 export const BACKUP_DB = "poh.db";

@@ -38,8 +38,8 @@ import {
 } from "../errors.ts";
 import { FileStore } from "../payloads/file_store.ts";
 import { isNameByDigest, storedName, txIdOfFile } from "../files/file_name.ts";
-import { type LockWait, waitRules } from "../model/lock_wait.ts";
-import { NAMING_HERE, writeNaming } from "../payloads/naming.ts";
+import { type LockWait, waitRules } from "../options.ts";
+import { NAMING_HERE, writeNaming } from "../local/naming.ts";
 import { keepRepairsAway } from "../files/locks.ts";
 import { closeStore, copySettings, openStore } from "../local/open_store.ts";
 import {

@@ -21,7 +21,7 @@ import { join } from "@std/path";
 import { makeDir, regularSize, removeFileSync } from "./durable_fs.ts";
 import { StoreBusyError, type StoreHolder } from "../errors.ts";
 import { hostname } from "./hostname.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 import { pauseFor, waitFor } from "../async/wait_for.ts";
 import { isStopped } from "./process_state.ts";
 

@@ -35,7 +35,7 @@ import { healLocal, type Lost } from "./local_healer.ts";
 import type { Sources } from "../check/sources.ts";
 import { checkIntegrity, isLarge } from "../sqlite/integrity.ts";
 import { storedName } from "../files/file_name.ts";
-import { KnownFiles } from "../payloads/known_files.ts";
+import { KnownFiles } from "./known_files.ts";
 import {
   acceptDamage,
   type LogDamage,
@@ -83,11 +83,7 @@ import {
   type LocalVerdict,
   unreadable,
 } from "../check/verdict.ts";
-import {
-  placeWaiting,
-  type Waiting,
-  waitingRows,
-} from "../payloads/waiting.ts";
+import { placeWaiting, type Waiting, waitingRows } from "./waiting.ts";
 
 /** Files looked up at a time, and rows read at a time. */
 const FILES = 256, ROWS = 512;

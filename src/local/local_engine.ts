@@ -20,7 +20,7 @@ import { asDiskFull } from "../files/full_disk.ts";
 import type { Sources } from "../check/sources.ts";
 import { digestOf, sha256HexSync } from "../files/hash.ts";
 import type { IfExists, SavedTx } from "../model/if_exists.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
 import { packBelow, requirePackBelow } from "./pack_below.ts";
 import { movePayloads } from "./packed.ts";

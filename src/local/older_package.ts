@@ -9,7 +9,7 @@ import { join } from "@std/path";
 import { removeFileSync } from "../files/durable_fs.ts";
 import { StoreBusyError } from "../errors.ts";
 import { PAYLOAD_SUFFIX } from "../files/file_name.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 import { pauseFor, waitFor } from "../async/wait_for.ts";
 import { COMPANIONS } from "../sqlite/sqlite_store.ts";
 

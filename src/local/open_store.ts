@@ -9,7 +9,7 @@ import { makeDir } from "../files/durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { FileStore } from "../payloads/file_store.ts";
 import { asDiskFull, isDiskFull, Reserve } from "../files/full_disk.ts";
-import { waitOf } from "../model/lock_wait.ts";
+import { waitOf } from "../options.ts";
 import { StoreLocks } from "../files/locks.ts";
 import {
   askedPackBelow,

@@ -16,12 +16,7 @@ import { FileStore } from "../payloads/file_store.ts";
 import { LogDir } from "../log/log_dir.ts";
 import { LogReader } from "../log/log_reader.ts";
 import { storeTag } from "../log/segment.ts";
-import {
-  earlierNames,
-  isSettled,
-  namingOf,
-  readNaming,
-} from "../payloads/naming.ts";
+import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir } from "../files/layout.ts";
 import {
   requireFiles,

@@ -32,7 +32,7 @@ import {
   type NamingState,
   readNaming,
   writeNaming,
-} from "../payloads/naming.ts";
+} from "./naming.ts";
 import { PACK_BELOW } from "./pack_below.ts";
 import { requirePohDir } from "../files/layout.ts";
 import { type Doubt, salvage } from "./salvage.ts";

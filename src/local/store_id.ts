@@ -21,7 +21,7 @@ import {
 } from "../errors.ts";
 import type { FileStore } from "../payloads/file_store.ts";
 import { PAYLOAD_SUFFIX, storedName, txIdOfFile } from "../files/file_name.ts";
-import { placesOf, UPGRADE_DIR } from "../payloads/naming.ts";
+import { placesOf, UPGRADE_DIR } from "./naming.ts";
 import { requireKnownVersion } from "../sqlite/schema.ts";
 import type { Connection } from "../sqlite/driver.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";

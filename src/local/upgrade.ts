@@ -44,7 +44,7 @@ import {
   storedName,
   txIdOfFile,
 } from "../files/file_name.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 import { retryBusy, waitFor } from "../async/wait_for.ts";
 import { listHolders, LockFile } from "../files/locks.ts";
 import {
@@ -58,7 +58,7 @@ import {
   readNaming,
   UPGRADE_DIR,
   writeNaming,
-} from "../payloads/naming.ts";
+} from "./naming.ts";
 import { requireQuiet, requireUnopened } from "./older_package.ts";
 import { quarantineFile } from "../payloads/quarantine.ts";
 import { columnsOf } from "../sqlite/schema.ts";

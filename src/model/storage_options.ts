@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type LockWait, waitRules } from "./lock_wait.ts";
+import { type LockWait, waitRules } from "../options.ts";
 import { type OptionsType, optionsType, rule, type Rules } from "../options.ts";
 import type { DriverChoice } from "./driver_info.ts";
 

@@ -13,7 +13,7 @@ import {
   notADatabase,
 } from "../sqlite/database_file.ts";
 import { StoreNotFoundError } from "../errors.ts";
-import { waitOf } from "../model/lock_wait.ts";
+import { waitOf } from "../options.ts";
 import { requireNoBackup } from "../files/layout.ts";
 import { isBucket, isServer, type SharedPayloads } from "../remote_url.ts";
 import type { StoreReport } from "../model/report.ts";
@@ -34,7 +34,7 @@ import {
 } from "./contracts.ts";
 import { describeRemote } from "./describe.ts";
 import { FileObjects } from "./file_objects.ts";
-import { openSources } from "../heal/open_sources.ts";
+import { openSources } from "../copy/sources/open_sources.ts";
 import { recoverRemote, verifyRemote } from "./check.ts";
 import { payloadsOf } from "./payloads.ts";
 import { RemoteEngine } from "./engine.ts";

@@ -12,7 +12,7 @@ import { dirname } from "@std/path";
 import { makeDir } from "../files/durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { isSameTx } from "../model/if_exists.ts";
-import type { LockWait } from "../model/lock_wait.ts";
+import type { LockWait } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
 import { LockFile } from "../files/locks.ts";
 import type { OddRow } from "../sqlite/odd_row.ts";

@@ -22,7 +22,7 @@ import {
 } from "../errors.ts";
 import { TX_FILTER } from "../model/filter.ts";
 import { isDiskFull } from "../files/full_disk.ts";
-import { type LockWait, waitRules } from "../model/lock_wait.ts";
+import { type LockWait, waitRules } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
 import { MOST_ODD_ROWS, type OddRow } from "./odd_row.ts";
 import {

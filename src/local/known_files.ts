@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { FileStore } from "./file_store.ts";
+import type { FileStore } from "../payloads/file_store.ts";
 import { hasPlainName, isNameByDigest } from "../files/file_name.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 

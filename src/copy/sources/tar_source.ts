@@ -4,11 +4,11 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
-import { storedName } from "../files/file_name.ts";
-import { readTar, type TarEntry } from "../copy/tar.ts";
-import type { TxInfo } from "../types.ts";
-import type { HealSource, Take } from "../check/source.ts";
+import { PohStorageError } from "../../errors.ts";
+import { storedName } from "../../files/file_name.ts";
+import { readTar, type TarEntry } from "../tar.ts";
+import type { TxInfo } from "../../types.ts";
+import type { HealSource, Take } from "../../check/source.ts";
 
 /**
  * Reads an archive from its beginning to its end, once for each search: a search

@@ -16,7 +16,7 @@ import {
   regularSize,
   replaceFile,
 } from "../files/durable_fs.ts";
-import type { EarlierNames } from "./file_store.ts";
+import type { EarlierNames } from "../payloads/file_store.ts";
 import {
   FOLDS_CASE,
   hasPlainName,

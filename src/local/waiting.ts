@@ -8,7 +8,7 @@
 
 import { basename } from "@std/path";
 import { namesIn } from "../files/durable_fs.ts";
-import type { FileStore } from "./file_store.ts";
+import type { FileStore } from "../payloads/file_store.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
-import type { TxInfo } from "../types.ts";
-import { type HealSource, searchEach, type Take } from "../check/source.ts";
+import { PohStorageError } from "../../errors.ts";
+import type { TxInfo } from "../../types.ts";
+import { type HealSource, searchEach, type Take } from "../../check/source.ts";
 
 /** How long a node may be silent, in ms. */
 const SILENCE_MS = 30_000;

@@ -5,21 +5,21 @@
  */
 
 import { join } from "@std/path";
-import { payloadPlaces } from "../copy/backup_walk.ts";
-import { openRegular, piecesOf } from "../files/durable_fs.ts";
-import { PohStorageError } from "../errors.ts";
-import { FileStore } from "../payloads/file_store.ts";
-import type { LogReader } from "../log/log_reader.ts";
-import { openForReading } from "../local/read_store.ts";
-import type { DriverChoice } from "../model/driver_info.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
-import type { TxInfo } from "../types.ts";
+import { payloadPlaces } from "../backup_walk.ts";
+import { openRegular, piecesOf } from "../../files/durable_fs.ts";
+import { PohStorageError } from "../../errors.ts";
+import { FileStore } from "../../payloads/file_store.ts";
+import type { LogReader } from "../../log/log_reader.ts";
+import { openForReading } from "../../local/read_store.ts";
+import type { DriverChoice } from "../../model/driver_info.ts";
+import type { SqliteStore } from "../../sqlite/sqlite_store.ts";
+import type { TxInfo } from "../../types.ts";
 import {
   type HealSource,
   isPossible,
   searchEach,
   type Take,
-} from "../check/source.ts";
+} from "../../check/source.ts";
 
 /** Reads payloads below a folder; changes nothing there. */
 export class FolderSource implements HealSource {

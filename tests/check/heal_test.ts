@@ -11,7 +11,7 @@ import {
   type Tx,
   verifyStore,
 } from "../../mod.ts";
-import { parseSource } from "../../src/heal/open_sources.ts";
+import { parseSource } from "../../src/copy/sources/open_sources.ts";
 import type { HealSource } from "../../src/check/source.ts";
 import { Sources } from "../../src/check/sources.ts";
 import { closeStore, openStore } from "../../src/local/open_store.ts";

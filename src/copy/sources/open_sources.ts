@@ -5,12 +5,12 @@
  */
 
 import { resolve } from "@std/path";
-import type { CheckOptions } from "../check/check.ts";
-import { PohStorageError } from "../errors.ts";
-import { isBucket, isRemote } from "../remote_url.ts";
-import type { DriverChoice } from "../model/driver_info.ts";
-import type { HealSource } from "../check/source.ts";
-import { Sources } from "../check/sources.ts";
+import type { CheckOptions } from "../../check/check.ts";
+import { PohStorageError } from "../../errors.ts";
+import { isBucket, isRemote } from "../../remote_url.ts";
+import type { DriverChoice } from "../../model/driver_info.ts";
+import type { HealSource } from "../../check/source.ts";
+import { Sources } from "../../check/sources.ts";
 
 /** What to heal from, and how to open it. */
 export interface HealOptions

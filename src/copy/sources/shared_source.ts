@@ -4,11 +4,11 @@
  * @module
  */
 
-import { InvalidTxIdError, PohStorageError } from "../errors.ts";
-import { remoteStores, type SharedPayloads } from "../remote_url.ts";
-import type { DriverChoice } from "../model/driver_info.ts";
-import type { TxInfo } from "../types.ts";
-import { type HealSource, searchEach, type Take } from "../check/source.ts";
+import { InvalidTxIdError, PohStorageError } from "../../errors.ts";
+import { remoteStores, type SharedPayloads } from "../../remote_url.ts";
+import type { DriverChoice } from "../../model/driver_info.ts";
+import type { TxInfo } from "../../types.ts";
+import { type HealSource, searchEach, type Take } from "../../check/source.ts";
 
 /** Reads the payloads of a store in a bucket, or of a folder that machines share. */
 export class SharedSource implements HealSource {
