@@ -87,7 +87,7 @@ export type {
   RecoveryOptions,
   VerifyOptions,
 } from "./src/check/check.ts";
-export type { Progress } from "./src/model/long_work.ts";
+export type { LongWork, Progress } from "./src/model/long_work.ts";
 export { performRecovery, verifyStore } from "./src/recovery.ts";
 export type {
   Finding,
