@@ -97,7 +97,7 @@ class Seat {
   }
 
   async #live(task: MemberTask): Promise<void> {
-    const child = denoScript("./crowd_member.ts", [
+    const child = denoScript("../crash/crowd_member.ts", [
       JSON.stringify(task),
     ], {
       permissions: ["--allow-read", "--allow-write", "--allow-sys=hostname"],

@@ -26,7 +26,7 @@ export function startWriter(
   task: WriterTask,
   by: string[] = [],
 ): Deno.ChildProcess {
-  return denoScript("./writer.ts", [JSON.stringify(task)], {
+  return denoScript("../crash/writer.ts", [JSON.stringify(task)], {
     permissions: [
       "--allow-read",
       "--allow-write",
