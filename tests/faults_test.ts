@@ -123,7 +123,7 @@ testUnless(
       "-t",
       "tmpfs",
       "-o",
-      "size=4m",
+      "size=12m",
       "tmpfs",
     );
     const { base, db } = placeBelow(disk);
@@ -132,7 +132,7 @@ testUnless(
     {
       await using store = await StorageManager.create(base, db);
       const ballast = join(disk, "ballast");
-      await Deno.writeFile(ballast, new Uint8Array(1024 * 1024));
+      await Deno.writeFile(ballast, new Uint8Array(4 * 1024 * 1024));
       const save = async (id: string, n: number, size: number) => {
         const state = { n, size };
         lines.push({ what: "begin", id, state });
