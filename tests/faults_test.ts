@@ -132,7 +132,7 @@ testUnless(
     {
       await using store = await StorageManager.create(base, db);
       const ballast = join(disk, "ballast");
-      await Deno.writeFile(ballast, new Uint8Array(4 * 1024 * 1024));
+      await Deno.writeFile(ballast, new Uint8Array(6 * 1024 * 1024));
       const save = async (id: string, n: number, size: number) => {
         const state = { n, size };
         lines.push({ what: "begin", id, state });
@@ -157,6 +157,8 @@ testUnless(
       // Nothing earlier is lost, even now.
       await contentsOf(store, allowedStates(lines));
       await Deno.remove(ballast);
+      // The reserve is made whole again first, which is tried once a second.
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
       refused.clear();
       await save("small-after", 1, 1_000);
       await save("large-after", 1, 100_000);
