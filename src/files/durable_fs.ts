@@ -12,6 +12,7 @@
 
 import { dirname } from "@std/path";
 import { digestOfPieces, Sha256, sha256HexSync } from "./hash.ts";
+import { readNoFollowSync, refusesLinks } from "./no_follow.ts";
 
 const IS_WINDOWS = Deno.build.os === "windows";
 
@@ -405,15 +406,27 @@ export async function readWithDigest(
  */
 export function tryReadSync(path: string, size: number): Uint8Array | null {
   if (size < 0 || size >= SMALL) return null;
+  const buffer = scratch.subarray(0, size + 1);
   try {
-    const info = Deno.lstatSync(path);
-    if (!info.isFile || info.size !== size) return null;
-    using file = Deno.openSync(path); // options cost a microsecond
-    const read = file.readSync(scratch.subarray(0, size + 1)) ?? 0;
+    const read = refusesLinks()
+      ? readNoFollowSync(path, buffer)
+      : readIfFileSync(path, size, buffer);
     return read === size ? scratch.subarray(0, size) : null;
   } catch {
     return null;
   }
+}
+
+/** The same with a look at what has the name beforehand; null: not that file. */
+function readIfFileSync(
+  path: string,
+  size: number,
+  buffer: Uint8Array,
+): number | null {
+  const info = Deno.lstatSync(path);
+  if (!info.isFile || info.size !== size) return null;
+  using file = Deno.openSync(path); // options cost a microsecond
+  return file.readSync(buffer) ?? 0;
 }
 
 /**

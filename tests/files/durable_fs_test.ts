@@ -23,9 +23,11 @@ import { sha256Hex } from "../../mod.ts";
 import {
   assertBytes,
   bytes,
+  denoScript,
   IS_WINDOWS,
   makeFifo,
   namesIn,
+  outputOf,
   randomBytes,
   refusingDisk,
   tempDir,
@@ -266,13 +268,36 @@ test("tryReadSync() gives a file of the size it was told, and no other", async (
   for (const size of [-1, 0, 2, 4]) {
     assertEquals(tryReadSync(dir.join("a"), size), null);
   }
-  assertEquals(tryReadSync(dir.join("none"), 3), null);
-  assertEquals(tryReadSync(dir.path, 3), null);
-  if (IS_WINDOWS) return; // a link needs a right there
-  await Deno.symlink(dir.join("a"), dir.join("link"));
-  assertEquals(tryReadSync(dir.join("link"), 3), null);
-  await makeFifo(dir.join("fifo"));
-  assertEquals(tryReadSync(dir.join("fifo"), 0), null);
+});
+
+test("tryReadSync() reads files and nothing else, whatever the permissions", async () => {
+  await using dir = await tempDir();
+  const names = ["a", "none", "shorter", "longer", "d", "link", "fifo"];
+  const paths = names.map((name) => dir.join(name));
+  await Deno.writeTextFile(dir.join("a"), "abc");
+  await Deno.writeTextFile(dir.join("shorter"), "ab");
+  await Deno.writeTextFile(dir.join("longer"), "abcd");
+  await Deno.mkdir(dir.join("d"));
+  if (!IS_WINDOWS) { // a link needs a right there
+    await Deno.symlink(dir.join("a"), dir.join("link"));
+    await makeFifo(dir.join("fifo"));
+  }
+  const all = ["-A"], read = ["--allow-read"];
+  const below = [`--allow-read=${dir.path}`];
+  for (const permissions of [all, read, below]) {
+    const script = denoScript("try_read.ts", ["3", ...paths], {
+      permissions,
+      stdout: "piped",
+      stderr: "piped",
+    });
+    const { stdout, stderr } = await outputOf(script);
+    assertEquals(stderr, "");
+    const texts = ["abc", null, null, null, null, null, null];
+    assertEquals(JSON.parse(stdout), [
+      { texts, refusesLinks: permissions === all && !IS_WINDOWS },
+      { texts, refusesLinks: false },
+    ]);
+  }
 });
 
 test("readManySmall() gives each file that has the size it was told", async () => {
