@@ -105,7 +105,7 @@ export async function syncFollowed(
     page.set(txId, position);
     if (page.size === PAGE) await sync();
   }
-  if (page.size > 0) await sync();
+  await sync(); // without files as well: a packed payload has its older file go
   crashPoint("files synced");
   for (const { position, txId } of refused) {
     const record = recordOf(dir, position);

@@ -1,6 +1,8 @@
 import { assert, assertRejects } from "@std/assert";
 import { join } from "@std/path";
+import { StorageManager } from "../../mod.ts";
 import { tempDir } from "../helpers.ts";
+import { checkAfterCrash } from "./check.ts";
 import {
   acknowledgements,
   anyCuts,
@@ -13,7 +15,9 @@ import {
   record,
   type Recording,
 } from "./crash_model.ts";
+import { versionOf } from "./journal.ts";
 import { OPERATIONS } from "./model_operations.ts";
+import { placeBelow } from "./process.ts";
 import { newSeed, type Random, withSeed } from "./random.ts";
 import { type Failure, type Recorder, recorderOrReason } from "./recording.ts";
 
@@ -170,6 +174,36 @@ Deno.test(
     // SQLite stays with its journal where that cannot be removed.
     const failure = { call: "unlink", errno: "EACCES", n: 1 } as const;
     await checkSynced(failure, 1);
+  },
+);
+
+Deno.test(
+  `a payload file that has gone into the log stays gone${skipped}`,
+  { ignore },
+  async () => {
+    await using dir = await tempDir();
+    const folder = dir.join("store");
+    const { base, db } = placeBelow(folder);
+    {
+      await using store = await StorageManager.create(base, db);
+      await store.saveTx(versionOf("moved", 1, 100));
+    }
+    const work = { kind: "move", packBelow: 100 } as const;
+    const works = [{ options: {}, work }];
+    const recording = await record(recorder, folder, { works });
+    const moment = recording.operations.findIndex((operation) =>
+      operation.kind === "unlink" && operation.path.endsWith("-wal")
+    ); // the row says where the payload is, and nothing has to follow
+    const cuts: Cut[] = [{ moment, choice: "only what was synced" }];
+    const all = new Map([["moved", [{ n: 1, size: 100 }]]]);
+    await withSeed(
+      newSeed(),
+      (random) =>
+        checkCrashStates(recording, cuts, random, async (left) => {
+          const { base, db } = placeBelow(left);
+          await checkAfterCrash({ base, db }, all, "recover");
+        }),
+    );
   },
 );
 
