@@ -37,6 +37,11 @@ export function quarantinePath(basePath: string): string {
   return join(basePath, ".poh", "quarantine");
 }
 
+/** The directory for half-written files, which recover empties. */
+export function tmpPath(basePath: string): string {
+  return join(basePath, ".poh", "tmp");
+}
+
 /**
  * Checks that what is there of a store's own folder is what it should be.
  *

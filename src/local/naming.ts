@@ -16,6 +16,7 @@ import {
   regularSize,
   replaceFile,
 } from "../files/durable_fs.ts";
+import { tmpPath } from "../files/layout.ts";
 import type { EarlierNames } from "../payloads/file_store.ts";
 import {
   FOLDS_CASE,
@@ -82,7 +83,7 @@ export async function writeNaming(
   basePath: string,
   { naming, phase }: NamingState,
 ): Promise<void> {
-  const tmpDir = join(basePath, ".poh", "tmp");
+  const tmpDir = tmpPath(basePath);
   await makeDir(tmpDir, true);
   const tmp = join(tmpDir, crypto.randomUUID());
   const text = phase ? `${naming} ${phase}\n` : `${naming}\n`;

@@ -7,6 +7,7 @@
 
 import { join } from "@std/path";
 import { removeFileSync } from "../files/durable_fs.ts";
+import { tmpPath } from "../files/layout.ts";
 import { StoreBusyError } from "../errors.ts";
 import { PAYLOAD_SUFFIX } from "../files/file_name.ts";
 import type { LockWait } from "../options.ts";
@@ -132,7 +133,7 @@ async function look(base: string, db: string): Promise<Look> {
 
 /** Now, by the clock that the file system uses, which may be another machine's. */
 function timeOfDisk(base: string): number {
-  const path = join(base, ".poh", "tmp", crypto.randomUUID());
+  const path = join(tmpPath(base), crypto.randomUUID());
   Deno.writeFileSync(path, new Uint8Array(), { createNew: true });
   try {
     return statOf(path)?.mtime?.getTime() ?? Date.now();

@@ -26,6 +26,7 @@ import {
   syncDir,
   syncFiles,
 } from "../files/durable_fs.ts";
+import { tmpPath } from "../files/layout.ts";
 import type { PayloadFile } from "./payload_file.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import {
@@ -107,7 +108,7 @@ export class FileStore implements PayloadStore {
   ) {
     requireKnown(options, FILE_STORE_OPTIONS);
     this.basePath = basePath;
-    this.tmpPath = join(basePath, ".poh", "tmp");
+    this.tmpPath = tmpPath(basePath);
     this.stagedPath = join(basePath, ".poh", "staged");
     this.holdersPath = join(basePath, ".poh", "holders");
     this.#prefix = join(basePath, "_").slice(0, -1);

@@ -21,7 +21,7 @@ import {
 } from "../files/durable_fs.ts";
 import { IntegrityError, PohStorageError } from "../errors.ts";
 import { sha256HexSync } from "../files/hash.ts";
-import { quarantinePath, requirePohDir } from "../files/layout.ts";
+import { quarantinePath, requirePohDir, tmpPath } from "../files/layout.ts";
 import type { FindingKind } from "../model/report.ts";
 import { validateRow } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
@@ -64,7 +64,7 @@ export async function writeNote(
   const dir = quarantinePath(basePath);
   await makeDir(dir, true);
   const name = caseName(file, note);
-  await writeFile(dir, `${name}.json`, noteText(note));
+  await writeFile(basePath, `${name}.json`, noteText(note));
   return name;
 }
 
@@ -74,7 +74,7 @@ export async function writeBytes(
   name: string,
   bytes: Uint8Array,
 ): Promise<void> {
-  await writeFile(quarantinePath(basePath), `${name}.bin`, bytes);
+  await writeFile(basePath, `${name}.bin`, bytes);
 }
 
 /**
@@ -88,8 +88,7 @@ export async function copyBytes(
 ): Promise<void> {
   const opened = openRegular(path);
   if (!opened) return;
-  const dir = quarantinePath(basePath);
-  const tmp = join(dir, `${crypto.randomUUID()}.tmp`);
+  const tmp = await newTmp(basePath);
   try {
     Deno.linkSync(path, tmp);
     opened.file.close();
@@ -97,18 +96,26 @@ export async function copyBytes(
     // A file system without hard links.
     await createFileFrom(tmp, piecesOf(opened.file), true);
   }
-  await renameFile(tmp, join(dir, `${name}.bin`), true);
+  const to = join(quarantinePath(basePath), `${name}.bin`);
+  await renameFile(tmp, to, true);
   // Two names of one file, as after a crash: then the rename did nothing.
   removeFileSync(tmp);
 }
 
 async function writeFile(
-  dir: string,
+  basePath: string,
   name: string,
   bytes: Uint8Array,
 ): Promise<void> {
-  const tmp = join(dir, `${crypto.randomUUID()}.tmp`);
-  await replaceFile(join(dir, name), bytes, tmp, true);
+  const path = join(quarantinePath(basePath), name);
+  await replaceFile(path, bytes, await newTmp(basePath), true);
+}
+
+/** Where recover removes what a crash leaves: in quarantine it would stay. */
+async function newTmp(basePath: string): Promise<string> {
+  const dir = tmpPath(basePath);
+  await makeDir(dir, false);
+  return join(dir, crypto.randomUUID());
 }
 
 /** Moves a file into quarantine, beside a note that says why, durably. */

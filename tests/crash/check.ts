@@ -17,6 +17,7 @@ import {
 } from "../../mod.ts";
 import { sha256HexSync } from "../../src/files/hash.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
+import { namesIn } from "../helpers.ts";
 import { type State, versionOf } from "./journal.ts";
 
 /** Where a store is. */
@@ -87,9 +88,13 @@ export async function assertClean(
   assertEquals(verified.findings, [], "verify found something after recover");
   assertEquals(verified.sound, verified.checked);
   for (const dir of ["tmp", "staged"]) {
-    const left = [...Deno.readDirSync(`${base}/.poh/${dir}`)];
-    assertEquals(left.map(({ name }) => name), [], `left in .poh/${dir}`);
+    assertEquals(namesIn(base, ".poh", dir), [], `left in .poh/${dir}`);
   }
+  const kept = namesIn(base, ".poh", "quarantine");
+  const unnamed = kept.filter((name) =>
+    !kept.includes(name.replace(/\.\w+$/, ".json"))
+  );
+  assertEquals(unnamed, [], "left in .poh/quarantine, of no case");
 }
 
 /**

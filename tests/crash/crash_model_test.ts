@@ -208,6 +208,28 @@ Deno.test(
 );
 
 Deno.test(
+  `nothing half-written stays in quarantine${skipped}`,
+  { ignore },
+  async () => {
+    await using dir = await tempDir();
+    const folder = dir.join("store");
+    placeBelow(folder);
+    await withSeed(newSeed(), async (random) => {
+      const made = await OPERATIONS["recover from a source"]!(folder, random);
+      const works = [made.work];
+      const recording = await record(recorder, folder, { works });
+      const cuts = recording.operations.flatMap((operation, moment): Cut[] => {
+        const isKept = operation.kind === "rename" &&
+          operation.to.includes("quarantine");
+        return isKept ? [{ moment, choice: "all of it" }] : [];
+      });
+      assert(cuts.length > 0);
+      await checkCrashStates(recording, cuts, random, made.check);
+    });
+  },
+);
+
+Deno.test(
   `a store that does not sync loses something, so the test can fail${skipped}`,
   { ignore },
   async () => {
