@@ -199,6 +199,8 @@ interface Restored {
     rule: "fail",
     expected: string,
   ): Promise<TxInfo>;
+  /** The row of an id; null when there is none. */
+  info(txId: string): TxInfo | null | Promise<TxInfo | null>;
 }
 
 /** The cases of a store on this machine. */
@@ -255,9 +257,22 @@ export async function restoreCase(
     yield* bytes;
   };
   const { txId, holderId, timestamp, storageHash, size } = await store
-    .saveStream(row, payload(), "fail", row.storageHash);
+    .saveStream(row, payload(), "fail", row.storageHash)
+    .catch((error) => restoredBefore(row, store, error));
   await cases.remove(name);
   return { txId, holderId, timestamp, storageHash, size };
+}
+
+/** What a restoration saved that ended before the note went, after the bytes. */
+async function restoredBefore(
+  { txId, storageHash }: TxInfo,
+  store: Restored,
+  error: Error,
+): Promise<TxInfo> {
+  const isGone = error instanceof IntegrityError && error.found === null;
+  const saved = isGone ? await store.info(txId) : null;
+  if (saved?.storageHash !== storageHash) throw error;
+  return saved;
 }
 
 /**

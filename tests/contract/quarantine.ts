@@ -123,6 +123,21 @@ export function testQuarantine(
     }
   });
 
+  test("a restoration that ended before the note went is finished", async () => {
+    await using made = await quarantined((made) => flipBit(fileOf(made, "a")));
+    const { engine } = made;
+    const entry = await theCase(made);
+    await flipBit(bytesOf(made, entry));
+    const note = join(quarantineOf(made), `${entry.name}.json`);
+    const text = await Deno.readFile(note);
+    await engine.restoreQuarantined(entry.name);
+    await Deno.mkdir(quarantineOf(made), { recursive: true });
+    await Deno.writeFile(note, text);
+    assertEquals(await engine.restoreQuarantined(entry.name), entry.row);
+    assertEquals(namesIn(quarantineOf(made)), []);
+    assertBytes((await engine.load("a"))!.payload, bytes("payload of a"));
+  });
+
   test("what is still damaged stays where it is", async () => {
     await using made = await quarantined((made) => flipBit(fileOf(made, "a")));
     const entry = await theCase(made);
