@@ -24,7 +24,8 @@ const PERMISSIONS = [
   "import",
 ] as const;
 
-let statuses: Deno.PermissionStatus[] | undefined;
+/** Undefined: nobody has asked, or a permission has changed since. */
+let hasAll: boolean | undefined;
 
 let loaded: typeof import("node:fs") | undefined;
 
@@ -36,11 +37,13 @@ function builtin(): typeof import("node:fs") {
 
 /** Whether `readNoFollowSync` refuses links: not once a permission is revoked. */
 export function refusesLinks(): boolean {
-  if (IS_WINDOWS) return false;
-  statuses ??= PERMISSIONS.map((name) => Deno.permissions.querySync({ name }));
-  return statuses.every(({ state, partial }) =>
-    state === "granted" && !partial
-  );
+  return hasAll ??= !IS_WINDOWS && PERMISSIONS.every(isGranted);
+}
+
+function isGranted(name: typeof PERMISSIONS[number]): boolean {
+  const status = Deno.permissions.querySync({ name });
+  status.onchange = () => hasAll = undefined;
+  return status.state === "granted" && !status.partial;
 }
 
 /**
