@@ -45,6 +45,10 @@ export interface Contestant {
   durability: string;
   /** Whose store it works on, where that is not its own. */
   store?: string;
+  /** It reads that store as it is: nothing is damaged for it. */
+  readsOnly?: boolean;
+  /** A command that is run before the clock. */
+  before?(job: Job): string[];
   /** Why it cannot run on this machine; null when it can. */
   missing(machine: Machine): string | null;
   /** The program and its arguments. */
@@ -75,21 +79,18 @@ function denoRun(script: string, ...permissions: string[]): string[] {
 
 function ours(
   title: string,
-  variant: string,
+  variant: "files" | "packed" | "whole" | "ffi",
   durability: "full" | "relaxed",
+  permissions = ["--allow-read", "--allow-write"],
 ): Contestant {
   return {
     title,
     durability: durability === "full" ? POWER_LOSS : PROCESS,
     missing: () => null,
-    command: (job) => {
-      const permissions = ["--allow-read", "--allow-write"];
-      if (variant === "ffi") {
-        permissions.push("--allow-ffi", "--allow-env");
-      }
-      const script = denoRun(program("ours.ts"), ...permissions);
-      return [...script, JSON.stringify({ ...job, variant, durability })];
-    },
+    command: (job) => [
+      ...denoRun(program("ours.ts"), ...permissions),
+      JSON.stringify({ ...job, variant, durability }),
+    ],
   };
 }
 
@@ -111,28 +112,45 @@ function node(
   };
 }
 
+/** The program from source, with what it may do at most. */
+const cliItself = (...args: string[]) => [
+  ...denoRun(
+    fileURLToPath(new URL("../cli.ts", import.meta.url)),
+    MEMORY, // as the compiled program
+    "--allow-read",
+    "--allow-write",
+    "--allow-env=POH_BASE,POH_DB,POH_DEBUG",
+    "--allow-sys=hostname",
+  ),
+  ...args,
+];
+
 function cli(
   title: string,
   args: (job: Job) => string[],
   store?: string,
 ): Contestant {
-  const script = fileURLToPath(new URL("../cli.ts", import.meta.url));
   return {
     title,
     durability: POWER_LOSS,
     ...(store === undefined ? {} : { store }),
     missing: () => null,
-    command: (job) => [
-      ...denoRun(
-        script,
-        MEMORY, // as the compiled program
-        "--allow-read",
-        "--allow-write",
-        "--allow-env=POH_BASE,POH_DB,POH_DEBUG",
-        "--allow-sys=hostname",
-      ),
-      ...args(job),
-    ],
+    command: (job) => cliItself(...args(job)),
+  };
+}
+
+/** A program that stands beside this one as a single file. */
+function compiled(
+  title: string,
+  tool: "program" | "empty",
+  args: (job: Job) => string[],
+): Contestant {
+  return {
+    title,
+    durability: NONE,
+    store: "ours",
+    missing: (machine) => machine[tool].missing,
+    command: (job, machine) => [machine[tool].path, ...args(job)],
   };
 }
 
@@ -183,13 +201,31 @@ function raw(mode: string, threads: number, what: string): Contestant {
 const safe = "create+fsync+rename+directory sync";
 const read = "read+SHA-256";
 
+const version = () => ["--version"];
+const list = ({ dir }: Job) => ["list", "--base", dir];
+const verify = ({ dir }: Job) => ["verify", "--base", dir, "--quiet"];
+const exportAll = ({ dir }: Job) => ["export", "--base", dir];
+const recover = ({ dir }: Job) => ["recover", "--base", dir, "--quiet"];
+
 /** All who take part, by the key that workloads and goals name. */
 export const contestants = {
   ours: ours("ours, files, full", "files", "full"),
   oursPacked: ours("ours, packed, full", "packed", "full"),
   oursRelaxed: ours("ours, files, relaxed", "files", "relaxed"),
+  oursPackedRelaxed: ours("ours, packed, relaxed", "packed", "relaxed"),
   oursWhole: ours("ours, whole payloads, full", "whole", "full"),
-  oursFfi: ours("ours, files, full, FFI", "ffi", "full"),
+  oursAll: {
+    ...ours("ours, files, full, all permissions", "files", "full", [
+      "--allow-all",
+    ]),
+    store: "ours",
+  },
+  oursFfi: ours("ours, files, full, FFI", "ffi", "full", [
+    "--allow-read",
+    "--allow-write",
+    "--allow-ffi",
+    "--allow-env",
+  ]),
   python: {
     title: "Python package's way (aiofiles + aiosqlite)",
     durability: "row synced, payload file not",
@@ -243,33 +279,52 @@ export const contestants = {
   read1: raw("read", 1, read),
   read2: raw("read", 2, read),
   read64: raw("read", 64, read),
+  segments: {
+    ...deno(
+      "cat of the segments",
+      "segments.ts",
+      NONE,
+      "--allow-read",
+      "--allow-run=cat",
+    ),
+    store: "oursPacked",
+    readsOnly: true,
+  },
   large1: raw("large", 1, "write+fdatasync"),
   large4: raw("large", 4, "write+fdatasync"),
   sha1: raw("sha", 1, "SHA-256 of memory"),
   sha2: raw("sha", 2, "SHA-256 of memory"),
   cliImport: cli(
     "ours, import",
-    (
-      { dir, input },
-    ) => ["import", input!, "--create", "--base", dir, "--quiet"],
+    ({ dir, input }) => [
+      "import",
+      input!,
+      "--create",
+      "--base",
+      dir,
+      "--quiet",
+    ],
   ),
-  cliList: cli("ours, list", ({ dir }) => ["list", "--base", dir], "ours"),
-  cliVerify: cli(
-    "ours, verify",
-    ({ dir }) => ["verify", "--base", dir, "--quiet"],
-    "ours",
-  ),
-  cliExport: cli(
-    "ours, export",
-    ({ dir }) => ["export", "--base", dir],
-    "ours",
-  ),
-  cliRecover: cli(
-    "ours, recover",
-    ({ dir }) => ["recover", "--base", dir, "--quiet"],
-    "ours",
-  ),
-  cliVersion: cli("ours, --version", () => ["--version"]),
+  cliImportPacked: {
+    ...cli(
+      "ours, import, packed",
+      ({ dir, input }) => ["import", input!, "--base", dir, "--quiet"],
+    ),
+    before: ({ dir }) =>
+      cliItself("init", "--pack-below", "16KiB", "--base", dir, "--quiet"),
+  },
+  cliList: cli("ours, list", list, "ours"),
+  cliListPacked: cli("ours, list, packed", list, "oursPacked"),
+  cliVerify: cli("ours, verify", verify, "ours"),
+  cliVerifyPacked: cli("ours, verify, packed", verify, "oursPacked"),
+  cliExport: cli("ours, export", exportAll, "ours"),
+  cliExportPacked: cli("ours, export, packed", exportAll, "oursPacked"),
+  cliRecover: cli("ours, recover", recover, "ours"),
+  cliRecoverPacked: cli("ours, recover, packed", recover, "oursPacked"),
+  cliVersion: cli("ours, --version", version),
+  compiledVersion: compiled("ours, --version, compiled", "program", version),
+  compiledList: compiled("ours, list, compiled", "program", list),
+  compiledEmpty: compiled("empty program, compiled", "empty", () => []),
   emptyDeno: {
     ...deno("empty Deno program", "empty.ts", NONE),
     store: "ours",

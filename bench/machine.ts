@@ -41,6 +41,10 @@ export interface Machine {
   restic: Tool;
   /** The npm packages; `version` lists them. */
   peers: Tool;
+  /** The program as a single file, where there is one. */
+  program: Tool;
+  /** An empty program as a single file. */
+  empty: Tool;
 }
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -64,9 +68,7 @@ export async function outputOf(
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
     return {
       stdout: text(stdout),
-      failure: success
-        ? null
-        : text(stderr).split("\n").findLast((line) => line) ?? "failed",
+      failure: success ? null : reasonIn(text(stderr)),
     };
   } catch (error) {
     const isAbsent = error instanceof Deno.errors.NotFound ||
@@ -74,6 +76,13 @@ export async function outputOf(
     if (!isAbsent) throw error;
     return { stdout: "", failure: `${command} is not installed` };
   }
+}
+
+/** Most programs end with the reason; Deno may have a trace behind it. */
+function reasonIn(errors: string): string {
+  const lines = errors.split("\n").filter((line) => line);
+  return lines.find((line) => /^error:/i.test(line)) ?? lines.at(-1) ??
+    "failed";
 }
 
 /** Looks at the machine and installs what can be installed. */
@@ -92,7 +101,21 @@ export async function prepareMachine(dir: string): Promise<Machine> {
     sqlite3: await tool("sqlite3", [":memory:", "SELECT sqlite_version()"]),
     restic: await tool("restic", ["version"]),
     peers: node.missing ? node : await installPeers(),
+    ...await compiledPrograms(),
   };
+}
+
+/** Those that `deno task compile` made, and its like that does nothing. */
+async function compiledPrograms(): Promise<{ program: Tool; empty: Tool }> {
+  const program = await tool(here("../poh-storage"), ["--version"]);
+  if (program.missing) program.missing = "no ./poh-storage: deno task compile";
+  const path = join(BUILD, "empty");
+  const script = here("contestants/empty.ts");
+  const options = ["--no-check", "--no-code-cache", `--output=${path}`];
+  const { failure } = program.missing
+    ? { failure: program.missing }
+    : await outputOf(Deno.execPath(), ["compile", ...options, script]);
+  return { program, empty: { path, version: "", missing: failure } };
 }
 
 function hardware(): string {

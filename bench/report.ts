@@ -37,11 +37,17 @@ export type Results = Map<string, Map<Key, Sample[]>>;
 const OURS = [
   "ours",
   "oursPacked",
+  "oursAll",
   "oursRelaxed",
+  "oursPackedRelaxed",
   "oursFfi",
   "cliImport",
+  "cliImportPacked",
   "cliList",
+  "cliListPacked",
   "cliVersion",
+  "compiledVersion",
+  "compiledList",
 ] as const;
 
 /** The report as Markdown. */

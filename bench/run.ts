@@ -84,7 +84,7 @@ class Bench {
     job: WorkloadJob,
     round: number,
   ): Promise<Sample> {
-    const { missing, title, store } = contestant(key);
+    const { missing, title, store, before } = contestant(key);
     const skipped = missing(this.#machine);
     if (skipped) return { skipped };
     console.error(`${workload.key}, round ${round + 1}: ${title}`);
@@ -101,9 +101,14 @@ class Bench {
     } else {
       await Deno.mkdir(dir);
     }
+    if (before) {
+      const [program, ...args] = before({ ...job, dir }) as [string];
+      const { failure } = await outputOf(program, args);
+      if (failure) return { skipped: `failed: ${failure}` };
+    }
     const failure = await this.#settle(workload, dir);
     if (failure) return { skipped: failure };
-    const damage = this.#damage(workload, job, dir);
+    const damage = this.#damage(workload, key, job, dir);
     const sample = workload.processes
       ? await this.#time(workload.processes, key, { ...job, dir })
       : await this.#execute(key, { ...job, dir, damage });
@@ -127,9 +132,15 @@ class Bench {
   }
 
   /** New ones every time: what is damaged stays so, or leaves the store. */
-  #damage({ damaged = 0 }: Workload, job: WorkloadJob, dir: string): number[] {
+  #damage(
+    { damaged = 0 }: Workload,
+    key: Key,
+    job: WorkloadJob,
+    dir: string,
+  ): number[] {
     const from = this.#damaged.get(dir) ?? 0;
-    const to = Math.min(from + damaged, job.count);
+    const more = contestant(key).readsOnly ? 0 : damaged;
+    const to = Math.min(from + more, job.count);
     this.#damaged.set(dir, to);
     return Array.from({ length: to - from }, (_, i) => from + i);
   }

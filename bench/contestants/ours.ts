@@ -2,13 +2,14 @@
  * This package, by its public API.
  *
  * `variant` "files" keeps payloads as files, "packed" asks for small ones in
- * the database, "ffi" is "files" with the FFI binding of SQLite,
- * "whole" handles large payloads by the calls that are not streams.
+ * the log, "ffi" is "files" with the FFI binding of SQLite, "whole" handles large
+ * payloads by the calls that are not streams.
  *
  * @module
  */
 
 import { join } from "@std/path";
+import { Buffer } from "node:buffer";
 import {
   FileStore,
   performRecovery,
@@ -94,8 +95,28 @@ async function requirePacked(job: Job): Promise<void> {
 }
 
 async function damage(job: Job, txIds: string[]): Promise<void> {
+  if (job.variant === "packed") return damageInLog(job, txIds);
   for (const txId of txIds) {
     await Deno.writeFile(join(job.dir, `${txId}.bin`), new Uint8Array(1024));
+  }
+}
+
+/** Bytes from an id to one of its payload, in a record. */
+const TO_PAYLOAD = 200;
+
+function damageInLog(job: Job, txIds: string[]): void {
+  const log = join(job.dir, ".poh", "log");
+  for (const { name } of Deno.readDirSync(log)) {
+    if (!name.endsWith(".seg")) continue;
+    const path = join(log, name);
+    const bytes = Buffer.from(Deno.readFileSync(path).buffer);
+    using file = Deno.openSync(path, { write: true });
+    for (const txId of txIds) {
+      const at = bytes.indexOf(txId);
+      if (at < 0) continue;
+      file.seekSync(at + TO_PAYLOAD, Deno.SeekMode.Start);
+      file.writeSync(Uint8Array.of(bytes[at + TO_PAYLOAD]! ^ 1));
+    }
   }
 }
 
