@@ -225,13 +225,15 @@ export async function dropSegments(
   until: number,
 ): Promise<void> {
   const { dir } = parts;
+  let isAny = false;
   for (const number of dir.numbers()) {
     if (dir.isForeign(number)) continue; // the next opening sets it aside
     if (!mayDrop(number, parts, until)) break;
     dir.drop(number);
+    isAny = true;
     crashPoint("segment dropped");
   }
-  await dir.syncNames();
+  if (isAny) await dir.syncNames();
 }
 
 /** Whether nothing needs a segment, if all before `until` is durable. */

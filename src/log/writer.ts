@@ -772,8 +772,13 @@ export class LogWriter {
         if (isUsed && (seals || !this.#isHome())) await this.#roll();
         return { end: this.#end.position, own: this.#takeUnsynced() };
       });
-      if (end <= this.#reader.start()) return; // all is covered
-      await this.#cover(end, own, (work) => this.#locks.whileCommitting(work));
+      const inTurn = <T>(work: () => Promise<T>) =>
+        this.#locks.whileCommitting(work);
+      if (end > this.#reader.start()) {
+        return await this.#cover(end, own, inTurn);
+      }
+      // All is covered; whoever did it may have died before it dropped these.
+      await inTurn(() => dropSegments(this.#parts, end));
     } finally {
       this.#checkpoints.unlock();
     }

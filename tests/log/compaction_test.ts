@@ -98,6 +98,36 @@ test("sessions that save a little leave nothing but records", async () => {
   assertEquals([bytes, dead], [HEADER + alive, 0]);
 });
 
+test("segments that a checkpoint, cut off at its end, has left go with the next", async () => {
+  const changes: ((store: StorageManager) => Promise<unknown>)[] = [
+    (store) => store.compact(),
+    (store) => store.recover(),
+  ];
+  for (const change of changes) {
+    await using temp = await tempStore({ packBelow: 65_536 });
+    const { base, db, store } = temp;
+    await store.saveTx(version("a", 1, 100));
+    await temp.close();
+    const [first] = segments(base);
+    const path = join(base, ".poh", "log", first!);
+    const left = Deno.readFileSync(path);
+    {
+      await using store = await StorageManager.open(base, db);
+      await store.saveTx(version("a", 2, 100));
+      await store.compact();
+    }
+    assert(!segments(base).includes(first!));
+    Deno.writeFileSync(path, left);
+    {
+      await using store = await StorageManager.open(base, db);
+      await change(store);
+    }
+    assert(!segments(base).includes(first!));
+    assertEquals((await useOf(temp)).dead, 0);
+    assertEquals((await verifyStore(base, db)).sound, 1);
+  }
+});
+
 test("sessions that replace keep the log bounded", async () => {
   await using temp = await tempStore(FAST);
   const { base, db, store } = temp;
