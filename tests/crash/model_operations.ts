@@ -9,13 +9,12 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import {
-  backupStore,
   performRecovery,
   type RecoverOptions,
-  restoreStore,
   StorageManager,
-  verifyStore,
 } from "../../mod.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
+import { flipBit, namesIn } from "../helpers.ts";
 import {
   assertContents,
   KILLED_SAVING,
@@ -26,60 +25,26 @@ import {
   assertClean,
   checkAfterCrash,
   contentsOf,
-  type Place,
 } from "./check.ts";
-import type { Work } from "./crash_model.ts";
 import { assertRecovered, makeDamagedStore } from "./damaged_store.ts";
-import { allowedStates, type Line, versionOf } from "./journal.ts";
-import type { Random } from "./random.ts";
-
-/** An operation on a store that was made for it. */
-export interface Operation {
-  /** What is done to it. */
-  work: Work;
-  /**
-   * Asserts what must hold of what a cut has left in a folder.
-   *
-   * @param lines What the writer's journal had by then.
-   */
-  check(left: string, lines: Line[], random: Random): Promise<void>;
-}
-
-/** Makes a store below a folder, for an operation on it. */
-export type Preparation = (
-  folder: string,
-  random: Random,
-) => Promise<Operation>;
-
-/** Where the store is below a folder. */
-function placeIn(folder: string): Place {
-  const base = join(folder, "base");
-  return { base, db: join(base, "poh.db") };
-}
-
-const COUNT = 24;
-
-/** Saves a few transactions, small and large. */
-async function fill(place: Place, packBelow: number): Promise<Allowed> {
-  const versions = Array.from({ length: COUNT }, (_, n) => ({
-    id: `tx-${n}`,
-    n,
-    size: n % 12 === 11 ? 70_000 : 40 * n,
-  }));
-  await using store = await StorageManager.create(place.base, place.db, {
-    packBelow,
-  });
-  await store.saveTxs(
-    versions.map(({ id, n, size }) => versionOf(id, n, size)),
-  );
-  return new Map(versions.map(({ id, n, size }) => [id, [{ n, size }]]));
-}
-
-/** Asserts that an open store has exactly this. */
-async function assertHas({ base, db }: Place, all: Allowed): Promise<void> {
-  await using store = await StorageManager.open(base, db, { readOnly: true });
-  await contentsOf(store, all);
-}
+import {
+  compacting,
+  compactingNow,
+  importing,
+  moving,
+  pruning,
+  streaming,
+} from "./model_changes.ts";
+import {
+  archiving,
+  backingUp,
+  healingFromTar,
+  migrating,
+  recoveringBackup,
+  restoring,
+  restoringTar,
+} from "./model_copies.ts";
+import { fill, placeIn, type Preparation } from "./model_stores.ts";
 
 function recovering(recover: RecoverOptions): Preparation {
   return async (folder) => {
@@ -105,8 +70,16 @@ function recovering(recover: RecoverOptions): Preparation {
 
 const rebuilding: Preparation = async (folder, random) => {
   const place = placeIn(folder);
-  const all = await fill(place, random.pick([0, 1_000]));
-  await Deno.remove(place.db);
+  const all = await fill(place, random.pick([0, 1_000, 65_536]));
+  const damaged = random.pick(["all of it", "a header", "a page", "the end"]);
+  if (damaged === "all of it") await Deno.remove(place.db);
+  else {
+    using file = Deno.openSync(place.db, { read: true, write: true });
+    const at = { "a header": 0, "a page": 4096 }[damaged] ??
+      file.statSync().size - 4096;
+    file.seekSync(at, Deno.SeekMode.Start);
+    file.writeSync(new Uint8Array(2_000).fill(0xa5));
+  }
   return {
     work: {
       options: {},
@@ -140,117 +113,57 @@ const upgrading: Preparation = async (folder, random) => {
   };
 };
 
-/** From files into the log, or back. */
-const moving: Preparation = async (folder, random) => {
-  const [from, to] = random.pick([[0, 2_000], [2_000, 0]] as const);
-  const all = await fill(placeIn(folder), from);
+/** Empties quarantine. */
+const emptying: Preparation = async (folder) => {
+  const made = await makeDamagedStore(placeIn(folder));
+  await performRecovery(made.base, made.db, { orphans: "quarantine" });
   return {
-    work: { options: {}, work: { kind: "move", packBelow: to } },
-    async check(left, _lines, random) {
-      const how = random.pick(["recover", "open"] as const);
-      await checkAfterCrash(placeIn(left), all, how);
-    },
-  };
-};
-
-/** So much that is replaced that the log is compacted. */
-const compacting: Preparation = () =>
-  Promise.resolve({
-    work: {
-      options: { packBelow: 65_536, checkpointAfter: 40 },
-      work: { kind: "churn" },
-    },
-    async check(left, lines, random) {
-      const how = random.pick(["recover", "open"] as const);
-      await checkAfterCrash(placeIn(left), allowedStates(lines), how);
-    },
-  });
-
-/** Over an earlier backup, after changes. */
-const backingUp: Preparation = async (folder, random) => {
-  const packBelow = random.pick([0, 1_000]);
-  const place = placeIn(folder);
-  const before = await fill(place, packBelow);
-  const to = (folder: string) => join(folder, "backup");
-  await backupStore(place.base, place.db, to(folder));
-  const after = new Map(before);
-  {
-    await using store = await StorageManager.open(place.base, place.db);
-    for (const [n, size] of [[1, 10], [2, 10], [3, 10], [11, 300_000]]) {
-      await store.saveTx(versionOf(`tx-${n}`, 100 + n!, size!));
-      after.set(`tx-${n}`, [{ n: 100 + n!, size: size! }]);
-    }
-    await store.deleteTx("tx-4");
-    after.set("tx-4", [null]);
-  }
-  return {
-    work: { options: {}, work: { kind: "backup", to: to(folder) } },
-    async check(left, _lines, random) {
-      const how = random.pick(["recover", "open"] as const);
-      await checkAfterCrash(placeIn(left), after, how);
-      const copy = { base: to(left), db: join(to(left), "poh.db") };
-      // The earlier one or the new one, whole.
-      const either = new Map(
-        [...after].map(([id, states]) => [id, [...states, ...before.get(id)!]]),
-      );
-      await assertHas(copy, either);
-      assertEquals((await verifyStore(copy.base, copy.db)).damaged, false);
-      if (random.next() < 0.5) {
-        // What the new one has deleted is still there.
-        const orphans = { orphans: "quarantine" } as const;
-        await performRecovery(copy.base, copy.db, orphans);
-        await assertClean(copy);
-        await assertHas(copy, either);
-      }
-      const { base, db } = placeIn(left);
-      await backupStore(base, db, copy.base);
-      await assertHas(copy, after);
-    },
-  };
-};
-
-const restoring: Preparation = async (folder, random) => {
-  const place = placeIn(folder);
-  const all = await fill(place, random.pick([0, 1_000]));
-  const backup = (folder: string) => join(folder, "backup");
-  const target = (folder: string) => {
-    const base = join(folder, "target");
-    return { base, db: join(base, "poh.db") };
-  };
-  await backupStore(place.base, place.db, backup(folder));
-  return {
-    work: {
-      options: {},
-      work: { kind: "restore", from: backup(folder), ...toOf(target(folder)) },
-    },
+    work: { options: {}, work: { kind: "empty quarantine" } },
     async check(left) {
-      const { base, db } = target(left);
-      // Whole or not at all; what is half made says that it is to be deleted.
-      if (!isThere(db)) {
-        const half = `${base}.restoring`;
-        if (isThere(half)) await Deno.remove(half, { recursive: true });
-        await restoreStore(backup(left), base, db);
+      const { base, db } = placeIn(left);
+      await assertClean({ base, db });
+      {
+        await using store = await StorageManager.open(base, db);
+        await store.emptyQuarantine();
+        assertEquals(
+          await store.listTxs(),
+          made.sound.map(({ txId }) => txId).sort(),
+        );
       }
-      await assertHas({ base, db }, all);
-      await checkAfterCrash({ base, db }, all, "recover");
-      await assertHas(placeIn(left), all);
+      assertEquals(namesIn(base, ".poh", "quarantine"), []);
+      await assertClean({ base, db });
     },
   };
 };
 
-function toOf({ base, db }: Place): { toBase: string; toDb: string } {
-  return { toBase: base, toDb: db };
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
+/** Restores from quarantine what a disk reads well again. */
+const puttingBack: Preparation = async (folder, random) => {
+  const place = placeIn(folder);
+  const all = await fill(place, 0);
+  const id = random.pick(["tx-9", "tx-11"]); // small, large
+  await flipBit(join(place.base, `${id}.bin`), 5);
+  await performRecovery(place.base, place.db);
+  const [entry] = await Array.fromAsync(listQuarantine(place.base));
+  const bin = join(place.base, ".poh", "quarantine", `${entry!.name}.bin`);
+  await flipBit(bin, 5); // the disk gives the right ones again
+  const either: Allowed = new Map(all).set(id, [...all.get(id)!, null]);
+  return {
+    work: { options: {}, work: { kind: "put back", name: entry!.name } },
+    async check(left, _lines, random) {
+      const { base, db } = placeIn(left);
+      if (random.next() < 0.5) await performRecovery(base, db);
+      {
+        await using store = await StorageManager.open(base, db);
+        await contentsOf(store, either);
+        const cases = await Array.fromAsync(listQuarantine(base));
+        if (cases.length > 0) await store.restoreQuarantined(entry!.name);
+        await contentsOf(store, all);
+      }
+      assertEquals(await Array.fromAsync(listQuarantine(base)), []);
+      await checkAfterCrash({ base, db }, all, "recover");
+    },
+  };
+};
 
 /** All of them, by name. */
 export const OPERATIONS: Record<string, Preparation> = {
@@ -260,8 +173,19 @@ export const OPERATIONS: Record<string, Preparation> = {
   "recover from a source": recovering({ orphans: "quarantine", from: "" }),
   "rebuild": rebuilding,
   "upgrade": upgrading,
+  "quarantine empty": emptying,
+  "quarantine restore": puttingBack,
+  "import": importing,
+  "streams": streaming,
+  "prune": pruning,
   "repack": moving,
   "compaction": compacting,
+  "compact": compactingNow,
   "backup": backingUp,
+  "backup into a tar": archiving,
   "restore": restoring,
+  "restore a tar": restoringTar,
+  "recover a backup": recoveringBackup,
+  "recover from a tar": healingFromTar,
+  "migrate": migrating,
 };

@@ -10,6 +10,7 @@
 import { join } from "@std/path";
 import {
   backupStore,
+  migrateStore,
   performRecovery,
   type RecoverOptions,
   restoreStore,
@@ -54,7 +55,19 @@ export interface WriterTask {
     | { kind: "move"; packBelow: number }
     /** Replaces large payloads until the log is compacted. */
     | { kind: "churn" }
-    /** Makes a backup. */
+    /** Gives back all dead bytes of the log. */
+    | { kind: "compact" }
+    /** Saves so many of all sizes by one call, and told of each. */
+    | { kind: "import"; count: number }
+    /** Saves large payloads in pieces, a few at a time, over each other. */
+    | { kind: "streams"; count: number }
+    /** Puts a case of quarantine back into service. */
+    | { kind: "put back"; name: string }
+    /** Empties quarantine. */
+    | { kind: "empty quarantine" }
+    /** Copies everything into a store that need not be there. */
+    | { kind: "migrate"; toBase: string; toDb: string }
+    /** Makes a backup: in a folder, or in a file that ends in .tar. */
     | { kind: "backup"; to: string }
     /** Makes another store from a backup. */
     | { kind: "restore"; from: string; toBase: string; toDb: string }
@@ -136,7 +149,8 @@ async function doWork(
     return;
   }
   if (work.kind === "backup") {
-    await backupStore(base, db, work.to);
+    using file = work.to.endsWith(".tar") ? Deno.createSync(work.to) : null;
+    await backupStore(base, db, file?.writable ?? work.to);
     return;
   }
   if (work.kind === "restore") {
@@ -156,6 +170,24 @@ async function doWork(
     case "move":
       await store.movePacked({ packBelow: work.packBelow });
       return;
+    case "compact":
+      await store.compact();
+      return;
+    case "import":
+      return await new Changes(store, journal).import(work.count);
+    case "streams":
+      return await streamMany(new Changes(store, journal), work.count);
+    case "put back":
+      await store.restoreQuarantined(work.name);
+      return;
+    case "empty quarantine":
+      await store.emptyQuarantine();
+      return;
+    case "migrate": {
+      await using to = await StorageManager.create(work.toBase, work.toDb);
+      await migrateStore(store, to);
+      return;
+    }
     case "churn":
       return await churn(new Changes(store, journal));
     case "prune":
@@ -218,6 +250,24 @@ class Changes {
     }
   }
 
+  async import(count: number): Promise<void> {
+    const versions = Array.from({ length: count }, (_, n) => ({
+      id: `import-${n}`,
+      n,
+      size: n % 16 === 15 ? LARGE + n : (n % 4) * 1_000,
+    }));
+    for (const { id, n, size } of versions) {
+      this.#journal.add("begin", id, { n, size });
+    }
+    await this.#store.saveTxs(
+      versions.map(({ id, n, size }) => versionOf(id, n, size)),
+      {
+        onSaved: ({ txId, size }, n) =>
+          this.#journal.add("done", txId, { n, size }),
+      },
+    );
+  }
+
   async recover(): Promise<void> {
     await this.#store.recover();
   }
@@ -254,6 +304,18 @@ async function makeChanges(changes: Changes): Promise<void> {
   await changes.delete("large");
   await changes.delete("unknown");
   await changes.save("Ünïcode/..\\%", 1, 10);
+}
+
+/** Each of a few ids again and again, from large to small and back. */
+async function streamMany(changes: Changes, count: number): Promise<void> {
+  const lane = async (id: string) => {
+    for (let n = 1; n <= count; n++) {
+      const size = n % 4 === 3 ? 1_000 : n * LARGE + n;
+      await changes.stream(id, n, size);
+      if (n % 5 === 4) await changes.delete(id);
+    }
+  };
+  await Promise.all(["one", "two", "three"].map(lane));
 }
 
 /** Of what is replaced here the log has far more than of what is not. */
