@@ -57,7 +57,8 @@ export async function hasStore(files: FileStore): Promise<boolean> {
  * missing, as in a store of the older Python package, the payloads do: one of
  * the base that has a row in the database.
  *
- * @param db The database, not yet changed; null when there is none.
+ * @param db The database, not yet changed; null when there was none: one that
+ * has come meanwhile is to be looked at once it is open.
  * @throws {StoreMismatchError} If they do not belong together.
  * @throws {StoreNotFoundError} If there is no store and none may be made.
  * @throws {PohStorageError} `SCHEMA_TOO_NEW` if a later version wrote it.
@@ -80,6 +81,8 @@ export async function requireOwnDatabase(
   }
   if (!db || !hasTable(db, "txs")) {
     if (ofBase !== null || await hasPayloads(files)) {
+      // Another process may have made it since it was looked for.
+      if (!db && isDatabaseThere(path)) return;
       throw await databaseMissing(base, path, ofBase, db !== null);
     }
     if (opening === "create") return;

@@ -15,6 +15,8 @@ import {
   StoreNotFoundError,
   verifyStore,
 } from "../../mod.ts";
+import { requireOwnDatabase } from "../../src/local/store_id.ts";
+import { FileStore } from "../../src/payloads/file_store.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import {
   bytes,
@@ -302,6 +304,20 @@ test("a crash before a new store's base had its id is made good by create()", as
   await temp.reopen();
   await temp.close();
   await StorageManager.open(temp.base, temp.db).then((s) => s.close());
+});
+
+test("a store that another process makes meanwhile is taken for what it is", async () => {
+  await using temp = await filledStore("a");
+  const files = new FileStore(temp.base);
+  // There was none when it was looked for; by now base and database have an id.
+  for (const opening of ["create", "write", "read"] as const) {
+    await requireOwnDatabase(files, temp.db, null, opening);
+  }
+  await Deno.remove(temp.db);
+  await assertRejects(
+    () => requireOwnDatabase(files, temp.db, null, "create"),
+    StoreMismatchError,
+  );
 });
 
 test("a file that is no database is neither damaged nor replaced", async () => {
