@@ -6,6 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  type FindingKind,
   performRecovery,
   PohStorageError,
   StorageManager,
@@ -32,8 +33,10 @@ export type Allowed = Map<string, State[]>;
 /** What a store holds, by id. */
 export type Seen = Map<string, State>;
 
-/** What a crash alone may leave behind. */
-const TIDY: ReadonlySet<string> = new Set(["unfinished", "leftover-temp"]);
+/** Whether a crash alone may leave something of a kind behind. */
+export function isTidy(kind: FindingKind): boolean {
+  return kind === "unfinished" || kind === "leftover-temp";
+}
 
 /**
  * Asserts that a store whose writer was killed has lost nothing, and that
@@ -165,7 +168,7 @@ async function checkReadOnly(
 }
 
 function assertUndamaged(report: StoreReport, when: string): void {
-  const untoward = report.findings.filter(({ kind }) => !TIDY.has(kind));
+  const untoward = report.findings.filter(({ kind }) => !isTidy(kind));
   assertEquals(untoward, [], `${when}: found what no crash may leave`);
   assert(!report.damaged, when);
 }

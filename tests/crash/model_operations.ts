@@ -12,9 +12,11 @@ import {
   performRecovery,
   type RecoverOptions,
   StorageManager,
+  type StorageOptions,
 } from "../../mod.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { flipBit, namesIn } from "../helpers.ts";
+import { makeOddStore, oddIds } from "../local/older_store.ts";
 import {
   assertContents,
   KILLED_SAVING,
@@ -25,8 +27,14 @@ import {
   assertClean,
   checkAfterCrash,
   contentsOf,
+  isTidy,
+  type Place,
 } from "./check.ts";
-import { assertRecovered, makeDamagedStore } from "./damaged_store.ts";
+import {
+  assertRecovered,
+  digestOf,
+  makeDamagedStore,
+} from "./damaged_store.ts";
 import {
   compacting,
   compactingNow,
@@ -45,6 +53,7 @@ import {
   restoringTar,
 } from "./model_copies.ts";
 import { fill, placeIn, type Preparation } from "./model_stores.ts";
+import { copyTree } from "./process.ts";
 
 function recovering(recover: RecoverOptions): Preparation {
   return async (folder) => {
@@ -113,6 +122,35 @@ const upgrading: Preparation = async (folder, random) => {
   };
 };
 
+/** Takes over a store of the older Python package, with ids that need names. */
+const takingOver: Preparation = async (folder, random) => {
+  const { base, db } = placeIn(folder);
+  const ids = random.sample(oddIds(300), 40);
+  await makeOddStore(base, db, "builtin", ids);
+  const options: StorageOptions = { upgradeQuiet: 0 };
+  const contents = async ({ base, db }: Place) => {
+    const { findings } = await performRecovery(base, db, options);
+    await using store = await StorageManager.open(base, db);
+    const rows = await Array.fromAsync(store.iterateTxs());
+    const payloads = rows.map(async ({ txId }) =>
+      digestOf((await store.loadTx(txId))?.payload)
+    );
+    return {
+      rows,
+      payloads: await Promise.all(payloads),
+      findings: findings.filter(({ kind }) => !isTidy(kind)),
+    };
+  };
+  copyTree(folder, `${folder}-untouched`);
+  const whole = await contents(placeIn(`${folder}-untouched`));
+  return {
+    work: { options, work: { kind: "open" } },
+    async check(left) {
+      assertEquals(await contents(placeIn(left)), whole);
+    },
+  };
+};
+
 /** Empties quarantine. */
 const emptying: Preparation = async (folder) => {
   const made = await makeDamagedStore(placeIn(folder));
@@ -173,6 +211,7 @@ export const OPERATIONS: Record<string, Preparation> = {
   "recover from a source": recovering({ orphans: "quarantine", from: "" }),
   "rebuild": rebuilding,
   "upgrade": upgrading,
+  "upgrade from Python": takingOver,
   "quarantine empty": emptying,
   "quarantine restore": puttingBack,
   "import": importing,
