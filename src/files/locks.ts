@@ -141,6 +141,11 @@ export class StoreLocks {
     return this.#askers > 1;
   }
 
+  /** As `isWanted`, or whether another process waits: a system call. */
+  isWantedAnywhere(): boolean {
+    return this.isWanted || !this.#waiting.isEmpty();
+  }
+
   /** The uncontended case is one system call. */
   async #takeCommitLock(asked: number): Promise<void> {
     const now = performance.now();

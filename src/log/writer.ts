@@ -35,7 +35,6 @@ import { type Place, whyMoved } from "../files/place.ts";
 import { isSameRow } from "../sqlite/sqlite_store.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
-import { WalCheckpoints } from "../sqlite/wal_checkpoints.ts";
 import {
   dropSegments,
   filesOf,
@@ -58,6 +57,8 @@ import {
   makeRows,
   type Stuck,
 } from "./follow.ts";
+import { Follower } from "./follower.ts";
+import type { FileFailure } from "./follower_worker.ts";
 import { LogEnd } from "./log_end.ts";
 import { LogReader } from "./log_reader.ts";
 import {
@@ -71,6 +72,7 @@ import { isClosed, replay, type Replayed } from "./replay.ts";
 import { scanLog } from "./scan.ts";
 import { FIRST_RECORD, positionOf, segmentOf } from "./segment.ts";
 import { type FollowingFile, Unsynced } from "./unsynced.ts";
+import { WalCheckpoints } from "./wal_checkpoints.ts";
 
 /** At most so many changes, and payload bytes, are written at once. */
 const BATCH_CHANGES = 128;
@@ -87,6 +89,15 @@ const IDLE = 8;
 
 /** Rows that follow in one transaction; more would stop the event loop. */
 const ROWS_AT_ONCE = 512;
+
+/** So many are made here before another thread has been told to. */
+const FEW_ROWS = 64;
+
+/** So many files, and more, are made by another thread, so many at a time. */
+const MANY_FILES = 32, FILES_AT_ONCE = 32;
+
+/** Saves wait for the rows when so many have not followed. */
+const MOST_DEFERRED = 16_384;
 
 /** How often a writer that is not alone looks whether it is by now, in ms. */
 const LOOK_FOR_OTHERS = 1_000;
@@ -121,6 +132,22 @@ interface Result {
   failure?: Error;
 }
 
+/** A batch that is in the log. */
+interface Logged {
+  records: LogRecord[];
+  /** The change of each record. */
+  owners: Waiting[];
+  /** Whether each record saves an id that was unknown. */
+  isNew: boolean;
+}
+
+/** Some of a batch, whose files another thread makes. */
+interface Part {
+  owners: Waiting[];
+  part: LogRecord[];
+  made: Promise<FileFailure[] | null>;
+}
+
 /** The rows that a batch has changed so far. */
 type Changed = Map<string, TxInfo | null>;
 
@@ -149,6 +176,15 @@ export class LogWriter {
   #onMore = () => {};
   #draining: Promise<void> | null = null;
   #checkpointing: Promise<void> | null = null;
+  /** The thread that makes rows, and the one that makes files. */
+  #rowMaker: Promise<Follower | null> | null = null;
+  #fileMaker: Promise<Follower | null> | null = null;
+  /** Rows of new ids that are durable, whose files another thread makes. */
+  readonly #underWay = new Map<string, TxInfo>();
+  /** Ends when all of them have followed. */
+  #finishing: Promise<void> = Promise.resolve();
+  /** Ends when another thread has made the rows that it was told to. */
+  #following: Promise<void> | null = null;
   /** What has followed since the last checkpoint, where nobody else wrote. */
   #unsynced: Unsynced | null = null;
   /** Changes and bytes logged since the last checkpoint began. */
@@ -169,7 +205,11 @@ export class LogWriter {
     this.#locks = locks;
     this.#end = new LogEnd(parts.dir, options.sync);
     this.#reader = new LogReader(parts.dir, parts.rows);
-    this.#wal = new WalCheckpoints(parts.rows, locks);
+    this.#wal = new WalCheckpoints(
+      parts.rows,
+      locks,
+      () => this.#rowMaker ??= this.#startThread(),
+    );
     this.#joined = new LockFile(`${parts.dir.path}/lock`);
     this.#checkpoints = new LockFile(
       join(parts.files.basePath, ".poh", "checkpoint.lock"),
@@ -288,6 +328,8 @@ export class LogWriter {
       if (!isDiskFull(error)) throw error;
     } finally {
       await this.#wal.close();
+      await (await this.#rowMaker)?.[Symbol.asyncDispose]();
+      await (await this.#fileMaker)?.[Symbol.asyncDispose]();
       this.abandon();
     }
   }
@@ -457,19 +499,28 @@ export class LogWriter {
     }
   }
 
-  /** Goes on for as long as there are changes, since nobody waits for the turn. */
+  /** Goes on for as long as there are changes and nobody waits for the turn. */
   async #makeManyAlone(): Promise<void> {
     const { rows } = this.#parts;
-    const end = performance.now() + LONGEST_TURN;
+    let end = performance.now() + LONGEST_TURN;
     while (this.#waiting.length > 0) {
       await this.#makeBatch(this.#takeBatch());
-      if (this.#isLogLong() || performance.now() > end) return;
+      if (rows.deferredRows >= ROWS_AT_ONCE) {
+        this.#following ??= this.#followElsewhere();
+        if (rows.deferredRows >= MOST_DEFERRED) {
+          await this.#following;
+          if (rows.deferredRows >= MOST_DEFERRED) return; // they cannot
+        }
+      }
+      if (this.#isLogLong()) return;
+      if (performance.now() > end) {
+        if (this.#locks.isWantedAnywhere()) return;
+        end = performance.now() + LONGEST_TURN;
+      }
       await nextTurn();
       if (this.#failure) throw this.#failure;
-      this.#requireInPlace();
-      if (this.#waiting.length === 0 && rows.deferredRows > 0) {
-        await this.#moreOrIdle();
-      }
+      const isMoreToCome = rows.deferredRows > 0 || this.#underWay.size > 0;
+      if (this.#waiting.length === 0 && isMoreToCome) await this.#moreOrIdle();
     }
   }
 
@@ -487,12 +538,37 @@ export class LogWriter {
   /** Whoever has the turn next finds rows that have followed all records. */
   async #endTurn(): Promise<void> {
     const { rows } = this.#parts;
+    await this.#finishing;
+    await this.#following;
+    if (rows.deferredRows >= FEW_ROWS) await this.#followElsewhere();
     if (rows.deferredRows === 0) return;
     try {
       await this.#makeRowsFollow();
     } catch (error) {
       rows.holdDeferred(error); // their saves have resolved; it is tried again
     }
+  }
+
+  /**
+   * Has another thread put the rows into the table that are not there yet. Those
+   * that it could not are made here, at the end of the turn at the latest.
+   */
+  async #followElsewhere(): Promise<void> {
+    const { rows } = this.#parts;
+    const thread = await (this.#rowMaker ??= this.#startThread());
+    const { following, until } = rows.deferred();
+    if (await thread?.makeRows(following, until)) {
+      rows.haveFollowed(until);
+      this.#wal.onCommit(following.length);
+    } else await this.#makeRowsFollow().catch(() => {}); // tried again then
+    this.#following = null;
+  }
+
+  /** Another thread for this store; null where there can be none. */
+  #startThread(): Promise<Follower | null> {
+    const { files: { basePath: base }, rows: { path, driver } } = this.#parts;
+    const { name } = driver;
+    return Follower.start({ base, path, driver: name, sync: this.#sync });
   }
 
   /** Puts the rows into the table that are not there yet. */
@@ -504,31 +580,89 @@ export class LogWriter {
   }
 
   async #makeBatch(batch: Waiting[], attempt = 0): Promise<void> {
-    let records: LogRecord[], isNew: boolean;
+    let logged: Logged;
     try {
-      ({ records, isNew } = await this.#write(batch));
+      logged = await this.#write(batch);
     } catch (error) {
       const reason = this.moved() ?? error;
       if (!isDiskFull(reason)) return this.#refuse(batch, reason);
       return await this.#makeRemovals(batch, reason, attempt);
     }
+    const { records } = logged;
     try {
       if (records.length > 0) {
         await this.#makeDurable();
         this.#requireInPlace();
-        const stuck = await this.#follow(records, isNew);
-        tellFailures(batch, records, stuck);
         this.#reserve.makeOnce();
+        if (await this.#finishElsewhere(batch, logged)) return;
+      }
+      await this.#finishing;
+      if (records.length > 0) {
+        const stuck = await this.#follow(records, logged.isNew);
+        tellFailures(batch, records, stuck);
       }
     } catch (error) {
       // It is in the log, and may yet follow.
-      const reason = this.moved() ?? error;
-      for (const { settle } of batch) settle.reject(reason);
-      return;
+      return rejectAll(batch, this.moved() ?? error);
     }
-    for (const { result, settle } of batch) {
-      if (result.failure) settle.reject(result.failure);
-      else settle.resolve(result);
+    settleAll(batch);
+  }
+
+  /**
+   * Has another thread make the files of a batch, if it is one of many new files,
+   * while this one goes on; saves resolve as theirs are made. Waits for the batch
+   * before.
+   */
+  async #finishElsewhere(
+    batch: Waiting[],
+    { records, owners, isNew }: Logged,
+  ): Promise<boolean> {
+    const isMuch = records.length >= MANY_FILES || this.#underWay.size > 0;
+    const areMany = isMuch && isNew &&
+      this.#aloneSince !== null &&
+      records.every(({ kind, isPacked }) => kind === "put" && !isPacked);
+    if (!areMany) return false;
+    const thread = await (this.#fileMaker ??= this.#startThread());
+    if (!thread) return false;
+    for (const record of records) {
+      this.#underWay.set(record.txId, rowOf(record)!);
+    }
+    const parts: Part[] = [];
+    for (let at = 0; at < records.length; at += FILES_AT_ONCE) {
+      const part = records.slice(at, at + FILES_AT_ONCE);
+      const made = thread.makeFiles(
+        part.map(({ txId, payload }) => ({ txId, payload: payload! })),
+      );
+      parts.push({ owners: owners.slice(at, at + FILES_AT_ONCE), part, made });
+    }
+    const before = this.#finishing;
+    this.#finishing = (async () => {
+      await before;
+      for (const part of parts) await this.#finishPart(part);
+      settleAll(batch.filter((change) => !owners.includes(change)));
+    })();
+    await before;
+    return true;
+  }
+
+  /** Never rejects. */
+  async #finishPart({ owners, part, made }: Part): Promise<void> {
+    try {
+      const failures = await made;
+      const stuck = failures
+        ? new Map(failures.map(({ at, message }) => [
+          part[at]!.position,
+          new Error(message),
+        ]))
+        : await this.#makeFiles(part);
+      if (failures) this.filesPut += part.length;
+      await this.#followWithRows(part, true, stuck);
+      tellFailures(owners, part, stuck);
+      settleAll(owners);
+    } catch (error) {
+      rejectAll(owners, this.moved() ?? error);
+    } finally {
+      for (const { txId } of part) this.#underWay.delete(txId);
     }
   }
 
@@ -565,19 +699,13 @@ export class LogWriter {
       attempt < ATTEMPTS && this.#parts.rows.shrinkLog();
   }
 
-  /**
-   * Decides what is made of a batch, and writes that.
-   *
-   * @returns The records, and whether each saves an id that was unknown.
-   */
-  async #write(
-    batch: Waiting[],
-  ): Promise<{ records: LogRecord[]; isNew: boolean }> {
+  /** Decides what is made of a batch, and writes that. */
+  async #write(batch: Waiting[]): Promise<Logged> {
     const { files, rows } = this.#parts;
     let isNew = true;
     const there = rows.getMany(batch.map(({ entry }) => entry.txId));
-    const changed: Changed = new Map();
-    const entries: LogEntry[] = [];
+    const changed: Changed = new Map(this.#underWay);
+    const entries: LogEntry[] = [], owners: Waiting[] = [];
     for (const change of batch) {
       const { txId } = change.entry;
       const before = changed.has(txId)
@@ -588,19 +716,23 @@ export class LogWriter {
         isNew &&= before === null;
         changed.set(entry.txId, rowOf(entry));
         entries.push(entry);
+        owners.push(change);
       } else dropStaged(change, files);
     }
-    if (entries.length === 0) return { records: [], isNew };
+    if (entries.length === 0) return { records: [], owners, isNew };
     if (entries.some(({ kind }) => kind === "put-staged")) {
       await files.syncStaged();
       crashPoint("staged names synced");
     }
-    if (!this.#end.hasRoom(ROOM)) await this.#roll();
+    if (!this.#end.hasRoom(ROOM)) {
+      await this.#finishing;
+      await this.#roll();
+    }
     const before = this.#end.used;
     const records = this.#end.append(entries, !this.#reserve.isGivenUp);
     this.#logged.changes += records.length;
     this.#logged.bytes += this.#end.used - before;
-    return { records, isNew };
+    return { records, owners, isNew };
   }
 
   /** What is logged of a change; null: nothing, as it is not to be made. */
@@ -680,31 +812,40 @@ export class LogWriter {
     return this.#failure;
   }
 
-  /**
-   * Makes files and rows follow durable records; the rows of new ids later, where
-   * this writer is alone.
-   */
+  /** Makes files and rows follow durable records. */
   async #follow(records: LogRecord[], isNew = false): Promise<Stuck> {
-    const { dir, rows } = this.#parts;
     const stuck = isNew && records.every(({ isPacked }) => isPacked)
       ? new Map() // no file is to come, and none to go
-      : await makeFiles(records, this.#parts, ({ kind }) => {
-        // Afterwards: who has counted the files by then has to be told.
-        if (kind === "put" || kind === "put-staged") this.filesPut++;
-      });
+      : await this.#makeFiles(records);
+    await this.#followWithRows(records, isNew, stuck);
+    return stuck;
+  }
+
+  #makeFiles(records: LogRecord[]): Promise<Stuck> {
+    return makeFiles(records, this.#parts, ({ kind }) => {
+      // Afterwards: who has counted the files by then has to be told.
+      if (kind === "put" || kind === "put-staged") this.filesPut++;
+    });
+  }
+
+  /** Rows of new ids follow later, where this writer is alone. */
+  async #followWithRows(
+    records: LogRecord[],
+    isNew: boolean,
+    stuck: Stuck,
+  ): Promise<void> {
+    const { dir, rows } = this.#parts;
     this.#unsynced?.add(records, stuck);
     const { position, length } = records.at(-1)!;
     const end = position + length;
     if (isNew && stuck.size === 0 && this.#aloneSince) {
       rows.defer(records.map(followingRow), end);
-      if (rows.deferredRows < ROWS_AT_ONCE) dir.setState({ resolved: end });
-      else await this.#makeRowsFollow();
+      dir.setState({ resolved: end });
     } else {
       const { deferredRows } = rows;
       await this.#evenIfFull(() => makeRows(records, end, rows, stuck));
       this.#wal.onCommit(deferredRows + records.length);
     }
-    return stuck;
   }
 
   #refuse(batch: Waiting[], error: unknown): void {
@@ -895,6 +1036,17 @@ export class LogWriter {
       dir.clearState();
     });
   }
+}
+
+function settleAll(batch: Waiting[]): void {
+  for (const { result, settle } of batch) {
+    if (result.failure) settle.reject(result.failure);
+    else settle.resolve(result);
+  }
+}
+
+function rejectAll(batch: Waiting[], reason: unknown): void {
+  for (const { settle } of batch) settle.reject(reason);
 }
 
 /** Of each id its last change has a file to follow, for all of them. */

@@ -6,7 +6,8 @@
  */
 
 import { COMPANIONS, type SqliteStore } from "./sqlite_store.ts";
-import { SqliteThread } from "./sqlite_thread.ts";
+import { Thread } from "../async/thread.ts";
+import { INTEGRITY_THREAD, type IntegrityJob } from "./integrity_worker.ts";
 
 /** Up to this size a check is done before another thread is up, in bytes. */
 const SMALL = 4 * 1024 * 1024;
@@ -22,8 +23,15 @@ export async function checkIntegrity(
 ): Promise<string[] | null> {
   if (signal?.aborted) return null;
   if (isLarge(rows)) {
-    using thread = await SqliteThread.start(rows);
-    const lines = await thread?.ask("check", signal);
+    using thread = await Thread.start<IntegrityJob, string[] | null>(
+      new URL("./integrity_worker.ts", import.meta.url),
+      INTEGRITY_THREAD,
+    );
+    const job = {
+      path: rows.path,
+      driver: rows.driver.name as "builtin" | "ffi",
+    };
+    const lines = await thread?.ask(job, { signal });
     if (lines) return lines;
     if (signal?.aborted) return null;
   }

@@ -89,7 +89,7 @@ export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
  * stops the event loop meanwhile. The rest of the wait is `retryBusy`'s. Where
  * readers have to wait for writers, not every read is tried again.
  */
-const BUSY_TIMEOUT = { withLog: 5, withoutLog: 250 };
+const BUSY_TIMEOUT = { withLog: 5, withoutLog: 250, ownThread: 2_000 };
 
 /**
  * Memory for pages: ids are in no order, so that each save needs others of
@@ -816,7 +816,7 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
       const deferred = this.#deferred;
       this.#deferred = null;
       try {
-        if (deferred) this.#insertDeferred(deferred);
+        if (deferred) this.followRows(deferred.rows.values(), deferred.applied);
         const result = work();
         this.#db.exec("COMMIT");
         markCommit();
@@ -878,6 +878,34 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
   }
 
   /**
+   * The rows that are not in the table yet, in the order of the log, and up to
+   * which position the table will have followed it with them.
+   *
+   * @internal
+   */
+  deferred(): { following: FollowingRow[]; until: number } {
+    const { rows, applied } = this.#deferred ?? { rows: new Map(), applied: 0 };
+    return { following: [...rows.values()], until: applied };
+  }
+
+  /**
+   * Forgets deferred rows that are in the table by now: another connection has
+   * had the rows follow up to a position.
+   *
+   * @internal
+   */
+  haveFollowed(until: number): void {
+    if (!this.#deferred) return;
+    markCommit(); // reads to come look at the database as it is now
+    const { rows } = this.#deferred;
+    for (const [txId, { position }] of rows) {
+      if (position >= until) break; // they are in the log's order
+      rows.delete(txId);
+    }
+    if (rows.size === 0) this.#deferred = null;
+  }
+
+  /**
    * Says that rows could not be put into the table, and nobody else is kept from
    * changing the database any more: whoever needs the table is told why, until a
    * change succeeds.
@@ -893,20 +921,31 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (this.#ahead) this.#refresh();
     if (!this.#deferred) return;
     if (this.#whyDeferred !== null) throw this.#whyDeferred;
-    this.transaction(() => {});
+    // A thread of this process may be at it.
+    this.#db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT.ownThread}`);
+    try {
+      this.transaction(() => {});
+    } finally {
+      this.#db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT.withLog}`);
+    }
   }
 
-  /** Somebody else may have had some of them follow, after this one had failed. */
-  #insertDeferred({ rows, applied: end }: DeferredRows): void {
+  /**
+   * Puts rows of new ids into the table that follow the log up to a position.
+   * Somebody else may have had some of them follow by now. Within a transaction.
+   *
+   * @internal
+   */
+  followRows(rows: Iterable<FollowingRow>, until: number): void {
     const { applied, changes } = this.logState();
     let made = 0;
-    for (const { info, place, position } of rows.values()) {
+    for (const { info, place, position } of rows) {
       if (position < applied) continue;
       this.put(info, place);
       made++;
     }
-    if (end <= applied) return;
-    this.setLogState({ applied: end, changes: changes + made });
+    if (until <= applied) return;
+    this.setLogState({ applied: until, changes: changes + made });
   }
 
   /** All rows that a statement gives: for further tables of who builds on this. */

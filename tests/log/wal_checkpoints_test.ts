@@ -4,7 +4,8 @@ import { StorageManager } from "../../mod.ts";
 import { StoreLocks } from "../../src/files/locks.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import { LOG_PAGES, SqliteStore } from "../../src/sqlite/sqlite_store.ts";
-import { WalCheckpoints } from "../../src/sqlite/wal_checkpoints.ts";
+import { Follower } from "../../src/log/follower.ts";
+import { WalCheckpoints } from "../../src/log/wal_checkpoints.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import {
   type Driver,
@@ -26,7 +27,14 @@ async function logged(dir: TempDir, driver: Driver, count: number) {
   rows.transaction(() => {
     for (let n = 0; n < count; n++) rows.put(sampleInfo({ txId: `${n}` }));
   });
-  const wal = new WalCheckpoints(rows, locks);
+  const thread = await Follower.start({
+    base: dir.path,
+    path: rows.path,
+    driver,
+    sync: true,
+  });
+  opened.use(thread!);
+  const wal = new WalCheckpoints(rows, locks, () => Promise.resolve(thread));
   const closing = opened.move();
   return {
     rows,

@@ -7,8 +7,8 @@
  */
 
 import type { StoreLocks } from "../files/locks.ts";
-import { LOG_PAGES, type SqliteStore } from "./sqlite_store.ts";
-import { SqliteThread } from "./sqlite_thread.ts";
+import { LOG_PAGES, type SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { Follower } from "./follower.ts";
 
 /**
  * About what a commit writes to the log, in pages: single changes meet few pages
@@ -25,15 +25,20 @@ const FAR_BEYOND = 4 * LOG_PAGES;
 export class WalCheckpoints {
   readonly #rows: SqliteStore;
   readonly #locks: StoreLocks;
+  readonly #thread: () => Promise<Follower | null>;
   /** About what is in the log since the last checkpoint began. */
   #pages = 0;
-  #thread: Promise<SqliteThread | null> | null = null;
   #running: Promise<void> | null = null;
 
-  /** Those of a writer with this database and these locks. */
-  constructor(rows: SqliteStore, locks: StoreLocks) {
+  /** Those of a writer with this database, these locks and this thread. */
+  constructor(
+    rows: SqliteStore,
+    locks: StoreLocks,
+    thread: () => Promise<Follower | null>,
+  ) {
     this.#rows = rows;
     this.#locks = locks;
+    this.#thread = thread;
   }
 
   /** To be told of every commit of so many changes. */
@@ -46,10 +51,9 @@ export class WalCheckpoints {
       .finally(() => this.#running = null);
   }
 
-  /** Waits for what is under way, and ends the thread. */
+  /** Waits for what is under way. */
   async close(): Promise<void> {
     await this.#running;
-    (await this.#thread)?.[Symbol.dispose]();
   }
 
   /**
@@ -58,18 +62,11 @@ export class WalCheckpoints {
    * the same instant could damage it: then all of it while none goes on.
    */
   async #checkpoint(): Promise<void> {
-    const thread = await (this.#thread ??= this.#start());
+    const thread = await this.#thread();
     if (!thread) return; // then SQLite does it within a commit
-    if (mayOverlap(this.#rows.driver.sqliteVersion)) {
-      await thread.ask("checkpoint");
-    }
-    await this.#locks.whileCommitting(() => thread.ask("checkpoint"));
-  }
-
-  async #start(): Promise<SqliteThread | null> {
-    const thread = await SqliteThread.start(this.#rows);
-    if (thread) this.#rows.checkpointWithinCommits(FAR_BEYOND);
-    return thread;
+    this.#rows.checkpointWithinCommits(FAR_BEYOND);
+    if (mayOverlap(this.#rows.driver.sqliteVersion)) await thread.checkpoint();
+    await this.#locks.whileCommitting(() => thread.checkpoint());
   }
 }
 

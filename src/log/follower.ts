@@ -1,0 +1,82 @@
+/**
+ * Another thread that follows the log of a writer that is alone: files and rows
+ * are made, and SQLite's log is taken into the database, while the event loop
+ * goes on.
+ *
+ * What it cannot do, the asking thread does, and learns why.
+ *
+ * @module
+ */
+
+import { Thread } from "../async/thread.ts";
+import type { FollowingRow } from "../sqlite/sqlite_store.ts";
+import {
+  type FileFailure,
+  type FollowedStore,
+  FOLLOWER,
+  type FollowerJob,
+  type FollowingPayload,
+} from "./follower_worker.ts";
+
+/** A thread with a connection of its own to the database of an open store. */
+export class Follower implements AsyncDisposable {
+  readonly #store: FollowedStore;
+  readonly #thread: Thread<FollowerJob & FollowedStore, FileFailure[] | null>;
+
+  private constructor(
+    store: FollowedStore,
+    thread: Thread<FollowerJob & FollowedStore, FileFailure[] | null>,
+  ) {
+    this.#store = store;
+    this.#thread = thread;
+  }
+
+  /** Starts one; null where there can be none. */
+  static async start(store: FollowedStore): Promise<Follower | null> {
+    const module = new URL("./follower_worker.ts", import.meta.url);
+    const thread = await Thread.start<
+      FollowerJob & FollowedStore,
+      FileFailure[] | null
+    >(
+      module,
+      FOLLOWER,
+    );
+    return thread && new Follower(store, thread);
+  }
+
+  /**
+   * Puts payloads in their files, which may be new ones.
+   *
+   * @returns Those that could not be put there; null: nothing is known of any.
+   */
+  makeFiles(payloads: FollowingPayload[]): Promise<FileFailure[] | null> {
+    return this.#ask({ task: "files", payloads });
+  }
+
+  /**
+   * Puts rows into the table that follow the log up to a position.
+   *
+   * @returns Whether they are there.
+   */
+  async makeRows(rows: FollowingRow[], until: number): Promise<boolean> {
+    return await this.#ask({ task: "rows", rows, until }) !== null;
+  }
+
+  /**
+   * Takes what SQLite's log holds into the database, but for what readers or
+   * other commits keep there.
+   */
+  async checkpoint(): Promise<void> {
+    await this.#ask({ task: "checkpoint" });
+  }
+
+  /** Lets go of the store, and ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#ask({ task: "close" });
+    this.#thread[Symbol.dispose]();
+  }
+
+  #ask(job: FollowerJob): Promise<FileFailure[] | null> {
+    return this.#thread.ask({ ...job, ...this.#store });
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The thread of `follower.ts`.
+ *
+ * @module
+ */
+
+import { answerAs } from "../async/thread.ts";
+import type { DriverChoice } from "../model/driver_info.ts";
+import { type Connection, openSqlite } from "../sqlite/driver.ts";
+import { FileStore } from "../payloads/file_store.ts";
+import { type FollowingRow, SqliteStore } from "../sqlite/sqlite_store.ts";
+
+/** What the thread is called. */
+export const FOLLOWER = "poh-storage follower";
+
+/** The store whose log it follows. */
+export interface FollowedStore {
+  /** The folder of its payload files. */
+  base: string;
+  /** The database. */
+  path: string;
+  /**
+   * The binding that the asking thread has it open with: two copies of SQLite
+   * in one process would drop each other's locks.
+   */
+  driver: DriverChoice;
+  /** Whether the store waits for the disk. */
+  sync: boolean;
+}
+
+/** A payload that is to be in its file. */
+export interface FollowingPayload {
+  txId: string;
+  payload: Uint8Array;
+}
+
+/** Why a payload could not be put in its file. */
+export interface FileFailure {
+  /** Which of those that were asked for. */
+  at: number;
+  message: string;
+}
+
+/** What it is asked for. */
+export type FollowerJob =
+  /** To put payloads in their files, atomically for whoever reads. */
+  | { task: "files"; payloads: FollowingPayload[] }
+  /** To put rows that follow the log up to a position into the table. */
+  | { task: "rows"; rows: FollowingRow[]; until: number }
+  /** SQLite's log into the database. */
+  | { task: "checkpoint" }
+  /** To let go of the store. */
+  | { task: "close" };
+
+/** The database as this thread has it open, between two jobs. */
+let table: SqliteStore | null = null;
+
+/** The payload files, likewise. */
+let files: FileStore | null = null;
+
+/** The files that it could not make; null where it could do nothing. */
+async function answer(
+  job: FollowerJob & FollowedStore,
+): Promise<FileFailure[] | null> {
+  try {
+    switch (job.task) {
+      case "files":
+        return await makeFiles(job);
+      case "rows":
+        await makeRows(job);
+        break;
+      case "checkpoint":
+        await checkpoint(job);
+        break;
+      case "close":
+        close();
+    }
+    return [];
+  } catch {
+    close();
+    return null; // the asking thread's own try tells why
+  }
+}
+
+async function makeFiles(
+  { payloads, base, sync }:
+    & Extract<FollowerJob, { task: "files" }>
+    & FollowedStore,
+): Promise<FileFailure[]> {
+  files ??= new FileStore(base, { sync });
+  const failures: FileFailure[] = [];
+  for (const [at, { txId, payload }] of payloads.entries()) {
+    try {
+      await files.place(txId, payload);
+    } catch (error) {
+      failures.push({ at, message: (error as Error).message });
+    }
+  }
+  return failures;
+}
+
+async function makeRows(
+  { rows, until, path, driver, sync }:
+    & Extract<FollowerJob, { task: "rows" }>
+    & FollowedStore,
+): Promise<void> {
+  if (!table) {
+    table = await SqliteStore.open(path, { driver, sync });
+    table.checkpointWithinCommits(0);
+  }
+  const open = table;
+  await open.change(() => open.followRows(rows, until));
+}
+
+function close(): void {
+  table?.abandon();
+  table = null;
+}
+
+async function checkpoint({ path, driver }: FollowedStore): Promise<void> {
+  const db: Connection = await openSqlite(path, driver, false);
+  try {
+    db.prepare("PRAGMA wal_checkpoint(PASSIVE)").get();
+  } finally {
+    db.close();
+  }
+}
+
+answerAs(FOLLOWER, answer);
