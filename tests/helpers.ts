@@ -18,6 +18,7 @@ import {
   type Tx,
 } from "../mod.ts";
 import { fileName } from "../src/files/file_name.ts";
+import { CHECKPOINT_DUE } from "../src/log/checkpoint.ts";
 import { openSqlite } from "../src/sqlite/driver.ts";
 
 /** No test takes longer than this, in ms: one that hangs fails. */
@@ -157,6 +158,13 @@ export async function tempStore(
   const store = new TempStore(await tempDir(), options);
   await store.open();
   return store;
+}
+
+/** Has checkpoints come after so many changes; as ever where it is not given. */
+export function checkpointDue(changes: number | undefined): Disposable {
+  const before = CHECKPOINT_DUE.changes;
+  CHECKPOINT_DUE.changes = changes ?? before;
+  return { [Symbol.dispose]: () => void (CHECKPOINT_DUE.changes = before) };
 }
 
 /** Whatever the death of a process drops, and what SQLite makes anew. */

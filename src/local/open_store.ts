@@ -49,9 +49,6 @@ import {
   writeOnceSettings,
 } from "./write_once.ts";
 
-/** Default of {@linkcode StorageOptions.checkpointAfter}. */
-const CHECKPOINT_AFTER = 32_768;
-
 /** Default of {@linkcode StorageOptions.upgradeQuiet}. */
 const UPGRADE_QUIET = 2_000;
 
@@ -182,7 +179,6 @@ async function openToWrite(
   dir.belongTo(storeId);
   const queue = new LogWriter({ files, rows, dir, storeId }, locks, reserve, {
     sync,
-    checkpointAfter: options.checkpointAfter ?? CHECKPOINT_AFTER,
     base: place,
   });
   opened.defer(() => queue.abandon());

@@ -21,6 +21,14 @@ import { positionOf, segmentOf } from "./segment.ts";
 import { Pacer } from "../async/turn.ts";
 import type { FollowingFile } from "./unsynced.ts";
 
+/**
+ * What has been logged when a checkpoint is due. The more, the faster are saves:
+ * by then the system has written most files by itself. The less, the sooner is a
+ * store open again after a crash, which replays up to twice as much. Tests have
+ * checkpoints come sooner.
+ */
+export const CHECKPOINT_DUE = { changes: 32_768, bytes: 32 * 1024 * 1024 };
+
 /** Files synced at a time. */
 const PAGE = 512;
 

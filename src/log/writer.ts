@@ -36,6 +36,7 @@ import { isSameRow } from "../sqlite/sqlite_store.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
 import {
+  CHECKPOINT_DUE,
   dropSegments,
   filesOf,
   findStuck,
@@ -102,9 +103,6 @@ const MOST_DEFERRED = 16_384;
 /** How often a writer that is not alone looks whether it is by now, in ms. */
 const LOOK_FOR_OTHERS = 1_000;
 
-/** A checkpoint comes when the log has grown by so many bytes. */
-const CHECKPOINT_BYTES = 32 * 1024 * 1024;
-
 /** Times that room is made on a full disk for one batch. */
 const ATTEMPTS = 3;
 
@@ -160,7 +158,6 @@ export class LogWriter {
   readonly #wal: WalCheckpoints;
   readonly #compaction: Compaction;
   readonly #sync: boolean;
-  readonly #checkpointAfter: number;
   readonly #reserve: Reserve;
   readonly #base: Place;
   /** Held shared by every writer that has replayed the log, or found it closed. */
@@ -199,7 +196,7 @@ export class LogWriter {
     parts: LogParts,
     locks: StoreLocks,
     reserve: Reserve,
-    options: { sync: boolean; checkpointAfter: number; base: Place },
+    options: { sync: boolean; base: Place },
   ) {
     this.#parts = parts;
     this.#locks = locks;
@@ -215,7 +212,6 @@ export class LogWriter {
       join(parts.files.basePath, ".poh", "checkpoint.lock"),
     );
     this.#sync = options.sync;
-    this.#checkpointAfter = options.checkpointAfter;
     this.#reserve = reserve;
     this.#base = options.base;
     this.#compaction = new Compaction(parts, {
@@ -726,6 +722,7 @@ export class LogWriter {
     }
     if (!this.#end.hasRoom(ROOM)) {
       await this.#finishing;
+      this.#requireInPlace(); // a segment is made by name
       await this.#roll();
     }
     const before = this.#end.used;
@@ -868,8 +865,8 @@ export class LogWriter {
   // --- checkpoints ------------------------------------------------------------
 
   #isLogLong(): boolean {
-    return this.#logged.changes >= this.#checkpointAfter ||
-      this.#logged.bytes >= CHECKPOINT_BYTES;
+    return this.#logged.changes >= CHECKPOINT_DUE.changes ||
+      this.#logged.bytes >= CHECKPOINT_DUE.bytes;
   }
 
   /** Nothing is lost when a checkpoint fails: the log is only longer. */

@@ -16,13 +16,6 @@ export interface StorageOptions extends LockWait {
    */
   durability?: "full" | "relaxed";
   /**
-   * After how many changes their payload files are synced and what the log has
-   * of them is dropped; default 32,768. The more, the faster are saves: by then
-   * the operating system has written most files by itself. The fewer, the sooner
-   * is a store open again after a crash, which replays up to twice as many.
-   */
-  checkpointAfter?: number;
-  /**
    * Payloads of at most so many bytes live in the log from now on, where they
    * are saved and loaded faster than as files: 0 to 65,536; 0, as in a new
    * store, puts all into files. The database remembers it for those who open the
@@ -64,7 +57,6 @@ export interface StorageOptions extends LockWait {
 export const storageRules: Rules<StorageOptions> = {
   ...waitRules,
   durability: rule.durability,
-  checkpointAfter: rule.count,
   packBelow: rule.size,
   inlineBelow: rule.size,
   writeOnce: rule.flag,

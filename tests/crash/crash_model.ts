@@ -8,13 +8,12 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import type { StorageOptions } from "../../mod.ts";
 import { checkAfterCrash } from "./check.ts";
 import { CachingDisk, type Choice, CHOICES } from "./crash_states.ts";
 import { memoryDir } from "./disk.ts";
 import { allowedStates, type Line } from "./journal.ts";
 import { OPERATIONS } from "./model_operations.ts";
-import { anyWay, endOf, placeBelow, startWriter } from "./process.ts";
+import { anyWay, endOf, placeBelow, startWriter, type Way } from "./process.ts";
 import type { Random } from "./random.ts";
 import {
   FAILING,
@@ -36,7 +35,10 @@ export interface Recording {
 }
 
 /** What a writer does, and how. */
-export type Work = Pick<WriterTask, "options" | "work" | "onFailure">;
+export type Work = Pick<
+  WriterTask,
+  "options" | "checkpointAfter" | "work" | "onFailure"
+>;
 
 /** What is recorded. */
 export interface Run {
@@ -234,15 +236,15 @@ export function anyFailure(random: Random): Failure {
 
 /** What so many writers do at the same time, in any way that it can be done. */
 function runOf(random: Random, writers: 1 | 2, failure?: Failure): Run {
-  const options = anyWay(random);
-  if (writers === 2) return besides(options, random, failure);
-  const works: Work[] = [{ options, work: { kind: "changes" } }];
+  const way = anyWay(random);
+  if (writers === 2) return besides(way, random, failure);
+  const works: Work[] = [{ ...way, work: { kind: "changes" } }];
   return failure ? { works, failure } : { works };
 }
 
 /** Two writers at the same time, of which the first one's disk may fail. */
 export function besides(
-  options: StorageOptions,
+  way: Way,
   random: Random,
   failure?: Failure,
 ): Run {
@@ -256,15 +258,15 @@ export function besides(
     ms: 400,
   });
   const works: Work[] = [
-    { options, work: mix("one-") },
-    { options, work: mix("two-") },
+    { ...way, work: mix("one-") },
+    { ...way, work: mix("two-") },
   ];
   if (!failure) return { works };
   works[0]!.onFailure = random.pick(["die", "stop", "close", "go on"]);
   works[1]!.onFailure = random.pick(["close", "go on"]);
   // Whoever opens the store next must not trust what it seems to have.
   const next = { ...mix("one-"), from: 1_000_000, ms: 200 };
-  const then = random.pick([[], [{ options, work: next }]]);
+  const then = random.pick([[], [{ ...way, work: next }]]);
   return { works, failure, then };
 }
 

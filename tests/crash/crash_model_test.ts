@@ -97,7 +97,7 @@ async function recordDeath(
     isKilled: true,
   };
   for (let attempt = 1; attempt <= 10; attempt++) {
-    const run = besides({ checkpointAfter: 8 }, random, failure);
+    const run = besides({ options: {}, checkpointAfter: 8 }, random, failure);
     const to = join(folder, `run-${attempt}`);
     const recording = await record(recorder, to, run);
     const { operations } = recording;
@@ -133,7 +133,7 @@ Deno.test(
     for (const isKilled of [true, false]) {
       await withSeed(newSeed(), async (random) => {
         await using dir = await tempDir();
-        const run = besides({}, random, {
+        const run = besides({ options: {} }, random, {
           call: "syncdir",
           errno: "EMFILE",
           n: 1,

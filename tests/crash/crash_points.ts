@@ -149,17 +149,24 @@ async function changing(
   work: WriterTask["work"],
   durability: Durability,
 ): Promise<Workload> {
-  const options = { durability, checkpointAfter: 8 };
+  const options = { durability };
   await using dir = await memoryDir();
   const { passed } = await runWriter({
     ...placeBelow(dir.path),
     options,
+    checkpointAfter: 8,
     work,
   });
   const run = async (kill: KillAt): Promise<void> => {
     await using dir = await memoryDir();
     const place = placeBelow(dir.path);
-    const { killed } = await runWriter({ ...place, options, work, kill });
+    const { killed } = await runWriter({
+      ...place,
+      options,
+      checkpointAfter: 8,
+      work,
+      kill,
+    });
     if (!killed) {
       // How many batches there are is a matter of timing.
       assert(kill.n > 1, "the writer came to its end");

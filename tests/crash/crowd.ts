@@ -86,9 +86,11 @@ class Seat {
   async fill(): Promise<void> {
     for (let life = 1; performance.now() < this.#end; life++) {
       await Deno.mkdir(this.#task.folder, { recursive: true });
+      const { options, ...way } = anyWay(this.#random);
       await this.#live({
         ...this.#task,
-        options: { ...anyWay(this.#random), lockTimeout: 20_000 },
+        ...way,
+        options: { ...options, lockTimeout: 20_000 },
         seed: this.#random.between(0, 2 ** 32),
         from: life * 1_000_000,
         ms: this.#end - performance.now(),

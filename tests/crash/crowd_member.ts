@@ -17,6 +17,7 @@ import {
   verifyStore,
 } from "../../mod.ts";
 import { contentsOf } from "./check.ts";
+import { CHECKPOINT_DUE } from "../../src/log/checkpoint.ts";
 import { allowedStates, Journal, readJournal, versionOf } from "./journal.ts";
 import { Random } from "./random.ts";
 
@@ -25,6 +26,8 @@ export interface MemberTask {
   base: string;
   db: string;
   options: StorageOptions;
+  /** Changes after which a checkpoint comes; as ever unless given. */
+  checkpointAfter?: number;
   /** Its journal, which its next life goes on with. */
   journal: string;
   /** A folder of its own, for backups. */
@@ -69,7 +72,8 @@ class Member {
   }
 
   async live(): Promise<void> {
-    const { base, db, options, ms } = this.#task;
+    const { base, db, options, ms, checkpointAfter } = this.#task;
+    if (checkpointAfter) CHECKPOINT_DUE.changes = checkpointAfter;
     const end = performance.now() + ms;
     while (performance.now() < end) {
       await using store = await StorageManager.create(base, db, options);

@@ -15,6 +15,8 @@ import {
   placeIn,
   type Preparation,
 } from "./model_stores.ts";
+import { checkpointDue } from "../helpers.ts";
+import type { Way } from "./process.ts";
 import type { Random } from "./random.ts";
 
 /** Asserts that a store has what its journals say. */
@@ -30,10 +32,10 @@ async function checkJournal(
 export const importing: Preparation = (_folder, random) =>
   Promise.resolve({
     work: {
-      options: random.pick([
-        { packBelow: 1_500, checkpointAfter: 40 },
-        { packBelow: 65_536, checkpointAfter: 100 },
-        { checkpointAfter: 40 },
+      ...random.pick<Way>([
+        { options: { packBelow: 1_500 }, checkpointAfter: 40 },
+        { options: { packBelow: 65_536 }, checkpointAfter: 100 },
+        { options: {}, checkpointAfter: 40 },
       ]),
       work: { kind: "import", count: 200 },
     },
@@ -44,7 +46,11 @@ export const importing: Preparation = (_folder, random) =>
 export const streaming: Preparation = (_folder, random) =>
   Promise.resolve({
     work: {
-      options: random.pick([{}, { checkpointAfter: 3 }, { packBelow: 65_536 }]),
+      ...random.pick<Way>([
+        { options: {} },
+        { options: {}, checkpointAfter: 3 },
+        { options: { packBelow: 65_536 } },
+      ]),
       work: { kind: "streams", count: 9 },
     },
     check: checkJournal,
@@ -90,7 +96,8 @@ export const moving: Preparation = async (folder, random) => {
 export const compacting: Preparation = () =>
   Promise.resolve({
     work: {
-      options: { packBelow: 65_536, checkpointAfter: 40 },
+      options: { packBelow: 65_536 },
+      checkpointAfter: 40,
       work: { kind: "churn" },
     },
     check: checkJournal,
@@ -101,9 +108,8 @@ export const compactingNow: Preparation = async (folder, random) => {
   const place = placeIn(folder);
   const all = await fill(place, 65_536);
   {
-    await using store = await StorageManager.open(place.base, place.db, {
-      checkpointAfter: random.pick([4, 1000]),
-    });
+    using _ = checkpointDue(random.pick([4, 1000]));
+    await using store = await StorageManager.open(place.base, place.db);
     for (let n = 0; n < 12; n++) {
       await store.saveTx(versionOf(`tx-${n}`, 200 + n, 3_000 + n));
       all.set(`tx-${n}`, [{ n: 200 + n, size: 3_000 + n }]);

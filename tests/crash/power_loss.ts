@@ -59,10 +59,12 @@ export async function cutPower(
     base: join(path, "base"),
     db: join(path, "base", "poh.db"),
   });
+  const way = anyWay(random);
   const writer = startWriter({
     ...at(disk.path),
+    ...way,
     journal,
-    options: { durability, ...anyWay(random) },
+    options: { durability, ...way.options },
     work: {
       kind: "mix",
       seed: random.between(0, 2 ** 32),

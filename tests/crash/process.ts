@@ -95,14 +95,21 @@ export function copyTree(from: string, to: string): void {
   }
 }
 
-/** Options that decide which way a change takes: checkpoints never end, or seldom begin. */
-export function anyWay(random: Random): StorageOptions {
-  return random.pick([
-    {},
-    { checkpointAfter: 8 },
-    { checkpointAfter: 8, packBelow: 2_000 },
-    { checkpointAfter: 200, packBelow: 1_000 },
-    { packBelow: 65_536 },
-    { packBelow: 0 },
+/** What decides which way a change takes. */
+export interface Way {
+  options: StorageOptions;
+  /** Changes after which a checkpoint comes; as ever unless given. */
+  checkpointAfter?: number;
+}
+
+/** Any way: checkpoints never end, or seldom begin. */
+export function anyWay(random: Random): Way {
+  return random.pick<Way>([
+    { options: {} },
+    { options: {}, checkpointAfter: 8 },
+    { options: { packBelow: 2_000 }, checkpointAfter: 8 },
+    { options: { packBelow: 1_000 }, checkpointAfter: 200 },
+    { options: { packBelow: 65_536 } },
+    { options: { packBelow: 0 } },
   ]);
 }

@@ -52,10 +52,12 @@ export async function killOneWriter(
     const place = placeBelow(dir.path);
     const durability = random.pick(["full", "full", "relaxed"] as const);
     for (let life = 0; life < LIVES && round < rounds; life++, round++) {
-      const options = { durability, ...anyWay(random) };
+      const way = anyWay(random);
+      const options = { durability, ...way.options };
       const bulk = random.next() < 0.4;
       const writer = startWriter({
         ...place,
+        ...way,
         options,
         work: {
           ...mixed,
@@ -105,7 +107,7 @@ export async function killTwoWriters(
       startWriter({
         ...place,
         journal,
-        options: anyWay(random),
+        ...anyWay(random),
         work: {
           ...mixed,
           seed: random.between(0, 2 ** 32),

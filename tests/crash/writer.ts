@@ -21,6 +21,7 @@ import {
   type CrashPoint,
   observeCrashPoints,
 } from "../../src/async/crash_points.ts";
+import { CHECKPOINT_DUE } from "../../src/log/checkpoint.ts";
 import { Journal, versionOf } from "./journal.ts";
 import { Random } from "./random.ts";
 
@@ -29,6 +30,8 @@ export interface WriterTask {
   base: string;
   db: string;
   options: StorageOptions;
+  /** Changes after which a checkpoint comes; as ever unless given. */
+  checkpointAfter?: number;
   /** Where its journal is. */
   journal: string;
   /** Kills itself when this step is reached for the n-th time, from 1 on. */
@@ -143,7 +146,8 @@ async function doWork(
   journal: Journal,
   failures: string[],
 ): Promise<void> {
-  const { base, db, options, work } = task;
+  const { base, db, options, work, checkpointAfter } = task;
+  if (checkpointAfter) CHECKPOINT_DUE.changes = checkpointAfter;
   if (work.kind === "recover") {
     await performRecovery(base, db, { ...options, ...work.recover });
     return;

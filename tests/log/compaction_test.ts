@@ -13,6 +13,7 @@ import { openSqlite } from "../../src/sqlite/driver.ts";
 import {
   assertBytes,
   bytes,
+  checkpointDue,
   namesIn,
   overwriteInLog,
   randomBytes,
@@ -181,7 +182,8 @@ async function changeOf({ payload, ...head }: Tx) {
 }
 
 test("a log of tiny payloads that are all alive is left alone", async () => {
-  await using temp = await tempStore({ ...FAST, checkpointAfter: 4_096 });
+  using _ = checkpointDue(4_096);
+  await using temp = await tempStore(FAST);
   const { store } = temp;
   const count = 60_000;
   const txs = Array.from({ length: count }, (_, n) => ({

@@ -33,6 +33,7 @@ import { LockFile } from "../../src/files/locks.ts";
 import type { StorageOptions } from "../../src/model/storage_options.ts";
 import {
   bytes,
+  checkpointDue,
   namesIn,
   randomBytes,
   tempDir,
@@ -48,8 +49,13 @@ interface Parts extends AsyncDisposable, OpenStore {
   queue: LogWriter;
 }
 
-async function tempParts(options: StorageOptions = {}): Promise<Parts> {
+async function tempParts(
+  { checkpointAfter, ...options }: StorageOptions & {
+    checkpointAfter?: number;
+  } = {},
+): Promise<Parts> {
   const dir = await tempDir();
+  const due = checkpointDue(checkpointAfter);
   const base = dir.join("base");
   const store = await openStore(base, join(base, "poh.db"), options, {
     create: true,
@@ -62,6 +68,7 @@ async function tempParts(options: StorageOptions = {}): Promise<Parts> {
       try {
         await closeStore(store);
       } finally {
+        due[Symbol.dispose]();
         await dir[Symbol.asyncDispose]();
       }
     },
@@ -768,8 +775,8 @@ test("rows that the disk did not take keep the log, and stop all writers", async
 test("a log that is long when the disk fails keeps nobody waiting", async () => {
   await using dir = await tempDir();
   const base = dir.join("base");
-  const options = { checkpointAfter: 1 };
-  const store = await openStore(base, join(base, "poh.db"), options, {
+  using _ = checkpointDue(1);
+  const store = await openStore(base, join(base, "poh.db"), {}, {
     create: true,
   });
   const { queue } = store.writer!;
