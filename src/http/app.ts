@@ -9,6 +9,7 @@ import { UsageError } from "../format/usage_error.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";
+import { lingerAtEnd } from "./linger.ts";
 import {
   type Context,
   Hono,
@@ -146,9 +147,9 @@ function accounted(service: Service): MiddlewareHandler<Env> {
       (performance.now() - start) / 1000,
     );
     // A body that was not read to its end would be read by nobody.
-    if (service.stopping || !incoming.complete && hasBody(c.req.raw)) {
-      c.header("connection", "close");
-    }
+    const isCutOff = !incoming.complete && hasBody(c.req.raw);
+    if (isCutOff && outgoing.socket) lingerAtEnd(outgoing.socket);
+    if (service.stopping || isCutOff) c.header("connection", "close");
     // From here on it is the client who keeps the service waiting.
     // The server destroys a connection whose time is up; Deno 2.7 has it wait.
     outgoing.socket?.setTimeout(service.limits.idle);

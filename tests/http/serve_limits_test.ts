@@ -69,6 +69,22 @@ test("a body of a terabyte is refused before it is read", async () => {
   await drained();
 });
 
+test("a client that is refused while it sends may go on for a moment", async () => {
+  await using served = await startService();
+  for (const type of [JSON_BODY, LINES_BODY]) {
+    using wire = await served.connect(
+      `${POST}${type}Content-Length: 1000000000000\r\n\r\n!\n`,
+    );
+    assertMatch(await wire.rest(), /^HTTP\/1\.1 4.. /);
+    // On a connection that was reset the second one would fail.
+    for (let sent = 0; sent < 5; sent++) {
+      await wire.send("!\n");
+      await pause(20);
+    }
+  }
+  await drained();
+});
+
 test("bodies that do not fit into memory together wait for each other", async () => {
   await using served = await startService({
     limits: { maxBody: 50_000, bodyBudget: 60_000 },
