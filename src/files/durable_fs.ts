@@ -243,8 +243,8 @@ async function isDir(path: string): Promise<boolean> {
 /**
  * Gives a file another name, replacing what has it.
  *
- * Windows refuses while someone has the replaced file open without sharing
- * (virus scanners do, for moments): then it is tried again for two seconds.
+ * Windows refuses while someone has either file open without sharing (virus
+ * scanners do, for moments): then it is tried again for two seconds.
  *
  * @param sync Whether to wait until both directories are on the disk. False
  * where a later sync covers them, or the store promises no durability.
@@ -287,12 +287,16 @@ async function replaceName(from: string, to: string): Promise<void> {
     try {
       return Deno.renameSync(from, to);
     } catch (error) {
-      const mayPass = IS_WINDOWS && wait <= 1024 &&
-        error instanceof Deno.errors.PermissionDenied;
-      if (!mayPass) throw error;
+      if (!isInUse(error) || wait > 1024) throw error;
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
+}
+
+/** Whether Windows refused because of who has one of the files open. */
+function isInUse(error: unknown): boolean {
+  return IS_WINDOWS && (error instanceof Deno.errors.PermissionDenied ||
+    error instanceof Error && "code" in error && error.code === "EBUSY");
 }
 
 /** Removes a file; false when there was none. A directory is none. */
