@@ -12,7 +12,7 @@ import { join } from "@std/path";
 import { fileName } from "../files/file_name.ts";
 import type { Tx } from "../types.ts";
 import { main } from "./main.ts";
-import { shellWord } from "./shell_word.ts";
+import { shellLine } from "./shell_line.ts";
 import { txLine } from "../format/tx_json.ts";
 
 /** A quarter's statements of what four accounts hold. */
@@ -139,7 +139,7 @@ class Tour {
   /** Prints a command, runs it, and tells its exit code unless it is 0. */
   async run(args: string[], expected: number): Promise<void> {
     const all = [...args, "--base", this.base];
-    this.#print(`\n$ ${["poh-storage", ...all].map(shellWord).join(" ")}\n`);
+    this.#print(`\n$ ${shellLine(["poh-storage", ...all])}\n`);
     const code = await main(all);
     if (args.includes("--raw")) this.#print("\n");
     if (code !== 0) this.#print(`(exit code ${code})\n`);

@@ -21,7 +21,7 @@ import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import type { Output } from "./output.ts";
 import type { Progress } from "./progress.ts";
-import { shellWord } from "./shell_word.ts";
+import { shellLine } from "./shell_line.ts";
 import type { StoreValues } from "./store.ts";
 import { commonOptions } from "./table.ts";
 
@@ -130,7 +130,7 @@ function commandText(words: string[], { base, db }: StoreValues): string {
     ...(base === commonOptions.base.default ? [] : ["--base", base]),
     ...(db === undefined ? [] : ["--db", db]),
   ];
-  return ["poh-storage", ...words, ...store].map(shellWord).join(" ");
+  return shellLine(["poh-storage", ...words, ...store]);
 }
 
 /** How many of each kind were found, in words; `""` when nothing was. */

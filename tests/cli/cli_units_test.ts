@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { base64Of } from "../../src/format/bytes.ts";
 import { linesOf } from "../../src/format/lines.ts";
 import { progressText } from "../../src/cli/progress.ts";
+import { shellLine } from "../../src/cli/shell_line.ts";
 import { jsonFloat } from "../../src/format/tx_json.ts";
 import {
   byteCount,
@@ -207,6 +208,18 @@ Deno.test("byteText() is a number that people can read", () => {
   assertEquals(byteText(1023), "1023 bytes");
   assertEquals(byteText(1536), "1.5 KiB");
   assertEquals(byteText(3 * 1024 ** 4), "3.0 TiB");
+});
+
+Deno.test("shellLine() quotes what the shell would not take for one word", () => {
+  const words = ["a/b-1.db", "it's a", "D:\\poh", "D:\\my poh"];
+  assertEquals(
+    shellLine(words, false),
+    "a/b-1.db 'it'\\''s a' 'D:\\poh' 'D:\\my poh'",
+  );
+  assertEquals(
+    shellLine(words, true),
+    'a/b-1.db "it\'s a" D:\\poh "D:\\my poh"',
+  );
 });
 
 Deno.test("base64Of() gives pieces that are the whole when joined", async () => {
