@@ -676,7 +676,11 @@ test("a mistyped --db is refused by every command, which names the right one", a
   await store.ok(["save", "--tx", txText("a")]);
   const db = join(store.base, "pho.db");
   const own = join(store.base, "poh.db");
-  const message = new RegExp(`${db} is not the database of .*: that is ${own}`);
+  const message = new RegExp(
+    `${RegExp.escape(db)} is not the database of .*: that is ${
+      RegExp.escape(own)
+    }`,
+  );
   await refusesAll(store, db, 1, message);
   const rebuilt = await store.call(["recover", "--rebuild", "--db", db]);
   assertFails(rebuilt, 1, message);

@@ -143,14 +143,14 @@ test("orphans are adopted, but for those whose id has a row", async () => {
   const node = await store.node();
   await save(node, "b");
   const other = versionKey("b", await sha256Hex(bytes("other")));
-  await put(node, plainKey("A/1"), "one");
+  await put(node, plainKey("a/1"), "one");
   await put(node, other, "other");
-  for (const key of [plainKey("A/1"), other]) await age(store, key);
+  for (const key of [plainKey("a/1"), other]) await age(store, key);
   assertEquals(outline(await recovered(node, { orphans: "adopt" })), [
-    "orphan-payload A/1: adopted",
+    "orphan-payload a/1: adopted",
     "orphan-payload b: none",
   ]);
-  assertEquals(text((await node.engine.load("A/1"))!.payload), "one");
+  assertEquals(text((await node.engine.load("a/1"))!.payload), "one");
   assertEquals(text((await node.engine.load("b"))!.payload), "b");
 });
 
