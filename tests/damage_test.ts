@@ -35,13 +35,11 @@ Deno.test("damage to payloads and rows is told, taken out and kept", async (t) =
 
 Deno.test({
   name: "damage to the database is told or harmless, and recovery ends clean",
-  ignore: Deno.build.os === "windows", // no process kills itself there
   fn: damageDatabases,
 });
 
 Deno.test({
   name: "a store comes through damage to anything but its payload files",
-  ignore: Deno.build.os === "windows", // no process kills itself there
   fn: damageStores,
 });
 

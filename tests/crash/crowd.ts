@@ -7,11 +7,11 @@
 
 import { assert } from "@std/assert";
 import { join } from "@std/path";
-import { denoScript, tempDir, text } from "../helpers.ts";
+import { denoScript, IS_WINDOWS, tempDir, text } from "../helpers.ts";
 import { checkAfterCrash, type Place } from "./check.ts";
 import type { Deeds, MemberTask } from "./crowd_member.ts";
 import { allowedStates, readJournal } from "./journal.ts";
-import { anyWay, placeBelow } from "./process.ts";
+import { anyWay, placeBelow, wasKilled } from "./process.ts";
 import type { Random } from "./random.ts";
 
 /** What came of it. */
@@ -110,9 +110,10 @@ class Seat {
     let isOver = false;
     const output = child.output().finally(() => isOver = true);
     const disturbing = this.#disturb(child, () => isOver);
-    const { signal, code, stdout, stderr } = await output;
+    const ending = await output;
     await disturbing;
-    if (signal === "SIGKILL") return;
+    if (wasKilled(ending)) return;
+    const { code, stdout, stderr } = ending;
     assert(code === 0, `${task.prefix}: ${text(stderr)}`);
     const deeds = JSON.parse(text(stdout)) as Deeds;
     for (const [deed, count] of Object.entries(deeds)) {
@@ -123,7 +124,9 @@ class Seat {
   /** Stops it now and then, and often kills it. */
   async #disturb(child: Deno.ChildProcess, isOver: () => boolean) {
     const isToDie = this.#random.next() < 0.7;
-    for (let stops = this.#random.between(0, 4); stops > 0; stops--) {
+    // Windows cannot stop a process.
+    const stops = IS_WINDOWS ? 0 : this.#random.between(0, 4);
+    for (let stop = 0; stop < stops; stop++) {
       await delay(2_000 * this.#random.next());
       if (isOver()) return;
       child.kill("SIGSTOP");

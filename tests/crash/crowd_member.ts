@@ -166,10 +166,15 @@ class Member {
         case "backup": {
           const to = `${folder}/${this.#n++}`;
           await backupStore(base, db, to);
-          await using copy = await StorageManager.open(to, `${to}/poh.db`, {
-            readOnly: true,
-          });
-          await contentsOf(copy, known(), prefix);
+          {
+            const options = { readOnly: true };
+            await using copy = await StorageManager.open(
+              to,
+              `${to}/poh.db`,
+              options,
+            );
+            await contentsOf(copy, known(), prefix);
+          }
           await Deno.remove(to, { recursive: true });
           break;
         }

@@ -6,7 +6,7 @@
 
 import { join } from "@std/path";
 import type { StorageOptions } from "../../mod.ts";
-import { denoScript, text } from "../helpers.ts";
+import { denoScript, IS_WINDOWS, text } from "../helpers.ts";
 import type { Place } from "./check.ts";
 import type { Random } from "./random.ts";
 import type { Account, WriterTask } from "./writer.ts";
@@ -48,12 +48,23 @@ export async function endOf(
   writer: Deno.ChildProcess,
   mayFail = false,
 ): Promise<Ending> {
-  const { code, signal, stdout, stderr } = await writer.output();
+  const output = await writer.output();
+  const { code, stdout, stderr } = output;
   const none: Account = { passed: {}, failures: [] };
-  if (signal === "SIGKILL") return { killed: true, ...none };
+  if (wasKilled(output)) return { killed: true, ...none };
   if (code !== 0 && mayFail) return { killed: false, ...none };
   if (code !== 0) throw new Error(`the writer failed: ${text(stderr)}`);
   return { killed: false, ...JSON.parse(text(stdout)) as Account };
+}
+
+/**
+ * Whether a process was killed. Windows knows no signals: one that is ended from
+ * outside, or by itself so, has the exit code 1, and no time to say why.
+ */
+export function wasKilled(
+  { signal, code, stderr }: Deno.CommandOutput,
+): boolean {
+  return IS_WINDOWS ? code === 1 && stderr.length === 0 : signal === "SIGKILL";
 }
 
 /** Runs a writer to its end. */
