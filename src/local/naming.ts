@@ -12,7 +12,8 @@
 import { isAbsolute, join, normalize, relative } from "@std/path";
 import {
   makeDir,
-  readRegular,
+  openRegular,
+  readAllSync,
   regularSize,
   replaceFile,
 } from "../files/durable_fs.ts";
@@ -63,12 +64,11 @@ const NOT_ON_WINDOWS = /[\u0000-\u001f:*?"<>|]/;
 const MAX_NAME_BYTES = 255;
 
 /** What a store says of its names; null when it says nothing. */
-export async function readNaming(
-  basePath: string,
-): Promise<NamingState | null> {
-  const bytes = await readRegular(recordPath(basePath));
-  if (!bytes) return null;
-  const text = new TextDecoder().decode(bytes);
+export function readNaming(basePath: string): NamingState | null {
+  const opened = openRegular(recordPath(basePath));
+  if (!opened) return null;
+  using file = opened.file;
+  const text = new TextDecoder().decode(readAllSync(file, opened.size));
   const match = /^(plain|folded|verbatim|mixed)(?: (gathering|placing))?\n$/
     .exec(text);
   if (!match) return null; // cut by a power failure before its first sync
@@ -118,13 +118,18 @@ export function isSettled(state: NamingState | null): boolean {
   return state?.naming === NAMING_HERE && state.phase === null;
 }
 
-/** The names of a store whose upgrade has not ended. */
+/**
+ * The names of a store whose upgrade has not ended.
+ *
+ * @param state How far it has got by now.
+ */
 export function earlierNames(
   basePath: string,
-  { naming, phase }: NamingState,
+  state: () => NamingState,
 ): EarlierNames {
   return {
     placesOf(txId) {
+      const { naming, phase } = state();
       const target = storedName(txId);
       if (phase === null) return placesOf(txId, naming, basePath);
       const waiting = join(UPGRADE_DIR, target);
@@ -132,8 +137,10 @@ export function earlierNames(
         ? [waiting, target]
         : [waiting, ...placesOf(txId, naming, basePath)];
     },
-    txIdsOf: (name) =>
-      txIdsOf(name, phase === "placing" ? NAMING_HERE : naming),
+    txIdsOf(name) {
+      const { naming, phase } = state();
+      return txIdsOf(name, phase === "placing" ? NAMING_HERE : naming);
+    },
   };
 }
 

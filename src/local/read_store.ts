@@ -47,7 +47,7 @@ export async function openForReading(
   const dir = new LogDir(basePath, { sync: false, write: false });
   try {
     await rows.init();
-    const files = await filesAsNamed(basePath, rows);
+    const files = filesAsNamed(basePath, rows);
     const id = await ownId(basePath, rows);
     const open = () => logOf(basePath, id);
     await overlay(basePath, rows, open);
@@ -59,14 +59,16 @@ export async function openForReading(
   }
 }
 
-/** The payload files under the names that they have, upgraded or not. */
-async function filesAsNamed(
-  basePath: string,
-  rows: SqliteStore,
-): Promise<FileStore> {
-  const state = await readNaming(basePath) ??
+/**
+ * The payload files under the names that they have, upgraded or not; a writer
+ * may upgrade them meanwhile.
+ */
+function filesAsNamed(basePath: string, rows: SqliteStore): FileStore {
+  const said = readNaming(basePath);
+  if (isSettled(said)) return new FileStore(basePath);
+  const first = said ??
     { naming: namingOf(basePath, (sql) => rows.query(sql)), phase: null };
-  if (isSettled(state)) return new FileStore(basePath);
+  const state = () => readNaming(basePath) ?? first;
   return new FileStore(basePath, {}, earlierNames(basePath, state));
 }
 

@@ -75,7 +75,7 @@ export async function rebuildDatabase(
 ): Promise<Rebuilt> {
   requirePohDir(basePath);
   const files = new FileStore(basePath);
-  const naming = await namingOfBase(basePath);
+  const naming = namingOfBase(basePath);
   await files.init();
   const locks = await StoreLocks.acquire(basePath, options);
   try {
@@ -98,8 +98,8 @@ export async function rebuildDatabase(
 }
 
 /** How the files of a base are named, which its database may tell no more. */
-async function namingOfBase(basePath: string): Promise<NamingState> {
-  const said = await readNaming(basePath);
+function namingOfBase(basePath: string): NamingState {
+  const said = readNaming(basePath);
   if (said) return said;
   return { naming: hasId(basePath) ? "mixed" : "verbatim", phase: null };
 }
@@ -200,7 +200,7 @@ async function describeFiles(
   };
   const { txIdsOf } = isSettled(naming)
     ? { txIdsOf: (name: string) => files.txIdsOf(name) }
-    : earlierNames(files.basePath, naming);
+    : earlierNames(files.basePath, () => naming);
   for await (const { name } of files.files()) {
     const ids = txIdsOf(name);
     const known = ids.map((id) => rows.get(id)).filter((row) => row !== null);

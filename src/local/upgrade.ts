@@ -108,14 +108,14 @@ export async function upgradeStore(
   sqlitePath: string,
   options: UpgradeOptions,
 ): Promise<void> {
-  if (isSettled(await readNaming(basePath))) return;
+  if (isSettled(readNaming(basePath))) return;
   const lock = new LockFile(join(basePath, ".poh", "lock"));
   try {
     const isDone = await waitFor(
-      async () => {
+      () => {
         if (lock.tryLock(true)) return { value: false };
         // Who had it may have upgraded the store.
-        return isSettled(await readNaming(basePath)) ? { value: true } : null;
+        return isSettled(readNaming(basePath)) ? { value: true } : null;
       },
       options.wait,
       () =>
@@ -124,7 +124,7 @@ export async function upgradeStore(
           listHolders(basePath),
         ),
     );
-    if (isDone.value || isSettled(await readNaming(basePath))) return;
+    if (isDone.value || isSettled(readNaming(basePath))) return;
     await upgradeAlone(basePath, sqlitePath, options);
   } finally {
     lock.close();
@@ -162,7 +162,7 @@ async function upgradeWith(
     wait,
   );
   if (!hasRows) return await writeNaming(base, SETTLED);
-  const { naming, phase } = await readNaming(base) ??
+  const { naming, phase } = readNaming(base) ??
     { naming: namingOf(base, (sql) => db.prepare(sql).all()), phase: null };
   if (naming === "verbatim") {
     await requireUnopened(path, wait);

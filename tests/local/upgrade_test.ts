@@ -518,12 +518,11 @@ testOlder(
       (txId) => fileName(txId, !isFolded),
       isFolded ? "plain\n" : "folded\n",
     );
-    {
-      await using store = await older.open({ readOnly: true });
-      await assertLoads(store, older.saved);
-      assertEquals((await store.verify()).findings, []);
-    }
+    await using reader = await older.open({ readOnly: true });
+    await assertLoads(reader, older.saved);
+    assertEquals((await reader.verify()).findings, []);
     await (await older.open()).close();
+    await assertLoads(reader, older.saved);
     await using store = await older.open();
     await assertLoads(store, older.saved);
     assertEquals((await store.verify()).findings, []);
