@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sha256Hex, StoreBusyError, type StoreReport } from "../../mod.ts";
+import { openSources } from "../../src/copy/sources/open_sources.ts";
 import { GRACE } from "../../src/shared/contracts.ts";
 import { plainKey, versionKey } from "../../src/shared/object_key.ts";
 import {
@@ -37,12 +38,16 @@ async function recovered(
   node: Node,
   options: Parameters<Node["engine"]["recover"]>[0] = {},
 ): Promise<StoreReport> {
-  const dry = await node.engine.recover({ ...options, dryRun: true });
-  const report = await node.engine.recover(options);
+  const recover = async (how: typeof options): Promise<StoreReport> => {
+    await using sources = await openSources(how, node.objects.url);
+    return await node.engine.recover(how, sources);
+  };
+  const dry = await recover({ ...options, dryRun: true });
+  const report = await recover(options);
   const untimed = ({ steps: _, dryRun: __, ...rest }: StoreReport) => rest;
   const isAdopting = options.orphans === "adopt";
   if (!isAdopting) assertEquals(outline(dry), outline(report));
-  const again = await node.engine.recover(options);
+  const again = await recover(options);
   const left = report.findings.filter(({ action }) => action === "none");
   assertEquals(outline(again), outline(left));
   assertEquals(untimed(again).repaired, 0);
@@ -395,7 +400,8 @@ test("a shared store is healed by new objects, and keeps what was damaged", asyn
     "b.bin": bytes("B"),
     "c.bin": large,
   });
-  const seen = await node.engine.verify({ from });
+  await using sources = await openSources({ from }, node.objects.url);
+  const seen = await node.engine.verify({ from }, sources);
   assertEquals([seen.healable, seen.damaged], [2, true]);
   const report = await recovered(node, { from });
   assertEquals(outline(report), [
