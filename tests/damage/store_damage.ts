@@ -7,7 +7,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { join } from "@std/path";
+import { join, relative } from "@std/path";
 import {
   type Finding,
   IntegrityError,
@@ -140,7 +140,8 @@ function recordsOf(base: string): SoundStore["records"] {
   const [first = 0] = dir.numbers();
   for (const { record } of scanLog(dir, positionOf(first, FIRST_RECORD))) {
     if (!record) continue;
-    const path = dir.pathOf(segmentOf(record.position)).slice(base.length + 1);
+    const path = relative(base, dir.pathOf(segmentOf(record.position)))
+      .replaceAll("\\", "/");
     const from = offsetOf(record.position);
     const { txId, length } = record;
     const list = records.get(path) ?? [];
