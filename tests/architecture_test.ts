@@ -115,6 +115,14 @@ Deno.test("nothing in src/ imports upwards", () => {
   assertEquals(floors.size, ROOMS.length, "every room is used");
 });
 
+Deno.test("ARCHITECTURE.md draws the rooms in this order", () => {
+  const text = Deno.readTextFileSync(join(ROOT, "ARCHITECTURE.md"));
+  const [, picture] = /```\n([^`]+)```/.exec(text)!;
+  const floors = picture!.trimEnd().split("\n")
+    .map((line) => [...line.match(/[a-z_]+(?:\/|\.ts)/g) ?? []]);
+  assertEquals(floors.reverse(), ROOMS);
+});
+
 /** The files of this package that a file imports. */
 function targets(path: string, imports: Source["imports"]): string[] {
   return imports.filter(({ from }) => from.startsWith(".")).map(({ from }) =>
