@@ -6,6 +6,7 @@ const ROOT = join(import.meta.dirname!, "..");
 /** Documents that name files of the repository. */
 const DOCUMENTS = [
   "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
   "README.md",
   "README.ja.md",
   ...[...Deno.readDirSync(join(ROOT, "docs"))]
@@ -38,6 +39,7 @@ Deno.test("every path of src/ and tests/ that a document names is there", () => 
     assertEquals(gone, [], document);
   }
   assert(pathsIn(textOf("ARCHITECTURE.md")).length > 80);
+  assert(pathsIn(textOf("CONTRIBUTING.md")).length > 40);
 });
 
 Deno.test("every relative link of a document leads to a file", () => {
