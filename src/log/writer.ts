@@ -34,6 +34,7 @@ import { isSoundSoon } from "../payloads/payload_file.ts";
 import { type Place, whyMoved } from "../files/place.ts";
 import { isSameRow } from "../sqlite/sqlite_store.ts";
 import { nextTurn } from "../async/turn.ts";
+import { pauseFor } from "../async/wait_for.ts";
 import type { TxInfo } from "../types.ts";
 import {
   CHECKPOINT_DUE,
@@ -105,6 +106,9 @@ const LOOK_FOR_OTHERS = 1_000;
 
 /** Times that room is made on a full disk for one batch. */
 const ATTEMPTS = 3;
+
+/** How long SQLite's log may be in use before it can be shortened, in ms. */
+const LONGEST_SHRINKING = 2_000;
 
 /** More bytes than any batch has. */
 const ROOM = 16 * 1024 * 1024;
@@ -672,7 +676,7 @@ export class LogWriter {
     attempt: number,
   ): Promise<void> {
     const removals = batch.filter(({ entry }) => entry.kind === "remove");
-    const hasRoom = removals.length > 0 && this.#makeRoom(attempt);
+    const hasRoom = removals.length > 0 && await this.#makeRoom(attempt);
     const kept = hasRoom ? removals : [];
     this.#refuse(batch.filter((change) => !kept.includes(change)), error);
     if (hasRoom) await this.#makeBatch(kept, attempt + 1);
@@ -684,15 +688,22 @@ export class LogWriter {
       try {
         return await work();
       } catch (error) {
-        if (!isDiskFull(error) || !this.#makeRoom(attempt)) throw error;
+        if (!isDiskFull(error) || !await this.#makeRoom(attempt)) throw error;
       }
     }
   }
 
   /** Makes room on a full disk; false when there is none to be made. */
-  #makeRoom(attempt: number): boolean {
-    return this.#reserve.giveUp() ||
-      attempt < ATTEMPTS && this.#parts.rows.shrinkLog();
+  async #makeRoom(attempt: number): Promise<boolean> {
+    if (this.#reserve.giveUp()) return true;
+    if (attempt >= ATTEMPTS) return false;
+    // A checkpoint on another thread keeps this one from the log while it lasts.
+    const end = performance.now() + LONGEST_SHRINKING;
+    while (!this.#parts.rows.shrinkLog()) {
+      if (performance.now() > end) return false;
+      await pauseFor(IDLE);
+    }
+    return true;
   }
 
   /** Decides what is made of a batch, and writes that. */
