@@ -19,20 +19,11 @@
 import { join } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
 import type { CompactOptions, CompactReport } from "../model/packing.ts";
-import { PohStorageError, StoreMovedError, TxExistsError } from "../errors.ts";
-import type { FileStore } from "../payloads/file_store.ts";
+import { PohStorageError, StoreMovedError } from "../errors.ts";
 import { isDiskFull, type Reserve } from "../files/full_disk.ts";
-import { sha256HexSync } from "../files/hash.ts";
-import {
-  decide,
-  type IfExists,
-  type SavedTx,
-  savedTx,
-} from "../model/if_exists.ts";
+import type { IfExists, SavedTx } from "../model/if_exists.ts";
 import { LockFile, type StoreLocks } from "../files/locks.ts";
-import { isSoundSoon } from "../payloads/payload_file.ts";
 import { type Place, whyMoved } from "../files/place.ts";
-import { isSameRow } from "../sqlite/sqlite_store.ts";
 import { nextTurn } from "../async/turn.ts";
 import { pauseFor } from "../async/wait_for.ts";
 import type { TxInfo } from "../types.ts";
@@ -49,7 +40,16 @@ import {
   stretchOf,
   syncFollowed,
 } from "./checkpoint.ts";
+import {
+  dropStaged,
+  rejectAll,
+  type Result,
+  settleAll,
+  tellFailures,
+  type Waiting,
+} from "./batch.ts";
 import { Compaction } from "./compaction.ts";
+import { decideAll } from "./decide.ts";
 import { rememberDamage } from "./damage.ts";
 import {
   followingRow,
@@ -65,7 +65,6 @@ import { LogEnd } from "./log_end.ts";
 import { LogReader } from "./log_reader.ts";
 import {
   type Change,
-  type LogEntry,
   type LogRecord,
   requireLoggable,
   rowOf,
@@ -116,24 +115,6 @@ const ROOM = 16 * 1024 * 1024;
 /** Records that a dead writer left are followed so many at a time. */
 const PAGE = 512;
 
-interface Waiting extends Change {
-  /** What a save does where there is another transaction; null: no save. */
-  rule: IfExists | null;
-  /** What was decided: known then. */
-  result: Result;
-  settle: PromiseWithResolvers<Result>;
-}
-
-/** What was made of a change. */
-interface Result {
-  /** Whether the store has changed. */
-  made: boolean;
-  /** Of a save: what became of it. */
-  saved?: SavedTx;
-  /** Why it was refused, or why its file could not follow. */
-  failure?: Error;
-}
-
 /** A batch that is in the log. */
 interface Logged {
   records: LogRecord[];
@@ -149,9 +130,6 @@ interface Part {
   part: LogRecord[];
   made: Promise<FileFailure[] | null>;
 }
-
-/** The rows that a batch has changed so far. */
-type Changed = Map<string, TxInfo | null>;
 
 /** Orders and makes the changes of one open writer. */
 export class LogWriter {
@@ -708,24 +686,13 @@ export class LogWriter {
 
   /** Decides what is made of a batch, and writes that. */
   async #write(batch: Waiting[]): Promise<Logged> {
-    const { files, rows } = this.#parts;
-    let isNew = true;
-    const there = rows.getMany(batch.map(({ entry }) => entry.txId));
-    const changed: Changed = new Map(this.#underWay);
-    const entries: LogEntry[] = [], owners: Waiting[] = [];
-    for (const change of batch) {
-      const { txId } = change.entry;
-      const before = changed.has(txId)
-        ? changed.get(txId)!
-        : there.get(txId) ?? null;
-      const entry = this.#decide(change, before, changed);
-      if (entry) {
-        isNew &&= before === null;
-        changed.set(entry.txId, rowOf(entry));
-        entries.push(entry);
-        owners.push(change);
-      } else dropStaged(change, files);
-    }
+    const { files } = this.#parts;
+    const { entries, owners, isNew } = decideAll(
+      batch,
+      this.#underWay,
+      this.#parts,
+      this.#reader,
+    );
     if (entries.length === 0) return { records: [], owners, isNew };
     if (entries.some(({ kind }) => kind === "put-staged")) {
       await files.syncStaged();
@@ -741,62 +708,6 @@ export class LogWriter {
     this.#logged.changes += records.length;
     this.#logged.bytes += this.#end.used - before;
     return { records, owners, isNew };
-  }
-
-  /** What is logged of a change; null: nothing, as it is not to be made. */
-  #decide(
-    change: Waiting,
-    before: TxInfo | null,
-    changed: Changed,
-  ): LogEntry | null {
-    const { entry, seen, home, rule, result } = change;
-    const { txId } = entry;
-    if (rule !== null) return this.#decideSave(change, before, changed);
-    const after = rowOf(entry);
-    if (before === null && after === null) return null;
-    if (seen && !(before && isSameRow(before, seen))) return null;
-    if (home !== undefined) {
-      const { place } = this.#parts.rows.lookup(txId) ?? {};
-      if (changed.has(txId) || place !== home) return null;
-    }
-    result.made = true;
-    if (after) return entry;
-    const { storageHash } = before!;
-    // A row may have been edited by hand.
-    const isDigest = /^[0-9a-f]{64}$/.test(storageHash);
-    return { ...entry, storageHash: isDigest ? storageHash : "" };
-  }
-
-  #decideSave(
-    { entry, rule, result }: Waiting,
-    there: TxInfo | null,
-    changed: Changed,
-  ): LogEntry | null {
-    const info = rowOf(entry)!;
-    try {
-      const outcome = there ? decide(there, info, rule!) : "created";
-      result.saved = savedTx(outcome === "kept" ? there! : info, outcome);
-      if (outcome === "kept") return null;
-      // The same again mends a payload that is damaged or gone.
-      const isThere = there !== null && isSameRow(there, info) &&
-        (changed.has(info.txId) || this.#isSound(info));
-      if (isThere) return null;
-    } catch (error) {
-      if (!(error instanceof TxExistsError)) throw error;
-      result.failure = error;
-      return null;
-    }
-    result.made = true;
-    return entry;
-  }
-
-  /** Fast path: true if a small payload matches its row. False proves nothing. */
-  #isSound(info: TxInfo): boolean {
-    const { rows, files } = this.#parts;
-    const place = rows.lookup(info.txId)?.place ?? null;
-    if (place === null) return isSoundSoon(files.expected(info));
-    const payload = this.#reader.at(place)?.payload;
-    return payload ? sha256HexSync(payload) === info.storageHash : false;
   }
 
   /**
@@ -1046,59 +957,11 @@ export class LogWriter {
   }
 }
 
-function settleAll(batch: Waiting[]): void {
-  for (const { result, settle } of batch) {
-    if (result.failure) settle.reject(result.failure);
-    else settle.resolve(result);
-  }
-}
-
-function rejectAll(batch: Waiting[], reason: unknown): void {
-  for (const { settle } of batch) settle.reject(reason);
-}
-
-/** Of each id its last change has a file to follow, for all of them. */
-function tellFailures(
-  batch: Waiting[],
-  records: LogRecord[],
-  stuck: Stuck,
-): void {
-  if (stuck.size === 0) return;
-  const failures = new Map<string, Error>();
-  for (const { txId, position } of records) {
-    const failure = stuck.get(position);
-    if (failure) failures.set(txId, failure);
-  }
-  for (const { entry, result } of batch) {
-    const failure = failures.get(entry.txId);
-    if (failure) result.failure ??= fileStuck(entry, failure);
-  }
-}
-
-/** Removes the staged payload of a save that is not made. */
-function dropStaged({ entry }: Waiting, files: FileStore): void {
-  if (entry.kind === "put-staged") files.unstage(entry.name);
-}
-
 function diskFailed(why: string, cause?: unknown): PohStorageError {
   return new PohStorageError(
     "DISK_FAILED",
     `The disk did not take a commit (${why}): what was saved last may be lost in a power cut; close the store everywhere and open it again`,
     { cause },
-  );
-}
-
-function fileStuck(
-  { kind, txId }: LogEntry,
-  { message }: Error,
-): PohStorageError {
-  const id = JSON.stringify(txId);
-  const free = "recover does it once the way is free";
-  return new PohStorageError(
-    "FILE_STUCK",
-    rowOf({ kind } as LogEntry) === null
-      ? `Tx ${id} is deleted, but its payload file cannot be removed (${message}): ${free}`
-      : `Tx ${id} is saved, but its payload file cannot be put in its place (${message}): the log keeps the payload, and ${free}`,
   );
 }
 

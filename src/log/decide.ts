@@ -1,0 +1,139 @@
+/**
+ * What is made of changes: decided when the log is written, in its order, as each
+ * finds the store by then.
+ *
+ * @module
+ */
+
+import { TxExistsError } from "../errors.ts";
+import { sha256HexSync } from "../files/hash.ts";
+import { decide, savedTx } from "../model/if_exists.ts";
+import { isSoundSoon } from "../payloads/payload_file.ts";
+import { isSameRow } from "../sqlite/sqlite_store.ts";
+import type { TxInfo } from "../types.ts";
+import { dropStaged, type Waiting } from "./batch.ts";
+import type { Followers } from "./follow.ts";
+import type { LogReader } from "./log_reader.ts";
+import { type LogEntry, rowOf } from "./record.ts";
+
+/** What is to be logged of a batch. */
+export interface Decided {
+  entries: LogEntry[];
+  /** The change of each entry. */
+  owners: Waiting[];
+  /** Whether each saves an id that was unknown. */
+  isNew: boolean;
+}
+
+/**
+ * Decides what is made of a batch.
+ *
+ * @param underWay Rows that are durable, and that no table has yet.
+ */
+export function decideAll(
+  batch: Waiting[],
+  underWay: ReadonlyMap<string, TxInfo>,
+  followers: Followers,
+  log: LogReader,
+): Decided {
+  const there = followers.rows.getMany(batch.map(({ entry }) => entry.txId));
+  const decider = new Decider(underWay, followers, log);
+  const entries: LogEntry[] = [], owners: Waiting[] = [];
+  let isNew = true;
+  for (const change of batch) {
+    const before = decider.before(change, there);
+    const entry = decider.decide(change, before);
+    if (entry) {
+      isNew &&= before === null;
+      entries.push(entry);
+      owners.push(change);
+    } else dropStaged(change, followers.files);
+  }
+  return { entries, owners, isNew };
+}
+
+/** Decides on one change after another. */
+class Decider {
+  readonly #followers: Followers;
+  readonly #log: LogReader;
+  /** The rows that are changed so far; null: deleted. */
+  readonly #changed: Map<string, TxInfo | null>;
+
+  constructor(
+    underWay: ReadonlyMap<string, TxInfo>,
+    followers: Followers,
+    log: LogReader,
+  ) {
+    this.#followers = followers;
+    this.#log = log;
+    this.#changed = new Map(underWay);
+  }
+
+  /** The row that a change finds; null: none. */
+  before(
+    { entry: { txId } }: Waiting,
+    there: ReadonlyMap<string, TxInfo>,
+  ): TxInfo | null {
+    const changed = this.#changed.get(txId);
+    return changed === undefined ? there.get(txId) ?? null : changed;
+  }
+
+  /** What is logged of a change; null: nothing, as it is not to be made. */
+  decide(change: Waiting, before: TxInfo | null): LogEntry | null {
+    const entry = change.rule === null
+      ? this.#decideOther(change, before)
+      : this.#decideSave(change, before);
+    if (!entry) return null;
+    change.result.made = true;
+    this.#changed.set(entry.txId, rowOf(entry));
+    return entry;
+  }
+
+  #decideOther(
+    { entry, seen, home }: Waiting,
+    before: TxInfo | null,
+  ): LogEntry | null {
+    const { txId } = entry;
+    const after = rowOf(entry);
+    if (before === null && after === null) return null;
+    if (seen && !(before && isSameRow(before, seen))) return null;
+    if (home !== undefined) {
+      const { place } = this.#followers.rows.lookup(txId) ?? {};
+      if (this.#changed.has(txId) || place !== home) return null;
+    }
+    if (after) return entry;
+    const { storageHash } = before!;
+    // A row may have been edited by hand.
+    const isDigest = /^[0-9a-f]{64}$/.test(storageHash);
+    return { ...entry, storageHash: isDigest ? storageHash : "" };
+  }
+
+  #decideSave(
+    { entry, rule, result }: Waiting,
+    there: TxInfo | null,
+  ): LogEntry | null {
+    const info = rowOf(entry)!;
+    try {
+      const outcome = there ? decide(there, info, rule!) : "created";
+      result.saved = savedTx(outcome === "kept" ? there! : info, outcome);
+      if (outcome === "kept") return null;
+      // The same again mends a payload that is damaged or gone.
+      const isThere = there !== null && isSameRow(there, info) &&
+        (this.#changed.has(info.txId) || this.#isSound(info));
+      return isThere ? null : entry;
+    } catch (error) {
+      if (!(error instanceof TxExistsError)) throw error;
+      result.failure = error;
+      return null;
+    }
+  }
+
+  /** Fast path: true if a small payload matches its row. False proves nothing. */
+  #isSound(info: TxInfo): boolean {
+    const { rows, files } = this.#followers;
+    const place = rows.lookup(info.txId)?.place ?? null;
+    if (place === null) return isSoundSoon(files.expected(info));
+    const payload = this.#log.at(place)?.payload;
+    return payload ? sha256HexSync(payload) === info.storageHash : false;
+  }
+}
