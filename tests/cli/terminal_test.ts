@@ -126,24 +126,24 @@ test("Ctrl-C ends import with 130, and running it again does the rest", async ()
 });
 
 test("Ctrl-C ends verify by ids with 130, and it can go on from there", async () => {
-  await using store = await withTxs(10_000);
+  await using store = await withTxs(30_000);
   await store.ok(["import", store.file, "--durability", "relaxed"]);
   const { code, screen } = await onTerminal(
-    ["verify", "--base", store.base, "--limit", "10000"],
+    ["verify", "--base", store.base, "--limit", "30000"],
     {
       cwd: store.dir.path,
       columns: 80,
-      onShown: once(/payloads: .* [1-9]\d* of 10000/, "\x03"),
+      onShown: once(/payloads: .* [1-9]\d* of 30000/, "\x03"),
     },
   );
   assertEquals(code, 130, screen);
   const [, checked, after] =
     /Verification interrupted: (\d+) of \1 txs valid\r\npoh-storage: Interrupted; go on with --after "(\w+)"\r\n$/
       .exec(screen) ?? [];
-  assert(Number(checked) < 10_000, screen);
+  assert(Number(checked) < 30_000, screen);
   const rest = await store.call(["verify", "--after", after!, "--json"]);
   assertEquals(rest.code, 0);
-  assertEquals(JSON.parse(rest.stdout).checked, 10_000 - Number(checked));
+  assertEquals(JSON.parse(rest.stdout).checked, 30_000 - Number(checked));
 });
 
 /** Types something once when the screen shows a match. */
