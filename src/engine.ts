@@ -5,7 +5,11 @@
  * @module
  */
 
-import type { RecoverOptions, VerifyOptions } from "./check/check.ts";
+import type {
+  CheckOptions,
+  RecoverOptions,
+  VerifyOptions,
+} from "./check/check.ts";
 import type { PohStorageError } from "./errors.ts";
 import type {
   CompactOptions,
@@ -28,6 +32,12 @@ import type {
   TxQuery,
   TxStream,
 } from "./types.ts";
+
+/** How to check a store, whose caller opens what it is to be healed from. */
+export type WithoutSources<Options extends CheckOptions> = Omit<
+  Options,
+  "from" | "fromToken"
+>;
 
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -93,12 +103,12 @@ export interface Engine {
   prune(filter: PruneFilter, options: PruneOptions): Promise<PruneResult>;
   /** Checks; tells what the sources could heal. */
   verify(
-    options: VerifyOptions,
+    options: WithoutSources<VerifyOptions>,
     sources?: Sources | null,
   ): Promise<StoreReport>;
   /** Checks and repairs, and heals from the sources. */
   recover(
-    options: RecoverOptions,
+    options: WithoutSources<RecoverOptions>,
     sources?: Sources | null,
   ): Promise<StoreReport>;
   /** What recover took out of service, in no order. */

@@ -8,7 +8,12 @@
 import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
 import { crashPoint } from "../async/crash_points.ts";
 import { ReadAhead, SMALL } from "../files/durable_fs.ts";
-import { type Engine, infoOf, type MaybePromise } from "../engine.ts";
+import {
+  type Engine,
+  infoOf,
+  type MaybePromise,
+  type WithoutSources,
+} from "../engine.ts";
 import type {
   CompactOptions,
   CompactReport,
@@ -257,7 +262,7 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.verify} */
   verify(
-    options: VerifyOptions,
+    options: WithoutSources<VerifyOptions>,
     sources: Sources | null = null,
   ): Promise<StoreReport> {
     return verifyRows(this.#store, options, sources);
@@ -265,7 +270,7 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.recover} */
   recover(
-    options: RecoverOptions,
+    options: WithoutSources<RecoverOptions>,
     sources: Sources | null = null,
   ): Promise<StoreReport> {
     return this.#withoutChanges(() =>

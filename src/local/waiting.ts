@@ -8,7 +8,7 @@
 
 import { basename } from "@std/path";
 import { namesIn } from "../files/durable_fs.ts";
-import type { FileStore } from "../payloads/file_store.ts";
+import { type FileStore, isWaiting } from "../payloads/file_store.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 
@@ -23,13 +23,13 @@ export interface Waiting {
 
 /**
  * The rows whose payloads wait: a backup was cut off behind its new database.
- * Goes through all rows where anything is staged.
+ * Goes through all rows where any payload waits.
  */
 export async function* waitingRows(
   files: FileStore,
   rows: SqliteStore,
 ): AsyncGenerator<Waiting> {
-  const staged = new Set(await namesIn(files.stagedPath));
+  const staged = new Set((await namesIn(files.stagedPath)).filter(isWaiting));
   if (staged.size === 0) return;
   for await (const info of rows.iterate()) {
     const name = basename(files.stagedFor(info));
@@ -38,7 +38,8 @@ export async function* waitingRows(
 }
 
 /**
- * Puts payloads that wait in their places, durably.
+ * Puts payloads that wait, and are what their rows promise, in their places,
+ * durably. Another one stays where it is: what is in its place may be sound.
  *
  * @param onPlaced Told of each.
  */
@@ -49,7 +50,9 @@ export async function placeWaiting(
 ): Promise<void> {
   let placed: string[] = [];
   for await (const waiting of waitingRows(files, rows)) {
-    const { txId } = waiting.info;
+    const { txId, storageHash } = waiting.info;
+    const found = await files.digestOfWaiting(waiting.info);
+    if (found?.digest !== storageHash) continue;
     await files.placeStaged(txId, waiting.name);
     onPlaced?.(waiting);
     if (placed.push(txId) < PAGE) continue;

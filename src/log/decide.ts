@@ -18,9 +18,8 @@ import { type LogEntry, rowOf } from "./record.ts";
 
 /** What is to be logged of a batch. */
 export interface Decided {
+  /** In the order of the changes of which something is made. */
   entries: LogEntry[];
-  /** The change of each entry. */
-  owners: Waiting[];
   /** Whether each saves an id that was unknown. */
   isNew: boolean;
 }
@@ -38,7 +37,7 @@ export function decideAll(
 ): Decided {
   const there = followers.rows.getMany(batch.map(({ entry }) => entry.txId));
   const decider = new Decider(underWay, followers, log);
-  const entries: LogEntry[] = [], owners: Waiting[] = [];
+  const entries: LogEntry[] = [];
   let isNew = true;
   for (const change of batch) {
     const before = decider.before(change, there);
@@ -46,10 +45,9 @@ export function decideAll(
     if (entry) {
       isNew &&= before === null;
       entries.push(entry);
-      owners.push(change);
     } else dropStaged(change, followers.files);
   }
-  return { entries, owners, isNew };
+  return { entries, isNew };
 }
 
 /** Decides on one change after another. */
@@ -83,8 +81,8 @@ class Decider {
     const entry = change.rule === null
       ? this.#decideOther(change, before)
       : this.#decideSave(change, before);
+    change.result.made = entry !== null;
     if (!entry) return null;
-    change.result.made = true;
     this.#changed.set(entry.txId, rowOf(entry));
     return entry;
   }

@@ -6,7 +6,7 @@
 
 import { answerAs } from "../async/thread.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
-import { type Connection, openSqlite } from "../sqlite/driver.ts";
+import { openSqlite } from "../sqlite/driver.ts";
 import { FileStore } from "../payloads/file_store.ts";
 import { type FollowingRow, SqliteStore } from "../sqlite/sqlite_store.ts";
 
@@ -104,11 +104,8 @@ async function makeRows(
     & Extract<FollowerJob, { task: "rows" }>
     & FollowedStore,
 ): Promise<void> {
-  if (!table) {
-    table = await SqliteStore.open(path, { driver, sync });
-    table.checkpointWithinCommits(0);
-  }
-  const open = table;
+  const open = table ??= await SqliteStore.open(path, { driver, sync });
+  open.checkpointWithinCommits(0); // the asking thread says when
   await open.change(() => open.followRows(rows, until));
 }
 
@@ -118,7 +115,7 @@ function close(): void {
 }
 
 async function checkpoint({ path, driver }: FollowedStore): Promise<void> {
-  const db: Connection = await openSqlite(path, driver, false);
+  const db = await openSqlite(path, driver, false);
   try {
     db.prepare("PRAGMA wal_checkpoint(PASSIVE)").get();
   } finally {

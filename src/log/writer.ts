@@ -9,9 +9,10 @@
  * followed everyone's records.
  *
  * Rows follow before a save resolves; but a writer that is alone in the store
- * has those of new ids follow at the end of its turn, many in one transaction.
- * Until then its own reads know them, and readers in other processes look at
- * the log for an id without a row, and before a query.
+ * has another thread make those of new ids, many in one transaction, by the end
+ * of its turn. Until then its own reads know them, and readers in other processes
+ * look at the log for an id without a row, and before a query. The files of many
+ * new ids are made by a further thread, while this one logs the next batch.
  *
  * @module
  */
@@ -82,20 +83,20 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 /** At most so many batches before others may have the turn. */
 const BATCHES_IN_A_ROW = 8;
 
-/** A writer that is alone keeps its turn for so long, in ms. */
+/** How often a writer that is alone looks whether somebody wants its turn, in ms. */
 const LONGEST_TURN = 40;
 
 /** How long it waits for more changes before the rows follow, in ms. */
 const IDLE = 8;
 
-/** Rows that follow in one transaction; more would stop the event loop. */
+/** So many rows that have not followed are told to another thread. */
 const ROWS_AT_ONCE = 512;
 
-/** So many are made here before another thread has been told to. */
+/** At the end of a turn fewer are made here, sooner than a thread would answer. */
 const FEW_ROWS = 64;
 
-/** So many files, and more, are made by another thread, so many at a time. */
-const MANY_FILES = 32, FILES_AT_ONCE = 32;
+/** Another thread makes so many files at a time; fewer are made here. */
+const FILES_AT_ONCE = 32;
 
 /** Saves wait for the rows when so many have not followed. */
 const MOST_DEFERRED = 16_384;
@@ -118,17 +119,17 @@ const PAGE = 512;
 /** A batch that is in the log. */
 interface Logged {
   records: LogRecord[];
-  /** The change of each record. */
-  owners: Waiting[];
   /** Whether each record saves an id that was unknown. */
   isNew: boolean;
 }
 
 /** Some of a batch, whose files another thread makes. */
 interface Part {
-  owners: Waiting[];
-  part: LogRecord[];
-  made: Promise<FileFailure[] | null>;
+  /** The change of each record. */
+  changes: Waiting[];
+  records: LogRecord[];
+  /** Those that could not be made; null: nothing is known of any. */
+  failures: Promise<FileFailure[] | null>;
 }
 
 /** Orders and makes the changes of one open writer. */
@@ -593,9 +594,9 @@ export class LogWriter {
    */
   async #finishElsewhere(
     batch: Waiting[],
-    { records, owners, isNew }: Logged,
+    { records, isNew }: Logged,
   ): Promise<boolean> {
-    const isMuch = records.length >= MANY_FILES || this.#underWay.size > 0;
+    const isMuch = records.length >= FILES_AT_ONCE || this.#underWay.size > 0;
     const areMany = isMuch && isNew &&
       this.#aloneSince !== null &&
       records.every(({ kind, isPacked }) => kind === "put" && !isPacked);
@@ -605,43 +606,55 @@ export class LogWriter {
     for (const record of records) {
       this.#underWay.set(record.txId, rowOf(record)!);
     }
+    const logged = batch.filter(({ result }) => result.made);
     const parts: Part[] = [];
     for (let at = 0; at < records.length; at += FILES_AT_ONCE) {
-      const part = records.slice(at, at + FILES_AT_ONCE);
-      const made = thread.makeFiles(
-        part.map(({ txId, payload }) => ({ txId, payload: payload! })),
-      );
-      parts.push({ owners: owners.slice(at, at + FILES_AT_ONCE), part, made });
+      const some = records.slice(at, at + FILES_AT_ONCE);
+      const payloads = some.map(({ txId, payload }) => ({
+        txId,
+        payload: payload!,
+      }));
+      parts.push({
+        changes: logged.slice(at, at + FILES_AT_ONCE),
+        records: some,
+        failures: thread.makeFiles(payloads),
+      });
     }
     const before = this.#finishing;
     this.#finishing = (async () => {
       await before;
       for (const part of parts) await this.#finishPart(part);
-      settleAll(batch.filter((change) => !owners.includes(change)));
+      settleAll(batch.filter(({ result }) => !result.made));
     })();
     await before;
     return true;
   }
 
   /** Never rejects. */
-  async #finishPart({ owners, part, made }: Part): Promise<void> {
+  async #finishPart({ changes, records, failures }: Part): Promise<void> {
     try {
-      const failures = await made;
-      const stuck = failures
-        ? new Map(failures.map(({ at, message }) => [
-          part[at]!.position,
-          new Error(message),
-        ]))
-        : await this.#makeFiles(part);
-      if (failures) this.filesPut += part.length;
-      await this.#followWithRows(part, true, stuck);
-      tellFailures(owners, part, stuck);
-      settleAll(owners);
+      const stuck = await this.#stuckOf(records, await failures);
+      await this.#followWithRows(records, true, stuck);
+      tellFailures(changes, records, stuck);
+      settleAll(changes);
     } catch (error) {
-      rejectAll(owners, this.moved() ?? error);
+      rejectAll(changes, this.moved() ?? error);
     } finally {
-      for (const { txId } of part) this.#underWay.delete(txId);
+      for (const { txId } of records) this.#underWay.delete(txId);
     }
+  }
+
+  /** What another thread says of the files of records; else they are made here. */
+  async #stuckOf(
+    records: LogRecord[],
+    failures: FileFailure[] | null,
+  ): Promise<Stuck> {
+    if (!failures) return await this.#makeFiles(records);
+    this.filesPut += records.length;
+    return new Map(failures.map(({ at, message }) => [
+      records[at]!.position,
+      new Error(message),
+    ]));
   }
 
   /**
@@ -687,13 +700,13 @@ export class LogWriter {
   /** Decides what is made of a batch, and writes that. */
   async #write(batch: Waiting[]): Promise<Logged> {
     const { files } = this.#parts;
-    const { entries, owners, isNew } = decideAll(
+    const { entries, isNew } = decideAll(
       batch,
       this.#underWay,
       this.#parts,
       this.#reader,
     );
-    if (entries.length === 0) return { records: [], owners, isNew };
+    if (entries.length === 0) return { records: [], isNew };
     if (entries.some(({ kind }) => kind === "put-staged")) {
       await files.syncStaged();
       crashPoint("staged names synced");
@@ -707,7 +720,7 @@ export class LogWriter {
     const records = this.#end.append(entries, !this.#reserve.isGivenUp);
     this.#logged.changes += records.length;
     this.#logged.bytes += this.#end.used - before;
-    return { records, owners, isNew };
+    return { records, isNew };
   }
 
   /**

@@ -295,6 +295,14 @@ export class FileStore implements PayloadStore {
     return this.openStaged(stagedName(row));
   }
 
+  /** Digest and size of a payload that waits; null when none does. */
+  async digestOfWaiting(
+    row: TxInfo,
+  ): Promise<{ digest: string; size: number } | null> {
+    const opened = this.openWaiting(row);
+    return opened && await digestOfOpen(opened);
+  }
+
   /** Waits until the names of staged payloads are on the disk. */
   async syncStaged(): Promise<void> {
     if (this.#sync) await syncDir(this.stagedPath);
@@ -415,6 +423,11 @@ export class FileStore implements PayloadStore {
       throw error;
     }
   }
+}
+
+/** Whether a staged file is a payload that waits for its place, by its name. */
+export function isWaiting(name: string): boolean {
+  return /^[0-9a-f]{64}-[0-9a-f]{64}$/.test(name);
 }
 
 /** The name under which the payload of a row waits for its place. */

@@ -6,7 +6,7 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
-import { type Engine, infoOf, txOf } from "../engine.ts";
+import { type Engine, infoOf, txOf, type WithoutSources } from "../engine.ts";
 import type { CompactReport } from "../model/packing.ts";
 import {
   IntegrityError,
@@ -267,7 +267,7 @@ export class RemoteEngine implements Engine {
 
   /** {@inheritDoc Engine.verify} */
   verify(
-    options: VerifyOptions,
+    options: WithoutSources<VerifyOptions>,
     sources: Sources | null = null,
   ): Promise<StoreReport> {
     return verifyRemote(this.#parts, options, this.#grace, sources);
@@ -275,7 +275,7 @@ export class RemoteEngine implements Engine {
 
   /** {@inheritDoc Engine.recover} */
   async recover(
-    options: RecoverOptions,
+    options: WithoutSources<RecoverOptions>,
     sources: Sources | null = null,
   ): Promise<StoreReport> {
     if (!options.dryRun) this.#requireWriter();

@@ -27,10 +27,7 @@ export async function checkIntegrity(
       new URL("./integrity_worker.ts", import.meta.url),
       INTEGRITY_THREAD,
     );
-    const job = {
-      path: rows.path,
-      driver: rows.driver.name as "builtin" | "ffi",
-    };
+    const job = { path: rows.path, driver: rows.driver.name };
     const lines = await thread?.ask(job, { signal });
     if (lines) return lines;
     if (signal?.aborted) return null;

@@ -922,11 +922,12 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     if (!this.#deferred) return;
     if (this.#whyDeferred !== null) throw this.#whyDeferred;
     // A thread of this process may be at it.
+    const [usual] = this.#ofId("PRAGMA busy_timeout")!;
     this.#db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT.ownThread}`);
     try {
       this.transaction(() => {});
     } finally {
-      this.#db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT.withLog}`);
+      this.#db.exec(`PRAGMA busy_timeout = ${usual}`);
     }
   }
 

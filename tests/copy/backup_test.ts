@@ -539,6 +539,22 @@ test("a backup cut off behind its new database is read, verified and finished", 
   await assertNew();
 });
 
+test("what waits for a place but is not the payload does not take it", async () => {
+  await using temp = await filled("builtin", ["a"]);
+  const files = new FileStore(temp.base);
+  const before = await contentsOf(temp.base, temp.db);
+  {
+    const options = { readOnly: true };
+    await using store = await StorageManager.open(temp.base, temp.db, options);
+    const waiting = files.stagedFor((await store.infoTx("a"))!);
+    Deno.writeFileSync(waiting, bytes("rotten"));
+  }
+  await performRecovery(temp.base, temp.db);
+  assertEquals((await verifyStore(temp.base, temp.db)).damaged, false);
+  await using store = await temp.reopen();
+  assertEquals(text((await store.loadTx("a"))?.payload), before.a);
+});
+
 testDrivers(
   "an interrupted backup leaves the previous one, and goes on",
   async (driver) => {

@@ -1,7 +1,12 @@
 // Verification and repair of a store that machines share.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { sha256Hex, StoreBusyError, type StoreReport } from "../../mod.ts";
+import {
+  type RecoverOptions,
+  sha256Hex,
+  StoreBusyError,
+  type StoreReport,
+} from "../../mod.ts";
 import { openSources } from "../../src/copy/sources/open_sources.ts";
 import { GRACE } from "../../src/shared/contracts.ts";
 import { plainKey, versionKey } from "../../src/shared/object_key.ts";
@@ -36,7 +41,7 @@ async function age(store: SharedStore, key: string): Promise<void> {
 /** Recovers; a second time finds nothing but what the first has left. */
 async function recovered(
   node: Node,
-  options: Parameters<Node["engine"]["recover"]>[0] = {},
+  options: RecoverOptions = {},
 ): Promise<StoreReport> {
   const recover = async (how: typeof options): Promise<StoreReport> => {
     await using sources = await openSources(how, node.objects.url);
@@ -401,7 +406,7 @@ test("a shared store is healed by new objects, and keeps what was damaged", asyn
     "c.bin": large,
   });
   await using sources = await openSources({ from }, node.objects.url);
-  const seen = await node.engine.verify({ from }, sources);
+  const seen = await node.engine.verify({}, sources);
   assertEquals([seen.healable, seen.damaged], [2, true]);
   const report = await recovered(node, { from });
   assertEquals(outline(report), [
