@@ -83,6 +83,7 @@ export async function requireOwnDatabase(
     if (ofBase !== null || await hasPayloads(files)) {
       // Another process may have made it since it was looked for.
       if (!db && isDatabaseThere(path)) return;
+      if (db && ofBase !== null) requireSound(db, path, base, ofBase);
       throw await databaseMissing(base, path, ofBase, db !== null);
     }
     if (opening === "create") return;
@@ -312,6 +313,21 @@ function hasTable(db: Connection, name: string): boolean {
   return db.prepare(
     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?",
   ).get(name) !== undefined;
+}
+
+/**
+ * Tells the base's own database that has lost its tables to damage from one
+ * that is none of a store: only the former may be rebuilt where it stands.
+ */
+function requireSound(
+  db: Connection,
+  path: string,
+  base: string,
+  id: string,
+): void {
+  const reason = String(db.prepare("PRAGMA quick_check(1)").get()?.[0]);
+  if (reason === "ok" || !isProvenOf(path, base, id)) return;
+  throw new MetadataDamagedError(path, reason.split("\n").at(-1)!);
 }
 
 function isDir(path: string): boolean {

@@ -7,6 +7,7 @@ import {
 import { join } from "@std/path";
 import {
   describeStore,
+  MetadataDamagedError,
   performRecovery,
   PohStorageError,
   sha256Hex,
@@ -40,6 +41,13 @@ async function filledStore(...txIds: string[]): Promise<TempStore> {
 
 function idOf(temp: TempStore): string {
   return join(temp.base, ".poh", "id");
+}
+
+/** Makes a byte of a file zero. */
+async function clearByte(path: string, at: number): Promise<void> {
+  using file = await Deno.open(path, { write: true });
+  await file.seek(at, Deno.SeekMode.Start);
+  await file.write(new Uint8Array(1));
 }
 
 function logOf(temp: TempStore): string {
@@ -337,6 +345,18 @@ test("a file that is no database is neither damaged nor replaced", async () => {
     assertEquals(error.code, "NOT_A_DATABASE");
   }
   assertEquals(namesIn(dir.path), ["notes.txt"]);
+});
+
+test("a base's database that has lost its tables to damage is rebuilt in place", async () => {
+  await using temp = await filledStore("a", "b");
+  await clearByte(temp.db, 104); // cells of the schema's page, big-endian
+  await assertRejects(
+    () => StorageManager.open(temp.base, temp.db),
+    MetadataDamagedError,
+  );
+  const report = await performRecovery(temp.base, temp.db, { rebuild: true });
+  assertEquals(report.sound, 2);
+  assertEquals((await performRecovery(temp.base, temp.db)).findings, []);
 });
 
 test("a base whose id is gone is known again by its payloads", async () => {
