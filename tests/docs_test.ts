@@ -1,5 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "@std/path";
+import { cliReference } from "../docs/cli_reference.ts";
+import { FINDING_KINDS } from "../src/model/report.ts";
+import { denoScript, outputOf, tempDir, test } from "./helpers.ts";
 
 const ROOT = join(import.meta.dirname!, "..");
 
@@ -28,10 +31,69 @@ function isThere(path: string): boolean {
   }
 }
 
+/** Every TypeScript file below a folder. */
+function* sourceFiles(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(join(ROOT, folder))) {
+    const path = `${folder}/${name}`;
+    if (isDirectory) yield* sourceFiles(path);
+    else if (name.endsWith(".ts")) yield path;
+  }
+}
+
 /** The paths below `src/` and `tests/` that a text names. */
 function pathsIn(text: string): string[] {
   return text.match(/\b(?:src|tests)\/[\w./-]*\w/g) ?? [];
 }
+
+Deno.test("docs/index.md names every page", () => {
+  const pages = DOCUMENTS.filter((path) => path.startsWith("docs/"))
+    .map((path) => path.slice("docs/".length))
+    .filter((page) => page !== "index.md");
+  const index = textOf("docs/index.md");
+  assertEquals(pages.filter((page) => !index.includes(`(${page})`)), []);
+});
+
+Deno.test("docs/cli.md is what the table of commands gives", () => {
+  assertEquals(textOf("docs/cli.md"), cliReference());
+});
+
+Deno.test("docs/errors.md has every code and every kind of finding", () => {
+  const text = textOf("docs/errors.md");
+  const codes = new Set<string>();
+  for (const path of sourceFiles("src")) {
+    for (
+      const [, code] of textOf(path).matchAll(
+        /(?:new (?:PohStorageError|Problem)\(|super\()\s*(?:\d+,\s*)?"([A-Z_]+)"/g,
+      )
+    ) codes.add(code!);
+  }
+  assert(codes.size > 40, `${codes.size} codes`);
+  const missing = [...codes, ...FINDING_KINDS].filter((code) =>
+    !text.includes(`\n| \`${code}\``)
+  );
+  assertEquals(missing, []);
+});
+
+test("the first commands of README.md end as it says", async () => {
+  await using dir = await tempDir();
+  const script = textOf("README.md").match(/```sh\nalias [^]*?```/)![0]
+    .split("\n").slice(2, -1).filter((line) => !line.includes(" serve"));
+  assertEquals(script.length, 7);
+  await Deno.copyFile(join(ROOT, "LICENSE"), dir.join("LICENSE"));
+  const program = 'run=("$0" "$@")\npoh-storage() { "${run[@]}" "$@"; }';
+  const lines = script.map((line) => `${line}\necho "exit $?"`);
+  const whole = "poh-storage load first --raw | cmp - LICENSE";
+  const command = denoScript("../../cli.ts", [], {
+    by: ["bash", "-c", [program, ...lines, whole].join("\n")],
+    cwd: dir.path,
+    stdout: "piped",
+    stderr: "piped",
+  });
+  const { code, stdout, stderr } = await outputOf(command);
+  assertEquals(code, 0, stderr);
+  const exits = stdout.match(/^exit \d+$/gm);
+  assertEquals(exits, [0, 0, 0, 0, 0, 4, 0].map((code) => `exit ${code}`));
+}, { ignore: Deno.build.os === "windows" });
 
 Deno.test("every path of src/ and tests/ that a document names is there", () => {
   for (const document of DOCUMENTS) {
