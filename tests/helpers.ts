@@ -17,7 +17,7 @@ import {
   type StoreReport,
   type Tx,
 } from "../mod.ts";
-import { fileName } from "../src/files/file_name.ts";
+import { placeOf } from "../src/payloads/payload_layout.ts";
 import { CHECKPOINT_DUE } from "../src/log/checkpoint.ts";
 import { openSqlite } from "../src/sqlite/driver.ts";
 
@@ -129,7 +129,7 @@ export class TempStore implements AsyncDisposable {
 
   /** Path of a transaction's payload file. */
   file(txId: string): string {
-    return join(this.base, fileName(txId));
+    return join(this.base, placeOf(txId));
   }
 
   /**

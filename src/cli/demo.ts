@@ -9,7 +9,7 @@
  */
 
 import { join } from "@std/path";
-import { fileName } from "../files/file_name.ts";
+import { placeOf } from "../payloads/payload_layout.ts";
 import type { Tx } from "../types.ts";
 import { main } from "./main.ts";
 import { shellLine } from "./shell_line.ts";
@@ -94,8 +94,8 @@ async function takeTour(tour: Tour, dir: string): Promise<void> {
   await tour.run(["backup", backup, "--copy"], 0);
 
   const damaged = "holding-2026-0004", lost = "holding-2026-0002";
-  const changed = await flipByte(join(tour.base, fileName(damaged)));
-  const removed = join(tour.base, fileName(lost));
+  const changed = await flipByte(join(tour.base, placeOf(damaged)));
+  const removed = join(tour.base, placeOf(lost));
   await Deno.remove(removed);
   tour.say(
     `Now a disk fails: one bit of ${changed} is flipped,`,

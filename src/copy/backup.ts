@@ -36,7 +36,6 @@ import {
   renameFile,
   replaceFile,
   SMALL,
-  syncDir,
   syncFile,
 } from "../files/durable_fs.ts";
 import {
@@ -47,14 +46,14 @@ import {
 } from "../errors.ts";
 import { FileStore } from "../payloads/file_store.ts";
 import { digestOf, digestOfPieces, Sha256 } from "../files/hash.ts";
-import { storedName } from "../files/file_name.ts";
+import { placeOf } from "../payloads/payload_layout.ts";
 import { KnownFiles } from "../local/known_files.ts";
 import { type LockWait, waitOf, waitRules } from "../options.ts";
 import { keepRepairsAway, listHolders, StoreLocks } from "../files/locks.ts";
 import { makeRows } from "../log/follow.ts";
 import { segmentOf } from "../log/segment.ts";
 import { closeStore, type OpenStore, openStore } from "../local/open_store.ts";
-import { NAMING_HERE, writeNaming } from "../local/naming.ts";
+import { SETTLED, writeNaming } from "../local/naming.ts";
 import {
   type OptionsType,
   optionsType,
@@ -384,10 +383,7 @@ class FolderBackup {
       return { ...report, linked, txs: 0, removed: 0 };
     }
     // What has another name belongs to no row of the fresh database.
-    await writeNaming(this.#files.basePath, {
-      naming: NAMING_HERE,
-      phase: null,
-    });
+    await writeNaming(this.#files.basePath, SETTLED);
     await this.#replaceDatabase(fresh);
     return { ...report, linked, ...await this.#tidyUp() };
   }
@@ -465,7 +461,7 @@ class FolderBackup {
   /** The moment from which the new backup is the one that is there. */
   async #replaceDatabase(fresh: string): Promise<void> {
     await this.#files.syncStaged();
-    if (this.#sync) await syncDir(this.#files.basePath);
+    await this.#files.syncFolders();
     requireClosed(fresh);
     if (this.#sync) await syncFile(fresh);
     for (const suffix of COMPANIONS) removeFileSync(this.#db + suffix);
@@ -479,19 +475,19 @@ class FolderBackup {
     const knownFiles = new KnownFiles(this.#files, rows);
     const sweep = async () => {
       const known = await knownFiles.among(batch);
-      for (const name of batch) {
-        if (known.has(name)) continue;
-        if (removeFileSync(join(this.#files.basePath, name))) removed++;
+      for (const place of batch) {
+        if (known.has(place)) continue;
+        if (removeFileSync(join(this.#files.basePath, place))) removed++;
       }
       batch = [];
     };
-    for await (const { name } of this.#files.files()) {
-      if (batch.push(name) < PAGE) continue;
+    for await (const { place } of this.#files.files()) {
+      if (batch.push(place) < PAGE) continue;
       await sweep();
       await nextTurn();
     }
     await sweep();
-    if (this.#sync) await syncDir(this.#files.basePath);
+    await this.#files.syncFolders();
     return { txs: await rows.count(), removed };
   }
 
@@ -578,7 +574,7 @@ class PayloadArchive implements PayloadTarget {
     { txId, storageHash }: TxInfo,
     source: PayloadSource,
   ): Promise<{ digest: string; size: number } | null> {
-    const name = storedName(txId);
+    const name = placeOf(txId);
     const add = async (payload: Uint8Array) => {
       const digest = await digestOf(payload);
       const size = payload.length;

@@ -20,7 +20,6 @@ import {
 } from "../files/durable_fs.ts";
 import { MetadataDamagedError } from "../errors.ts";
 import type { FileStore } from "../payloads/file_store.ts";
-import { storedName } from "../files/file_name.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 
@@ -54,7 +53,7 @@ export class PayloadFolder implements PayloadTarget {
   }
 
   async has(info: TxInfo): Promise<number | null> {
-    const path = this.#place(info.txId);
+    const path = this.#files.pathOf(info.txId);
     const size = regularSize(path);
     if (size === null) return null;
     if (this.#options.unlink && isShared(path)) return null;
@@ -92,10 +91,6 @@ export class PayloadFolder implements PayloadTarget {
     }
     await this.#put(info, path);
     return found;
-  }
-
-  #place(txId: string): string {
-    return join(this.#files.basePath, storedName(txId));
   }
 
   #known(txId: string): TxInfo | null {
@@ -140,7 +135,7 @@ export class PayloadFolder implements PayloadTarget {
     const { txId, storageHash } = info;
     const known = this.#known(txId);
     const isFree = known === null || known.storageHash === storageHash;
-    const to = isFree ? this.#place(txId) : this.#files.stagedFor(info);
+    const to = isFree ? this.#files.pathOf(txId) : this.#files.stagedFor(info);
     // The backup syncs both folders before its database goes in place.
     await renameFile(path, to, false);
   }

@@ -27,6 +27,7 @@ import {
   SMALL,
   syncDir,
   syncFile,
+  syncFiles,
 } from "../files/durable_fs.ts";
 import {
   BackupDamagedError,
@@ -37,9 +38,9 @@ import {
   StoreNotFoundError,
 } from "../errors.ts";
 import { FileStore } from "../payloads/file_store.ts";
-import { isNameByDigest, storedName, txIdOfFile } from "../files/file_name.ts";
+import { placeOfEntry } from "../payloads/payload_layout.ts";
 import { type LockWait, waitRules } from "../options.ts";
-import { NAMING_HERE, writeNaming } from "../local/naming.ts";
+import { SETTLED, writeNaming } from "../local/naming.ts";
 import { keepRepairsAway } from "../files/locks.ts";
 import { closeStore, copySettings, openStore } from "../local/open_store.ts";
 import {
@@ -251,23 +252,25 @@ async function unpack(
   from: ReadableStream<Uint8Array>,
   files: FileStore,
   db: string,
-  { signal, onProgress }: RestoreOptions,
+  { signal, onProgress, durability }: RestoreOptions,
 ): Promise<number | null> {
+  const sync = async (paths: string[]) => {
+    if (durability !== "relaxed") await syncFiles(paths);
+  };
   let payloads = 0, bytes = 0, hasDb = false, unsynced: string[] = [];
   try {
     for await (const entry of readTar(from)) {
       if (signal?.aborted) return null;
       if (hasDb) throw damagedArchive(`${BACKUP_DB} is not its last entry`);
       hasDb = entry.name === BACKUP_DB;
-      const name = hasDb ? null : nameOfEntry(entry.name);
-      const path = name === null ? db : join(files.basePath, name);
+      const path = hasDb ? db : join(files.basePath, placeFor(entry));
       const size = await writeEntry(path, entry);
-      if (name === null) continue;
+      if (hasDb) continue;
       payloads++;
       bytes += size;
       onProgress?.({ step: "unpack", done: payloads, total: null, bytes });
-      if (unsynced.push(name) < PAGE) continue;
-      await files.syncNames(unsynced);
+      if (unsynced.push(path) < PAGE) continue;
+      await sync(unsynced);
       unsynced = [];
     }
   } catch (error) {
@@ -280,7 +283,8 @@ async function unpack(
     throw error;
   }
   if (!hasDb) throw damagedArchive(`it has no ${BACKUP_DB}, or is cut`);
-  await files.syncNames(unsynced);
+  await sync(unsynced);
+  await files.syncFolders();
   return payloads;
 }
 
@@ -300,14 +304,10 @@ async function writeEntry(
   return size;
 }
 
-/**
- * The name that a payload's file gets here. An entry's name is never used as a
- * path unless it is one that ids are given, on this system or another.
- */
-function nameOfEntry(name: string): string {
-  if (isNameByDigest(name)) return name;
-  const txId = txIdOfFile(name, false) ?? txIdOfFile(name, true);
-  if (txId !== null) return storedName(txId);
+/** The place that an entry's payload gets here. */
+function placeFor({ name }: TarEntry): string {
+  const place = placeOfEntry(name);
+  if (place !== null) return place;
   throw damagedArchive(`${JSON.stringify(name)} is no name of a payload`);
 }
 
@@ -335,7 +335,7 @@ class InPlace implements PayloadTarget {
   async take(
     { txId }: TxInfo,
   ): Promise<{ digest: string; size: number } | null> {
-    return await this.#files.digestOfFile(storedName(txId));
+    return await this.#files.digest(txId);
   }
 }
 
@@ -423,7 +423,7 @@ class Place {
   async #make(fill: Fill): Promise<WalkReport> {
     const files = new FileStore(this.#madeBase, { sync: this.#sync });
     await files.init();
-    await writeNaming(this.#madeBase, { naming: NAMING_HERE, phase: null });
+    await writeNaming(this.#madeBase, SETTLED);
     await makeDir(dirname(this.#madeDb), this.#sync);
     const driver = this.#driver;
     let report: WalkReport;

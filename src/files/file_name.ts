@@ -22,7 +22,7 @@ import { validateTxId } from "../tx.ts";
 export const PAYLOAD_SUFFIX = ".bin";
 
 /** Longest file name, in bytes, that ext4, APFS and NTFS all take. */
-const MAX_NAME_BYTES = 255;
+export const MAX_NAME_BYTES = 255;
 
 /** Whether `A` and `a` are one file, as they are by default on these systems. */
 export const FOLDS_CASE: boolean = Deno.build.os === "windows" ||

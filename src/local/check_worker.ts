@@ -5,7 +5,7 @@
  */
 
 import { FileStore } from "../payloads/file_store.ts";
-import { PAYLOAD_SUFFIX } from "../files/file_name.ts";
+import { payloadPlaces } from "../payloads/payload_layout.ts";
 import { LogDir } from "../log/log_dir.ts";
 import {
   type Looked,
@@ -96,9 +96,7 @@ function open({ base, path, driver }: CheckedStore) {
 
 async function countFiles(base: string): Promise<number> {
   let count = 0;
-  for await (const { name } of Deno.readDir(base)) {
-    if (name.endsWith(PAYLOAD_SUFFIX)) count++;
-  }
+  for await (const _ of payloadPlaces(base)) count++;
   return count;
 }
 

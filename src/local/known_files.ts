@@ -4,6 +4,7 @@
  * @module
  */
 
+import { basename } from "@std/path";
 import type { FileStore } from "../payloads/file_store.ts";
 import { hasPlainName, isNameByDigest } from "../files/file_name.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
@@ -12,7 +13,7 @@ import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 export class KnownFiles {
   readonly #files: FileStore;
   readonly #rows: SqliteStore;
-  /** Ids by the names that do not tell them. */
+  /** Ids by the places that do not tell them. */
   #hidden: Promise<Map<string, string>> | null = null;
 
   /** Looks at nothing yet. */
@@ -21,24 +22,25 @@ export class KnownFiles {
     this.#rows = rows;
   }
 
-  /** The names among these of files in which a row has its payload. */
-  async among(names: string[]): Promise<Set<string>> {
+  /** The places among these of files in which a row has its payload. */
+  async among(places: string[]): Promise<Set<string>> {
     const ids = new Map<string, string[]>();
-    for (const name of names) {
-      const own = this.#files.txIdsOf(name);
-      const hidden = await this.#hiddenId(name);
-      ids.set(name, hidden === undefined ? own : [...own, hidden]);
+    for (const place of places) {
+      const own = this.#files.txIdsOf(place);
+      const hidden = await this.#hiddenId(place);
+      ids.set(place, hidden === undefined ? own : [...own, hidden]);
     }
     const known = this.#rows.inFiles([...ids.values()].flat());
     return new Set(
-      names.filter((name) => ids.get(name)!.some((id) => known.has(id))),
+      places.filter((place) => ids.get(place)!.some((id) => known.has(id))),
     );
   }
 
-  async #hiddenId(name: string): Promise<string | undefined> {
-    if (this.#files.hasOwnNames && !isNameByDigest(name)) return undefined;
+  async #hiddenId(place: string): Promise<string | undefined> {
+    const tellsId = this.#files.hasOwnNames && !isNameByDigest(basename(place));
+    if (tellsId) return undefined;
     this.#hidden ??= hiddenIds(this.#files, this.#rows);
-    return (await this.#hidden).get(name);
+    return (await this.#hidden).get(place);
   }
 }
 
@@ -51,8 +53,8 @@ async function hiddenIds(
   for await (const page of rows.iterateIds()) {
     for (const txId of page) {
       if (hasPlainName(txId)) continue;
-      for (const name of files.placesOf(txId)) {
-        if (!files.txIdsOf(name).includes(txId)) ids.set(name, txId);
+      for (const place of files.placesOf(txId)) {
+        if (!files.txIdsOf(place).includes(txId)) ids.set(place, txId);
       }
     }
   }

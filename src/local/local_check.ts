@@ -34,7 +34,7 @@ import {
 import { healLocal, type Lost } from "./local_healer.ts";
 import type { Sources } from "../check/sources.ts";
 import { checkIntegrity, isLarge } from "../sqlite/integrity.ts";
-import { storedName } from "../files/file_name.ts";
+import { placeOf } from "../payloads/payload_layout.ts";
 import { KnownFiles } from "./known_files.ts";
 import {
   acceptDamage,
@@ -774,7 +774,7 @@ class LocalCheck {
     if (this.#areAllOwned()) return step.add(this.#owners, 0);
     const { files, rows } = this.#store;
     const known = new KnownFiles(files, rows);
-    let batch: { name: string; txId: string | null }[] = [];
+    let batch: { place: string; txId: string | null }[] = [];
     for await (const file of files.files()) {
       batch.push(file);
       if (batch.length < FILES) continue;
@@ -793,32 +793,32 @@ class LocalCheck {
   }
 
   async #orphansIn(
-    batch: { name: string; txId: string | null }[],
+    batch: { place: string; txId: string | null }[],
     knownFiles: KnownFiles,
     step: Step,
   ): Promise<void> {
     const { files, rows, log } = this.#store;
     // A row of these may follow meanwhile: so they are asked for first.
     const pending = rows.hasLog ? log.positions() : new Map();
-    const known = await knownFiles.among(batch.map(({ name }) => name));
-    for (const { name, txId } of batch) {
+    const known = await knownFiles.among(batch.map(({ place }) => place));
+    for (const { place, txId } of batch) {
       if (this.#options.signal?.aborted) {
         this.#report.interrupted = true;
         return;
       }
       step.add(1, 0);
       try {
-        if (known.has(name)) continue;
+        if (known.has(place)) continue;
         if (txId !== null && pending.has(txId)) continue;
-        const size = regularSize(join(files.basePath, name));
+        const size = regularSize(join(files.basePath, place));
         const hasRow = txId !== null && rows.get(txId) !== null;
-        if (size !== null) await this.#orphan(name, txId, hasRow);
+        if (size !== null) await this.#orphan(place, txId, hasRow);
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
         this.#tell({
           kind: "unreadable",
           txId,
-          file: name,
+          file: place,
           detail: (error as Error).message,
         });
       }
@@ -827,7 +827,7 @@ class LocalCheck {
   }
 
   async #orphan(
-    name: string,
+    place: string,
     txId: string | null,
     isSuperseded: boolean,
   ): Promise<void> {
@@ -835,13 +835,13 @@ class LocalCheck {
     const finding = {
       kind: "orphan-payload" as const,
       txId,
-      file: name,
+      file: place,
       detail: isSuperseded
         ? "the payload of this transaction is elsewhere"
         : "a payload file that no row refers to",
     };
     if (!this.#repair || choice === "keep") return this.#tell(finding);
-    const path = join(this.#report.base, name);
+    const path = join(this.#report.base, place);
     if (choice === "adopt" && txId !== null && !isSuperseded) {
       const found = await this.#store.files.digest(txId);
       if (!found) return;
@@ -948,10 +948,10 @@ class LocalCheck {
 
   #fileOf(txId: string): string {
     try {
-      return this.#store.files.find(txId) ?? storedName(txId);
+      return this.#store.files.find(txId) ?? placeOf(txId);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
-      return storedName(txId);
+      return placeOf(txId);
     }
   }
 }

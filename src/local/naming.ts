@@ -1,15 +1,15 @@
 /**
- * How the payload files of a store are named: by this system's rules, or by
- * earlier ones, until `upgrade.ts` has renamed them.
+ * How the payload files of a store are laid out: as this system does, or by an
+ * earlier layout, until `upgrade.ts` has moved them.
  *
- * `<base>/.poh/names` says which rules hold. A store that has no such file is
+ * `<base>/.poh/names` says which layout holds. A store that has no such file is
  * one of the older Python package, which takes ids verbatim, or of a version of
  * this program that took such files as they were.
  *
  * @module
  */
 
-import { isAbsolute, join, normalize, relative } from "@std/path";
+import { basename, join } from "@std/path";
 import {
   makeDir,
   openRegular,
@@ -20,48 +20,47 @@ import {
 import { tmpPath } from "../files/layout.ts";
 import type { EarlierNames } from "../payloads/file_store.ts";
 import {
-  FOLDS_CASE,
-  hasPlainName,
-  PAYLOAD_SUFFIX,
-  storedName,
-  txIdOfFile,
-} from "../files/file_name.ts";
+  type Layout,
+  LAYOUT_HERE,
+  LAYOUTS,
+  placeOf,
+  placesOf,
+  txIdsAt,
+} from "../payloads/payload_layout.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
 
-/**
- * - `plain`: as `storedName` gives them where case counts
- * - `folded`: as it gives them where case does not count
- * - `verbatim`: `<base>/<id>.bin`, whatever the id is, as the older package does
- * - `mixed`: any of these
- */
-export type Naming = "plain" | "folded" | "verbatim" | "mixed";
-
-/** The rules of a store, and how far its upgrade has got. */
+/** The layout of a store, and how far its upgrade has got. */
 export interface NamingState {
-  /** The rules that hold, or held before the upgrade began. */
-  naming: Naming;
+  /** The layout that holds, or held before the upgrade began. */
+  naming: Layout;
   /**
    * Null: no upgrade has begun. `gathering`: files may have been moved to
-   * `.poh/upgrade`. `placing`: all that are renamed have been there, and some
-   * may have their new names.
+   * `.poh/upgrade`. `placing`: all that are moved have been there, and some
+   * may have their new places.
    */
   phase: "gathering" | "placing" | null;
 }
 
-/** The rules of this system. */
-export const NAMING_HERE: Naming = FOLDS_CASE ? "folded" : "plain";
+/** What a store says of itself whose files are laid out as on this system. */
+export const SETTLED: NamingState = { naming: LAYOUT_HERE, phase: null };
 
-/** Where files wait for their new names. */
-export const UPGRADE_DIR = join(".poh", "upgrade");
+/** Where files wait for their new places. */
+const UPGRADE_DIR = join(".poh", "upgrade");
 
-const IS_WINDOWS = Deno.build.os === "windows";
+/** What a store may say. */
+const RECORD = new RegExp(
+  `^(${LAYOUTS.join("|")})(?: (gathering|placing))?\n$`,
+);
 
-/** Characters that a file name of Windows cannot have, or takes for a stream. */
-// deno-lint-ignore no-control-regex
-const NOT_ON_WINDOWS = /[\u0000-\u001f:*?"<>|]/;
+/** Returns the folder in which files wait for their new places. */
+export function upgradePath(basePath: string): string {
+  return join(basePath, UPGRADE_DIR);
+}
 
-/** Longest file name, in bytes, that file systems take. */
-const MAX_NAME_BYTES = 255;
+/** Returns where the file of an id waits for its new place. */
+export function waitingPlace(txId: string): string {
+  return join(UPGRADE_DIR, basename(placeOf(txId)));
+}
 
 /** What a store says of its names; null when it says nothing. */
 export function readNaming(basePath: string): NamingState | null {
@@ -69,11 +68,10 @@ export function readNaming(basePath: string): NamingState | null {
   if (!opened) return null;
   using file = opened.file;
   const text = new TextDecoder().decode(readAllSync(file, opened.size));
-  const match = /^(plain|folded|verbatim|mixed)(?: (gathering|placing))?\n$/
-    .exec(text);
+  const match = RECORD.exec(text);
   if (!match) return null; // cut by a power failure before its first sync
   return {
-    naming: match[1] as Naming,
+    naming: match[1] as Layout,
     phase: (match[2] ?? null) as NamingState["phase"],
   };
 }
@@ -99,7 +97,7 @@ export async function writeNaming(
 export function namingOf(
   basePath: string,
   query: (sql: string) => SqlValue[][],
-): Naming {
+): Layout {
   const [[version], [ours]] = [
     ...query("PRAGMA user_version"),
     ...query("SELECT count(*) FROM sqlite_schema WHERE name = 'settings'"),
@@ -115,7 +113,7 @@ export function hasId(basePath: string): boolean {
 
 /** Whether the files of a store have the names that this system gives them. */
 export function isSettled(state: NamingState | null): boolean {
-  return state?.naming === NAMING_HERE && state.phase === null;
+  return state?.naming === LAYOUT_HERE && state.phase === null;
 }
 
 /**
@@ -130,98 +128,17 @@ export function earlierNames(
   return {
     placesOf(txId) {
       const { naming, phase } = state();
-      const target = storedName(txId);
       if (phase === null) return placesOf(txId, naming, basePath);
-      const waiting = join(UPGRADE_DIR, target);
+      const waiting = waitingPlace(txId);
       return phase === "placing"
-        ? [waiting, target]
+        ? [waiting, placeOf(txId)]
         : [waiting, ...placesOf(txId, naming, basePath)];
     },
-    txIdsOf(name) {
+    txIdsOf(place) {
       const { naming, phase } = state();
-      return txIdsOf(name, phase === "placing" ? NAMING_HERE : naming);
+      return txIdsAt(place, phase === "placing" ? LAYOUT_HERE : naming);
     },
   };
-}
-
-/** Where these rules may put an id's payload, as paths from the base. */
-export function placesOf(
-  txId: string,
-  naming: Naming,
-  basePath: string,
-): string[] {
-  switch (naming) {
-    case "plain":
-      return [storedName(txId, false)];
-    case "folded":
-      return [storedName(txId, true)];
-    case "verbatim":
-      return verbatimPlaces(txId, basePath);
-    case "mixed":
-      if (hasPlainName(txId)) return [storedName(txId)];
-      return [
-        ...new Set([
-          storedName(txId, FOLDS_CASE),
-          storedName(txId, !FOLDS_CASE),
-          ...verbatimPlaces(txId, basePath),
-        ]),
-      ];
-  }
-}
-
-/** The ids whose payload a file may hold by these rules. */
-function txIdsOf(name: string, naming: Naming): string[] {
-  const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
-  const plain = txIdOfFile(name, false), folded = txIdOfFile(name, true);
-  const ids: (string | null)[] = {
-    plain: [plain],
-    folded: [folded],
-    verbatim: [stem],
-    mixed: [plain, folded, stem],
-  }[naming];
-  return [...new Set(ids.filter((id): id is string => id !== null))];
-}
-
-/** Where the older package has an id's payload, unless that is not in the base. */
-function verbatimPlaces(txId: string, basePath: string): string[] {
-  const name = txId + PAYLOAD_SUFFIX;
-  if (name.includes("\0") || (IS_WINDOWS && NOT_ON_WINDOWS.test(name))) {
-    return [];
-  }
-  const isComponent = !name.includes("/") &&
-    !(IS_WINDOWS && name.includes("\\"));
-  if (isComponent) {
-    return new TextEncoder().encode(name).length > MAX_NAME_BYTES ? [] : [name];
-  }
-  if (leadsOut(txId, basePath)) return [];
-  const path = isAbsolute(name) ? name : `${basePath}/${name}`;
-  const real = realPath(path);
-  if (real === null) return [];
-  const place = relative(realPath(basePath) ?? basePath, real);
-  return isOutside(place) ? [] : [place];
-}
-
-/** Whether the path that the older package made of an id is not in the base. */
-export function leadsOut(txId: string, basePath: string): boolean {
-  const name = txId + PAYLOAD_SUFFIX;
-  const path = isAbsolute(name) ? normalize(name) : join(basePath, name);
-  return isOutside(relative(basePath, path));
-}
-
-/** Not in the folder, or in the one that is the store's own. */
-function isOutside(place: string): boolean {
-  const [first] = place.split(/[/\\]/);
-  return isAbsolute(place) || first === ".." || first === ".poh";
-}
-
-/** A path as the system resolves it; null when nothing is there. */
-function realPath(path: string): string | null {
-  try {
-    return Deno.realPathSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return null; // no file can have this name, or none has
-  }
 }
 
 function recordPath(basePath: string): string {

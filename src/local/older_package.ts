@@ -9,7 +9,7 @@ import { join } from "@std/path";
 import { removeFileSync } from "../files/durable_fs.ts";
 import { tmpPath } from "../files/layout.ts";
 import { StoreBusyError } from "../errors.ts";
-import { PAYLOAD_SUFFIX } from "../files/file_name.ts";
+import { payloadPlaces } from "../payloads/payload_layout.ts";
 import type { LockWait } from "../options.ts";
 import { pauseFor, waitFor } from "../async/wait_for.ts";
 import { COMPANIONS } from "../sqlite/sqlite_store.ts";
@@ -121,9 +121,8 @@ async function look(base: string, db: string): Promise<Look> {
     seen.database.push(info?.mtime?.getTime() ?? null, info?.size ?? null);
     newer(info);
   }
-  for await (const { name } of Deno.readDir(base)) {
-    if (!name.endsWith(PAYLOAD_SUFFIX)) continue;
-    const info = statOf(join(base, name));
+  for await (const place of payloadPlaces(base)) {
+    const info = statOf(join(base, place));
     seen.files++;
     seen.bytes += info?.size ?? 0;
     newer(info);

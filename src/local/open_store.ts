@@ -8,6 +8,7 @@ import { dirname, join } from "@std/path";
 import { makeDir } from "../files/durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { FileStore } from "../payloads/file_store.ts";
+import { isPayloadPlace, placeAt } from "../payloads/payload_layout.ts";
 import { asDiskFull, isDiskFull, Reserve } from "../files/full_disk.ts";
 import { waitOf } from "../options.ts";
 import { StoreLocks } from "../files/locks.ts";
@@ -347,7 +348,7 @@ export function saving(
 
 /** A database that looks like a payload would be taken for an orphan. */
 function requireOwnName(base: string, db: string): void {
-  if (dirname(db) !== base || !db.endsWith(".bin")) return;
+  if (!isPayloadPlace(placeAt(db, base))) return;
   throw new PohStorageError(
     "DB_NAME",
     `The database ${db} has the name of a payload file: names that end in .bin are for those`,

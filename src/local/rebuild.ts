@@ -199,17 +199,17 @@ async function describeFiles(
     batch = [];
   };
   const { txIdsOf } = isSettled(naming)
-    ? { txIdsOf: (name: string) => files.txIdsOf(name) }
+    ? { txIdsOf: (place: string) => files.txIdsOf(place) }
     : earlierNames(files.basePath, () => naming);
-  for await (const { name } of files.files()) {
-    const ids = txIdsOf(name);
+  for await (const { place } of files.files()) {
+    const ids = txIdsOf(place);
     const known = ids.map((id) => rows.get(id)).filter((row) => row !== null);
     const txId = ids.find((id) => rows.get(id) === null);
     if (txId === undefined || ids.some((id) => deleted.has(id))) continue;
-    const path = join(files.basePath, name);
+    const path = join(files.basePath, place);
     let found: { digest: string; size: number } | null;
     try {
-      found = await files.digestOfFile(name);
+      found = await files.digestOfFile(place);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       continue; // unreadable: it stays where it is, an orphan for now

@@ -20,8 +20,12 @@ import {
   StoreNotFoundError,
 } from "../errors.ts";
 import type { FileStore } from "../payloads/file_store.ts";
-import { PAYLOAD_SUFFIX, storedName, txIdOfFile } from "../files/file_name.ts";
-import { placesOf, UPGRADE_DIR } from "./naming.ts";
+import {
+  payloadPlaces,
+  placesOf,
+  txIdsAt,
+} from "../payloads/payload_layout.ts";
+import { upgradePath, waitingPlace } from "./naming.ts";
 import { requireKnownVersion } from "../sqlite/schema.ts";
 import type { Connection } from "../sqlite/driver.ts";
 import type { SqliteStore } from "../sqlite/sqlite_store.ts";
@@ -234,22 +238,17 @@ function idPath(basePath: string): string {
 
 // --- what is there ----------------------------------------------------------
 
-/** Whether there is a payload file, maybe on its way to its new name. */
+/** Whether there is a payload file, maybe on its way to its new place. */
 async function hasPayloads({ basePath }: FileStore): Promise<boolean> {
-  for (const dir of [basePath, join(basePath, UPGRADE_DIR)]) {
-    for await (const _ of payloadNames(dir)) return true;
+  const folders = [basePath, upgradePath(basePath)].map(payloadPlaces);
+  for (const places of folders) {
+    try {
+      for await (const _ of places) return true;
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
   }
   return false;
-}
-
-async function* payloadNames(dir: string): AsyncGenerator<string> {
-  try {
-    for await (const { name } of Deno.readDir(dir)) {
-      if (name.endsWith(PAYLOAD_SUFFIX)) yield name;
-    }
-  } catch (error) {
-    if (!isAbsent(error)) throw error;
-  }
 }
 
 /**
@@ -266,14 +265,15 @@ async function hasPayloadOf(
   const isThere = (place: string) => isFile(join(basePath, place));
   for (const [txId] of rows as [string][]) {
     if (placesOf(txId, "mixed", basePath).some(isThere)) return true;
-    if (isThere(join(UPGRADE_DIR, storedName(txId)))) return true;
+    if (isThere(waitingPlace(txId))) return true;
   }
   const row = db.prepare("SELECT 1 FROM txs WHERE tx_id = ?");
-  for await (const name of payloadNames(basePath)) {
-    const stem = name.slice(0, -PAYLOAD_SUFFIX.length);
-    const txIds = [txIdOfFile(name, true), txIdOfFile(name, false), stem];
-    const isRow = (txId: string | null) => txId !== null && row.get(txId);
-    if (txIds.some(isRow)) return true;
+  try {
+    for await (const place of payloadPlaces(basePath)) {
+      if (txIdsAt(place, "mixed").some((txId) => row.get(txId))) return true;
+    }
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
   }
   return await hasPackedPayloadOf(basePath, db);
 }

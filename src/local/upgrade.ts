@@ -41,24 +41,32 @@ import {
   hasPlainName,
   isNameByDigest,
   PAYLOAD_SUFFIX,
-  storedName,
-  txIdOfFile,
 } from "../files/file_name.ts";
 import type { LockWait } from "../options.ts";
 import { retryBusy, waitFor } from "../async/wait_for.ts";
 import { listHolders, LockFile } from "../files/locks.ts";
 import {
   isSettled,
-  leadsOut,
-  type Naming,
-  NAMING_HERE,
   namingOf,
   type NamingState,
-  placesOf,
   readNaming,
-  UPGRADE_DIR,
+  SETTLED,
+  upgradePath,
+  waitingPlace,
   writeNaming,
 } from "./naming.ts";
+import {
+  hasOnePlace,
+  isOnlyIdAt,
+  type Layout,
+  leadsOut,
+  payloadFolders,
+  placeAt,
+  placeOf,
+  placeOfName,
+  placesOf,
+  txIdsAt,
+} from "../payloads/payload_layout.ts";
 import { requireQuiet, requireUnopened } from "./older_package.ts";
 import { quarantineFile } from "../payloads/quarantine.ts";
 import { columnsOf } from "../sqlite/schema.ts";
@@ -74,9 +82,6 @@ import { nextTurn } from "../async/turn.ts";
 
 /** Rows looked at between two turns of the event loop. */
 const PAGE = 512;
-
-/** What a store whose files have the names of this system says of them. */
-const SETTLED: NamingState = { naming: NAMING_HERE, phase: null };
 
 /** Notes that a report holds at most. */
 const MAX_NOTES = 1_000;
@@ -202,15 +207,15 @@ interface Row {
 class Upgrade {
   readonly #base: string;
   readonly #db: Connection;
-  readonly #naming: Naming;
+  readonly #naming: Layout;
   readonly #dir: string;
   #renamed = 0;
 
-  constructor(base: string, db: Connection, naming: Naming) {
+  constructor(base: string, db: Connection, naming: Layout) {
     this.#base = base;
     this.#db = db;
     this.#naming = naming;
-    this.#dir = join(base, UPGRADE_DIR);
+    this.#dir = upgradePath(base);
   }
 
   async run(phase: NamingState["phase"]): Promise<void> {
@@ -230,15 +235,15 @@ class Upgrade {
   }
 
   async #syncAll(): Promise<void> {
-    await syncDir(this.#dir);
-    await syncDir(this.#base);
+    const folders = [this.#dir, ...payloadFolders(this.#base)];
+    for (const path of folders) await syncDir(path);
   }
 
   // --- the parts --------------------------------------------------------------
 
   async #gather(): Promise<void> {
     for await (const row of this.#rows()) {
-      const target = join(this.#dir, storedName(row.txId));
+      const target = join(this.#base, waitingPlace(row.txId));
       if (regularSize(target) !== null) continue; // before a crash
       const found = await this.#find(row);
       if (!found || found.isSettled) continue;
@@ -249,16 +254,15 @@ class Upgrade {
 
   async #dropOldNames(): Promise<void> {
     for await (const row of this.#rows()) {
-      const target = join(this.#dir, storedName(row.txId));
+      const target = join(this.#base, waitingPlace(row.txId));
       if (regularSize(target) === null) continue;
       const found = await this.#find(row);
       if (!found || found.isSettled || await this.#isOthers(found.path)) {
         continue;
       }
       removeFileSync(found.path);
-      if (dirname(found.path) !== this.#base) {
-        await syncDir(dirname(found.path));
-      }
+      const folder = dirname(found.path);
+      if (!payloadFolders(this.#base).includes(folder)) await syncDir(folder);
       crashPoint("upgrade name dropped");
     }
   }
@@ -269,13 +273,14 @@ class Upgrade {
       ({ name }) => name,
     );
     for (const name of names) {
-      const from = join(this.#dir, name), to = join(this.#base, name);
+      const from = join(this.#dir, name), place = placeOfName(name);
+      const to = join(this.#base, place);
       if (!name.endsWith(PAYLOAD_SUFFIX)) {
         removeFileSync(from); // a copy that a crash cut short
         continue;
       }
       await quarantineFile(this.#base, to, {
-        txId: txIdOfFile(name),
+        txId: txIdsAt(place)[0] ?? null,
         reason: "orphan-payload",
       });
       await renameFile(from, to, false);
@@ -324,8 +329,7 @@ class Upgrade {
       const page = select.all(after);
       for (const values of page) {
         const row = toRow(values);
-        const mayMove = values[3] === "text" &&
-          (FOLDS_CASE || !hasPlainName(row.txId));
+        const mayMove = values[3] === "text" && !hasOnePlace(row.txId);
         if (all || mayMove) yield row;
       }
       if (page.length < PAGE) return;
@@ -341,37 +345,29 @@ class Upgrade {
   async #find(
     { txId, storageHash }: Row,
   ): Promise<{ path: string; isSettled: boolean } | null> {
-    const target = storedName(txId);
+    const target = placeOf(txId);
     const places = placesOf(txId, this.#naming, this.#base)
       .filter((place) => isFile(join(this.#base, place)));
     for (const place of places) {
       const path = join(this.#base, place);
-      if (places.length === 1 && this.#isNobodyElses(place, txId)) {
+      if (places.length === 1 && isOnlyIdAt(place, txId, this.#naming)) {
         return { path, isSettled: place === target };
       }
       const opened = openRegular(path);
       const digest = opened && (await digestOfOpen(opened)).digest;
       if (digest !== storageHash) continue;
-      const spelled = FOLDS_CASE ? basename(Deno.realPathSync(path)) : place;
+      const spelled = FOLDS_CASE
+        ? placeAt(Deno.realPathSync(path), Deno.realPathSync(this.#base))
+        : place;
       return { path, isSettled: spelled === target };
     }
     return null;
   }
 
-  /** Whether no other row can have its payload in a file. */
-  #isNobodyElses(place: string, txId: string): boolean {
-    if (FOLDS_CASE) return false;
-    if (place === storedName(txId)) return true;
-    return this.#naming === "verbatim"
-      ? place === txId + PAYLOAD_SUFFIX && basename(place) === place
-      : this.#naming !== "mixed";
-  }
-
   /** Whether a file is where the payload of another row belongs, and is it. */
   async #isOthers(path: string): Promise<boolean> {
-    if (dirname(path) !== this.#base) return false;
-    const owner = txIdOfFile(basename(path));
-    const row = owner === null ? undefined : this.#db.prepare(
+    const [owner] = txIdsAt(placeAt(path, this.#base));
+    const row = owner === undefined ? undefined : this.#db.prepare(
       "SELECT CAST(storage_hash AS TEXT) FROM txs WHERE tx_id = ?",
     ).get(owner);
     if (!row || isFile(join(this.#dir, basename(path)))) return false;
@@ -396,10 +392,10 @@ class Upgrade {
 
   /** Why a row's payload is not as it was, or not to be had; or null. */
   #flawOf(txId: string): string | null {
-    const name = storedName(txId);
-    if (isFile(join(this.#base, name))) {
-      return isNameByDigest(name)
-        ? `no new transaction can have this id; its file is now ${name}`
+    const place = placeOf(txId);
+    if (isFile(join(this.#base, place))) {
+      return isNameByDigest(basename(place))
+        ? `no new transaction can have this id; its file is now ${place}`
         : null;
     }
     if (hasPlainName(txId)) return null; // recover tells what is missing

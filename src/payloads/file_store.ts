@@ -1,5 +1,5 @@
 /**
- * Payloads as files of one directory.
+ * Payloads as files, where `payload_layout.ts` has them.
  *
  * Beside the contract of {@linkcode PayloadStore} this store has the parts from
  * which the storage manager builds group commit: `place` and `discard` change
@@ -29,12 +29,13 @@ import {
 import { tmpPath } from "../files/layout.ts";
 import type { PayloadFile } from "./payload_file.ts";
 import { sha256HexSync } from "../files/hash.ts";
+import { fileName } from "../files/file_name.ts";
 import {
-  fileName,
-  PAYLOAD_SUFFIX,
-  storedName,
-  txIdOfFile,
-} from "../files/file_name.ts";
+  payloadFolders,
+  payloadPlaces,
+  placeOf,
+  txIdsAt,
+} from "./payload_layout.ts";
 import {
   type OptionsType,
   optionsType,
@@ -48,8 +49,8 @@ import type { TxInfo } from "../types.ts";
 export interface EarlierNames {
   /** Where an id's payload may be, as paths from the base, the likelier first. */
   placesOf(txId: string): string[];
-  /** The ids whose payload a file may hold, by its name. */
-  txIdsOf(name: string): string[];
+  /** The ids whose payload a file may hold, by its place. */
+  txIdsOf(place: string): string[];
 }
 
 /** Options of {@linkcode FileStore}. */
@@ -119,14 +120,16 @@ export class FileStore implements PayloadStore {
   /** Makes the directories; harmless when they are there. */
   async init(): Promise<void> {
     const { basePath, tmpPath, stagedPath } = this;
-    for (const path of [basePath, dirname(tmpPath), tmpPath, stagedPath]) {
+    const own = [dirname(tmpPath), tmpPath, stagedPath];
+    for (const path of [basePath, ...own, ...payloadFolders(basePath)]) {
       await makeDir(path, this.#sync);
     }
   }
 
   /** {@inheritDoc PayloadStore.save} */
   async save(txId: string, payload: Uint8Array): Promise<void> {
-    const to = this.#at(fileName(txId));
+    fileName(txId); // refuses what no file can stand for
+    const to = this.pathOf(txId);
     const tmp = this.#tmpName();
     await createFile(tmp, payload, this.#sync);
     await this.#replace(to, tmp, this.#sync);
@@ -141,8 +144,8 @@ export class FileStore implements PayloadStore {
   async loadWithDigest(
     txId: string,
   ): Promise<{ bytes: Uint8Array; digest: string } | null> {
-    for (const name of this.placesOf(txId)) {
-      const found = await readWithDigest(this.#at(name));
+    for (const place of this.placesOf(txId)) {
+      const found = await readWithDigest(this.#at(place));
       if (found) return found;
     }
     return null;
@@ -155,10 +158,10 @@ export class FileStore implements PayloadStore {
    */
   expected(row: TxInfo): PayloadFile {
     const { txId, size, storageHash: digest } = row;
-    const name = this.#earlier
+    const place = this.#earlier
       ? this.#earlier.placesOf(txId)[0]
-      : storedName(txId);
-    return { path: name === undefined ? "" : this.#at(name), size, digest };
+      : placeOf(txId);
+    return { path: place === undefined ? "" : this.#at(place), size, digest };
   }
 
   /** {@inheritDoc PayloadStore.exists} */
@@ -169,10 +172,10 @@ export class FileStore implements PayloadStore {
 
   /** {@inheritDoc PayloadStore.remove} */
   async remove(txId: string): Promise<boolean> {
-    const name = this.find(txId);
-    if (name === null) return false;
-    const removed = removeFileSync(this.#at(name));
-    if (this.#sync) await syncDir(this.basePath);
+    const place = this.find(txId);
+    if (place === null) return false;
+    const removed = removeFileSync(this.#at(place));
+    await this.syncFolders();
     return removed;
   }
 
@@ -187,18 +190,19 @@ export class FileStore implements PayloadStore {
   }
 
   /**
-   * Every payload file's name and the id whose payload it holds; null where
-   * the name does not tell.
+   * Every payload file's place and the id whose payload it holds; null where
+   * the place does not tell.
    */
-  async *files(): AsyncIterableIterator<{ name: string; txId: string | null }> {
-    for await (const { name } of Deno.readDir(this.basePath)) {
-      if (!name.endsWith(PAYLOAD_SUFFIX)) continue;
-      yield { name, txId: this.txIdsOf(name)[0] ?? null };
+  async *files(): AsyncIterableIterator<
+    { place: string; txId: string | null }
+  > {
+    for await (const place of payloadPlaces(this.basePath)) {
+      yield { place, txId: this.txIdsOf(place)[0] ?? null };
     }
   }
 
   /**
-   * Whether each id has one name and each name one id: after the upgrade.
+   * Whether each id has one place and each place one id: after the upgrade.
    *
    * @internal
    */
@@ -207,29 +211,27 @@ export class FileStore implements PayloadStore {
   }
 
   /**
-   * The ids whose payload a file may hold, by its name: at most one, unless the
+   * The ids whose payload a file may hold, by its place: at most one, unless the
    * store has not been upgraded yet.
    *
    * @internal
    */
-  txIdsOf(name: string): string[] {
-    if (this.#earlier) return this.#earlier.txIdsOf(name);
-    const txId = txIdOfFile(name);
-    return txId === null ? [] : [txId];
+  txIdsOf(place: string): string[] {
+    return this.#earlier?.txIdsOf(place) ?? txIdsAt(place);
   }
 
-  /** The name of the file that holds an id's payload; null when none does. */
+  /** The place of the file that holds an id's payload; null when none does. */
   find(txId: string): string | null {
-    for (const name of this.placesOf(txId)) {
-      if (regularSize(this.#at(name)) !== null) return name;
+    for (const place of this.placesOf(txId)) {
+      if (regularSize(this.#at(place)) !== null) return place;
     }
     return null;
   }
 
   /** The open payload file and its size in bytes; null when there is none. */
   open(txId: string): { file: Deno.FsFile; size: number } | null {
-    for (const name of this.placesOf(txId)) {
-      const opened = openRegular(this.#at(name));
+    for (const place of this.placesOf(txId)) {
+      const opened = openRegular(this.#at(place));
       if (opened) return opened;
     }
     return null;
@@ -241,17 +243,17 @@ export class FileStore implements PayloadStore {
     return opened && await digestOfOpen(opened);
   }
 
-  /** Digest and size of a file, by its name; null when there is none. */
+  /** Digest and size of a file, by its place; null when there is none. */
   async digestOfFile(
-    name: string,
+    place: string,
   ): Promise<{ digest: string; size: number } | null> {
-    const opened = openRegular(this.#at(name));
+    const opened = openRegular(this.#at(place));
     return opened && await digestOfOpen(opened);
   }
 
   /** Where an id's payload is put. */
   pathOf(txId: string): string {
-    return this.#at(storedName(txId));
+    return this.#at(placeOf(txId));
   }
 
   /** Puts a payload in its place, atomically for whoever reads an older one. */
@@ -364,41 +366,37 @@ export class FileStore implements PayloadStore {
     txIds: string[],
     onRefused?: OnRefused,
   ): Promise<void> {
-    const ids = new Map(txIds.map((txId) => [storedName(txId), txId]));
-    await this.syncNames(
-      [...ids.keys()],
-      onRefused && ((name, error) => onRefused(ids.get(name)!, error)),
+    if (!this.#sync) return;
+    const ids = new Map(txIds.map((txId) => [this.pathOf(txId), txId]));
+    const paths = [...ids.keys()];
+    const refused = new Map<string, Error>();
+    await syncFiles(paths, (path, error) => refused.set(path, error));
+    try {
+      await this.syncFolders();
+    } catch (error) {
+      const isTold = paths.length > 0;
+      if (!isTold || error instanceof Deno.errors.NotCapable) throw error;
+      for (const path of paths) refused.set(path, error as Error);
+    }
+    handleRefused(
+      refused,
+      onRefused && ((path, error) => onRefused(ids.get(path)!, error)),
     );
   }
 
   /**
-   * As `sync`, by the names of the files.
+   * Waits until all names of payload files, new and removed, are on the disk.
    *
    * @internal
    */
-  async syncNames(
-    names: string[],
-    onRefused?: OnRefused,
-  ): Promise<void> {
+  async syncFolders(): Promise<void> {
     if (!this.#sync) return;
-    const at = new Map(names.map((name) => [this.#at(name), name]));
-    const refused = new Map<string, Error>();
-    const onFile = (path: string, error: Error) =>
-      refused.set(at.get(path)!, error);
-    await syncFiles([...at.keys()], onFile);
-    try {
-      await syncDir(this.basePath);
-    } catch (error) {
-      const isTold = names.length > 0;
-      if (!isTold || error instanceof Deno.errors.NotCapable) throw error;
-      for (const name of names) refused.set(name, error as Error);
-    }
-    handleRefused(refused, onRefused);
+    for (const path of payloadFolders(this.basePath)) await syncDir(path);
   }
 
-  /** The path of a name in this directory. */
-  #at(name: string): string {
-    return this.#prefix + name;
+  /** The path of a place. */
+  #at(place: string): string {
+    return this.#prefix + place;
   }
 
   /**
@@ -408,7 +406,7 @@ export class FileStore implements PayloadStore {
    * @internal
    */
   placesOf(txId: string): string[] {
-    return this.#earlier?.placesOf(txId) ?? [storedName(txId)];
+    return this.#earlier?.placesOf(txId) ?? [placeOf(txId)];
   }
 
   #tmpName(): string {

@@ -127,7 +127,7 @@ export async function quarantineFile(
   const opened = openRegular(path);
   if (!opened) return;
   const found = await digestOfOpen(opened);
-  const name = await writeNote(basePath, basename(path), {
+  const name = await writeNote(basePath, path, {
     ...note,
     at: new Date().toISOString(),
     expected: null,
@@ -299,7 +299,7 @@ export async function emptyQuarantine(basePath: string): Promise<number> {
 
 /** Names a case: the same one found again has the same name, others have others. */
 export function caseName(file: string | null, note: QuarantineNote): string {
-  let stem = (file ?? "").replace(/\.bin$/, "");
+  let stem = basename(file ?? "").replace(/\.bin$/, "");
   // Names of up to 255 bytes are to stay within that with what follows.
   const fits = textBytes(stem).length <= 200;
   if (!fits || stem === "") stem = sha256HexSync(textBytes(note.txId ?? stem));

@@ -8,7 +8,7 @@ import { join } from "@std/path";
 import { commands, optionsOf } from "../../src/cli/table.ts";
 import type { CommandName } from "../../src/cli/table.ts";
 import { localTime } from "../../src/format/values.ts";
-import { fileName } from "../../src/files/file_name.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { listHolders } from "../../src/files/locks.ts";
 import { StorageManager } from "../../mod.ts";
 import {
@@ -241,7 +241,7 @@ test(
     }).spawn();
     const writer = child.stdin.getWriter();
     await writer.write(bytes(`${txText("a")}\n${txText("b")}\n{"tx_id":"cut`));
-    await until(() => namesIn(store.base).includes(fileName("b")));
+    await until(() => namesIn(store.base).includes(placeOf("b")));
     child.kill("SIGINT");
     const outcome = await ended(child);
     await writer.abort().catch(() => {});
@@ -900,7 +900,7 @@ test("what people read has no control characters of an id in it", async () => {
     `Saved tx ${shown}\n`,
   );
   assertEquals(await store.ok(["list"]), `Transactions: ${shown}\n`);
-  await flipBit(join(store.base, fileName(txId)));
+  await flipBit(join(store.base, placeOf(txId)));
   const printed = [
     await store.call(["load", txId]),
     await store.call(["verify"]),
@@ -978,7 +978,7 @@ test("a payload that is larger than what is held in memory comes back as it was"
     importLine(1),
   );
   assertEquals((await copy.ok(["export", "--quiet"])) === line, true);
-  await flipBit(join(store.base, fileName("a")), 5_000_000);
+  await flipBit(join(store.base, placeOf("a")), 5_000_000);
   const damaged = await store.call(["export", "--quiet"]);
   assertEquals({ code: damaged.code, stdout: damaged.stdout }, {
     code: 4,
@@ -1489,8 +1489,8 @@ test("import can be interrupted between transactions", async () => {
 test("export leaves out what is damaged, says so, and ends with 4", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"), txText("c"));
-  await flipBit(join(store.base, fileName("b")));
-  await Deno.remove(join(store.base, fileName("c")));
+  await flipBit(join(store.base, placeOf("b")));
+  await Deno.remove(join(store.base, placeOf("c")));
   const { code, stdout, stderr } = await store.call(["export"]);
   assertEquals(code, 4);
   assertEquals(stdout, `${txText("a")}\n`);
@@ -1514,8 +1514,8 @@ test("real transactions come out as they went in", async () => {
 test("load of a damaged or missing payload ends with 4", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
-  await flipBit(join(store.base, fileName("a")));
-  await Deno.remove(join(store.base, fileName("b")));
+  await flipBit(join(store.base, placeOf("a")));
+  await Deno.remove(join(store.base, placeOf("b")));
   assertFails(
     await store.call(["load", "a"]),
     4,
@@ -1531,7 +1531,7 @@ test("load of a damaged or missing payload ends with 4", async () => {
 test("a payload that cannot be read is no damage: exit 1", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
-  const path = join(store.base, fileName("a"));
+  const path = join(store.base, placeOf("a"));
   await Deno.remove(path);
   await Deno.mkdir(path);
   assertFails(
@@ -1567,8 +1567,8 @@ test("verify reports damage, changes nothing and ends with 4", async () => {
     stdout: "Verification complete: 3 of 3 txs valid\n",
   });
   assertMatch(clean.stderr, /^payloads: 3 checked/m);
-  await flipBit(join(store.base, fileName("a")));
-  await Deno.remove(join(store.base, fileName("c")));
+  await flipBit(join(store.base, placeOf("a")));
+  await Deno.remove(join(store.base, placeOf("c")));
   const before = await filesBelow(store.base);
   const damaged = await store.call(["verify"]);
   assertEquals({ code: damaged.code, stdout: damaged.stdout }, {
@@ -1644,7 +1644,7 @@ test("verify can be interrupted and says where to go on", async () => {
 test("recover quarantines what is damaged, and finds nothing the second time", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"), txText("c"));
-  await flipBit(join(store.base, fileName("b")));
+  await flipBit(join(store.base, placeOf("b")));
   const first = await store.call(["recover"]);
   assertEquals({ code: first.code, stdout: first.stdout }, {
     code: 0,
@@ -1679,7 +1679,7 @@ test("verify --findings prints what it finds, a line each", async () => {
 test("recover --skip-payloads does all the rest", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
-  await flipBit(join(store.base, fileName("b")));
+  await flipBit(join(store.base, placeOf("b")));
   await Deno.writeTextFile(join(store.base, "c.bin"), "orphan");
   const args = ["recover", "--skip-payloads", "--orphans=adopt"];
   const { code, stdout } = await store.call(args);
@@ -1709,7 +1709,7 @@ test("recover --create makes a store where there is none, and says so", async ()
 test("recover --dry-run says what recover would do and does nothing", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
-  await flipBit(join(store.base, fileName("b")));
+  await flipBit(join(store.base, placeOf("b")));
   const before = await filesBelow(store.base);
   const { code, stdout, stderr } = await store.call(["recover", "--dry-run"]);
   assertEquals({ code, stdout }, {
@@ -1729,7 +1729,7 @@ test("recover --dry-run says what recover would do and does nothing", async () =
 test("recover --strict ends with 4 when it repaired something", async () => {
   await using store = await cliStore();
   await save(store, txText("a"));
-  await Deno.remove(join(store.base, fileName("a")));
+  await Deno.remove(join(store.base, placeOf("a")));
   const { code, stdout, stderr } = await store.call([
     "recover",
     "--strict",
@@ -1745,7 +1745,7 @@ test("recover --strict ends with 4 when it repaired something", async () => {
 test("recover --purge deletes what is damaged", async () => {
   await using store = await cliStore();
   await save(store, txText("a"));
-  await flipBit(join(store.base, fileName("a")));
+  await flipBit(join(store.base, placeOf("a")));
   const { code, stderr } = await store.call(["recover", "--purge"]);
   assertEquals(code, 0);
   assertMatch(stderr, /: purged$/m);
@@ -1756,7 +1756,7 @@ test("recover --purge deletes what is damaged", async () => {
 test("recover keeps, adopts or quarantines orphans as it is told", async () => {
   await using store = await cliStore();
   await save(store, txText("a"));
-  const orphan = join(store.base, fileName("lost"));
+  const orphan = join(store.base, placeOf("lost"));
   await Deno.writeTextFile(orphan, "payload");
   const kept = await store.call(["recover"]);
   assertMatch(
@@ -1768,7 +1768,7 @@ test("recover keeps, adopts or quarantines orphans as it is told", async () => {
   assertMatch(adopted.stderr, /: adopted$/m);
   assertEquals(adopted.stdout, "Recovery complete: 2 valid txs\n");
   assertEquals(await store.ok(["load", "lost", "--raw"]), "payload");
-  await Deno.writeTextFile(join(store.base, fileName("more")), "x");
+  await Deno.writeTextFile(join(store.base, placeOf("more")), "x");
   const moved = await store.call(["recover", "--orphans=quarantine"]);
   assertMatch(moved.stderr, /: quarantined$/m);
   assertEquals(moved.stdout, "Recovery complete: 2 valid txs\n");
@@ -1810,7 +1810,7 @@ test("a damaged database ends with 4 until recover --rebuild makes a new one", a
 test("recover beside a writer names it, repairs nothing and ends with 5", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
-  await flipBit(join(store.base, fileName("a")));
+  await flipBit(join(store.base, placeOf("a")));
   await using _writer = await StorageManager.create(
     store.base,
     join(store.base, "poh.db"),
@@ -1830,7 +1830,7 @@ test("quarantine lists, restores what is sound again, and is emptied", async () 
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
   for (const txId of ["a", "b"]) {
-    await flipBit(join(store.base, fileName(txId)));
+    await flipBit(join(store.base, placeOf(txId)));
   }
   assertEquals((await store.call(["recover"])).code, 0);
   const entries = (await store.ok(["quarantine", "--json"])).trimEnd().split(

@@ -18,7 +18,7 @@ import {
   verifyStore,
 } from "../../mod.ts";
 import { sha256HexSync } from "../../src/files/hash.ts";
-import { fileName } from "../../src/files/file_name.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { assertClean, type Place } from "../crash/check.ts";
 import { bytesOf, digestOf, editRows } from "../crash/damaged_store.ts";
@@ -50,7 +50,7 @@ class Victim {
   constructor(tx: Tx, base: string) {
     this.tx = tx;
     this.id = tx.txId;
-    this.file = fileName(tx.txId);
+    this.file = placeOf(tx.txId);
     this.path = join(base, this.file);
     this.digest = sha256HexSync(tx.payload);
   }
@@ -147,7 +147,7 @@ export const DAMAGES: Damage[] = [
     victims: 1,
     async inflict([victim]) {
       const stranger = `stranger to ${victim!.id}`;
-      const path = join(victim!.path, "..", fileName(stranger));
+      const path = join(victim!.path, "..", placeOf(stranger));
       await Deno.rename(victim!.path, path);
       return [
         victim!.expect("payload-missing", null),
@@ -203,7 +203,7 @@ export const DAMAGES: Damage[] = [
         {
           ...victim!.expect("payload-missing", null),
           txId: other,
-          file: fileName(other),
+          file: placeOf(other),
         },
         orphan(victim!.id),
       ];
@@ -304,7 +304,7 @@ export async function damageAndRecover(
   const after = await filesBelow(base);
   const rowsAfter = await rowsOf(db);
   const affected = new Set(expected.map(({ txId }) => txId!));
-  const files = new Set([...affected].map((txId) => fileName(txId)));
+  const files = new Set([...affected].map((txId) => placeOf(txId)));
   for (const [name, digest] of Object.entries(before)) {
     const isPayload = name.endsWith(".bin") && !name.startsWith(".poh/");
     if (isPayload && !files.has(name)) assertEquals(after[name], digest, name);
@@ -355,7 +355,7 @@ function orphan(txId: string): Expected {
   return {
     kind: "orphan-payload",
     txId,
-    file: fileName(txId),
+    file: placeOf(txId),
     expected: null,
     found: null,
   };

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { fileName } from "../../src/files/file_name.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { LocalEngine } from "../../src/local/local_engine.ts";
 import { closeStore, openStore, saving } from "../../src/local/open_store.ts";
 import type { Catalog } from "../../src/shared/contracts.ts";
@@ -34,9 +34,9 @@ async function local(options: StorageOptions = {}): Promise<SavingCase> {
   return {
     engine: await again(),
     again,
-    lose: (txId) => Deno.remove(join(base, fileName(txId))),
-    damage: (txId) => flipBit(join(base, fileName(txId))),
-    stored: (txId) => Deno.readFile(join(base, fileName(txId))),
+    lose: (txId) => Deno.remove(join(base, placeOf(txId))),
+    damage: (txId) => flipBit(join(base, placeOf(txId))),
+    stored: (txId) => Deno.readFile(join(base, placeOf(txId))),
     async [Symbol.asyncDispose]() {
       for (const engine of opened) await engine.close();
       assertEquals(namesIn(base, ".poh", "staged"), []);

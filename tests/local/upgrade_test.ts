@@ -18,6 +18,7 @@ import {
   isNameByDigest,
   storedName,
 } from "../../src/files/file_name.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import { call } from "../cli_helpers.ts";
 import { copyTree } from "../crash/process.ts";
@@ -493,7 +494,7 @@ async function renamedStore(
   await store.close();
   for (const txId of ids) {
     await Deno.rename(
-      join(older.base, fileName(txId)),
+      join(older.base, placeOf(txId)),
       join(older.base, `${names(txId)}.renamed`),
     );
   }

@@ -14,7 +14,7 @@ import {
   verifyStore,
 } from "../../mod.ts";
 import { observeCrashPoints } from "../../src/async/crash_points.ts";
-import { fileName } from "../../src/files/file_name.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { assertClean, assertSameTx, type Place } from "../crash/check.ts";
 import { type State, versionOf } from "../crash/journal.ts";
@@ -214,7 +214,7 @@ class Life implements AsyncDisposable {
     if (!state || state.size === 0) return;
     await this.#store.close();
     const { base, db } = this.#place;
-    const path = join(base, fileName(id));
+    const path = join(base, placeOf(id));
     if (how === "delete") await Deno.remove(path);
     else if (how === "cut") await Deno.truncate(path, state.size - 1);
     else {
@@ -239,7 +239,7 @@ class Life implements AsyncDisposable {
     const { base, db } = this.#place;
     const n = ++this.#version;
     const { payload } = versionOf(id, n, 100);
-    await Deno.writeFile(join(base, fileName(id)), payload);
+    await Deno.writeFile(join(base, placeOf(id)), payload);
     const orphans = adopt ? "adopt" : "quarantine";
     assertEquals(told(await performRecovery(base, db, { orphans })), [
       `orphan-payload ${id}: ${adopt ? "adopted" : "quarantined"}`,

@@ -5,7 +5,7 @@
  */
 
 import { PohStorageError } from "../../errors.ts";
-import { storedName } from "../../files/file_name.ts";
+import { ownPlaces } from "../../payloads/payload_layout.ts";
 import { readTar, type TarEntry } from "../tar.ts";
 import type { TxInfo } from "../../types.ts";
 import type { HealSource, Take } from "../../check/source.ts";
@@ -50,9 +50,7 @@ export class TarSource implements HealSource {
     // Of a backup from here, or from a system with other case rules.
     const missing = new Map(
       wanted.flatMap((info) =>
-        [true, false].map((foldsCase) =>
-          [storedName(info.txId, foldsCase), info] as const
-        )
+        ownPlaces(info.txId).map((place) => [place, info] as const)
       ),
     );
     for await (const entry of readTar(await streamOf(this.#path))) {
@@ -62,9 +60,7 @@ export class TarSource implements HealSource {
       if (!info || info.size >= 0 && info.size !== entry.size) {
         await drain(entry);
       } else if (await take(info, entry.bytes)) {
-        for (const foldsCase of [true, false]) {
-          missing.delete(storedName(info.txId, foldsCase));
-        }
+        for (const place of ownPlaces(info.txId)) missing.delete(place);
       } else await drain(entry);
     }
   }
