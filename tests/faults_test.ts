@@ -13,6 +13,7 @@ import { allowedStates, type Line, versionOf } from "./crash/journal.ts";
 import { assertClean, contentsOf, type Place } from "./crash/check.ts";
 import { command } from "./crash/disk.ts";
 import { placeBelow } from "./crash/process.ts";
+import { placeOf } from "../src/payloads/payload_layout.ts";
 import {
   denoScript,
   filesBelow,
@@ -209,7 +210,7 @@ testUnless(
     await using dir = await tempDir();
     const { base, db } = placeBelow(dir.path);
     await makeStore({ base, db });
-    const file = join(base, "tx-1.bin");
+    const file = join(base, placeOf("tx-1"));
     const before = await filesBelow(base);
     await Deno.chmod(file, 0o000);
     const results = await runChild(
@@ -324,7 +325,7 @@ testUnless(noMounts, "a sector that cannot be read is no damage", async () => {
   await Deno.truncate(image, 8 * 1024 * 1024); // the rest of the disk is gone
   const lost = ids.filter((id) => {
     try {
-      Deno.readFileSync(join(base, `${id}.bin`));
+      Deno.readFileSync(join(base, placeOf(id)));
       return false;
     } catch (error) {
       assertMatch(String(error), /input\/output/i);
@@ -409,7 +410,7 @@ testUnless(
       await using dir = await tempDir();
       const { base, db } = placeBelow(dir.path);
       await makeStore({ base, db });
-      await Deno.writeTextFile(join(base, "tx-1.bin"), "damaged");
+      await Deno.writeTextFile(join(base, placeOf("tx-1")), "damaged");
       const outside = dir.join("outside");
       await Deno.mkdir(outside);
       await Deno.writeTextFile(join(outside, "precious"), "of somebody");

@@ -23,6 +23,7 @@ import { closeStore, openStore } from "../src/local/open_store.ts";
 import { verifyRows } from "../src/local/local_check.ts";
 import { MAX_FINDINGS } from "../src/model/report.ts";
 import { openSqlite } from "../src/sqlite/driver.ts";
+import { placeOf } from "../src/payloads/payload_layout.ts";
 import {
   bytes,
   type Driver,
@@ -639,7 +640,7 @@ testDrivers(
     const row = await infoOf(temp, "b");
     const before = new Date().toISOString();
     await recover(temp, driver);
-    assertEquals(namesIn(temp.base).includes("b.bin"), false);
+    assertEquals(namesIn(temp.base).includes(placeOf("b")), false);
     const quarantine = join(temp.base, ".poh", "quarantine");
     const [payload, note, ...more] = namesIn(quarantine);
     assertEquals(more, []);
@@ -838,7 +839,7 @@ testDrivers("recover migrates a store of the older package", async (driver) => {
   );
   connection.close();
   for (const txId of ["good", "bad"]) {
-    await Deno.writeTextFile(join(base, `${txId}.bin`), txId);
+    await Deno.writeTextFile(join(base, placeOf(txId)), txId);
   }
   assertEquals(
     outline(await verifyStore(base, db, { driver })),

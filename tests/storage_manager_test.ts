@@ -21,6 +21,7 @@ import {
 } from "../mod.ts";
 import { TIMESTAMPS } from "./contract/metadata_store.ts";
 import { INVALID_IDS, TRICKY_IDS } from "./contract/payload_store.ts";
+import { placeOf } from "../src/payloads/payload_layout.ts";
 import {
   assertBytes,
   bytes,
@@ -863,7 +864,7 @@ testDrivers("deleteTx() deletes row and file, once", async (driver) => {
       null,
       null,
     ]);
-    assertEquals(namesIn(temp.base).includes(`${txId}.bin`), false);
+    assertEquals(namesIn(temp.base).includes(placeOf(txId)), false);
   }
   await store.saveTx(sampleTx({ holderId: "bob" }));
   const again = await temp.reopen();

@@ -38,7 +38,7 @@ import {
   StoreNotFoundError,
 } from "../errors.ts";
 import { FileStore } from "../payloads/file_store.ts";
-import { placeOfEntry } from "../payloads/payload_layout.ts";
+import { placeHere } from "../payloads/payload_layout.ts";
 import { type LockWait, waitRules } from "../options.ts";
 import { SETTLED, writeNaming } from "../local/naming.ts";
 import { keepRepairsAway } from "../files/locks.ts";
@@ -306,7 +306,7 @@ async function writeEntry(
 
 /** The place that an entry's payload gets here. */
 function placeFor({ name }: TarEntry): string {
-  const place = placeOfEntry(name);
+  const place = placeHere(name); // an entry's name is never used as a path
   if (place !== null) return place;
   throw damagedArchive(`${JSON.stringify(name)} is no name of a payload`);
 }

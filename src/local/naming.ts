@@ -44,6 +44,9 @@ export interface NamingState {
 /** What a store says of itself whose files are laid out as on this system. */
 export const SETTLED: NamingState = { naming: LAYOUT_HERE, phase: null };
 
+/** What is true of every store: its files may be laid out in any way. */
+const UNKNOWN: NamingState = { naming: "mixed", phase: null };
+
 /** Where files wait for their new places. */
 const UPGRADE_DIR = join(".poh", "upgrade");
 
@@ -117,13 +120,13 @@ export function isSettled(state: NamingState | null): boolean {
 }
 
 /**
- * The names of a store whose upgrade has not ended.
+ * The places of a store whose upgrade has not ended, or which says nothing.
  *
  * @param state How far it has got by now.
  */
 export function earlierNames(
   basePath: string,
-  state: () => NamingState,
+  state: () => NamingState = () => UNKNOWN,
 ): EarlierNames {
   return {
     placesOf(txId) {

@@ -58,10 +58,13 @@ import {
 import {
   hasOnePlace,
   isOnlyIdAt,
+  isOwnLayout,
   type Layout,
   leadsOut,
   payloadFolders,
+  payloadPlaces,
   placeAt,
+  placeHere,
   placeOf,
   placeOfName,
   placesOf,
@@ -242,26 +245,18 @@ class Upgrade {
   // --- the parts --------------------------------------------------------------
 
   async #gather(): Promise<void> {
-    for await (const row of this.#rows()) {
-      const target = join(this.#base, waitingPlace(row.txId));
-      if (regularSize(target) !== null) continue; // before a crash
-      const found = await this.#find(row);
-      if (!found || found.isSettled) continue;
-      await this.#link(found.path, target);
+    for await (const { from, to } of this.#moves()) {
+      if (regularSize(to) !== null) continue; // before a crash
+      await this.#link(from, to);
       crashPoint("upgrade file gathered");
     }
   }
 
   async #dropOldNames(): Promise<void> {
-    for await (const row of this.#rows()) {
-      const target = join(this.#base, waitingPlace(row.txId));
-      if (regularSize(target) === null) continue;
-      const found = await this.#find(row);
-      if (!found || found.isSettled || await this.#isOthers(found.path)) {
-        continue;
-      }
-      removeFileSync(found.path);
-      const folder = dirname(found.path);
+    for await (const { from, to } of this.#moves()) {
+      if (regularSize(to) === null || await this.#isOthers(from)) continue;
+      removeFileSync(from);
+      const folder = dirname(from);
       if (!payloadFolders(this.#base).includes(folder)) await syncDir(folder);
       crashPoint("upgrade name dropped");
     }
@@ -316,6 +311,29 @@ class Upgrade {
   }
 
   // --- help -------------------------------------------------------------------
+
+  /**
+   * The files that are to move, and where each waits for its new place. Where
+   * places tell ids, files without a row move as well: a change that a crash has
+   * left half-done may be about to give them one, or have taken it.
+   */
+  async *#moves(): AsyncGenerator<{ from: string; to: string }> {
+    if (!isOwnLayout(this.#naming)) return yield* this.#movesOfRows();
+    for await (const place of payloadPlaces(this.#base)) {
+      const target = placeHere(place);
+      if (target === null || target === place) continue;
+      const to = join(this.#dir, basename(target));
+      yield { from: join(this.#base, place), to };
+    }
+  }
+
+  async *#movesOfRows(): AsyncGenerator<{ from: string; to: string }> {
+    for await (const row of this.#rows()) {
+      const found = await this.#find(row);
+      if (!found || found.isSettled) continue;
+      yield { from: found.path, to: join(this.#base, waitingPlace(row.txId)) };
+    }
+  }
 
   /** The rows, page by page; `all`: also those whose files keep their names. */
   async *#rows(all = false): AsyncGenerator<Row> {

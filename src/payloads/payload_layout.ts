@@ -99,6 +99,11 @@ export function txIdsAt(place: string, layout: Layout = LAYOUT_HERE): string[] {
   return [...new Set(ids.filter((id): id is string => id !== null))];
 }
 
+/** Returns whether a layout is one of this program's, whose places tell ids. */
+export function isOwnLayout(layout: Layout): boolean {
+  return layout !== "verbatim" && layout !== "mixed";
+}
+
 /** Returns whether all layouts have an id's payload at the same place. */
 export function hasOnePlace(txId: string): boolean {
   return !FOLDS_CASE && hasPlainName(txId);
@@ -112,18 +117,17 @@ export function isOnlyIdAt(
 ): boolean {
   if (FOLDS_CASE) return false;
   if (place === placeOf(txId)) return true;
-  return layout === "verbatim"
-    ? place === txId + PAYLOAD_SUFFIX && basename(place) === place
-    : layout !== "mixed";
+  return layout === "verbatim" && place === txId + PAYLOAD_SUFFIX &&
+    basename(place) === place;
 }
 
 /**
- * Returns where an archive's entry is put; null where it is not the place of a
- * payload, on this system or another: its name is never used as a path.
+ * Returns where a file is put that this program has at a place, on this system
+ * or another; null where it has none there.
  */
-export function placeOfEntry(entry: string): string | null {
-  if (isNameByDigest(entry)) return placeOfName(entry);
-  const txId = txIdOfFile(entry, false) ?? txIdOfFile(entry, true);
+export function placeHere(place: string): string | null {
+  if (isNameByDigest(place)) return placeOfName(place);
+  const txId = txIdOfFile(place, false) ?? txIdOfFile(place, true);
   return txId === null ? null : placeOf(txId);
 }
 

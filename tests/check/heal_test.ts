@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import {
   backupStore,
   performRecovery,
@@ -19,6 +19,7 @@ import { sha256HexSync } from "../../src/files/hash.ts";
 import { recoverStore, verifyRows } from "../../src/local/local_check.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import type { TxInfo } from "../../src/types.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   assertBytes,
   bytes,
@@ -45,14 +46,7 @@ const TXS: Tx[] = [
   sampleTx({ txId: "edge", payload: randomBytes(64 * 1024, 2) }),
 ];
 
-const FILES: Record<string, string> = {
-  "a": "a.bin",
-  "b": "b.bin",
-  "c/d": "c%2Fd.bin",
-  "empty": "empty.bin",
-  "large": "large.bin",
-  "edge": "edge.bin",
-};
+const IDS = ["a", "b", "c/d", "empty", "large", "edge"];
 
 /** A store, copies of it, and a way to damage it. */
 interface Node extends AsyncDisposable {
@@ -84,7 +78,7 @@ async function makeNode(txs = TXS): Promise<Node> {
     backup,
     tar,
     recover: (options) => performRecovery(base, db, options),
-    path: (txId) => join(base, FILES[txId]!),
+    path: (txId) => join(base, placeOf(txId)),
     [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
   };
 }
@@ -152,8 +146,22 @@ const KINDS: Kind[] = [
     async name({ dir, backup }) {
       const files = dir.join("files");
       await Deno.mkdir(files);
-      for (const name of Object.values(FILES)) {
-        await Deno.copyFile(join(backup, name), join(files, name));
+      for (const txId of IDS) {
+        const place = placeOf(txId);
+        await Deno.mkdir(dirname(join(files, place)), { recursive: true });
+        await Deno.copyFile(join(backup, place), join(files, place));
+      }
+      return files;
+    },
+  },
+  {
+    what: "payload files of the older package alone",
+    async name({ dir, backup }) {
+      const files = dir.join("files");
+      for (const txId of IDS) {
+        const file = join(files, `${txId}.bin`);
+        await Deno.mkdir(dirname(file), { recursive: true });
+        await Deno.copyFile(join(backup, placeOf(txId)), file);
       }
       return files;
     },
@@ -258,7 +266,7 @@ test("recover heals from a bucket, by the names of ids", async () => {
   }
   try {
     const from = `s3://poh/x?endpoint=http://127.0.0.1:${bucket.addr.port}`;
-    await Deno.remove(join(node.backup, "large.bin"));
+    await Deno.remove(join(node.backup, placeOf("large")));
     const report = await node.recover({ from: [from, node.tar] });
     assertEquals(report.sources.map(({ source, healed }) => [source, healed]), [
       [from, 3],
@@ -316,14 +324,19 @@ test("wrong bytes are not taken, and the next source is asked", async () => {
   await damage(node);
   const liar = node.dir.join("liar");
   await Deno.mkdir(liar);
-  for (const [n, name] of Object.values(FILES).entries()) {
+  for (const [n, txId] of IDS.entries()) {
     // Other bytes of the same size, too few, and far too many.
     const size = [12, 0, 1_000_000][n % 3]!;
-    await Deno.writeFile(join(liar, name), randomBytes(size, n));
+    const path = join(liar, placeOf(txId));
+    await Deno.mkdir(dirname(path), { recursive: true });
+    await Deno.writeFile(path, randomBytes(size, n));
   }
   const half = node.dir.join("half");
   await Deno.mkdir(half);
-  await Deno.copyFile(join(node.backup, "a.bin"), join(half, "a.bin"));
+  await Deno.copyFile(
+    join(node.backup, placeOf("a")),
+    join(half, placeOf("a")),
+  );
   const from = [liar, half, node.tar];
   const report = await node.recover({ from });
   assertEquals(
@@ -364,8 +377,8 @@ test("an archive with other versions gives what is after them all the same", asy
 test("what no source has goes to quarantine, and is named", async () => {
   await using node = await makeNode();
   await damage(node);
-  await Deno.remove(join(node.backup, "large.bin"));
-  await flipBit(join(node.backup, "edge.bin"), 1);
+  await Deno.remove(join(node.backup, placeOf("large")));
+  await flipBit(join(node.backup, placeOf("edge")), 1);
   const report = await node.recover({ from: node.backup });
   assertEquals(outline(report), [
     "payload-corrupt c/d: healed",
@@ -414,7 +427,7 @@ test("recover --purge keeps nothing of what it heals", async () => {
 test("verify and a dry run show what could be healed, and change nothing", async () => {
   await using node = await makeNode();
   await damage(node);
-  await Deno.remove(join(node.backup, "large.bin"));
+  await Deno.remove(join(node.backup, placeOf("large")));
   const before = await filesBelow(node.base);
   const from = node.backup;
   const seen = await verifyStore(node.base, node.db, { from });
@@ -613,7 +626,7 @@ test("a large payload is never held whole, and no more is taken than its row say
     const head = { txId: "huge", holderId: "", timestamp: 0 };
     await store.saveTxStream(head, many(size / piece.length));
   }
-  await Deno.remove(join(base, "huge.bin"));
+  await Deno.remove(join(base, placeOf("huge")));
   let taken = 0;
   const endless = fakeSource("endless", async ([info], take) => {
     const bytes = async function* () {
@@ -661,7 +674,7 @@ test("a row whose size is not known, and one that lies in the log, are healed", 
     await closeStore(store);
   }
   await overwriteInLog(base, "payload of small", "SMALL");
-  await Deno.remove(join(base, "large.bin"));
+  await Deno.remove(join(base, placeOf("large")));
   const report = await performRecovery(base, db, { from: backup });
   assertEquals(outline(report), [
     "payload-corrupt small: healed",
@@ -731,7 +744,7 @@ test("a store whose disk was replaced comes back, once one file shows that the p
     StoreMismatchError,
     'copy one payload file of a backup there, then "recover --from',
   );
-  await Deno.copyFile(join(node.backup, "a.bin"), node.path("a"));
+  await Deno.copyFile(join(node.backup, placeOf("a")), node.path("a"));
   const report = await performRecovery(base, db, { from: node.backup });
   assertEquals(report.actions, { "payload-missing": { healed: 5 } });
   await assertAllSound({ ...node, db });

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   assertFails,
   call,
@@ -131,14 +132,14 @@ test("backup and restore say what they were not given", async () => {
 test("damage is told with its id and ends with 4", async () => {
   await using store = await filledStore();
   const folder = store.dir.join("backup");
-  await flipBit(join(store.base, "b.bin"));
+  await flipBit(join(store.base, placeOf("b")));
   const backup = await store.call(["backup", folder, "--copy"]);
   assertEquals(backup.code, 4);
   assertStringIncludes(backup.stderr, 'payload-corrupt: tx "b"');
   assertStringIncludes(backup.stderr, "poh-storage: 1 damaged left out\n");
   assertStringIncludes(backup.stdout, "Backed up 2 txs");
   assertEquals((await call(["verify", "--base", folder])).code, 0);
-  await flipBit(join(folder, "c.bin"));
+  await flipBit(join(folder, placeOf("c")));
   const before = await filesBelow(store.dir.path);
   const base = store.dir.join("new");
   const restore = await call(["restore", folder, "--base", base]);

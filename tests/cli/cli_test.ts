@@ -711,7 +711,7 @@ test("a lost database is no empty store: recover --rebuild is the only way", asy
 test("a base with payloads and without .poh gets no new database", async () => {
   await using store = await cliStore({ make: false });
   await Deno.mkdir(store.base);
-  await Deno.writeTextFile(join(store.base, "a.bin"), "payload of a");
+  await Deno.writeTextFile(join(store.base, placeOf("a")), "payload of a");
   const db = join(store.base, "poh.db");
   await refusesAll(store, db, 1, /has a store: .*"recover --rebuild" makes/);
 });
@@ -1663,7 +1663,7 @@ test("verify --findings prints what it finds, a line each", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"), txText("c"));
   for (const txId of ["a", "c"]) {
-    await Deno.remove(join(store.base, `${txId}.bin`));
+    await Deno.remove(join(store.base, placeOf(txId)));
   }
   const { code, stdout, stderr } = await store.call(["verify", "--findings"]);
   assertEquals(code, 4);
@@ -1680,7 +1680,7 @@ test("recover --skip-payloads does all the rest", async () => {
   await using store = await cliStore();
   await save(store, txText("a"), txText("b"));
   await flipBit(join(store.base, placeOf("b")));
-  await Deno.writeTextFile(join(store.base, "c.bin"), "orphan");
+  await Deno.writeTextFile(join(store.base, placeOf("c")), "orphan");
   const args = ["recover", "--skip-payloads", "--orphans=adopt"];
   const { code, stdout } = await store.call(args);
   assertEquals({ code, stdout }, {

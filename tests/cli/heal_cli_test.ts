@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, StorageManager, verifyStore } from "../../mod.ts";
 import { closeStore, openStore } from "../../src/local/open_store.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   assertFails,
   type CliStore,
@@ -34,8 +35,8 @@ async function damagedStore(): Promise<{ store: CliStore; backup: string }> {
   const backup = store.dir.join("backup");
   const made = await store.call(["backup", backup, "--copy", "--quiet"]);
   assertEquals(made.code, 0, made.stderr);
-  await Deno.remove(join(store.base, "a.bin"));
-  await flipBit(join(store.base, "b.bin"));
+  await Deno.remove(join(store.base, placeOf("a")));
+  await flipBit(join(store.base, placeOf("b")));
   return { store, backup };
 }
 
@@ -117,7 +118,7 @@ test("verify --from counts what could be healed, and changes nothing", async () 
 test("recover tells what went out of service, and the commands that come next work", async () => {
   const { store, backup } = await damagedStore();
   await using _ = store;
-  await Deno.writeTextFile(join(store.base, "x.bin"), "orphan");
+  await Deno.writeTextFile(join(store.base, placeOf("x")), "orphan");
   const { code, stdout, stderr } = await store.call(["recover"]);
   assertEquals({ code, stdout }, {
     code: 0,
@@ -156,7 +157,7 @@ test("what is found beyond the cap is counted, and the first few are named", asy
     }
   });
   await closeStore(opened);
-  await Deno.writeTextFile(join(store.base, "x.bin"), "orphan");
+  await Deno.writeTextFile(join(store.base, placeOf("x")), "orphan");
   const args = ["recover", "--durability", "relaxed"];
   const dry = await store.call([...args, "--dry-run"]);
   assertMatch(
@@ -179,18 +180,19 @@ test("a dry run ends as the real run does", async () => {
   ]];
   const states: Record<string, (base: string) => Promise<unknown>> = {
     "nothing wrong": async () => {},
-    "a missing payload": (base) => Deno.remove(join(base, "a.bin")),
+    "a missing payload": (base) => Deno.remove(join(base, placeOf("a"))),
     "all payloads missing": async (base) => {
       for (const txId of ["a", "b"]) {
-        await Deno.remove(join(base, `${txId}.bin`));
+        await Deno.remove(join(base, placeOf(txId)));
       }
     },
-    "an orphan": (base) => Deno.writeTextFile(join(base, "x.bin"), "orphan"),
+    "an orphan": (base) =>
+      Deno.writeTextFile(join(base, placeOf("x")), "orphan"),
     "a leftover": (base) =>
       Deno.writeTextFile(join(base, ".poh", "tmp", "x"), "half"),
     "a payload that cannot be read": async (base) => {
-      await Deno.remove(join(base, "a.bin"));
-      await Deno.mkdir(join(base, "a.bin"));
+      await Deno.remove(join(base, placeOf("a")));
+      await Deno.mkdir(join(base, placeOf("a")));
     },
     "a damaged database": (base) =>
       Deno.writeFile(join(base, "poh.db"), new Uint8Array(8192).fill(7)),
@@ -233,7 +235,7 @@ test("API and command line agree on a store whose payloads are all missing", asy
   for (const txId of ["a", "b"]) {
     await store.call(["save", "--tx", txText(txId)]);
   }
-  for (const txId of ["a", "b"]) await Deno.remove(join(base, `${txId}.bin`));
+  for (const txId of ["a", "b"]) await Deno.remove(join(base, placeOf(txId)));
   assertEquals((await store.call(["verify"])).code, 4);
   const seen = await verifyStore(base, db);
   assertEquals([seen.damaged, seen.counts["payload-missing"]], [true, 2]);
@@ -358,8 +360,8 @@ test("the service tells at its start what recovery did", async () => {
       await store.saveTx(sampleTx({ txId, payload: bytes(txId) }));
     }
   }
-  await Deno.remove(join(base, "a.bin"));
-  await flipBit(join(base, "b.bin"));
+  await Deno.remove(join(base, placeOf("a")));
+  await flipBit(join(base, placeOf("b")));
   const served = await serve(dir.path);
   await untilReady(served.url);
   const { code, stderr } = await served.end("SIGTERM");

@@ -27,6 +27,7 @@ import { StoreLocks } from "../../src/files/locks.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { LogReader } from "../../src/log/log_reader.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   assertBytes,
   bytes,
@@ -168,9 +169,9 @@ testDrivers(
     });
     assertEquals(copying.linked, 0);
     const live = inodeOf(temp.file("a"));
-    assert(live === null || inodeOf(join(copies, "a.bin")) !== live);
+    assert(live === null || inodeOf(join(copies, placeOf("a"))) !== live);
     if (linking.linked === 0) return; // a file system without links
-    assertEquals(inodeOf(join(links, "a.bin")), live);
+    assertEquals(inodeOf(join(links, placeOf("a"))), live);
     // What happens to the store does not happen to the backup.
     const store = await temp.reopen();
     await store.saveTx(sampleTx({ txId: "a", payload: bytes("new") }));
@@ -183,7 +184,7 @@ testDrivers(
       copy: true,
     });
     assertEquals({ written, kept }, { written: 2, kept: 0 });
-    assert(inodeOf(join(links, "c.bin")) !== inodeOf(temp.file("c")));
+    assert(inodeOf(join(links, placeOf("c"))) !== inodeOf(temp.file("c")));
     assertEquals(await contentsOf(links), { a: "new", c: "payload of c" });
   },
 );
@@ -499,7 +500,7 @@ test("a backup cut off behind its new database is read, verified and finished", 
   const folder = dir.join("backup"), db = join(folder, "poh.db");
   await saveAll(temp.store, 1);
   await backupStore(temp.base, temp.db, folder);
-  const older = ids.map((id) => Deno.readFileSync(join(folder, `${id}.bin`)));
+  const older = ids.map((id) => Deno.readFileSync(join(folder, placeOf(id))));
   await saveAll(temp.store, 2);
   await backupStore(temp.base, temp.db, folder);
   // Both payloads as they are before the last step of a backup.
@@ -509,7 +510,7 @@ test("a backup cut off behind its new database is read, verified and finished", 
   {
     await using store = await storeOfBackup();
     for (const [at, id] of ids.entries()) {
-      const path = join(folder, `${id}.bin`);
+      const path = join(folder, placeOf(id));
       Deno.renameSync(path, files.stagedFor((await store.infoTx(id))!));
       Deno.writeFileSync(path, older[at]!);
     }

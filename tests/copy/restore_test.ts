@@ -15,6 +15,7 @@ import {
 } from "../../mod.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import { TarWriter } from "../../src/copy/tar.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   bytes,
   filesBelow,
@@ -205,8 +206,8 @@ testDrivers(
   async (driver) => {
     await using of = await backups();
     const { dir, folder } = of;
-    await flipBit(join(folder, "a.bin"));
-    await Deno.remove(join(folder, "large.bin"));
+    await flipBit(join(folder, placeOf("a")));
+    await Deno.remove(join(folder, placeOf("large")));
     const told: string[] = [];
     await assertRefused(
       dir.path,

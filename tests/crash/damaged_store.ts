@@ -16,6 +16,7 @@ import {
 import { sha256HexSync } from "../../src/files/hash.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { bytes, flipBit, namesIn } from "../helpers.ts";
 import { assertSameTx, type Place } from "./check.ts";
 import { versionOf } from "./journal.ts";
@@ -52,12 +53,12 @@ export async function makeDamagedStore(place: Place): Promise<DamagedStore> {
   }
   const source = `${base}-source`;
   await Deno.mkdir(source);
-  const file = (id: string) => join(base, `${id}.bin`);
+  const file = (id: string) => join(base, placeOf(id));
   const damaged: DamagedStore["damaged"] = [];
   for (const tx of txs) {
     const { txId } = tx;
     if (!/^(sound|wrong)/.test(txId)) {
-      await Deno.copyFile(file(txId), join(source, `${txId}.bin`));
+      await Deno.copyFile(file(txId), join(source, placeOf(txId)));
     }
     if (txId.startsWith("corrupt")) {
       await flipBit(file(txId), 17);
@@ -111,7 +112,7 @@ export async function assertRecovered(
     // Of what is healed there is nothing to keep but the damaged bytes.
     const isKept = !options.purge && !(isHealed && bytes === null);
     if (isKept) expected.push([tx.txId, digestOf(bytes)]);
-    assertEquals(namesIn(base).includes(`${tx.txId}.bin`), isHealed);
+    assertEquals(namesIn(base).includes(placeOf(tx.txId)), isHealed);
     if (!isHealed) continue;
     ids.push(tx.txId);
     assertSameTx(await store.loadTx(tx.txId), tx);
@@ -120,7 +121,7 @@ export async function assertRecovered(
     if (options.orphans === "quarantine") {
       expected.push([txId, digestOf(bytes)]);
     }
-    const isThere = namesIn(base).includes(`${txId}.bin`);
+    const isThere = namesIn(base).includes(placeOf(txId));
     assertEquals(isThere, options.orphans !== "quarantine");
     if (options.orphans === "adopt") {
       ids.push(txId);

@@ -35,6 +35,7 @@ import {
   placeIn,
   type Preparation,
 } from "./model_stores.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 
 /** Over an earlier backup, after changes. */
 export const backingUp: Preparation = async (folder, random) => {
@@ -187,7 +188,7 @@ export const recoveringBackup: Preparation = async (folder, random) => {
   const before = await fill(source, random.pick([0, 1_000]));
   await backupStore(source.base, source.db, copy.base);
   const older = ["tx-1", "tx-11"].map((id) =>
-    [id, Deno.readFileSync(join(copy.base, `${id}.bin`))] as const
+    [id, Deno.readFileSync(join(copy.base, placeOf(id)))] as const
   );
   const after = new Map(before);
   {
@@ -204,7 +205,7 @@ export const recoveringBackup: Preparation = async (folder, random) => {
       readOnly: true,
     });
     for (const [id, bytes] of older) {
-      const path = join(copy.base, `${id}.bin`);
+      const path = join(copy.base, placeOf(id));
       Deno.renameSync(path, files.stagedFor((await store.infoTx(id))!));
       Deno.writeFileSync(path, bytes);
     }

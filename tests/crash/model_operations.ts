@@ -15,6 +15,7 @@ import {
   type StorageOptions,
 } from "../../mod.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { flipBit, namesIn } from "../helpers.ts";
 import { makeOddStore, oddIds } from "../local/older_store.ts";
 import {
@@ -179,7 +180,7 @@ const puttingBack: Preparation = async (folder, random) => {
   const place = placeIn(folder);
   const all = await fill(place, 0);
   const id = random.pick(["tx-9", "tx-11"]); // small, large
-  await flipBit(join(place.base, `${id}.bin`), 5);
+  await flipBit(join(place.base, placeOf(id)), 5);
   await performRecovery(place.base, place.db);
   const [entry] = await Array.fromAsync(listQuarantine(place.base));
   const bin = join(place.base, ".poh", "quarantine", `${entry!.name}.bin`);

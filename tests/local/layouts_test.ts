@@ -17,6 +17,7 @@ import {
   type Tx,
   verifyStore,
 } from "../../mod.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { call } from "../cli_helpers.ts";
 import {
   bytes,
@@ -117,7 +118,7 @@ async function program(
 
 /** Damages the payload of "a", wherever it is. */
 async function damage({ layout, base }: Place): Promise<void> {
-  if (layout === "files") await flipBit(join(base, "a.bin"), 3);
+  if (layout === "files") await flipBit(join(base, placeOf("a")), 3);
   else await overwriteInLog(base, "aalicepayload number one", "n_mber one");
 }
 

@@ -13,6 +13,7 @@ import {
 import { quarantinePath } from "../../src/files/layout.ts";
 import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   assertBytes,
   bytes,
@@ -150,14 +151,14 @@ testDrivers("movePacked() moves payloads both ways", async (driver) => {
   await assertHasAll(store);
   assertEquals((await store.verify()).findings, []);
   await store.saveTx({ ...small, txId: "later" });
-  assertEquals(payloadFiles(temp).includes("later.bin"), true);
+  assertEquals(payloadFiles(temp).includes(placeOf("later")), true);
 });
 
 testDrivers("what is damaged is not moved", async (driver) => {
   await using temp = await tempStore({ driver });
   await temp.store.saveTxs([small, edge]);
   await temp.close();
-  await Deno.writeTextFile(join(temp.base, "small.bin"), "smell");
+  await Deno.writeTextFile(join(temp.base, placeOf("small")), "smell");
   const { store } = await reopened(temp, driver);
   assertEquals(await store.movePacked({ packBelow: 1_000 }), 1);
   assertEquals(payloadFiles(temp), ["small.bin"]);
@@ -211,7 +212,7 @@ testDrivers(
     await temp.store.saveTx(small);
     await temp.store.movePacked({ packBelow: 1_000 });
     await using crash = await temp.snapshot();
-    await Deno.writeTextFile(join(crash.base, "small.bin"), "small");
+    await Deno.writeTextFile(join(crash.base, placeOf("small")), "small");
 
     const told = await verifyStore(crash.base, crash.db, { driver });
     assertEquals(outline(told), ["unfinished small: none"]);
@@ -228,7 +229,7 @@ testDrivers(
     await using temp = await packedStore(driver);
     await temp.store.saveTx(small);
     await temp.close();
-    await Deno.writeTextFile(join(temp.base, "small.bin"), "stray");
+    await Deno.writeTextFile(join(temp.base, placeOf("small")), "stray");
     const options = { driver, orphans: "adopt" } as const;
     const report = await performRecovery(temp.base, temp.db, options);
     assertEquals(outline(report), ["orphan-payload small: none"]);

@@ -19,6 +19,7 @@ import {
 import { requireOwnDatabase } from "../../src/local/store_id.ts";
 import { FileStore } from "../../src/payloads/file_store.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   bytes,
   filesBelow,
@@ -263,7 +264,7 @@ async function olderStore(base: string, db: string, ...txIds: string[]) {
     "CREATE TABLE txs (tx_id TEXT PRIMARY KEY, storage_hash TEXT NOT NULL, timestamp REAL NOT NULL)",
   );
   for (const txId of txIds) {
-    await Deno.writeTextFile(join(base, `${txId}.bin`), txId);
+    await Deno.writeTextFile(join(base, placeOf(txId)), txId);
     rows.prepare("INSERT INTO txs VALUES (?, ?, 1)")
       .run(txId, await sha256Hex(bytes(txId)));
   }

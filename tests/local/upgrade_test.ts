@@ -535,6 +535,30 @@ testOlder(
 );
 
 testOlder(
+  "a file without a row is renamed as well, as its row may be on its way",
+  async (driver) => {
+    const isFolded = Deno.build.os === "darwin";
+    await using older = await renamedStore(
+      driver,
+      ["A"],
+      (txId) => fileName(txId, !isFolded),
+      isFolded ? "plain\n" : "folded\n",
+    );
+    const left = join(older.base, fileName("Left", !isFolded));
+    await Deno.writeTextFile(left, "left");
+    await (await older.open()).close();
+    assertEquals(
+      namesIn(older.base).filter((name) => name.endsWith(".bin")),
+      [fileName("A"), fileName("Left")].sort(),
+    );
+    assertEquals(
+      await Deno.readTextFile(join(older.base, placeOf("Left"))),
+      "left",
+    );
+  },
+);
+
+testOlder(
   "a store that an earlier version used beside the package is renamed",
   async (driver) => {
     const ids = ["CON", "a?b", "e\u0301", "100%", "a:b", "a%3Ab", "A*", "Tx"];

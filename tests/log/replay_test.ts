@@ -11,6 +11,7 @@ import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";
 import { removal, saving } from "../../src/local/open_store.ts";
 import { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   assertBytes,
   bytes,
@@ -184,7 +185,7 @@ test("what cannot follow keeps its record, and its row says where", async () => 
   const log = new LogReader(dir, rows);
   assertEquals(log.at(rows.lookup("b")!.place!)?.payload, bytes("2"));
   assertEquals(await outcomesOf(parts), ["put b: stuck"]);
-  await Deno.remove(join(files.basePath, "b.bin"), { recursive: true });
+  await Deno.remove(join(files.basePath, placeOf("b")), { recursive: true });
   assertEquals(await outcomesOf(parts), ["put b: finished"]);
   assertEquals([rows.lookup("b")!.place, text(await files.load("b"))], [
     null,
@@ -278,7 +279,7 @@ testDrivers(
     );
     const store = await crash.open();
     assertEquals(await store.loadTx("a"), null);
-    assertEquals(namesIn(crash.base).includes("a.bin"), false);
+    assertEquals(namesIn(crash.base).includes(placeOf("a")), false);
   },
 );
 
@@ -339,7 +340,7 @@ testDrivers("read-only, the log is read and left as it is", async (driver) => {
   assertEquals(await store.loadTx("a"), sampleTx());
   const stream = (await store.loadTxStream("a"))!;
   assertEquals(await new Response(stream.payload).text(), "payload of a");
-  assertEquals(namesIn(crash.base).includes("a.bin"), false);
+  assertEquals(namesIn(crash.base).includes(placeOf("a")), false);
 });
 
 testDrivers(

@@ -31,6 +31,7 @@ import {
 } from "../../src/local/open_store.ts";
 import { LockFile } from "../../src/files/locks.ts";
 import type { StorageOptions } from "../../src/model/storage_options.ts";
+import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
   bytes,
   checkpointDue,
@@ -481,7 +482,7 @@ test("a change whose file cannot follow is told so, the others go on", async () 
     assertEquals(text((await loadTx(parts, "b"))?.payload), "of b");
     await queue.flush();
   }
-  await Deno.remove(join(base, "b.bin"), { recursive: true });
+  await Deno.remove(join(base, placeOf("b")), { recursive: true });
   await queue.flush();
   assertEquals(text(await files.load("b")), "of b");
   assertEquals([rows.lookup("b")?.place, pending(parts)], [null, []]);
@@ -492,7 +493,7 @@ test("what could not follow is forgotten once it is replaced", async () => {
   const { base, files, rows, queue } = parts;
   await Deno.mkdir(join(base, "a.bin", "within"), { recursive: true });
   await assertRejects(async () => queue.submit(await put("a", bytes("1"))));
-  await Deno.remove(join(base, "a.bin"), { recursive: true });
+  await Deno.remove(join(base, placeOf("a")), { recursive: true });
   await queue.submit(await put("a", bytes("2")));
   await queue.flush();
   assertEquals(text(await files.load("a")), "2");
@@ -628,8 +629,8 @@ test("the same again mends a payload that is damaged or gone", async () => {
   for (const isGone of [false, true]) {
     const change = await put("a", bytes("hello"));
     await queue.submit(change);
-    if (isGone) await Deno.remove(join(base, "a.bin"));
-    else await Deno.writeTextFile(join(base, "a.bin"), "hullo");
+    if (isGone) await Deno.remove(join(base, placeOf("a")));
+    else await Deno.writeTextFile(join(base, placeOf("a")), "hullo");
     const saved = await queue.save(change, "fail");
     assertEquals([saved.outcome, saved.saved], ["unchanged", false]);
     assertEquals(text(await files.load("a")), "hello");
@@ -833,7 +834,7 @@ test("files of a checkpoint that its process did not survive are made anew", asy
   await queue.flush();
   assertNotEquals(inode(), replaced);
   assertEquals(text(await files.load("a")), "again");
-  assertEquals(namesIn(parts.base).includes("b.bin"), false);
+  assertEquals(namesIn(parts.base).includes(placeOf("b")), false);
   assertEquals(log.dir.state().isCheckpointing, false);
 });
 

@@ -11,8 +11,8 @@ import {
   payloadFolders,
   payloadPlaces,
   placeAt,
+  placeHere,
   placeOf,
-  placeOfEntry,
   placesOf,
   txIdsAt,
 } from "../../src/payloads/payload_layout.ts";
@@ -78,11 +78,11 @@ Deno.test("a place is an id's alone where no other id can have it", () => {
 Deno.test("an archive's entry gets a place only if a system names it so", () => {
   for (const txId of [...IDS, ""]) {
     for (const entry of ownPlaces(txId)) {
-      assertEquals(placeOfEntry(entry), placeOf(txId));
+      assertEquals(placeHere(entry), placeOf(txId));
     }
   }
   const others = ["x", "../a.bin", "/a.bin", "b/c.bin", ".poh/id", "%.bin", ""];
-  for (const entry of others) assertEquals(placeOfEntry(entry), null, entry);
+  for (const entry of others) assertEquals(placeHere(entry), null, entry);
 });
 
 Deno.test("payloadPlaces() lists all payload files, and nothing else", async () => {

@@ -10,6 +10,7 @@ import { openRegular, piecesOf } from "../../files/durable_fs.ts";
 import { PohStorageError } from "../../errors.ts";
 import { FileStore } from "../../payloads/file_store.ts";
 import type { LogReader } from "../../log/log_reader.ts";
+import { earlierNames } from "../../local/naming.ts";
 import { openForReading } from "../../local/read_store.ts";
 import type { DriverChoice } from "../../model/driver_info.ts";
 import type { SqliteStore } from "../../sqlite/sqlite_store.ts";
@@ -59,7 +60,7 @@ export class FolderSource implements HealSource {
     db: string | null,
     driver: DriverChoice,
   ): Promise<FolderSource> {
-    const files = new FileStore(base);
+    const files = new FileStore(base, {}, earlierNames(base));
     try {
       const store = await openForReading(
         base,
