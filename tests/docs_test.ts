@@ -79,13 +79,15 @@ test("the first commands of README.md end as it says", async () => {
   const script = textOf("README.md").match(/```sh\nalias [^]*?```/)![0]
     .split("\n").slice(2, -1).filter((line) => !line.includes(" serve"));
   assertEquals(script.length, 7);
-  await Deno.copyFile(join(ROOT, "LICENSE"), dir.join("LICENSE"));
+  const node = dir.join("node"); // the backup goes beside it
+  await Deno.mkdir(node);
+  await Deno.copyFile(join(ROOT, "LICENSE"), join(node, "LICENSE"));
   const program = 'run=("$0" "$@")\npoh-storage() { "${run[@]}" "$@"; }';
   const lines = script.map((line) => `${line}\necho "exit $?"`);
   const whole = "poh-storage load first --raw | cmp - LICENSE";
   const command = denoScript("../../cli.ts", [], {
     by: ["bash", "-c", [program, ...lines, whole].join("\n")],
-    cwd: dir.path,
+    cwd: node,
     stdout: "piped",
     stderr: "piped",
   });
