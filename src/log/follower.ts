@@ -14,6 +14,7 @@ import {
   type FileFailure,
   type FollowedStore,
   FOLLOWER,
+  type FollowerAnswer,
   type FollowerJob,
   type FollowingPayload,
 } from "./follower_worker.ts";
@@ -21,11 +22,11 @@ import {
 /** A thread with a connection of its own to the database of an open store. */
 export class Follower implements AsyncDisposable {
   readonly #store: FollowedStore;
-  readonly #thread: Thread<FollowerJob & FollowedStore, FileFailure[] | null>;
+  readonly #thread: Thread<FollowerJob & FollowedStore, FollowerAnswer>;
 
   private constructor(
     store: FollowedStore,
-    thread: Thread<FollowerJob & FollowedStore, FileFailure[] | null>,
+    thread: Thread<FollowerJob & FollowedStore, FollowerAnswer>,
   ) {
     this.#store = store;
     this.#thread = thread;
@@ -36,11 +37,8 @@ export class Follower implements AsyncDisposable {
     const module = new URL("./follower_worker.ts", import.meta.url);
     const thread = await Thread.start<
       FollowerJob & FollowedStore,
-      FileFailure[] | null
-    >(
-      module,
-      FOLLOWER,
-    );
+      FollowerAnswer
+    >(module, FOLLOWER);
     return thread && new Follower(store, thread);
   }
 
@@ -49,8 +47,9 @@ export class Follower implements AsyncDisposable {
    *
    * @returns Those that could not be put there; null: nothing is known of any.
    */
-  makeFiles(payloads: FollowingPayload[]): Promise<FileFailure[] | null> {
-    return this.#ask({ task: "files", payloads });
+  async makeFiles(payloads: FollowingPayload[]): Promise<FileFailure[] | null> {
+    const answer = await this.#ask({ task: "files", payloads });
+    return answer as FileFailure[] | null;
   }
 
   /**
@@ -59,15 +58,17 @@ export class Follower implements AsyncDisposable {
    * @returns Whether they are there.
    */
   async makeRows(rows: FollowingRow[], until: number): Promise<boolean> {
-    return await this.#ask({ task: "rows", rows, until }) !== null;
+    return await this.#ask({ task: "rows", rows, until }) === true;
   }
 
   /**
    * Takes what SQLite's log holds into the database, but for what readers or
    * other commits keep there.
+   *
+   * @returns Whether that was all, so that SQLite begins its log anew.
    */
-  async checkpoint(): Promise<void> {
-    await this.#ask({ task: "checkpoint" });
+  async checkpoint(): Promise<boolean> {
+    return await this.#ask({ task: "checkpoint" }) === true;
   }
 
   /** Lets go of the store, and ends it. */
@@ -76,7 +77,7 @@ export class Follower implements AsyncDisposable {
     this.#thread[Symbol.dispose]();
   }
 
-  #ask(job: FollowerJob): Promise<FileFailure[] | null> {
+  #ask(job: FollowerJob): Promise<FollowerAnswer> {
     return this.#thread.ask({ ...job, ...this.#store });
   }
 }

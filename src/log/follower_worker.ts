@@ -52,30 +52,34 @@ export type FollowerJob =
   /** To let go of the store. */
   | { task: "close" };
 
+/**
+ * The files that could not be made; whether it was done, and of a checkpoint all
+ * of it; null where the thread could do nothing.
+ */
+export type FollowerAnswer = FileFailure[] | boolean | null;
+
 /** The database as this thread has it open, between two jobs. */
 let table: SqliteStore | null = null;
 
 /** The payload files, likewise. */
 let files: FileStore | null = null;
 
-/** The files that it could not make; null where it could do nothing. */
 async function answer(
   job: FollowerJob & FollowedStore,
-): Promise<FileFailure[] | null> {
+): Promise<FollowerAnswer> {
   try {
     switch (job.task) {
       case "files":
         return await makeFiles(job);
+      case "checkpoint":
+        return await checkpoint(job);
       case "rows":
         await makeRows(job);
-        break;
-      case "checkpoint":
-        await checkpoint(job);
-        break;
+        return true;
       case "close":
         close();
+        return true;
     }
-    return [];
   } catch {
     close();
     return null; // the asking thread's own try tells why
@@ -114,10 +118,13 @@ function close(): void {
   table = null;
 }
 
-async function checkpoint({ path, driver }: FollowedStore): Promise<void> {
+/** Whether all is in the database, so that SQLite begins its log anew. */
+async function checkpoint({ path, driver }: FollowedStore): Promise<boolean> {
   const db = await openSqlite(path, driver, false);
   try {
-    db.prepare("PRAGMA wal_checkpoint(PASSIVE)").get();
+    const [isBusy, logged, done] = db.prepare("PRAGMA wal_checkpoint(PASSIVE)")
+      .get()!;
+    return isBusy === 0 && logged === done;
   } finally {
     db.close();
   }

@@ -18,8 +18,15 @@ function pagesOf(changes: number): number {
   return Math.min(8 * changes, 128 + 2 * changes);
 }
 
+/**
+ * The length at which a thread takes the log into the database, in pages. Longer
+ * than SQLite's own: the event loop does not wait for it, and a page that was
+ * written several times goes there once.
+ */
+const DUE = 4 * LOG_PAGES;
+
 /** While the thread keeps up, a commit never finds the log so long. */
-const FAR_BEYOND = 4 * LOG_PAGES;
+const FAR_BEYOND = 2 * DUE;
 
 /** The checkpoints of one open writer. */
 export class WalCheckpoints {
@@ -28,6 +35,8 @@ export class WalCheckpoints {
   readonly #thread: () => Promise<Follower | null>;
   /** About what is in the log since the last checkpoint began. */
   #pages = 0;
+  /** Whether SQLite leaves checkpoints to the thread. */
+  #isTakenOver = false;
   #running: Promise<void> | null = null;
 
   /** Those of a writer with this database, these locks and this thread. */
@@ -44,7 +53,8 @@ export class WalCheckpoints {
   /** To be told of every commit of so many changes. */
   onCommit(changes: number): void {
     this.#pages += pagesOf(changes);
-    if (this.#pages < LOG_PAGES || this.#running) return;
+    const due = this.#isTakenOver ? DUE : LOG_PAGES;
+    if (this.#pages < due || this.#running) return;
     this.#pages = 0;
     this.#running = this.#checkpoint()
       .catch(() => {}) // the log is longer, and nothing is lost
@@ -57,15 +67,18 @@ export class WalCheckpoints {
   }
 
   /**
-   * Most of it while commits go on; then the rest while none does, so that
-   * SQLite can begin the log anew. Below 3.51.3 a commit and a checkpoint at
-   * the same instant could damage it: then all of it while none goes on.
+   * While commits continue; what they keep from it once more while none does, so
+   * that SQLite can begin the log anew. Below 3.51.3 a commit and a checkpoint
+   * at the same instant could damage it: then all of it while none continues.
    */
   async #checkpoint(): Promise<void> {
     const thread = await this.#thread();
     if (!thread) return; // then SQLite does it within a commit
     this.#rows.checkpointWithinCommits(FAR_BEYOND);
-    if (mayOverlap(this.#rows.driver.sqliteVersion)) await thread.checkpoint();
+    this.#isTakenOver = true;
+    const isDone = mayOverlap(this.#rows.driver.sqliteVersion) &&
+      await thread.checkpoint();
+    if (isDone) return;
     await this.#locks.whileCommitting(() => thread.checkpoint());
   }
 }
