@@ -33,11 +33,7 @@ export {
 export type { WalkOptions, WalkReport } from "./src/copy/backup_walk.ts";
 export { describeStore } from "./src/describe.ts";
 export * from "./src/errors.ts";
-export {
-  type EarlierNames,
-  FileStore,
-  type FileStoreOptions,
-} from "./src/payloads/file_store.ts";
+export { FileStore, type FileStoreOptions } from "./src/payloads/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/files/hash.ts";
 export type {
   IfExists,
@@ -56,7 +52,7 @@ export {
   type MigrateReport,
   migrateStore,
 } from "./src/migrate.ts";
-export type { OddRow } from "./src/sqlite/odd_row.ts";
+export type { OddRow } from "./src/sqlite/odd_rows.ts";
 export type {
   CompactOptions,
   CompactReport,
@@ -99,10 +95,8 @@ export type {
 } from "./src/model/report.ts";
 export type { SqliteDriverInfo, SqlValue } from "./src/sqlite/driver.ts";
 export type { DriverChoice, DriverInfo } from "./src/model/driver_info.ts";
-export {
-  SqliteStore,
-  type SqliteStoreOptions,
-} from "./src/sqlite/sqlite_store.ts";
+export { SqliteStore } from "./src/sqlite/sqlite_store.ts";
+export type { DatabaseOptions as SqliteStoreOptions } from "./src/sqlite/open_database.ts";
 export {
   type RestoreOptions,
   type RestoreReport,

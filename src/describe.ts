@@ -19,6 +19,10 @@ import {
   type StorageOptions,
 } from "./model/storage_options.ts";
 import type { StoreDescription } from "./model/store_description.ts";
+import { hasLog } from "./sqlite/open_database.ts";
+import { countHolders, countTxs } from "./sqlite/tx_counts.ts";
+import { schemaVersion } from "./sqlite/schema.ts";
+import { sumTxs } from "./sqlite/tx_counts.ts";
 
 /** So many holders are named. */
 const TOP = 10;
@@ -60,15 +64,15 @@ export async function describeStore(
       base,
       db,
       driver: rows.driver,
-      schemaVersion: rows.schemaVersion,
+      schemaVersion: schemaVersion(rows.connection),
       packBelow: packBelow(rows),
-      log: rows.hasLog ? await logUse({ dir: log.dir, rows }) : null,
+      log: hasLog(rows) ? await logUse({ dir: log.dir, rows }) : null,
       writeOnce: store.writeOnce,
-      txs: await rows.count(),
-      ...rows.totals(),
-      holders: rows.holders(TOP),
+      txs: await countTxs(rows),
+      ...sumTxs(rows),
+      holders: countHolders(rows, TOP),
       writers: listHolders(base),
-      pending: rows.hasLog ? log.pending().toArray().length : 0,
+      pending: hasLog(rows) ? log.pending().toArray().length : 0,
       quarantined: await countQuarantine(base),
     };
     return { ...facts, hints: await hintsOf(facts, rows) };

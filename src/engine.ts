@@ -18,7 +18,6 @@ import type {
 } from "./model/packing.ts";
 import type { Sources } from "./check/sources.ts";
 import type { IfExists, SavedTx } from "./model/if_exists.ts";
-import type { OddRow } from "./sqlite/odd_row.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./check/prune.ts";
 import type { QuarantineEntry } from "./payloads/quarantine.ts";
 import type { StoreReport } from "./model/report.ts";
@@ -32,6 +31,7 @@ import type {
   TxQuery,
   TxStream,
 } from "./types.ts";
+import type { OddRow } from "./sqlite/odd_rows.ts";
 
 /** How to check a store, whose caller opens what it is to be healed from. */
 export type WithoutSources<Options extends CheckOptions> = Omit<

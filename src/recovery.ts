@@ -15,7 +15,6 @@ import {
 } from "./check/check.ts";
 import { isDatabaseThere } from "./sqlite/database_file.ts";
 import { MetadataDamagedError, StoreNotFoundError } from "./errors.ts";
-import { FileStore } from "./payloads/file_store.ts";
 import { openSources } from "./copy/sources/open_sources.ts";
 import type { Sources } from "./check/sources.ts";
 import { recoverStore, requireAll, verifyRows } from "./local/local_check.ts";
@@ -30,12 +29,13 @@ import {
   type StoreReport,
   tellFinding,
 } from "./model/report.ts";
-import { SqliteStore } from "./sqlite/sqlite_store.ts";
 import {
   STORAGE_OPTIONS,
   type StorageOptions,
 } from "./model/storage_options.ts";
 import { hasStore, requireNoOtherDatabase } from "./local/store_id.ts";
+import { isOpenHere } from "./sqlite/database.ts";
+import { PayloadFiles } from "./payloads/payload_files.ts";
 
 /**
  * Opens a store, verifies it, repairs what is proven to be damaged, closes it:
@@ -116,7 +116,7 @@ async function recoverOnce(
     }
     if (!(error instanceof MetadataDamagedError)) throw error;
     // A rebuild does so once nobody has the store open.
-    if (options.rebuild && readOnly && !SqliteStore.isOpenHere(db)) {
+    if (options.rebuild && readOnly && !isOpenHere(db)) {
       await requireNoOtherDatabase(base, db);
     }
     return damagedDatabase(base, db, error.message, options);
@@ -155,7 +155,7 @@ function tellRebuilt(
 
 /** A base that has a store had a database once. */
 async function isLost(base: string, db: string): Promise<boolean> {
-  return !isDatabaseThere(db) && await hasStore(new FileStore(base));
+  return !isDatabaseThere(db) && await hasStore(new PayloadFiles(base));
 }
 
 function damagedDatabase(

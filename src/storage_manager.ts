@@ -45,7 +45,6 @@ import { LocalEngine } from "./local/local_engine.ts";
 import type { CheckOptions } from "./check/check.ts";
 import { openSources } from "./copy/sources/open_sources.ts";
 import type { Sources } from "./check/sources.ts";
-import type { OddRow } from "./sqlite/odd_row.ts";
 import { requireKnown } from "./options.ts";
 import { requireNoBackup } from "./files/layout.ts";
 import {
@@ -75,6 +74,7 @@ import type {
   TxQuery,
   TxStream,
 } from "./types.ts";
+import type { OddRow } from "./sqlite/odd_rows.ts";
 
 /** What {@linkcode StorageManager.saveTxs} keeps in flight: three batches. */
 const IN_FLIGHT_TXS = 384;

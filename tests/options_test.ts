@@ -11,6 +11,9 @@ import {
   verifyStore,
 } from "../mod.ts";
 import { filesBelow, sampleTx, tempDir, tempStore, test } from "./helpers.ts";
+import { openDatabase } from "../src/sqlite/open_database.ts";
+import { iterateIds, iterateTxs } from "../src/sqlite/tx_pages.ts";
+import { countTxs } from "../src/sqlite/tx_counts.ts";
 
 /** What a program in JavaScript, or with a cast, hands over. */
 // deno-lint-ignore no-explicit-any
@@ -59,7 +62,7 @@ test("prune() with a mistyped condition deletes nothing", async () => {
 test("a query with an unknown or malformed field is refused", async () => {
   await using temp = await tempStore();
   const { store } = temp;
-  await using rows = await SqliteStore.open(temp.db, { readOnly: true });
+  await using rows = await openDatabase(temp.db, { readOnly: true });
   const cases: [Any, typeof TypeError | typeof RangeError, string][] = [
     [{ holder: "nobody" }, TypeError, 'did you mean "holderId"?'],
     [{ Holder: "nobody" }, TypeError, 'did you mean "holderId"?'],
@@ -83,14 +86,14 @@ test("a query with an unknown or malformed field is refused", async () => {
         () => store.listTxs(query),
         () => next(store.iterateTxs(query)),
         () => next(store.iterateTxIds(query)),
-        () => next(rows.iterate(query)),
-        () => next(rows.iterateIds(query)),
+        () => next(iterateTxs(rows, query)),
+        () => next(iterateIds(rows, query)),
       ]
     ) await assertRejects(ask, kind as typeof Error, message);
   }
   for (const filter of [{ holder: "x" }, { sort: "id" }] as Any[]) {
     await assertRejects(() => store.countTxs(filter), TypeError, "TxFilter");
-    await assertRejects(() => rows.count(filter), TypeError, "TxFilter");
+    await assertRejects(() => countTxs(rows, filter), TypeError, "TxFilter");
   }
 });
 

@@ -9,7 +9,9 @@ import { resolve } from "@std/path";
 import type { Engine } from "../engine.ts";
 import { openForReading } from "../local/read_store.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
-import type { SqliteStoreOptions } from "../sqlite/sqlite_store.ts";
+import type { DatabaseOptions } from "../sqlite/open_database.ts";
+import { iterateIds, iterateTxs } from "../sqlite/tx_pages.ts";
+import { findOddRows } from "../sqlite/odd_rows.ts";
 
 /** What lists a store, of any kind. */
 export type Listing = Pick<
@@ -21,11 +23,17 @@ export type Listing = Pick<
 export async function openListing(
   base: string,
   db: string,
-  options: SqliteStoreOptions,
+  options: DatabaseOptions,
 ): Promise<Listing> {
   if (isRemote(base, db)) {
     const { openRemote } = await remoteStores();
     return await openRemote(base, db, { ...options, readOnly: true });
   }
-  return (await openForReading(resolve(base), resolve(db), options)).rows;
+  const { rows } = await openForReading(resolve(base), resolve(db), options);
+  return {
+    iterate: (query) => iterateTxs(rows, query),
+    iterateIds: (query) => iterateIds(rows, query),
+    oddRows: () => findOddRows(rows),
+    close: () => rows.close(),
+  };
 }

@@ -44,7 +44,6 @@ import {
   MetadataDamagedError,
   StoreBusyError,
 } from "../errors.ts";
-import { FileStore } from "../payloads/file_store.ts";
 import { digestOf, digestOfPieces, Sha256 } from "../files/hash.ts";
 import { placeOf } from "../payloads/payload_layout.ts";
 import { KnownFiles } from "../local/known_files.ts";
@@ -62,12 +61,19 @@ import {
 } from "../options.ts";
 import { requirePohDir } from "../files/layout.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
-import { COMPANIONS, SqliteStore } from "../sqlite/sqlite_store.ts";
 import { giveOwnId } from "../local/store_id.ts";
 import { TarWriter } from "./tar.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
 import { placeWaiting } from "../local/waiting.ts";
+import type { Database } from "../sqlite/database.ts";
+import { COMPANIONS } from "../sqlite/database_file.ts";
+import { openDatabase } from "../sqlite/open_database.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { initDatabase } from "../sqlite/open_database.ts";
+import { logState, readSetting, writeSetting } from "../sqlite/log_state.ts";
+import { countTxs } from "../sqlite/tx_counts.ts";
+import { forgetLog } from "../sqlite/places.ts";
 
 /** The name of the database in every backup. */
 export const BACKUP_DB = "poh.db";
@@ -185,17 +191,17 @@ async function copyRows(
   live: OpenStore,
   path: string,
   driver: DriverChoice,
-): Promise<SqliteStore> {
+): Promise<Database> {
   for (;;) {
     const until = resolvedIn(live);
     await live.rows.backup(path);
     // It is synced as a whole at its end.
-    const rows = await SqliteStore.open(path, { driver, sync: false });
+    const rows = await openDatabase(path, { driver, sync: false });
     try {
       await requireSoundDatabase(rows, live.rows.path);
-      await rows.init();
+      await initDatabase(rows);
       if (await catchUp(live, rows, until)) {
-        rows.transaction(() => rows.forgetLog());
+        rows.transaction(() => forgetLog(rows));
         return rows;
       }
       await rows.close();
@@ -223,10 +229,10 @@ function resolvedIn({ files, log }: OpenStore): number {
  */
 async function catchUp(
   { log }: OpenStore,
-  rows: SqliteStore,
+  rows: Database,
   until: number,
 ): Promise<boolean> {
-  const { applied } = rows.logState();
+  const { applied } = logState(rows);
   if (!log.dir.exists() || until <= applied) return true;
   for (const record of log.recordsFrom(applied)) {
     if (record.position >= until) break;
@@ -245,8 +251,8 @@ async function backupToFolder(
 ): Promise<BackupReport> {
   requireApart(live, path);
   const sync = options.durability !== "relaxed";
-  const files = new FileStore(path, { sync });
-  await claim(files, live.rows.setting("id"), sync);
+  const files = new PayloadFiles(path, { sync });
+  await claim(files, readSetting(live.rows, "id"), sync);
   const inUse = `The backup folder ${path} is in use`;
   let locks: StoreLocks;
   try {
@@ -300,7 +306,7 @@ function isIn(path: string, folder: string): boolean {
  * alone: what nothing refers to is deleted here.
  */
 async function claim(
-  files: FileStore,
+  files: PayloadFiles,
   storeId: string | null,
   sync: boolean,
 ): Promise<void> {
@@ -348,7 +354,7 @@ async function* entriesOf(path: string): AsyncGenerator<Deno.DirEntry> {
 /** One backup into a folder that nobody else uses meanwhile. */
 class FolderBackup {
   readonly #live: OpenStore;
-  readonly #files: FileStore;
+  readonly #files: PayloadFiles;
   readonly #sync: boolean;
   readonly #options: BackupOptions;
   readonly #driver: DriverChoice;
@@ -356,7 +362,7 @@ class FolderBackup {
 
   constructor(
     live: OpenStore,
-    files: FileStore,
+    files: PayloadFiles,
     sync: boolean,
     options: BackupOptions,
   ) {
@@ -389,7 +395,7 @@ class FolderBackup {
   }
 
   /** The backup that is there, its replaced payloads in their places. */
-  async #openSettled(): Promise<SqliteStore | null> {
+  async #openSettled(): Promise<Database | null> {
     if (regularSize(this.#db) === null) return null;
     try {
       if (!this.#isClosed()) await (await this.#openRows(false)).close();
@@ -413,14 +419,14 @@ class FolderBackup {
     );
   }
 
-  async #openRows(readOnly: boolean): Promise<SqliteStore> {
-    const rows = await SqliteStore.open(this.#db, {
+  async #openRows(readOnly: boolean): Promise<Database> {
+    const rows = await openDatabase(this.#db, {
       driver: this.#driver,
       sync: this.#sync,
       readOnly,
     });
     try {
-      await rows.init();
+      await initDatabase(rows);
       return rows;
     } catch (error) {
       await rows.close();
@@ -431,7 +437,7 @@ class FolderBackup {
   /** Payloads first, for which the fresh database waits under another name. */
   async #fill(
     fresh: string,
-    previous: SqliteStore | null,
+    previous: Database | null,
   ): Promise<{ report: WalkReport; linked: number }> {
     const { copy = false, verify = false } = this.#options;
     const folder = new PayloadFolder(this.#files, {
@@ -460,7 +466,7 @@ class FolderBackup {
 
   /** The moment from which the new backup is the one that is there. */
   async #replaceDatabase(fresh: string): Promise<void> {
-    await this.#files.syncStaged();
+    await this.#files.staged.sync();
     await this.#files.syncFolders();
     requireClosed(fresh);
     if (this.#sync) await syncFile(fresh);
@@ -488,12 +494,12 @@ class FolderBackup {
     }
     await sweep();
     await this.#files.syncFolders();
-    return { txs: await rows.count(), removed };
+    return { txs: await countTxs(rows), removed };
   }
 
   /** What was on its way when an earlier backup ended. */
   async #clearLeftovers(): Promise<void> {
-    for (const dir of [this.#files.tmpPath, this.#files.stagedPath]) {
+    for (const dir of [this.#files.tmpPath, this.#files.staged.path]) {
       for await (const { name } of Deno.readDir(dir)) {
         removeFileSync(join(dir, name));
       }
@@ -533,8 +539,8 @@ async function backupToTar(
       const target = new PayloadArchive(tar);
       report = await walk("backup", live, rows, rows, target, options);
       // Whoever unpacks it has a store that is not the original.
-      rows.transaction(() => rows.setSetting("id", crypto.randomUUID()));
-      txs = await rows.count();
+      rows.transaction(() => writeSetting(rows, "id", crypto.randomUUID()));
+      txs = await countTxs(rows);
     } finally {
       await rows.close();
     }

@@ -19,9 +19,11 @@ import {
   syncFile,
 } from "../files/durable_fs.ts";
 import { MetadataDamagedError } from "../errors.ts";
-import type { FileStore } from "../payloads/file_store.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { findInfo } from "../sqlite/lookups.ts";
+import { waitingName } from "../payloads/staged_files.ts";
 
 /** How payloads get into a folder. */
 export interface FolderOptions {
@@ -32,7 +34,7 @@ export interface FolderOptions {
   /** Whether hard links that are there give way to copies. */
   unlink: boolean;
   /** The rows of the backup that the folder holds; null when it has none. */
-  previous: SqliteStore | null;
+  previous: Database | null;
   /** Read what is there whole, instead of trusting the row and the size. */
   verify: boolean;
 }
@@ -42,11 +44,11 @@ export class PayloadFolder implements PayloadTarget {
   readonly inFlight = 16;
   /** How many payloads share their bytes with the store they come from. */
   linked = 0;
-  readonly #files: FileStore;
+  readonly #files: PayloadFiles;
   readonly #options: FolderOptions;
-  #previous: SqliteStore | null;
+  #previous: Database | null;
 
-  constructor(files: FileStore, options: FolderOptions) {
+  constructor(files: PayloadFiles, options: FolderOptions) {
     this.#files = files;
     this.#options = options;
     this.#previous = options.previous;
@@ -76,7 +78,7 @@ export class PayloadFolder implements PayloadTarget {
     source: PayloadSource,
   ): Promise<{ digest: string; size: number } | null> {
     const name = crypto.randomUUID();
-    const path = join(this.#files.stagedPath, name);
+    const path = join(this.#files.staged.path, name);
     const isLinked = this.#link(source, path);
     const found = isLinked
       ? await digestOfLink(info.txId, path)
@@ -95,7 +97,7 @@ export class PayloadFolder implements PayloadTarget {
 
   #known(txId: string): TxInfo | null {
     try {
-      return this.#previous?.get(txId) ?? null;
+      return this.#previous && findInfo(this.#previous, txId);
     } catch (error) {
       if (!(error instanceof MetadataDamagedError)) throw error;
       this.#previous = null; // the payloads' own bytes will tell
@@ -135,7 +137,9 @@ export class PayloadFolder implements PayloadTarget {
     const { txId, storageHash } = info;
     const known = this.#known(txId);
     const isFree = known === null || known.storageHash === storageHash;
-    const to = isFree ? this.#files.pathOf(txId) : this.#files.stagedFor(info);
+    const to = isFree
+      ? this.#files.pathOf(txId)
+      : join(this.#files.staged.path, waitingName(info));
     // The backup syncs both folders before its database goes in place.
     await renameFile(path, to, false);
   }

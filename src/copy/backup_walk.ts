@@ -17,17 +17,25 @@ import {
   PayloadUnreadableError,
 } from "../errors.ts";
 import { regularSize } from "../files/durable_fs.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { checkIntegrity } from "../sqlite/integrity.ts";
 import { tablePayload } from "../log/from_redo.ts";
 import type { LogReader } from "../log/log_reader.ts";
 import type { LogRecord } from "../log/record.ts";
 import { rule, type Rules } from "../options.ts";
 import { type Finding, MAX_FINDINGS } from "../model/report.ts";
-import { isSameRow, type SqliteStore } from "../sqlite/sqlite_store.ts";
 import { nextTurn } from "../async/turn.ts";
 import { validateRow } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
+import type { Database } from "../sqlite/database.ts";
+import { isSameRow } from "../sqlite/row.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { hasLog } from "../sqlite/open_database.ts";
+import { deleteRow, putRow } from "../sqlite/row_changes.ts";
+import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { pageOfTxs } from "../sqlite/tx_pages.ts";
+import { countTxs } from "../sqlite/tx_counts.ts";
+import { deleteUnlisted, findOddRows } from "../sqlite/odd_rows.ts";
+import { waitingName } from "../payloads/staged_files.ts";
 
 /** Rows settled in one transaction. */
 const PAGE = 256;
@@ -59,9 +67,9 @@ export interface PayloadTarget {
 /** The parts of the store that payloads come from. */
 export interface PayloadOrigin {
   /** Its payload files. */
-  files: FileStore;
+  files: PayloadFiles;
   /** Its rows, as they are now. */
-  rows: SqliteStore;
+  rows: Database;
   /** Its log; an archive has none. */
   log?: LogReader;
 }
@@ -116,8 +124,8 @@ export function emptyWalkReport(): WalkReport {
 export async function walk(
   step: string,
   origin: PayloadOrigin,
-  from: SqliteStore,
-  to: SqliteStore,
+  from: Database,
+  to: Database,
   target: PayloadTarget,
   options: WalkOptions,
 ): Promise<WalkReport> {
@@ -127,8 +135,8 @@ export async function walk(
 class Walk {
   readonly #step: string;
   readonly #origin: PayloadOrigin;
-  readonly #from: SqliteStore;
-  readonly #to: SqliteStore;
+  readonly #from: Database;
+  readonly #to: Database;
   readonly #target: PayloadTarget;
   readonly #options: WalkOptions;
   readonly #report = emptyWalkReport();
@@ -138,8 +146,8 @@ class Walk {
   constructor(
     step: string,
     origin: PayloadOrigin,
-    from: SqliteStore,
-    to: SqliteStore,
+    from: Database,
+    to: Database,
     target: PayloadTarget,
     options: WalkOptions,
   ) {
@@ -155,7 +163,7 @@ class Walk {
     if (this.#options.signal?.aborted) {
       return { ...this.#report, interrupted: true };
     }
-    this.#total = await this.#from.count();
+    this.#total = await countTxs(this.#from);
     for (let page = this.#page(); page.length > 0;) {
       const settled = await this.#settlePage(page);
       if (this.#options.signal?.aborted) {
@@ -173,7 +181,7 @@ class Walk {
   }
 
   #page(after?: string): TxInfo[] {
-    return this.#from.page({
+    return pageOfTxs(this.#from, {
       limit: PAGE,
       ...(after !== undefined && { after }),
     });
@@ -181,13 +189,13 @@ class Walk {
 
   /** What no page has: rows whose ids are no text. */
   #leaveOutUnlisted(): void {
-    const unlisted = this.#from.oddRows().filter(({ listed }) => !listed);
+    const unlisted = findOddRows(this.#from).filter(({ listed }) => !listed);
     for (const { id, reason } of unlisted) {
       const row = { txId: id, storageHash: null };
       this.#leaveOut(row, "payload-missing", reason);
     }
     if (unlisted.length === 0 || this.#from !== this.#to) return;
-    this.#to.transaction(() => this.#to.deleteUnlisted());
+    this.#to.transaction(() => deleteUnlisted(this.#to));
   }
 
   async #settlePage(page: TxInfo[]): Promise<[TxInfo, TxInfo | null][]> {
@@ -211,9 +219,9 @@ class Walk {
   }
 
   #write(seen: TxInfo, info: TxInfo | null): void {
-    if (info === null) this.#to.delete(seen.txId);
+    if (info === null) deleteRow(this.#to, seen.txId);
     else if (this.#from !== this.#to || !isSameRow(seen, info)) {
-      this.#to.put(info);
+      putRow(this.#to, info);
     }
   }
 
@@ -235,7 +243,7 @@ class Walk {
         this.#report.bytes += taken;
         return { ...info, size: taken };
       }
-      const now = this.#origin.rows.get(info.txId);
+      const now = findInfo(this.#origin.rows, info.txId);
       const isUnchanged = now?.storageHash === info.storageHash;
       if (isUnchanged && failure !== null) {
         return this.#leaveOut(info, "unreadable", failure);
@@ -330,7 +338,7 @@ class Walk {
  * not remove what is still being read.
  */
 export async function requireSoundDatabase(
-  rows: SqliteStore,
+  rows: Database,
   path: string,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -346,7 +354,7 @@ export async function requireSoundDatabase(
  */
 export function payloadPlaces(
   { files, rows, log }: Omit<PayloadOrigin, "rows"> & {
-    rows: SqliteStore | null;
+    rows: Database | null;
   },
 ): ((info: TxInfo) => PayloadSource | null)[] {
   if (rows === null) return [(info) => inFile(info, { files })];
@@ -358,7 +366,7 @@ export function payloadPlaces(
 /** What the log is the home of. */
 function kept({ txId }: TxInfo, origin: PayloadOrigin): PayloadSource | null {
   const { files, rows, log } = origin;
-  const place = rows.lookup(txId)?.place ?? null;
+  const place = findRow(rows, txId)?.place ?? null;
   const record = place === null ? null : log?.at(place);
   return record ? sourceOf(record, files) : null;
 }
@@ -366,8 +374,8 @@ function kept({ txId }: TxInfo, origin: PayloadOrigin): PayloadSource | null {
 /** What an older version keeps in its database. */
 function inTable(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
   const { files, rows } = origin;
-  const found = rows.hasLog ? null : tablePayload(rows, info);
-  return typeof found === "string" ? join(files.stagedPath, found) : found;
+  const found = hasLog(rows) ? null : tablePayload(rows, info);
+  return typeof found === "string" ? join(files.staged.path, found) : found;
 }
 
 function inFile(
@@ -385,15 +393,18 @@ function inFile(
 /** What a crash, or a writer that is at it, has not put in its place yet. */
 function underWay(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
   const { files, log } = origin;
-  const staged = files.stagedFor(info);
+  const staged = join(files.staged.path, waitingName(info));
   if (regularSize(staged) !== null) return staged;
   const record = log?.find(info.txId);
   const isIts = record?.storageHash === info.storageHash;
   return isIts ? sourceOf(record, files) : null;
 }
 
-function sourceOf(record: LogRecord, files: FileStore): PayloadSource | null {
-  if (record.kind === "put-staged") return join(files.stagedPath, record.name);
+function sourceOf(
+  record: LogRecord,
+  files: PayloadFiles,
+): PayloadSource | null {
+  if (record.kind === "put-staged") return join(files.staged.path, record.name);
   return record.payload;
 }
 

@@ -37,7 +37,6 @@ import {
   StoreMismatchError,
   StoreNotFoundError,
 } from "../errors.ts";
-import { FileStore } from "../payloads/file_store.ts";
 import { placeHere } from "../payloads/payload_layout.ts";
 import { type LockWait, waitRules } from "../options.ts";
 import { SETTLED, writeNaming } from "../local/naming.ts";
@@ -50,10 +49,14 @@ import {
   rule,
 } from "../options.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
-import { COMPANIONS, SqliteStore } from "../sqlite/sqlite_store.ts";
 import { giveOwnId } from "../local/store_id.ts";
 import { readTar, type TarEntry } from "./tar.ts";
 import type { TxInfo } from "../types.ts";
+import type { Database } from "../sqlite/database.ts";
+import { COMPANIONS } from "../sqlite/database_file.ts";
+import { openDatabase } from "../sqlite/open_database.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { initDatabase } from "../sqlite/open_database.ts";
 
 /** What a store or a database is called until it is whole. */
 const SUFFIX = ".restoring";
@@ -166,12 +169,12 @@ async function openBackup(
 // --- from a backup ----------------------------------------------------------
 
 /** Fills an empty store; a report with damage in it, or an error. */
-type Fill = (files: FileStore, rows: SqliteStore) => Promise<WalkReport>;
+type Fill = (files: PayloadFiles, rows: Database) => Promise<WalkReport>;
 
 async function fromFolder(
   path: string,
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
   options: RestoreOptions,
 ): Promise<WalkReport> {
   const { driver = "auto", durability } = options;
@@ -211,8 +214,8 @@ async function fromFolder(
  */
 async function fromTar(
   from: ReadableStream<Uint8Array>,
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
   options: RestoreOptions,
 ): Promise<WalkReport> {
   const path = join(files.tmpPath, BACKUP_DB);
@@ -220,12 +223,12 @@ async function fromTar(
   try {
     const unpacked = await unpack(from, files, path, options);
     if (unpacked === null) return { ...emptyWalkReport(), interrupted: true };
-    await using archived = await SqliteStore.open(path, {
+    await using archived = await openDatabase(path, {
       driver,
       readOnly: true,
     });
     await requireSoundDatabase(archived, BACKUP_DB);
-    await archived.init();
+    await initDatabase(archived);
     await copySettings(archived, rows);
     const origin = { files, rows: archived };
     const target = new InPlace(files);
@@ -250,7 +253,7 @@ async function fromTar(
 /** The number of payloads; null when it was interrupted. */
 async function unpack(
   from: ReadableStream<Uint8Array>,
-  files: FileStore,
+  files: PayloadFiles,
   db: string,
   { signal, onProgress, durability }: RestoreOptions,
 ): Promise<number | null> {
@@ -321,9 +324,9 @@ function damagedArchive(why: string, cause?: Error): BackupDamagedError {
 /** Payloads that are where they belong, and have to be verified. */
 class InPlace implements PayloadTarget {
   readonly inFlight = 16;
-  readonly #files: FileStore;
+  readonly #files: PayloadFiles;
 
-  constructor(files: FileStore) {
+  constructor(files: PayloadFiles) {
     this.#files = files;
   }
 
@@ -421,7 +424,7 @@ class Place {
   }
 
   async #make(fill: Fill): Promise<WalkReport> {
-    const files = new FileStore(this.#madeBase, { sync: this.#sync });
+    const files = new PayloadFiles(this.#madeBase, { sync: this.#sync });
     await files.init();
     await writeNaming(this.#madeBase, SETTLED);
     await makeDir(dirname(this.#madeDb), this.#sync);
@@ -429,11 +432,11 @@ class Place {
     let report: WalkReport;
     {
       // It is synced as a whole at its end.
-      await using rows = await SqliteStore.open(this.#madeDb, {
+      await using rows = await openDatabase(this.#madeDb, {
         driver,
         sync: false,
       });
-      await rows.init();
+      await initDatabase(rows);
       report = await asDamage(() => fill(files, rows));
       await giveOwnId(files, rows);
     }

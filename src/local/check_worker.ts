@@ -4,7 +4,6 @@
  * @module
  */
 
-import { FileStore } from "../payloads/file_store.ts";
 import { payloadPlaces } from "../payloads/payload_layout.ts";
 import { LogDir } from "../log/log_dir.ts";
 import {
@@ -16,8 +15,13 @@ import {
 } from "./look_parts.ts";
 import { QuickLook } from "./quick_look.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
-import { isSurelyAsRead, SqliteStore } from "../sqlite/sqlite_store.ts";
 import { answerAs } from "../async/thread.ts";
+import type { Database } from "../sqlite/database.ts";
+import { openDatabase } from "../sqlite/open_database.ts";
+import { isSurelyAsRead } from "../sqlite/odd_rows.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { initDatabase } from "../sqlite/open_database.ts";
+import { integrityErrors } from "../sqlite/integrity_errors.ts";
 
 /** What the thread is called. */
 export const CHECK_THREAD = "poh-storage check";
@@ -69,7 +73,7 @@ async function answer(job: CheckJob & CheckedStore): Promise<unknown> {
   try {
     switch (job.task) {
       case "integrity":
-        return (await open(job)).rows.checkIntegrity();
+        return integrityErrors((await open(job)).rows);
       case "count":
         return await countFiles(job.base);
       case "look":
@@ -82,13 +86,13 @@ async function answer(job: CheckJob & CheckedStore): Promise<unknown> {
   }
 }
 
-let opened: Promise<{ rows: SqliteStore; quick: QuickLook }> | null = null;
+let opened: Promise<{ rows: Database; quick: QuickLook }> | null = null;
 
 function open({ base, path, driver }: CheckedStore) {
   return opened ??= (async () => {
-    const rows = await SqliteStore.open(path, { driver, readOnly: true });
-    await rows.init();
-    const files = new FileStore(base);
+    const rows = await openDatabase(path, { driver, readOnly: true });
+    await initDatabase(rows);
+    const files = new PayloadFiles(base);
     const dir = new LogDir(base, { sync: false, write: false });
     return { rows, quick: new QuickLook({ files, dir }) };
   })();
@@ -103,7 +107,7 @@ async function countFiles(base: string): Promise<number> {
 let looks = 0;
 
 function look(
-  { rows, quick }: { rows: SqliteStore; quick: QuickLook },
+  { rows, quick }: { rows: Database; quick: QuickLook },
   parts: Parts,
   shared: Shared,
 ): Looked[] {

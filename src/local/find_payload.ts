@@ -8,13 +8,18 @@
 import { SMALL } from "../files/durable_fs.ts";
 import { type MaybePromise, txOf } from "../engine.ts";
 import { IntegrityError, PayloadUnreadableError } from "../errors.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { digestOf } from "../files/hash.ts";
 import type { LogReader } from "../log/log_reader.ts";
 import { type LogRecord, rowOf } from "../log/record.ts";
 import { readSoon } from "../payloads/payload_file.ts";
-import type { Found, SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { Tx, TxInfo } from "../types.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { Found } from "../sqlite/row.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { hasLog } from "../sqlite/open_database.ts";
+import { logState } from "../sqlite/log_state.ts";
+import { findInfo, findRow, findRowToRead } from "../sqlite/lookups.ts";
+import { waitingName } from "../payloads/staged_files.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -22,9 +27,9 @@ const READ_ATTEMPTS = 5;
 /** Where payloads are found. */
 export interface Payloads {
   /** The payload files. */
-  files: FileStore;
+  files: PayloadFiles;
   /** The rows. */
-  rows: SqliteStore;
+  rows: Database;
   /** The log. */
   log: LogReader;
 }
@@ -40,7 +45,7 @@ export function loadTx(
   payloads: Payloads,
   txId: string,
 ): MaybePromise<Tx | null> {
-  const found = payloads.rows.lookupToRead(txId);
+  const found = findRowToRead(payloads.rows, txId);
   if (!found) return null;
   const bytes = payloadSoon(payloads, found);
   return bytes ? txOf(found.info, bytes.slice()) : loadInTime(payloads, found);
@@ -74,7 +79,7 @@ async function loadInTime(
         : atPlace(place, info, { files, log })
     );
     if (read?.digest === info.storageHash) return txOf(info, read.bytes);
-    const newest = rows.hasLog
+    const newest = hasLog(rows)
       ? await lastChange(info, { files, rows, log })
       : await inTables(info, { files, rows });
     if (newest === "removed") return null;
@@ -85,7 +90,7 @@ async function loadInTime(
     if (attempt === READ_ATTEMPTS) {
       throw new IntegrityError(txId, info.storageHash, read?.digest ?? null);
     }
-    found = rows.lookup(txId);
+    found = findRow(rows, txId);
   }
   return null;
 }
@@ -95,7 +100,7 @@ async function lastChange(
   info: TxInfo,
   { files, rows, log }: Payloads,
 ): Promise<Tx | "removed" | null> {
-  const { applied } = rows.logState();
+  const { applied } = logState(rows);
   const record = log.find(info.txId);
   if (!record) return null;
   const isAhead = record.position >= applied;
@@ -116,9 +121,11 @@ async function lastChange(
  */
 async function waitingPayload(
   info: TxInfo,
-  files: FileStore,
+  files: PayloadFiles,
 ): Promise<Uint8Array | null> {
-  const { found } = await attemptRead(() => files.loadWaiting(info));
+  const { found } = await attemptRead(() =>
+    files.staged.load(waitingName(info))
+  );
   return found && await digestOf(found) === info.storageHash ? found : null;
 }
 
@@ -131,9 +138,9 @@ export function rowAhead(
   txId: string,
   { rows, log }: Pick<Payloads, "rows" | "log">,
 ): TxInfo | null | undefined {
-  if (!rows.hasLog) return undefined;
+  if (!hasLog(rows)) return undefined;
   const record = log.find(txId);
-  if (!record || record.position < rows.logState().applied) return undefined;
+  if (!record || record.position < logState(rows).applied) return undefined;
   return rowOf(record);
 }
 
@@ -145,7 +152,7 @@ async function inTables(
   const { tablePayload } = await import("../log/from_redo.ts");
   const found = tablePayload(rows, info);
   const bytes = typeof found === "string"
-    ? await files.loadStaged(found)
+    ? await files.staged.load(found)
     : found;
   const isSound = bytes && await digestOf(bytes) === info.storageHash;
   return isSound ? txOf(info, bytes) : null;
@@ -171,11 +178,13 @@ export async function atPlace(
 /** The payload that a record holds or names, and its digest. */
 export async function inLog(
   record: LogRecord | null,
-  files: FileStore,
+  files: PayloadFiles,
 ): Promise<{ bytes: Uint8Array; digest: string } | null> {
   if (!record) return null;
   const bytes = record.payload ??
-    (record.kind === "put-staged" ? await files.loadStaged(record.name) : null);
+    (record.kind === "put-staged"
+      ? await files.staged.load(record.name)
+      : null);
   return bytes && { bytes, digest: await digestOf(bytes) };
 }
 
@@ -187,7 +196,7 @@ export function bytesInLog(
   { rows, log }: Pick<Payloads, "rows" | "log">,
   txId: string,
 ): Uint8Array | null {
-  const found = rows.lookup(txId);
+  const found = findRow(rows, txId);
   if (!found || found.place === null) return null;
   const { info, place } = found;
   const record = log.at(place);
@@ -203,7 +212,7 @@ export async function payloadUnderWay(
   info: TxInfo,
   { files, rows, log }: Payloads,
 ): Promise<Uint8Array | null> {
-  if (!rows.hasLog) {
+  if (!hasLog(rows)) {
     return (await inTables(info, { files, rows }))?.payload ?? null;
   }
   const record = log.find(info.txId);
@@ -230,10 +239,12 @@ export function openPayloadOf(
     const record = place === null ? null : log.at(place);
     const staged = record?.kind === "put-staged" ? record.name : null;
     const opened = staged === null
-      ? files.openWaiting(info) ?? files.open(txId)
-      : files.openStaged(staged);
+      ? files.staged.open(waitingName(info)) ?? files.open(txId)
+      : files.staged.open(staged);
     // The same row before and after: then this is the file it refers to.
-    if (opened && rows.get(txId)?.storageHash === storageHash) return opened;
+    if (opened && findInfo(rows, txId)?.storageHash === storageHash) {
+      return opened;
+    }
     opened?.file.close();
     return null;
   } catch (error) {

@@ -5,8 +5,10 @@
  */
 
 import { join } from "@std/path";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { Hint, StoreDescription } from "../model/store_description.ts";
+import type { Database } from "../sqlite/database.ts";
+import { countTxs } from "../sqlite/tx_counts.ts";
+import { SCHEMA_VERSION } from "../sqlite/schema.ts";
 
 /** Timestamps ahead of the clock by less than this, in seconds, are usual. */
 const USUAL_SKEW = 300;
@@ -22,12 +24,12 @@ type Facts = Omit<StoreDescription, "hints">;
 /** The hints for a store. */
 export async function hintsOf(
   facts: Facts,
-  rows: SqliteStore,
+  rows: Database,
 ): Promise<Hint[]> {
   const found: [Hint["code"], string | null][] = [
     ["ffi", ffi(facts)],
     ["sqlite-wal-reset", walReset(facts)],
-    ["schema", schema(facts, rows)],
+    ["schema", schema(facts)],
     ...permissions(facts).map((message): [Hint["code"], string] => [
       "permissions",
       message,
@@ -62,10 +64,9 @@ export function isBelow(version: string, least: readonly number[]): boolean {
 
 function schema(
   { schemaVersion }: Facts,
-  { newestSchemaVersion }: SqliteStore,
 ): string | null {
-  if (schemaVersion >= newestSchemaVersion) return null;
-  return `The schema has version ${schemaVersion}: the first command that writes brings it to ${newestSchemaVersion}; until then queries are slower`;
+  if (schemaVersion >= SCHEMA_VERSION) return null;
+  return `The schema has version ${schemaVersion}: the first command that writes brings it to ${SCHEMA_VERSION}; until then queries are slower`;
 }
 
 function permissions({ base, db }: Facts): string[] {
@@ -106,11 +107,11 @@ function statOf(path: string): Deno.FileInfo | null {
 
 async function clock(
   { newest }: Facts,
-  rows: SqliteStore,
+  rows: Database,
 ): Promise<string | null> {
   const latest = Date.now() / 1000 + USUAL_SKEW;
   if (newest === null || newest < latest) return null;
-  const count = await rows.count({ since: latest });
+  const count = await countTxs(rows, { since: latest });
   return `${count} ${
     count === 1 ? "transaction has a timestamp" : "transactions have timestamps"
   } in the future: ${

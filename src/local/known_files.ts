@@ -5,19 +5,21 @@
  */
 
 import { basename } from "@std/path";
-import type { FileStore } from "../payloads/file_store.ts";
 import { hasPlainName, isNameByDigest } from "../files/file_name.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { idsInFiles } from "../sqlite/lookups.ts";
+import { iterateIds } from "../sqlite/tx_pages.ts";
 
 /** The payload files of rows. */
 export class KnownFiles {
-  readonly #files: FileStore;
-  readonly #rows: SqliteStore;
+  readonly #files: PayloadFiles;
+  readonly #rows: Database;
   /** Ids by the places that do not tell them. */
   #hidden: Promise<Map<string, string>> | null = null;
 
   /** Looks at nothing yet. */
-  constructor(files: FileStore, rows: SqliteStore) {
+  constructor(files: PayloadFiles, rows: Database) {
     this.#files = files;
     this.#rows = rows;
   }
@@ -30,7 +32,7 @@ export class KnownFiles {
       const hidden = await this.#hiddenId(place);
       ids.set(place, hidden === undefined ? own : [...own, hidden]);
     }
-    const known = this.#rows.inFiles([...ids.values()].flat());
+    const known = idsInFiles(this.#rows, [...ids.values()].flat());
     return new Set(
       places.filter((place) => ids.get(place)!.some((id) => known.has(id))),
     );
@@ -46,11 +48,11 @@ export class KnownFiles {
 
 /** Hardly any: but every row has to be looked at. */
 async function hiddenIds(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
 ): Promise<Map<string, string>> {
   const ids = new Map<string, string>();
-  for await (const page of rows.iterateIds()) {
+  for await (const page of iterateIds(rows)) {
     for (const txId of page) {
       if (hasPlainName(txId)) continue;
       for (const place of files.placesOf(txId)) {

@@ -84,6 +84,14 @@ import {
   unreadable,
 } from "../check/verdict.ts";
 import { placeWaiting, type Waiting, waitingRows } from "./waiting.ts";
+import { hasLog } from "../sqlite/open_database.ts";
+import { logState } from "../sqlite/log_state.ts";
+import { putRow } from "../sqlite/row_changes.ts";
+import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { pageOfRows } from "../sqlite/tx_pages.ts";
+import { countTxs } from "../sqlite/tx_counts.ts";
+import { findOddRows, isAsRead } from "../sqlite/odd_rows.ts";
+import { dataVersion } from "../sqlite/overlay.ts";
 
 /** Files looked up at a time, and rows read at a time. */
 const FILES = 256, ROWS = 512;
@@ -231,7 +239,7 @@ class LocalCheck {
     requireInPlace(this.#store);
     if (isWhole && this.#mayAct()) {
       if (this.#accepts) await acceptDamage(this.#store.rows);
-      await this.#store.rows.flush();
+      await this.#store.rows.wal.flush();
     }
     return this.#report;
   }
@@ -325,13 +333,13 @@ class LocalCheck {
   /** Whether the next step may change rows or files. */
   #mayFollow(): boolean {
     const { rows, log } = this.#store;
-    if (!this.#mayAct() || !rows.hasLog) return false;
-    const { applied, filesSynced } = rows.logState();
+    if (!this.#mayAct() || !hasLog(rows)) return false;
+    const { applied, filesSynced } = logState(rows);
     return filesSynced < applied || log.isAhead();
   }
 
   async #beginLook(): Promise<PayloadLook | null> {
-    const count = await this.#store.rows.count();
+    const count = await countTxs(this.#store.rows);
     const { signal } = this.#options;
     const [store, pacer, thread] = [this.#store, this.#pacer, this.#thread];
     return PayloadLook.begin(store, count, pacer, thread, signal);
@@ -365,7 +373,7 @@ class LocalCheck {
     const { files, rows, writer } = this.#store;
     const others = writer?.locks.others() ?? listHolders(files.basePath);
     if (others.length > 0) return null;
-    return `${rows.dataVersion()} ${writer?.queue.filesPut}`;
+    return `${dataVersion(rows.connection)} ${writer?.queue.filesPut}`;
   }
 
   #metadataDamage(detail: string): void {
@@ -384,7 +392,7 @@ class LocalCheck {
     const acts = this.#mayAct();
     // A live writer's log goes on while it is looked at.
     const isAlone = acts || listHolders(files.basePath).length === 0;
-    if (!isAlone || !rows.hasLog) return known;
+    if (!isAlone || !hasLog(rows)) return known;
     const { lostChanges, details } = survey(log.dir, rows);
     // Somebody may have begun to write meanwhile.
     if (!acts && listHolders(files.basePath).length > 0) return known;
@@ -412,8 +420,8 @@ class LocalCheck {
     for await (const waiting of waitingRows(files, rows)) {
       this.#tellWaiting(waiting);
     }
-    if (!rows.hasLog) return;
-    const { applied } = rows.logState();
+    if (!hasLog(rows)) return;
+    const { applied } = logState(rows);
     for (const record of log.pending()) {
       step.add(1, 0);
       const { txId, kind, position } = record;
@@ -465,7 +473,7 @@ class LocalCheck {
 
   /** Those that no list has; some are known only once all have been read. */
   #oddRows(): void {
-    for (const { id, reason, listed } of this.#store.rows.oddRows()) {
+    for (const { id, reason, listed } of findOddRows(this.#store.rows)) {
       if (listed) continue;
       this.#tell({
         kind: "odd-row",
@@ -485,7 +493,7 @@ class LocalCheck {
   /** All, in no order that a later check could go on from. */
   async #allPayloads(look: PayloadLook, step: Step): Promise<void> {
     const { rows } = this.#store;
-    step.total = await rows.count();
+    step.total = await countTxs(rows);
     for await (const { sound, bytes, inFiles, unsure } of look) {
       if (this.#isInterrupted()) return;
       this.#owners += inFiles;
@@ -495,7 +503,7 @@ class LocalCheck {
       if (sound > 0) step.add(sound, bytes);
       for (const txId of unsure) {
         if (this.#isInterrupted()) return;
-        const info = rows.isAsRead(txId) ? rows.get(txId) : null;
+        const info = isAsRead(rows, txId) ? findInfo(rows, txId) : null;
         if (info) await this.#transaction(info, step);
         await this.#pacer.giveWay();
       }
@@ -511,11 +519,11 @@ class LocalCheck {
     let after = this.#options.after ?? filter.after;
     const scope = () => ({ ...filter, ...(after !== undefined && { after }) });
     step.total = sample === 1
-      ? Math.min(left, await rows.count(scope()))
+      ? Math.min(left, await countTxs(rows, scope()))
       : null;
     for (let isLast = left === 0; !isLast;) {
       const limit = Math.min(left, ROWS);
-      const all = rows.foundPage({ ...scope(), limit });
+      const all = pageOfRows(rows, { ...scope(), limit });
       const page = until === undefined
         ? all
         : all.filter(({ info }) => compareText(info.txId, until) <= 0);
@@ -571,7 +579,8 @@ class LocalCheck {
   /** Whether a row has a payload file. */
   #ownsFile(info: TxInfo): boolean {
     const { files, rows } = this.#store;
-    return rows.isInFile(info.txId) && files.find(info.txId) !== null;
+    return findRow(rows, info.txId)?.place === null &&
+      files.find(info.txId) !== null;
   }
 
   /** Holds one row against its payload; null when the row is gone by now. */
@@ -581,7 +590,7 @@ class LocalCheck {
     let before: string | null | undefined;
     for (let attempt = 1; info !== null; attempt++) {
       let found: { digest: string; size: number } | null;
-      const place: number | null = rows.lookup(info.txId)?.place ?? null;
+      const place: number | null = findRow(rows, info.txId)?.place ?? null;
       try {
         if (place === null) found = await files.digest(info.txId);
         else {
@@ -611,7 +620,7 @@ class LocalCheck {
         info = ahead;
         continue;
       }
-      const now = rows.get(info.txId);
+      const now = findInfo(rows, info.txId);
       const digest = found?.digest ?? null;
       const isSame = now?.storageHash === info.storageHash;
       // Damage is what two readings agree on.
@@ -661,10 +670,12 @@ class LocalCheck {
   /** Puts right what is wrong around a payload that is sound. */
   async #correct(info: TxInfo, { kind, size, found }: BadLocalVerdict) {
     const { rows, log, writer } = this.#store;
-    const place = rows.lookup(info.txId)?.place ?? null;
+    const place = findRow(rows, info.txId)?.place ?? null;
     if (kind !== "log-damaged") {
       const storageHash = found!;
-      await rows.change(() => rows.put({ ...info, storageHash, size }, place));
+      await rows.change(() =>
+        putRow(rows, { ...info, storageHash, size }, place)
+      );
       return;
     }
     const payload = place === null ? null : log.payloadAt(place, info);
@@ -726,7 +737,7 @@ class LocalCheck {
     for await (const { name, note } of readableCases(files.basePath)) {
       const { row } = note;
       if (!row) continue;
-      const now = rows.get(row.txId);
+      const now = findInfo(rows, row.txId);
       if (now === null) yield { name, note, row };
       // Healed by a run that a crash ended, or saved again.
       else if (this.#mayAct() && now.storageHash === row.storageHash) {
@@ -799,7 +810,7 @@ class LocalCheck {
   ): Promise<void> {
     const { files, rows, log } = this.#store;
     // A row of these may follow meanwhile: so they are asked for first.
-    const pending = rows.hasLog ? log.positions() : new Map();
+    const pending = hasLog(rows) ? log.positions() : new Map();
     const known = await knownFiles.among(batch.map(({ place }) => place));
     for (const { place, txId } of batch) {
       if (this.#options.signal?.aborted) {
@@ -811,7 +822,7 @@ class LocalCheck {
         if (known.has(place)) continue;
         if (txId !== null && pending.has(txId)) continue;
         const size = regularSize(join(files.basePath, place));
-        const hasRow = txId !== null && rows.get(txId) !== null;
+        const hasRow = txId !== null && findInfo(rows, txId) !== null;
         if (size !== null) await this.#orphan(place, txId, hasRow);
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
@@ -869,7 +880,7 @@ class LocalCheck {
   ): Promise<void> {
     const { rows } = this.#store;
     await rows.change(() =>
-      rows.put({
+      putRow(rows, {
         txId,
         holderId: "",
         timestamp: modifiedAt(path),
@@ -885,13 +896,14 @@ class LocalCheck {
     const isAlone = this.#mayAct() || listHolders(files.basePath).length === 0;
     if (!isAlone) return;
     const staged = await this.#stagedNames();
-    for (const dir of [files.tmpPath, files.stagedPath]) {
+    for (const dir of [files.tmpPath, files.staged.path]) {
       for (const name of await namesIn(dir)) {
         step.add(1, 0);
         if (staged.has(name)) continue;
         const path = join(dir, name);
         // A change that the database has lost may have referred to it.
-        const keep = this.#lost > 0 && dir === files.stagedPath && isFile(path);
+        const keep = this.#lost > 0 && dir === files.staged.path &&
+          isFile(path);
         const isGone = keep || removeLeftover(path, !this.#mayAct());
         if (this.#mayAct() && keep) await this.#keepStaged(path);
         crashPoint("leftover removed");
@@ -925,7 +937,7 @@ class LocalCheck {
     const { files, rows, log } = this.#store;
     const names = new Set<string>();
     for await (const { name } of waitingRows(files, rows)) names.add(name);
-    if (rows.hasLog) { for (const { name } of log.pending()) names.add(name); }
+    if (hasLog(rows)) { for (const { name } of log.pending()) names.add(name); }
     return names;
   }
 

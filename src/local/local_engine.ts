@@ -39,7 +39,6 @@ import {
   type StoreWriter,
   writerOf,
 } from "./open_store.ts";
-import type { OddRow } from "../sqlite/odd_row.ts";
 import {
   type PruneFilter,
   type PruneOptions,
@@ -67,6 +66,12 @@ import type {
   TxStream,
 } from "../types.ts";
 import { type Pieces, verified } from "../payloads/verifying_stream.ts";
+import { iterateByHolder, iterateIds } from "../sqlite/tx_pages.ts";
+import type { OddRow } from "../sqlite/odd_rows.ts";
+import { findRowToRead } from "../sqlite/lookups.ts";
+import { iterateTxs } from "../sqlite/tx_pages.ts";
+import { countTxs, sumTxs } from "../sqlite/tx_counts.ts";
+import { findOddRows } from "../sqlite/odd_rows.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -167,7 +172,7 @@ export class LocalEngine implements Engine {
 
   async #loadStream(txId: string): Promise<TxStream | null> {
     for (let attempt = 1;; attempt++) {
-      const row = this.#store.rows.lookupToRead(txId);
+      const row = findRowToRead(this.#store.rows, txId);
       if (!row) return null;
       const soon = payloadSoon(this.#store, row);
       if (soon) return { info: row.info, payload: streamOf(soon.slice()) };
@@ -202,38 +207,38 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.info} */
   info(txId: string): MaybePromise<TxInfo | null> {
     return this.#patiently(() =>
-      this.#store.rows.lookupToRead(txId)?.info ?? null
+      findRowToRead(this.#store.rows, txId)?.info ?? null
     );
   }
 
   /** {@inheritDoc Engine.iterate} */
   iterate(query: TxQuery): AsyncIterableIterator<TxInfo> {
-    return this.#store.rows.iterate(query);
+    return iterateTxs(this.#store.rows, query);
   }
 
   /** {@inheritDoc Engine.iterateIds} */
   iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
-    return this.#store.rows.iterateIds(query);
+    return iterateIds(this.#store.rows, query);
   }
 
   /** {@inheritDoc Engine.iterateByHolder} */
   iterateByHolder(): AsyncIterableIterator<TxInfo> {
-    return this.#store.rows.iterateByHolder();
+    return iterateByHolder(this.#store.rows);
   }
 
   /** {@inheritDoc Engine.count} */
   count(filter: TxFilter): Promise<number> {
-    return this.#store.rows.count(filter);
+    return countTxs(this.#store.rows, filter);
   }
 
   /** {@inheritDoc Engine.oddRows} */
   oddRows(): OddRow[] {
-    return this.#store.rows.oddRows();
+    return findOddRows(this.#store.rows);
   }
 
   /** {@inheritDoc Engine.totals} */
   totals(): MaybePromise<StoreTotals> {
-    return this.#patiently(() => this.#store.rows.totals());
+    return this.#patiently(() => sumTxs(this.#store.rows));
   }
 
   /** {@inheritDoc Engine.remove} */
@@ -253,7 +258,7 @@ export class LocalEngine implements Engine {
   ): Promise<PruneResult> {
     if (!options.dryRun) writerOf(this.#store);
     return pruneRows(
-      this.#store.rows,
+      { iterate: (query) => iterateTxs(this.#store.rows, query) },
       filter,
       options,
       (seen) => this.#change((writer) => this.#removeAll(writer, seen)),
@@ -427,19 +432,19 @@ export class LocalEngine implements Engine {
     const submitted = Promise.withResolvers<void>();
     this.#staging.set(txId, submitted.promise);
     try {
-      const { name, digest, size } = await files.stage(chunks)
+      const { name, digest, size } = await files.staged.add(chunks)
         .catch((error) => {
           throw writer.queue.moved() ?? error;
         });
       crashPoint("payload staged");
       if (expected !== undefined && digest !== expected) {
-        files.unstage(name);
+        files.staged.remove(name);
         throw new IntegrityError(txId, expected, digest);
       }
       await earlier;
       const info = infoOf(head, digest, size);
       const how = writer.packBelow.covers(size)
-        ? { payload: await files.takeStaged(name), isPacked: true }
+        ? { payload: await files.staged.take(name), isPacked: true }
         : { staged: name };
       const committed = writer.queue.save({ entry: saving(info, how) }, rule);
       submitted.resolve();

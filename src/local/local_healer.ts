@@ -9,7 +9,6 @@
 import { join } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
 import { SMALL } from "../files/durable_fs.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { bytesInLog } from "./find_payload.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import type { LogEntry } from "../log/record.ts";
@@ -24,6 +23,7 @@ import { copyBytes, writeBytes, writeNote } from "../payloads/quarantine.ts";
 import type { TxInfo } from "../types.ts";
 import { isPossible, isRight, readFrom, type Take } from "../check/source.ts";
 import type { Sources } from "../check/sources.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
 
 /** Commits under way at the same time, which share transactions and syncs. */
 const COMMITS = { tasks: 128, bytes: 4 * 1024 * 1024 };
@@ -96,7 +96,7 @@ type Taken = { bytes: Uint8Array } | { staged: string; size: number };
  * large one no more than a piece is held.
  */
 async function takeIn(
-  files: FileStore,
+  files: PayloadFiles,
   info: TxInfo,
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<Taken | null> {
@@ -111,9 +111,9 @@ async function takeIn(
       yield* held;
       yield* pieces;
     };
-    const { name: staged, digest, size } = await files.stage(whole());
+    const { name: staged, digest, size } = await files.staged.add(whole());
     if (digest === storageHash) return { staged, size };
-    files.unstage(staged);
+    files.staged.remove(staged);
     return null;
   });
 }
@@ -177,7 +177,7 @@ async function entryOf(
   }
   const { staged } = taken;
   if (!staysInLog) return saving(info, { staged });
-  const payload = await files.takeStaged(staged);
+  const payload = await files.staged.take(staged);
   return saving(info, { payload, isPacked: true });
 }
 

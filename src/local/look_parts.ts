@@ -1,11 +1,12 @@
+import type { Database } from "../sqlite/database.ts";
+import type { Found } from "../sqlite/row.ts";
+import { rowidRange, rowsBetween } from "../sqlite/tx_pages.ts";
 /**
  * The rows of a store in parts, which two threads take one after the other, and
  * what was seen of the payloads of each.
  *
  * @module
  */
-
-import type { Found, SqliteStore } from "../sqlite/sqlite_store.ts";
 
 /** Rows of a part, where rowids have no gaps, and rows read at once. */
 const PAGE = 512;
@@ -35,8 +36,8 @@ export interface Looked {
 }
 
 /** The parts of a store of so many rows; null where rowids give none. */
-export function partsOf(rows: SqliteStore, count: number): Parts | null {
-  const range = rows.rowids();
+export function partsOf(rows: Database, count: number): Parts | null {
+  const range = rowidRange(rows);
   if (!range) return null;
   const span = range.last - range.first + 1;
   const width = Math.ceil(span / Math.max(1, Math.ceil(count / PAGE)));
@@ -45,14 +46,14 @@ export function partsOf(rows: SqliteStore, count: number): Parts | null {
 
 /** The rows of a part; more than a page of them where others have fewer. */
 export function* pagesOf(
-  rows: SqliteStore,
+  rows: Database,
   { first, width }: Parts,
   part: number,
 ): Generator<Found[]> {
   let after = first + part * width - 1;
   const until = after + width;
   while (after < until) {
-    const page = rows.foundBetween(after, until, PAGE);
+    const page = rowsBetween(rows, after, until, PAGE);
     yield page;
     after = page.length < PAGE ? until : page.at(-1)!.rowid;
   }

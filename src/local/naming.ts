@@ -18,7 +18,6 @@ import {
   replaceFile,
 } from "../files/durable_fs.ts";
 import { tmpPath } from "../files/layout.ts";
-import type { EarlierNames } from "../payloads/file_store.ts";
 import {
   type Layout,
   LAYOUT_HERE,
@@ -28,6 +27,7 @@ import {
   txIdsAt,
 } from "../payloads/payload_layout.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
+import type { EarlierNames } from "../payloads/payload_files.ts";
 
 /** The layout of a store, and how far its upgrade has got. */
 export interface NamingState {

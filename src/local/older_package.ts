@@ -12,7 +12,7 @@ import { StoreBusyError } from "../errors.ts";
 import { payloadPlaces } from "../payloads/payload_layout.ts";
 import type { LockWait } from "../options.ts";
 import { pauseFor, waitFor } from "../async/wait_for.ts";
-import { COMPANIONS } from "../sqlite/sqlite_store.ts";
+import { COMPANIONS } from "../sqlite/database_file.ts";
 
 /** How long to wait for who reads from the database, in ms. */
 const PATIENCE = 1_000;

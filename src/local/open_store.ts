@@ -7,7 +7,6 @@
 import { dirname, join } from "@std/path";
 import { makeDir } from "../files/durable_fs.ts";
 import { PohStorageError, StoreBusyError } from "../errors.ts";
-import { FileStore } from "../payloads/file_store.ts";
 import { isPayloadPlace, placeAt } from "../payloads/payload_layout.ts";
 import { asDiskFull, isDiskFull, Reserve } from "../files/full_disk.ts";
 import { waitOf } from "../options.ts";
@@ -28,10 +27,6 @@ import { storeTag } from "../log/segment.ts";
 import { LogWriter } from "../log/writer.ts";
 import { lookAhead, openForReading, openOwnRows } from "./read_store.ts";
 import { FIRST_WITH_LOG } from "../sqlite/schema.ts";
-import type {
-  SqliteStore,
-  SqliteStoreOptions,
-} from "../sqlite/sqlite_store.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import {
   bindStore,
@@ -49,6 +44,12 @@ import {
   requireWriteOnce,
   writeOnceSettings,
 } from "./write_once.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { DatabaseOptions } from "../sqlite/open_database.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { initDatabase } from "../sqlite/open_database.ts";
+import { readSetting, writeSetting } from "../sqlite/log_state.ts";
+import { schemaVersion } from "../sqlite/schema.ts";
 
 /** Default of {@linkcode StorageOptions.upgradeQuiet}. */
 const UPGRADE_QUIET = 2_000;
@@ -69,9 +70,9 @@ export interface OpenStore {
    */
   place: Place;
   /** The payload files. */
-  files: FileStore;
+  files: PayloadFiles;
   /** The rows. */
-  rows: SqliteStore;
+  rows: Database;
   /** The log, to be read. */
   log: LogReader;
   /** Whether no save replaces a transaction. */
@@ -146,7 +147,7 @@ async function openToWrite(
 ): Promise<OpenStore> {
   const { durability = "full", driver = "auto" } = options;
   const sync = durability === "full";
-  const files = new FileStore(basePath, { sync });
+  const files = new PayloadFiles(basePath, { sync });
   const opening = create ? "create" : "write";
   requireOwnName(basePath, sqlitePath);
   const ofRows = { ...waitOf(options), driver, sync };
@@ -176,7 +177,7 @@ async function openToWrite(
     )
   );
   opened.defer(() => rows.close());
-  const storeId = storeTag(rows.setting("id")!);
+  const storeId = storeTag(readSetting(rows, "id")!);
   dir.belongTo(storeId);
   const queue = new LogWriter({ files, rows, dir, storeId }, locks, reserve, {
     sync,
@@ -198,11 +199,11 @@ async function openToWrite(
 
 async function openRows(
   path: string,
-  parts: { sync: boolean; files: FileStore; dir: LogDir; locks: StoreLocks },
-  ofRows: SqliteStoreOptions,
+  parts: { sync: boolean; files: PayloadFiles; dir: LogDir; locks: StoreLocks },
+  ofRows: DatabaseOptions,
   opening: Opening,
   options: StorageOptions,
-): Promise<SqliteStore> {
+): Promise<Database> {
   const { files } = parts;
   const rows = await openOwnRows(files, path, ofRows, opening);
   try {
@@ -221,17 +222,19 @@ async function openRows(
 
 /** What older versions kept in tables goes into the log, while nobody writes. */
 async function initRows(
-  rows: SqliteStore,
+  rows: Database,
   { sync, files, dir, locks }: {
     sync: boolean;
-    files: FileStore;
+    files: PayloadFiles;
     dir: LogDir;
     locks: StoreLocks;
   },
   settings: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const isOlder = rows.schemaVersion < FIRST_WITH_LOG;
-  if (!isOlder || !hasRedoTables(rows)) return await rows.migrate(settings);
+  const isOlder = schemaVersion(rows.connection) < FIRST_WITH_LOG;
+  if (!isOlder || !hasRedoTables(rows)) {
+    return await initDatabase(rows, settings);
+  }
   const { basePath } = files;
   // The first of those versions gave stores no id; segments have one.
   const id = await idOf(files, rows);
@@ -243,8 +246,8 @@ async function initRows(
       storeTag(id),
       sync,
       (inTransaction) =>
-        rows.migrate(settings, () => {
-          rows.setSetting("id", id);
+        initDatabase(rows, settings, () => {
+          writeSetting(rows, "id", id);
           inTransaction();
         }),
     )
@@ -261,8 +264,8 @@ async function initRows(
  * nonsense.
  */
 export async function copySettings(
-  from: SqliteStore,
-  to: SqliteStore,
+  from: Database,
+  to: Database,
 ): Promise<void> {
   copyWriteOnce(from, to);
   await copyPackBelow(from, to);

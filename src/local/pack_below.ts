@@ -6,8 +6,9 @@
  */
 
 import { SMALL } from "../files/durable_fs.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
+import type { Database } from "../sqlite/database.ts";
+import { readSetting, writeSetting } from "../sqlite/log_state.ts";
 
 /** The name of the setting. */
 export const PACK_BELOW = "pack_below";
@@ -19,18 +20,20 @@ const FORMER = "inline_below";
 const FRESH = 1_000;
 
 /** Payloads of at most how many bytes live in the log. */
-export function packBelow(rows: SqliteStore): number {
-  return Number(rows.setting(PACK_BELOW) ?? rows.setting(FORMER) ?? 0);
+export function packBelow(rows: Database): number {
+  return Number(
+    readSetting(rows, PACK_BELOW) ?? readSetting(rows, FORMER) ?? 0,
+  );
 }
 
 /** The setting as one writer follows it: another process may change it. */
 export class PackBelow {
-  readonly #rows: SqliteStore;
+  readonly #rows: Database;
   #bytes: number;
   #readAt = performance.now();
 
   /** Reads the setting of a database. */
-  constructor(rows: SqliteStore) {
+  constructor(rows: Database) {
     this.#rows = rows;
     this.#bytes = packBelow(rows);
   }
@@ -55,17 +58,17 @@ export class PackBelow {
 
 /** Remembers the setting, where it is another one. */
 export async function rememberPackBelow(
-  rows: SqliteStore,
+  rows: Database,
   bytes: number | undefined,
 ): Promise<void> {
   if (bytes === undefined || bytes === packBelow(rows)) return;
-  await rows.change(() => rows.setSetting(PACK_BELOW, String(bytes)));
+  await rows.change(() => writeSetting(rows, PACK_BELOW, String(bytes)));
 }
 
 /** Has another database remember it as well, unless it is nonsense. */
 export async function copyPackBelow(
-  from: SqliteStore,
-  to: SqliteStore,
+  from: Database,
+  to: Database,
 ): Promise<void> {
   const bytes = packBelow(from);
   if (isPackBelow(bytes)) await rememberPackBelow(to, bytes);

@@ -6,13 +6,16 @@
  */
 
 import type { MovePackedOptions } from "../model/packing.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { inLog, payloadUnderWay } from "./find_payload.ts";
 import { digestOf } from "../files/hash.ts";
 import type { Change } from "../log/record.ts";
 import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { pageOfTxs } from "../sqlite/tx_pages.ts";
+import { countTxs } from "../sqlite/tx_counts.ts";
 
 /** Moved in one commit. */
 const PAGE = 128;
@@ -27,10 +30,10 @@ export async function movePayloads(
   { signal, onProgress }: MovePackedOptions,
 ): Promise<number> {
   const { rows } = store;
-  const total = await rows.count();
+  const total = await countTxs(rows);
   let moved = 0, done = 0, bytes = 0, after: string | undefined;
   while (!signal?.aborted) {
-    const page = rows.page({
+    const page = pageOfTxs(rows, {
       ...(after !== undefined && { after }),
       limit: PAGE,
     });
@@ -57,7 +60,7 @@ async function move(
   writer: StoreWriter,
 ): Promise<number | null> {
   for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt++) {
-    const info = store.rows.get(txId);
+    const info = findInfo(store.rows, txId);
     const change = info && await moveOf(info, store, writer);
     if (!change) return null;
     if (await writer.queue.submit(change)) return change.entry.size;
@@ -66,7 +69,7 @@ async function move(
 }
 
 /** The older package does not tell the size of what it saves. */
-function sizeOf({ txId, size }: TxInfo, files: FileStore): number {
+function sizeOf({ txId, size }: TxInfo, files: PayloadFiles): number {
   if (size >= 0) return size;
   const opened = files.open(txId);
   opened?.file.close();
@@ -79,7 +82,7 @@ async function moveOf(
   { packBelow }: StoreWriter,
 ): Promise<Change | null> {
   const { files, rows, log } = store;
-  const place = rows.lookup(info.txId)?.place ?? null;
+  const place = findRow(rows, info.txId)?.place ?? null;
   let payload: Uint8Array | null;
   try {
     const belongs = packBelow.covers(sizeOf(info, files));

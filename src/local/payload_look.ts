@@ -18,8 +18,9 @@ import {
 } from "./look_parts.ts";
 import type { OpenStore } from "./open_store.ts";
 import { QuickLook } from "./quick_look.ts";
-import { isSurelyAsRead, type SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { Pacer } from "../async/turn.ts";
+import type { Database } from "../sqlite/database.ts";
+import { isSurelyAsRead } from "../sqlite/odd_rows.ts";
 
 /** Questions to the thread under way: when it has answered one, it has another. */
 const ASKED = 2;
@@ -32,7 +33,7 @@ const MOST_UNSURE = 8_192;
 
 /** A look at all payloads, part by part, in no order. */
 export class PayloadLook {
-  readonly #rows: SqliteStore;
+  readonly #rows: Database;
   readonly #quick: QuickLook;
   readonly #pacer: Pacer;
   readonly #parts: Parts;

@@ -6,13 +6,13 @@
  */
 
 import { readManySmall } from "../files/durable_fs.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import type { LogDir } from "../log/log_dir.ts";
 import { LogWindow } from "../log/log_window.ts";
 import { isSoundSoon, type PayloadFile } from "../payloads/payload_file.ts";
-import type { Found } from "../sqlite/sqlite_store.ts";
 import type { Pacer } from "../async/turn.ts";
+import type { Found } from "../sqlite/row.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
 
 /** Rows between two looks at the clock: less than a millisecond's work. */
 const STRETCH = 32;
@@ -25,13 +25,13 @@ const SLOW_PAGES = 2, PAGES_AT_ONCE = 8;
 
 /** Looks at payloads, page by page, in the order of the pages. */
 export class QuickLook {
-  readonly #files: FileStore;
+  readonly #files: PayloadFiles;
   readonly #window: LogWindow;
   #slowInARow = 0;
   #atOnce = 0;
 
   /** At those in these files and in this log. */
-  constructor({ files, dir }: { files: FileStore; dir: LogDir }) {
+  constructor({ files, dir }: { files: PayloadFiles; dir: LogDir }) {
     this.#files = files;
     this.#window = new LogWindow(dir);
   }

@@ -12,17 +12,11 @@ import {
   notADatabase,
 } from "../sqlite/database_file.ts";
 import { MetadataDamagedError, PohStorageError } from "../errors.ts";
-import { FileStore } from "../payloads/file_store.ts";
 import { LogDir } from "../log/log_dir.ts";
 import { LogReader } from "../log/log_reader.ts";
 import { storeTag } from "../log/segment.ts";
 import { earlierNames, isSettled, namingOf, readNaming } from "./naming.ts";
 import { requirePohDir } from "../files/layout.ts";
-import {
-  requireFiles,
-  SqliteStore,
-  type SqliteStoreOptions,
-} from "../sqlite/sqlite_store.ts";
 import {
   idOfBase,
   type Opening,
@@ -30,23 +24,28 @@ import {
   readId,
   requireOwnDatabase,
 } from "./store_id.ts";
+import { type Database, isOpenHere } from "../sqlite/database.ts";
+import { requireFiles } from "../sqlite/database_file.ts";
+import { type DatabaseOptions, openDatabase } from "../sqlite/open_database.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { hasLog, initDatabase } from "../sqlite/open_database.ts";
 
 /** The parts of a store on this machine; takes no lock, changes nothing. */
 export async function openForReading(
   basePath: string,
   sqlitePath: string,
-  options: SqliteStoreOptions,
-): Promise<{ files: FileStore; rows: SqliteStore; log: LogReader }> {
+  options: DatabaseOptions,
+): Promise<{ files: PayloadFiles; rows: Database; log: LogReader }> {
   requirePohDir(basePath);
   const rows = await openOwnRows(
-    new FileStore(basePath),
+    new PayloadFiles(basePath),
     sqlitePath,
     { ...options, readOnly: true },
     "read",
   );
   const dir = new LogDir(basePath, { sync: false, write: false });
   try {
-    await rows.init();
+    await initDatabase(rows);
     const files = filesAsNamed(basePath, rows);
     const id = await ownId(basePath, rows);
     const open = () => logOf(basePath, id);
@@ -63,13 +62,13 @@ export async function openForReading(
  * The payload files under the names that they have, upgraded or not; a writer
  * may upgrade them meanwhile.
  */
-function filesAsNamed(basePath: string, rows: SqliteStore): FileStore {
+function filesAsNamed(basePath: string, rows: Database): PayloadFiles {
   const said = readNaming(basePath);
-  if (isSettled(said)) return new FileStore(basePath);
+  if (isSettled(said)) return new PayloadFiles(basePath);
   const first = said ??
-    { naming: namingOf(basePath, (sql) => rows.query(sql)), phase: null };
+    { naming: namingOf(basePath, (sql) => rows.all(sql)), phase: null };
   const state = () => readNaming(basePath) ?? first;
-  return new FileStore(basePath, {}, earlierNames(basePath, state));
+  return new PayloadFiles(basePath, {}, earlierNames(basePath, state));
 }
 
 /**
@@ -79,11 +78,11 @@ function filesAsNamed(basePath: string, rows: SqliteStore): FileStore {
  */
 async function overlay(
   basePath: string,
-  rows: SqliteStore,
+  rows: Database,
   open: () => LogDir,
 ): Promise<void> {
-  if (!rows.hasLog) return;
-  rows.readAhead({
+  if (!hasLog(rows)) return;
+  rows.overlay.readAhead({
     resolved: () => open().peekState().resolved,
     changesAhead(until) {
       using dir = open();
@@ -95,7 +94,7 @@ async function overlay(
   if (!log.isAhead()) return;
   const { listHolders } = await import("../files/locks.ts");
   if (listHolders(basePath).length > 0) return;
-  rows.overlay(log.changesAhead());
+  rows.overlay.lay(log.changesAhead());
 }
 
 function logOf(basePath: string, storeId: string | null): LogDir {
@@ -113,23 +112,23 @@ function logOf(basePath: string, storeId: string | null): LogDir {
  * @throws {PohStorageError} `NOT_A_DATABASE` if some other file has its path.
  */
 export async function openOwnRows(
-  files: FileStore,
+  files: PayloadFiles,
   path: string,
-  options: SqliteStoreOptions,
+  options: DatabaseOptions,
   opening: Opening,
-): Promise<SqliteStore> {
+): Promise<Database> {
   if (!isDatabaseThere(path)) {
     await requireOwnDatabase(files, path, null, opening);
   }
   try {
-    return await SqliteStore.openAdmitted(
+    return await openDatabase(
       path,
       options,
       (db) => requireOwnDatabase(files, path, db, opening),
     );
   } catch (error) {
     if (!(error instanceof MetadataDamagedError)) throw error;
-    if (SqliteStore.isOpenHere(path)) throw error;
+    if (isOpenHere(path)) throw error;
     const id = await idOfBase(files.basePath);
     if (isDamagedDatabase(path, files.basePath, id)) throw error;
     throw notADatabase(path);
@@ -151,10 +150,15 @@ export async function requireLocalStore(
 ): Promise<void> {
   const base = resolve(basePath), path = resolve(sqlitePath);
   if (!isDatabaseThere(path)) {
-    return await requireOwnDatabase(new FileStore(base), path, null, opening);
+    return await requireOwnDatabase(
+      new PayloadFiles(base),
+      path,
+      null,
+      opening,
+    );
   }
   requireFiles(path);
-  if (SqliteStore.isOpenHere(path)) return;
+  if (isOpenHere(path)) return;
   const id = await idOfBase(base);
   if (!isDamagedDatabase(path, base, id)) throw notADatabase(path);
 }
@@ -164,9 +168,9 @@ export async function requireLocalStore(
  * a store yet gets neither a folder nor a lock if the store is then refused.
  */
 export async function lookAhead(
-  files: FileStore,
+  files: PayloadFiles,
   path: string,
-  options: SqliteStoreOptions,
+  options: DatabaseOptions,
   opening: Opening,
 ): Promise<void> {
   if (!isDatabaseThere(path)) {

@@ -16,7 +16,6 @@ import {
   syncFile,
 } from "../files/durable_fs.ts";
 import { StoreBusyError } from "../errors.ts";
-import { FileStore } from "../payloads/file_store.ts";
 import type { Sources } from "../check/sources.ts";
 import { StoreLocks } from "../files/locks.ts";
 import { rememberRebuilt } from "../log/damage.ts";
@@ -36,12 +35,20 @@ import {
 import { PACK_BELOW } from "./pack_below.ts";
 import { requirePohDir } from "../files/layout.ts";
 import { type Doubt, salvage } from "./salvage.ts";
-import { COMPANIONS, SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import { bindStore, idOfBase, requireNoOtherDatabase } from "./store_id.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { TxInfo } from "../types.ts";
 import { isBaseMarked, writeOnceSettings } from "./write_once.ts";
+import type { Database } from "../sqlite/database.ts";
+import { COMPANIONS } from "../sqlite/database_file.ts";
+import { openDatabase } from "../sqlite/open_database.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { initDatabase } from "../sqlite/open_database.ts";
+import { readSetting, setLogState } from "../sqlite/log_state.ts";
+import { putRow } from "../sqlite/row_changes.ts";
+import { findInfo } from "../sqlite/lookups.ts";
+import { hasPlaces } from "../sqlite/places.ts";
 
 /** What a new database was made from. */
 export interface Rebuilt {
@@ -74,7 +81,7 @@ export async function rebuildDatabase(
   sources: Sources | null,
 ): Promise<Rebuilt> {
   requirePohDir(basePath);
-  const files = new FileStore(basePath);
+  const files = new PayloadFiles(basePath);
   const naming = namingOfBase(basePath);
   await files.init();
   const locks = await StoreLocks.acquire(basePath, options);
@@ -105,7 +112,7 @@ function namingOfBase(basePath: string): NamingState {
 }
 
 async function rebuild(
-  files: FileStore,
+  files: PayloadFiles,
   path: string,
   options: StorageOptions,
   naming: NamingState,
@@ -115,11 +122,11 @@ async function rebuild(
   for (const suffix of FILES) removeFileSync(fresh + suffix);
   const { driver = "auto" } = options;
   const writeOnce = options.writeOnce || isBaseMarked(files.basePath);
-  const rows = await SqliteStore.open(fresh, { driver });
+  const rows = await openDatabase(fresh, { driver });
   using dir = new LogDir(files.basePath, { sync: true, write: true });
   let rebuilt: Rebuilt;
   try {
-    await rows.init(writeOnceSettings(writeOnce));
+    await initDatabase(rows, writeOnceSettings(writeOnce));
     await dir.init();
     const id = await idOfBase(files.basePath);
     if (id !== null) dir.belongTo(storeTag(id));
@@ -133,7 +140,7 @@ async function rebuild(
       sources,
     );
     const isPackBelowLost = options.packBelow === undefined &&
-      rows.hasPlaces() && rows.setting(PACK_BELOW) === null;
+      hasPlaces(rows) && readSetting(rows, PACK_BELOW) === null;
     rebuilt = { withoutHolder, doubts, isPackBelowLost };
     await bindStore(files, rows);
   } finally {
@@ -154,7 +161,7 @@ async function rebuild(
  * @returns Ids that were deleted and whose files may still be there.
  */
 async function followLog(
-  rows: SqliteStore,
+  rows: Database,
   dir: LogDir,
 ): Promise<Set<string>> {
   const deleted = new Set<string>();
@@ -162,7 +169,7 @@ async function followLog(
   if (first === undefined) return deleted;
   const changes = dir.segment(first)?.header.changes ?? 0;
   rows.transaction(() => {
-    rows.setLogState({ applied: 0, changes });
+    setLogState(rows, { applied: 0, changes });
     rememberRebuilt(rows);
   });
   let page: LogRecord[] = [];
@@ -186,8 +193,8 @@ async function followLog(
  * backup does. The files tell no more than ids and digests.
  */
 async function describeFiles(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
   deleted: ReadonlySet<string>,
   naming: NamingState,
   sources: Sources | null,
@@ -195,7 +202,7 @@ async function describeFiles(
   let withoutHolder = 0;
   let batch: TxInfo[] = [];
   const keep = () => {
-    rows.transaction(() => batch.forEach((info) => rows.put(info)));
+    rows.transaction(() => batch.forEach((info) => putRow(rows, info)));
     batch = [];
   };
   const { txIdsOf } = isSettled(naming)
@@ -203,8 +210,10 @@ async function describeFiles(
     : earlierNames(files.basePath, () => naming);
   for await (const { place } of files.files()) {
     const ids = txIdsOf(place);
-    const known = ids.map((id) => rows.get(id)).filter((row) => row !== null);
-    const txId = ids.find((id) => rows.get(id) === null);
+    const known = ids.map((id) => findInfo(rows, id)).filter((row) =>
+      row !== null
+    );
+    const txId = ids.find((id) => findInfo(rows, id) === null);
     if (txId === undefined || ids.some((id) => deleted.has(id))) continue;
     const path = join(files.basePath, place);
     let found: { digest: string; size: number } | null;

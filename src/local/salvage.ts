@@ -6,7 +6,6 @@
  */
 
 import { MetadataDamagedError } from "../errors.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { isDiskFull } from "../files/full_disk.ts";
 import { setSegmentAside } from "../log/damage.ts";
 import { hasRedoTables, movedEntries, writeEntries } from "../log/from_redo.ts";
@@ -14,9 +13,16 @@ import type { LogDir } from "../log/log_dir.ts";
 import { storeTag } from "../log/segment.ts";
 import { copySettings } from "./open_store.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
-import { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import type { TxInfo } from "../types.ts";
+import type { Database } from "../sqlite/database.ts";
+import { openDamaged } from "../sqlite/open_database.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { readSetting, writeSetting } from "../sqlite/log_state.ts";
+import { putRow } from "../sqlite/row_changes.ts";
+import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { iterateByRowid, iterateTxs } from "../sqlite/tx_pages.ts";
+import { countTxs } from "../sqlite/tx_counts.ts";
 
 /** Rows written at a time. */
 const PAGE = 256;
@@ -44,15 +50,15 @@ export interface Doubt {
  */
 export async function salvage(
   path: string,
-  rows: SqliteStore,
-  { dir, files }: { dir: LogDir; files: FileStore },
+  rows: Database,
+  { dir, files }: { dir: LogDir; files: PayloadFiles },
   id: string | null,
   options: StorageOptions,
 ): Promise<Doubt[]> {
   const { driver = "auto" } = options;
-  let old: SqliteStore;
+  let old: Database;
   try {
-    old = await SqliteStore.openDamaged(path, driver);
+    old = await openDamaged(path, driver);
   } catch {
     return []; // nothing of it can be read
   }
@@ -62,11 +68,11 @@ export async function salvage(
     doubts.push(...await vote(old, rows));
     await attempt(async () => {
       await copySettings(old, rows);
-      await rows.change(() => rows.setSetting("id", old.setting("id")));
+      await rows.change(() => writeSetting(rows, "id", readSetting(old, "id")));
     });
     await attempt(async () => {
       if (!hasRedoTables(old)) return;
-      const storeId = storeTag(id ?? old.setting("id") ?? "");
+      const storeId = storeTag(id ?? readSetting(old, "id") ?? "");
       const entries = salvaged(movedEntries(old));
       // What they hold belongs to another state of the store.
       for (const number of dir.numbers()) {
@@ -84,17 +90,17 @@ export async function salvage(
  * From both ends, since reading stops where the damage is; what lies between
  * is asked for id by id, as far as the files tell the ids.
  */
-async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
+async function salvageRows(old: Database, rows: Database): Promise<void> {
   const keep = (page: TxInfo[]) =>
     rows.transaction(() =>
       page.filter(isPlausible).forEach((row) =>
-        rows.put(row, placeOf(old, row))
+        putRow(rows, row, placeOf(old, row))
       )
     );
   await attempt(async () => {
     let batch: TxInfo[] = [];
     try {
-      for await (const info of old.iterate()) {
+      for await (const info of iterateTxs(old)) {
         batch.push(info);
         if (batch.length < PAGE) continue;
         keep(batch);
@@ -105,16 +111,16 @@ async function salvageRows(old: SqliteStore, rows: SqliteStore): Promise<void> {
     }
   });
   await attempt(async () => {
-    for await (const info of old.iterateByRowid()) {
-      if (!rows.get(info.txId)) keep([info]);
+    for await (const info of iterateByRowid(old)) {
+      if (!findInfo(rows, info.txId)) keep([info]);
     }
   });
 }
 
 /** Where in the log a payload is, as far as that can be read. */
-function placeOf(old: SqliteStore, { txId }: TxInfo): number | null {
+function placeOf(old: Database, { txId }: TxInfo): number | null {
   try {
-    return old.lookup(txId)?.place ?? null;
+    return findRow(old, txId)?.place ?? null;
   } catch (error) {
     if (!(error instanceof MetadataDamagedError)) throw error;
     return null; // the log tells, where it is in there
@@ -149,16 +155,16 @@ interface Entry {
  * are four copies, so that the one that differs is the damaged one; of a holder
  * there are two: the one that more transactions have is taken, and told.
  */
-async function vote(old: SqliteStore, rows: SqliteStore): Promise<Doubt[]> {
+async function vote(old: Database, rows: Database): Promise<Doubt[]> {
   const entries = new Map<string, Entry[]>();
   for (const entry of indexEntries(old)) {
-    const row = rows.get(entry.txId);
+    const row = findInfo(rows, entry.txId);
     if (!row || agrees(row, entry)) continue;
     entries.set(entry.txId, [...entries.get(entry.txId) ?? [], entry]);
   }
   const doubts: Doubt[] = [];
   for (const [txId, differing] of entries) {
-    const { info, place } = rows.lookup(txId)!;
+    const { info, place } = findRow(rows, txId)!;
     const differ = differing.length;
     const most = (inRow: number, others: number[]) =>
       differ > 1 && others.every((other) => other === others[0])
@@ -170,7 +176,7 @@ async function vote(old: SqliteStore, rows: SqliteStore): Promise<Doubt[]> {
       ?.holderId ?? info.holderId;
     let { holderId } = info;
     if (inIndex !== holderId) {
-      const count = (holderId: string) => rows.count({ holderId });
+      const count = (holderId: string) => countTxs(rows, { holderId });
       if (await count(inIndex) >= await count(holderId)) holderId = inIndex;
       if (doubts.length < MOST_DOUBTS) {
         doubts.push({
@@ -180,7 +186,7 @@ async function vote(old: SqliteStore, rows: SqliteStore): Promise<Doubt[]> {
       }
     }
     const mended = { ...info, timestamp, size, holderId };
-    rows.transaction(() => rows.put(mended, place));
+    rows.transaction(() => putRow(rows, mended, place));
   }
   return doubts;
 }
@@ -198,7 +204,7 @@ function agrees(row: TxInfo, { timestamp, size, holderId }: Entry): boolean {
 }
 
 /** What the indexes say, without a look at the table. */
-function* indexEntries(old: SqliteStore): Generator<Entry> {
+function* indexEntries(old: Database): Generator<Entry> {
   const columns = "CAST(tx_id AS TEXT), CAST(timestamp AS REAL), size";
   const indexes = {
     txs_by_time: `${columns}, NULL`,
@@ -209,7 +215,7 @@ function* indexEntries(old: SqliteStore): Generator<Entry> {
     for (let at = 0;; at += INDEX_PAGE) {
       let page: SqlValue[][];
       try {
-        page = old.query(
+        page = old.all(
           `SELECT ${wanted} FROM txs INDEXED BY ${index} LIMIT ? OFFSET ?`,
           INDEX_PAGE,
           at,

@@ -19,7 +19,6 @@ import {
   StoreMismatchError,
   StoreNotFoundError,
 } from "../errors.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import {
   payloadPlaces,
   placesOf,
@@ -28,7 +27,9 @@ import {
 import { upgradePath, waitingPlace } from "./naming.ts";
 import { requireKnownVersion } from "../sqlite/schema.ts";
 import type { Connection } from "../sqlite/driver.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { readSetting, writeSetting } from "../sqlite/log_state.ts";
 
 /**
  * What an opening may do: `"read"` changes nothing, `"write"` changes a store
@@ -50,7 +51,7 @@ const REBUILD =
   'if that is gone, "recover --rebuild" makes a new one from the payloads';
 
 /** A base has a store when it has an id, or payload files. */
-export async function hasStore(files: FileStore): Promise<boolean> {
+export async function hasStore(files: PayloadFiles): Promise<boolean> {
   return await idOfBase(files.basePath) !== null || await hasPayloads(files);
 }
 
@@ -68,7 +69,7 @@ export async function hasStore(files: FileStore): Promise<boolean> {
  * @throws {PohStorageError} `SCHEMA_TOO_NEW` if a later version wrote it.
  */
 export async function requireOwnDatabase(
-  files: FileStore,
+  files: PayloadFiles,
   path: string,
   db: Connection | null,
   opening: Opening,
@@ -131,16 +132,16 @@ export async function requireNoOtherDatabase(
 
 /** Sees to it that base and database know each other from now on. */
 export async function bindStore(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
 ): Promise<void> {
   await writeBoth(files, rows, await idOf(files, rows));
 }
 
 /** The id of a store; a new one where nothing tells it. */
 export async function idOf(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
 ): Promise<string> {
   return await ownId(files.basePath, rows) ?? crypto.randomUUID();
 }
@@ -148,9 +149,9 @@ export async function idOf(
 /** The id of a store by all that tells it; null where nothing does. */
 export async function ownId(
   basePath: string,
-  rows: SqliteStore,
+  rows: Database,
 ): Promise<string | null> {
-  const inRows = rows.setting("id");
+  const inRows = readSetting(rows, "id");
   if (inRows !== null && inRows === await readId(basePath)) return inRows;
   const ofBase = await idOfBase(basePath);
   return ofBase ?? (inRows === null ? null : mended(inRows, ofBase));
@@ -161,8 +162,8 @@ export async function ownId(
  * the one and the database of the other are never taken for a store.
  */
 export async function giveOwnId(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
 ): Promise<void> {
   const known = await readId(files.basePath);
   await writeBoth(files, rows, known ?? crypto.randomUUID());
@@ -215,18 +216,18 @@ export async function readId(basePath: string): Promise<string | null> {
 
 /** The database first: without the base's id it is not yet bound to it. */
 async function writeBoth(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
   id: string,
 ): Promise<void> {
-  if (rows.setting("id") !== id) {
-    await rows.change(() => rows.setSetting("id", id));
-    await rows.flush();
+  if (readSetting(rows, "id") !== id) {
+    await rows.change(() => writeSetting(rows, "id", id));
+    await rows.wal.flush();
   }
   if (await readId(files.basePath) !== id) await writeId(files, id);
 }
 
-async function writeId(files: FileStore, id: string): Promise<void> {
+async function writeId(files: PayloadFiles, id: string): Promise<void> {
   const tmp = join(files.tmpPath, crypto.randomUUID());
   const bytes = new TextEncoder().encode(`${id}\n`);
   await replaceFile(idPath(files.basePath), bytes, tmp, true);
@@ -239,7 +240,7 @@ function idPath(basePath: string): string {
 // --- what is there ----------------------------------------------------------
 
 /** Whether there is a payload file, maybe on its way to its new place. */
-async function hasPayloads({ basePath }: FileStore): Promise<boolean> {
+async function hasPayloads({ basePath }: PayloadFiles): Promise<boolean> {
   const folders = [basePath, upgradePath(basePath)].map(payloadPlaces);
   for (const places of folders) {
     try {
@@ -256,7 +257,7 @@ async function hasPayloads({ basePath }: FileStore): Promise<boolean> {
  * one of the first rows' files, or else a row of one of all files.
  */
 async function hasPayloadOf(
-  { basePath }: FileStore,
+  { basePath }: PayloadFiles,
   db: Connection,
 ): Promise<boolean> {
   const rows = db.prepare(

@@ -79,9 +79,9 @@ import {
   type SqlValue,
 } from "../sqlite/driver.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
-import { translated, translatedSync } from "../sqlite/sqlite_store.ts";
 import type { UpgradeReport } from "../model/storage_options.ts";
 import { nextTurn } from "../async/turn.ts";
+import { translated, translatedSync } from "../sqlite/sqlite_errors.ts";
 
 /** Rows looked at between two turns of the event loop. */
 const PAGE = 512;

@@ -6,11 +6,14 @@
  * @module
  */
 
-import { basename } from "@std/path";
 import { namesIn } from "../files/durable_fs.ts";
-import { type FileStore, isWaiting } from "../payloads/file_store.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { isWaiting } from "../payloads/staged_files.ts";
+import { iterateTxs } from "../sqlite/tx_pages.ts";
+import { waitingName } from "../payloads/staged_files.ts";
+import { digestOfOpen } from "../files/durable_fs.ts";
 
 /** Renames that one sync of the directory covers. */
 const PAGE = 256;
@@ -26,13 +29,13 @@ export interface Waiting {
  * Goes through all rows where any payload waits.
  */
 export async function* waitingRows(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
 ): AsyncGenerator<Waiting> {
-  const staged = new Set((await namesIn(files.stagedPath)).filter(isWaiting));
+  const staged = new Set((await namesIn(files.staged.path)).filter(isWaiting));
   if (staged.size === 0) return;
-  for await (const info of rows.iterate()) {
-    const name = basename(files.stagedFor(info));
+  for await (const info of iterateTxs(rows)) {
+    const name = waitingName(info);
     if (staged.has(name)) yield { info, name };
   }
 }
@@ -44,14 +47,15 @@ export async function* waitingRows(
  * @param onPlaced Told of each.
  */
 export async function placeWaiting(
-  files: FileStore,
-  rows: SqliteStore,
+  files: PayloadFiles,
+  rows: Database,
   onPlaced?: (waiting: Waiting) => void,
 ): Promise<void> {
   let placed: string[] = [];
   for await (const waiting of waitingRows(files, rows)) {
     const { txId, storageHash } = waiting.info;
-    const found = await files.digestOfWaiting(waiting.info);
+    const opened = files.staged.open(waiting.name);
+    const found = opened && await digestOfOpen(opened);
     if (found?.digest !== storageHash) continue;
     await files.placeStaged(txId, waiting.name);
     onPlaced?.(waiting);

@@ -11,7 +11,8 @@
 import { join } from "@std/path";
 import { createFile, regularSize, syncDir } from "../files/durable_fs.ts";
 import { PohStorageError } from "../errors.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { Database } from "../sqlite/database.ts";
+import { readSetting, writeSetting } from "../sqlite/log_state.ts";
 
 /** The setting of a write-once store's database. */
 const SETTING = "write_once";
@@ -22,13 +23,13 @@ export function writeOnceSettings(isSo: boolean): Record<string, string> {
 }
 
 /** Whether a database is that of a write-once store. */
-export function isWriteOnce(rows: SqliteStore): boolean {
-  return rows.setting(SETTING) === "1";
+export function isWriteOnce(rows: Database): boolean {
+  return readSetting(rows, SETTING) === "1";
 }
 
 /** Makes a copy's database write-once if the original's is. */
-export function copyWriteOnce(from: SqliteStore, to: SqliteStore): void {
-  if (isWriteOnce(from)) to.transaction(() => to.setSetting(SETTING, "1"));
+export function copyWriteOnce(from: Database, to: Database): void {
+  if (isWriteOnce(from)) to.transaction(() => writeSetting(to, SETTING, "1"));
 }
 
 /**

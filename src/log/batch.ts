@@ -7,9 +7,9 @@
 
 import { PohStorageError } from "../errors.ts";
 import type { IfExists, SavedTx } from "../model/if_exists.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import type { Stuck } from "./follow.ts";
 import { type Change, type LogEntry, type LogRecord, rowOf } from "./record.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
 
 /** A change that waits to be made, and whoever asked for it. */
 export interface Waiting extends Change {
@@ -62,8 +62,8 @@ export function tellFailures(
 }
 
 /** Removes the staged payload of a save that is not made. */
-export function dropStaged({ entry }: Waiting, files: FileStore): void {
-  if (entry.kind === "put-staged") files.unstage(entry.name);
+export function dropStaged({ entry }: Waiting, files: PayloadFiles): void {
+  if (entry.kind === "put-staged") files.staged.remove(entry.name);
 }
 
 function fileStuck(

@@ -20,6 +20,9 @@ import { scanLog } from "./scan.ts";
 import { positionOf, segmentOf } from "./segment.ts";
 import { Pacer } from "../async/turn.ts";
 import type { FollowingFile } from "./unsynced.ts";
+import { putRow } from "../sqlite/row_changes.ts";
+import { findInfo } from "../sqlite/lookups.ts";
+import { clearPlace, hasPlaces, placesIn } from "../sqlite/places.ts";
 
 /**
  * What has been logged when a checkpoint is due. The more, the faster are saves:
@@ -165,7 +168,7 @@ export async function findStuck(
   const { dir, rows } = parts;
   const found: number[] = [];
   const inLog = new Set(
-    rows.places(stretch.from, stretch.end).map(({ place }) => place),
+    placesIn(rows, stretch.from, stretch.end).map(({ place }) => place),
   );
   const pacer = new Pacer();
   for (const record of lastOf(dir, stretch)) {
@@ -199,7 +202,7 @@ export async function retry(
       await makeFile(record, parts);
       // A packed payload stays where it is: what could not go was an older file.
       if (record.isPacked) continue;
-      await rows.change(() => rows.clearPlace(txId, position));
+      await rows.change(() => clearPlace(rows, txId, position));
     } catch (error) {
       stuck.set(position, error as Error); // its save was told why
     }
@@ -217,8 +220,8 @@ export async function keepInLog(
   await rows.change(() => {
     for (const position of stuck.keys()) {
       const record = recordOf(dir, position);
-      const row = rows.get(record.txId);
-      if (row && !isVoid(record, parts)) rows.put(row, position);
+      const row = findInfo(rows, record.txId);
+      if (row && !isVoid(record, parts)) putRow(rows, row, position);
     }
   });
 }
@@ -251,5 +254,5 @@ export function mayDrop(
   until: number,
 ): boolean {
   return number < segmentOf(until) &&
-    !rows.hasPlaces(positionOf(number, 0), positionOf(number + 1, 0));
+    !hasPlaces(rows, positionOf(number, 0), positionOf(number + 1, 0));
 }

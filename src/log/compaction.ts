@@ -9,7 +9,6 @@
  */
 
 import type { CompactOptions, CompactReport } from "../model/packing.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { LogUse } from "../model/store_description.ts";
 import { nextTurn } from "../async/turn.ts";
 import type { LogParts } from "./checkpoint.ts";
@@ -17,6 +16,15 @@ import type { LogDir } from "./log_dir.ts";
 import type { Change } from "./record.ts";
 import { recordAt } from "./scan.ts";
 import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
+import type { Database } from "../sqlite/database.ts";
+import { logState } from "../sqlite/log_state.ts";
+import { findInfo } from "../sqlite/lookups.ts";
+import {
+  aboutInLog,
+  bytesInLog,
+  countInLog,
+  placesIn,
+} from "../sqlite/places.ts";
 
 /** A log of fewer bytes than this is left alone. */
 const SMALL_LOG = 4 * 1024 * 1024;
@@ -56,7 +64,7 @@ export interface Compacting {
 export async function logUse(
   { dir, rows }: Pick<LogParts, "dir" | "rows">,
 ): Promise<LogUse> {
-  const { filesSynced } = rows.logState();
+  const { filesSynced } = logState(rows);
   const use: LogUse = { bytes: 0, alive: 0, dead: 0 };
   for (const number of dir.numbers()) {
     const size = sizeOf(dir, number);
@@ -76,13 +84,13 @@ export async function logUse(
 
 /** Bytes of the records whose payloads live in the first `size` of a segment. */
 async function aliveIn(
-  rows: SqliteStore,
+  rows: Database,
   number: number,
   size: number,
 ): Promise<number> {
   let alive = 0;
   for (const [from, to] of stretchesOf(number, size)) {
-    alive += rows.bytesInLog(from, to);
+    alive += bytesInLog(rows, from, to);
     await nextTurn();
   }
   return alive;
@@ -151,7 +159,11 @@ export class Compaction {
     // What is written to goes on elsewhere first.
     if (await this.#hasDead(newest)) await this.#writer.checkpoint(true);
     const numbers = await this.#upToLastDead();
-    const total = rows.countInLog(0, positionOf((numbers.at(-1) ?? -1) + 1, 0));
+    const total = countInLog(
+      rows,
+      0,
+      positionOf((numbers.at(-1) ?? -1) + 1, 0),
+    );
     let moved = 0, bytes = 0;
     for (const number of numbers) {
       if (isOver()) break;
@@ -204,7 +216,7 @@ export class Compaction {
     let alive = 0;
     for (const number of dir.numbers()) {
       for (const [from, to] of stretchesOf(number, this.#used(number))) {
-        alive += rows.aboutInLog(from, to);
+        alive += aboutInLog(rows, from, to);
         if (alive >= weight / 2) return false;
         await nextTurn();
       }
@@ -237,7 +249,7 @@ export class Compaction {
 
   #used(number: number): number {
     const { dir, rows } = this.#parts;
-    const { applied } = rows.logState();
+    const { applied } = logState(rows);
     return segmentOf(applied) === number
       ? offsetOf(applied)
       : sizeOf(dir, number);
@@ -251,7 +263,7 @@ export class Compaction {
   ): Promise<void> {
     const { rows } = this.#parts;
     for (const [from, to] of stretchesOf(number, this.#used(number))) {
-      const places = rows.places(from, to);
+      const places = placesIn(rows, from, to);
       for (let at = 0; at < places.length && !isOver(); at += PAGE) {
         const page = places.slice(at, at + PAGE);
         await Promise.all(page.map(async ({ txId, place }) => {
@@ -266,7 +278,7 @@ export class Compaction {
   #changeOf(txId: string, place: number): Change | null {
     const { dir, rows } = this.#parts;
     const record = recordAt(dir, place);
-    const row = rows.get(txId);
+    const row = findInfo(rows, txId);
     if (!row || !record?.isPacked || record.txId !== txId) return null;
     if (record.storageHash !== row.storageHash) return null;
     const { position: _, length: __, startsBatch: ___, ...entry } = record;

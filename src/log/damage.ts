@@ -6,8 +6,9 @@
  */
 
 import { quarantineFile } from "../payloads/quarantine.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { LogDir } from "./log_dir.ts";
+import type { Database } from "../sqlite/database.ts";
+import { readSetting, writeSetting } from "../sqlite/log_state.ts";
 
 /** Set in a database that was made anew, until recover is through. */
 const REBUILT = "rebuilt";
@@ -24,9 +25,12 @@ export interface LogDamage {
 }
 
 /** What is remembered. */
-export function rememberedDamage(rows: SqliteStore): LogDamage {
-  const lostChanges = Number(rows.setting(LOST) ?? 0) || 0;
-  return { lostChanges, details: detailsIn(rows.setting(DETAILS) ?? "[]") };
+export function rememberedDamage(rows: Database): LogDamage {
+  const lostChanges = Number(readSetting(rows, LOST) ?? 0) || 0;
+  return {
+    lostChanges,
+    details: detailsIn(readSetting(rows, DETAILS) ?? "[]"),
+  };
 }
 
 /** Damage may have hit what is remembered of it as well. */
@@ -42,20 +46,20 @@ function detailsIn(text: string): string[] {
  * Remembers that the database was made anew: what it says of a file may be older
  * than the file. Within a transaction.
  */
-export function rememberRebuilt(rows: SqliteStore): void {
-  rows.setSetting(REBUILT, "1");
+export function rememberRebuilt(rows: Database): void {
+  writeSetting(rows, REBUILT, "1");
 }
 
 /** Whether a file that is not as the log says may be newer than the log. */
-export function isDoubtful(rows: SqliteStore): boolean {
+export function isDoubtful(rows: Database): boolean {
   const { lostChanges, details } = rememberedDamage(rows);
   return lostChanges > 0 || details.length > 0 ||
-    rows.setting(REBUILT) !== null;
+    readSetting(rows, REBUILT) !== null;
 }
 
 /** Remembers more of it. */
 export async function rememberDamage(
-  rows: SqliteStore,
+  rows: Database,
   damage: LogDamage,
 ): Promise<void> {
   const { lostChanges, details } = damage;
@@ -65,22 +69,22 @@ export async function rememberDamage(
 
 /** As `rememberDamage`, within a transaction. */
 export function addDamage(
-  rows: SqliteStore,
+  rows: Database,
   { lostChanges, details }: LogDamage,
 ): void {
   const known = rememberedDamage(rows);
   const lost = known.lostChanges + lostChanges;
   const all = [...new Set([...known.details, ...details])];
-  if (lost > 0) rows.setSetting(LOST, String(lost));
-  if (all.length > 0) rows.setSetting(DETAILS, JSON.stringify(all));
+  if (lost > 0) writeSetting(rows, LOST, String(lost));
+  if (all.length > 0) writeSetting(rows, DETAILS, JSON.stringify(all));
 }
 
 /** From now on what is there is what counts. */
-export async function acceptDamage(rows: SqliteStore): Promise<void> {
+export async function acceptDamage(rows: Database): Promise<void> {
   const names = [LOST, DETAILS, REBUILT];
-  if (names.every((name) => rows.setting(name) === null)) return;
+  if (names.every((name) => readSetting(rows, name) === null)) return;
   await rows.change(() => {
-    for (const name of names) rows.setSetting(name, null);
+    for (const name of names) writeSetting(rows, name, null);
   });
 }
 

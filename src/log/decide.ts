@@ -9,12 +9,13 @@ import { TxExistsError } from "../errors.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import { decide, savedTx } from "../model/if_exists.ts";
 import { isSoundSoon } from "../payloads/payload_file.ts";
-import { isSameRow } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import { dropStaged, type Waiting } from "./batch.ts";
 import type { Followers } from "./follow.ts";
 import type { LogReader } from "./log_reader.ts";
 import { type LogEntry, rowOf } from "./record.ts";
+import { isSameRow } from "../sqlite/row.ts";
+import { findInfos, findRow } from "../sqlite/lookups.ts";
 
 /** What is to be logged of a batch. */
 export interface Decided {
@@ -35,7 +36,7 @@ export function decideAll(
   followers: Followers,
   log: LogReader,
 ): Decided {
-  const there = followers.rows.getMany(batch.map(({ entry }) => entry.txId));
+  const there = findInfos(followers.rows, batch.map(({ entry }) => entry.txId));
   const decider = new Decider(underWay, followers, log);
   const entries: LogEntry[] = [];
   let isNew = true;
@@ -96,7 +97,7 @@ class Decider {
     if (before === null && after === null) return null;
     if (seen && !(before && isSameRow(before, seen))) return null;
     if (home !== undefined) {
-      const { place } = this.#followers.rows.lookup(txId) ?? {};
+      const { place } = findRow(this.#followers.rows, txId) ?? {};
       if (this.#changed.has(txId) || place !== home) return null;
     }
     if (after) return entry;
@@ -129,7 +130,7 @@ class Decider {
   /** Fast path: true if a small payload matches its row. False proves nothing. */
   #isSound(info: TxInfo): boolean {
     const { rows, files } = this.#followers;
-    const place = rows.lookup(info.txId)?.place ?? null;
+    const place = findRow(rows, info.txId)?.place ?? null;
     if (place === null) return isSoundSoon(files.expected(info));
     const payload = this.#log.at(place)?.payload;
     return payload ? sha256HexSync(payload) === info.storageHash : false;

@@ -12,19 +12,23 @@
 import { join } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
 import { makeDir, renameFile } from "../files/durable_fs.ts";
-import type { FileStore } from "../payloads/file_store.ts";
 import { quarantinePath } from "../files/layout.ts";
 import { quarantineFile } from "../payloads/quarantine.ts";
-import type { FollowingRow, SqliteStore } from "../sqlite/sqlite_store.ts";
 import { Pacer } from "../async/turn.ts";
 import { type LogRecord, rowOf } from "./record.ts";
+import type { Database } from "../sqlite/database.ts";
+import type { FollowingRow } from "../sqlite/row.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+import { logState, setLogState } from "../sqlite/log_state.ts";
+import { deleteRow, putRow } from "../sqlite/row_changes.ts";
+import { findInfo, findRow } from "../sqlite/lookups.ts";
 
 /** What follows a log. */
 export interface Followers {
   /** The payload files. */
-  files: FileStore;
+  files: PayloadFiles;
   /** The rows. */
-  rows: SqliteStore;
+  rows: Database;
 }
 
 /** Why a record's file cannot follow, by the record's position. */
@@ -73,7 +77,7 @@ export async function makeFiles(
 
 /** Drops a staged payload that a later change of its id has overtaken. */
 export function dropOvertaken(record: LogRecord, { files }: Followers): void {
-  if (record.kind === "put-staged") files.unstage(record.name);
+  if (record.kind === "put-staged") files.staged.remove(record.name);
 }
 
 /** Makes one file follow. */
@@ -103,14 +107,14 @@ export async function makeFile(
 }
 
 /** Whether an older version of a transaction may have left a file. */
-function mayHaveFile({ txId, position }: LogRecord, rows: SqliteStore) {
-  const row = rows.lookup(txId);
+function mayHaveFile({ txId, position }: LogRecord, rows: Database) {
+  const row = findRow(rows, txId);
   return row !== null && (row.place === null || row.place === position);
 }
 
 async function placeStaged(
   record: LogRecord,
-  files: FileStore,
+  files: PayloadFiles,
 ): Promise<void> {
   const { txId, name } = record;
   if (await files.placeStaged(txId, name)) return;
@@ -121,7 +125,7 @@ async function placeStaged(
 
 async function setAside(
   record: LogRecord,
-  files: FileStore,
+  files: PayloadFiles,
 ): Promise<void> {
   const name = files.find(record.txId);
   if (name === null) return;
@@ -149,7 +153,7 @@ export async function hasFollowed(
  * by a repair or by hand, and the record's file is not to follow.
  */
 export function isVoid(record: LogRecord, { rows }: Followers): boolean {
-  const row = rows.get(record.txId);
+  const row = findInfo(rows, record.txId);
   const wanted = rowOf(record);
   return wanted === null
     ? row !== null
@@ -182,11 +186,11 @@ export async function keepNewer(
 export async function makeRows(
   records: LogRecord[],
   end: number,
-  rows: SqliteStore,
+  rows: Database,
   stuck: Stuck = new Map(),
 ): Promise<void> {
   await rows.change(() => {
-    const { applied, changes } = rows.logState();
+    const { applied, changes } = logState(rows);
     if (end <= applied) return;
     let made = 0;
     for (const record of records) {
@@ -194,10 +198,10 @@ export async function makeRows(
       made++;
       const row = rowOf(record);
       const staysInLog = record.isPacked || stuck.has(record.position);
-      if (row) rows.put(row, staysInLog ? record.position : null);
-      else rows.delete(record.txId);
+      if (row) putRow(rows, row, staysInLog ? record.position : null);
+      else deleteRow(rows, record.txId);
     }
-    rows.setLogState({ applied: end, changes: changes + made });
+    setLogState(rows, { applied: end, changes: changes + made });
   });
   crashPoint("rows applied");
 }

@@ -9,7 +9,6 @@
  */
 
 import { Thread } from "../async/thread.ts";
-import type { FollowingRow } from "../sqlite/sqlite_store.ts";
 import {
   type FileFailure,
   type FollowedStore,
@@ -18,6 +17,7 @@ import {
   type FollowerJob,
   type FollowingPayload,
 } from "./follower_worker.ts";
+import type { FollowingRow } from "../sqlite/row.ts";
 
 /** A thread with a connection of its own to the database of an open store. */
 export class Follower implements AsyncDisposable {

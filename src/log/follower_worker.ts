@@ -7,8 +7,12 @@
 import { answerAs } from "../async/thread.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
 import { openSqlite } from "../sqlite/driver.ts";
-import { FileStore } from "../payloads/file_store.ts";
-import { type FollowingRow, SqliteStore } from "../sqlite/sqlite_store.ts";
+import type { Database } from "../sqlite/database.ts";
+import { openDatabase } from "../sqlite/open_database.ts";
+import type { FollowingRow } from "../sqlite/row.ts";
+import { PayloadFiles } from "../payloads/payload_files.ts";
+import { followRows } from "../sqlite/row_changes.ts";
+import { checkpointWithinCommits } from "../sqlite/wal_mode.ts";
 
 /** What the thread is called. */
 export const FOLLOWER = "poh-storage follower";
@@ -59,10 +63,10 @@ export type FollowerJob =
 export type FollowerAnswer = FileFailure[] | boolean | null;
 
 /** The database as this thread has it open, between two jobs. */
-let table: SqliteStore | null = null;
+let table: Database | null = null;
 
 /** The payload files, likewise. */
-let files: FileStore | null = null;
+let files: PayloadFiles | null = null;
 
 async function answer(
   job: FollowerJob & FollowedStore,
@@ -91,7 +95,7 @@ async function makeFiles(
     & Extract<FollowerJob, { task: "files" }>
     & FollowedStore,
 ): Promise<FileFailure[]> {
-  files ??= new FileStore(base, { sync });
+  files ??= new PayloadFiles(base, { sync });
   const failures: FileFailure[] = [];
   for (const [at, { txId, payload }] of payloads.entries()) {
     try {
@@ -108,9 +112,9 @@ async function makeRows(
     & Extract<FollowerJob, { task: "rows" }>
     & FollowedStore,
 ): Promise<void> {
-  const open = table ??= await SqliteStore.open(path, { driver, sync });
-  open.checkpointWithinCommits(0); // the asking thread says when
-  await open.change(() => open.followRows(rows, until));
+  const open = table ??= await openDatabase(path, { driver, sync });
+  checkpointWithinCommits(open.connection, 0); // the asking thread says when
+  await open.change(() => followRows(open, rows, until));
 }
 
 function close(): void {

@@ -16,7 +16,6 @@ import { crashPoint } from "../async/crash_points.ts";
 import { readRegular, removeFileSync } from "../files/durable_fs.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import { SETTINGS_TABLE } from "../sqlite/schema.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
 import type { TxInfo } from "../types.ts";
 import { addDamage, setSegmentAside } from "./damage.ts";
@@ -24,6 +23,9 @@ import type { LogDir } from "./log_dir.ts";
 import { LogEnd } from "./log_end.ts";
 import type { LogEntry } from "./record.ts";
 import { FIRST_RECORD, newHeader, positionOf } from "./segment.ts";
+import type { Database } from "../sqlite/database.ts";
+import { readSetting, setLogState, writeSetting } from "../sqlite/log_state.ts";
+import { findInfo } from "../sqlite/lookups.ts";
 
 /** Entries written at once: at most 128 payloads of 64 KiB. */
 const PAGE = 128;
@@ -41,8 +43,8 @@ const BEGUN = "log_begun";
 const LOST_COMMITS = "lost_commits";
 
 /** Whether a database has such tables. */
-export function hasRedoTables(rows: SqliteStore): boolean {
-  const [row] = rows.query(
+export function hasRedoTables(rows: Database): boolean {
+  const [row] = rows.all(
     `SELECT count(*) FROM sqlite_schema
     WHERE name IN ('redo', 'redo_batches', 'inline_payloads')`,
   );
@@ -57,7 +59,7 @@ export function hasRedoTables(rows: SqliteStore): boolean {
  */
 export async function moveToLog(
   basePath: string,
-  rows: SqliteStore,
+  rows: Database,
   dir: LogDir,
   storeId: string,
   sync: boolean,
@@ -68,36 +70,36 @@ export async function moveToLog(
   await writeEntries(movedEntries(rows), dir, storeId, changes, sync);
   crashPoint("older tables logged");
   await commit(() => {
-    rows.setLogState({ applied: positionOf(1, FIRST_RECORD), changes });
-    const lostChanges = Number(rows.setting(LOST_COMMITS) ?? 0);
+    setLogState(rows, { applied: positionOf(1, FIRST_RECORD), changes });
+    const lostChanges = Number(readSetting(rows, LOST_COMMITS) ?? 0);
     addDamage(rows, { lostChanges, details: [] });
-    rows.setSetting(LOST_COMMITS, null);
-    rows.setSetting(BEGUN, null);
+    writeSetting(rows, LOST_COMMITS, null);
+    writeSetting(rows, BEGUN, null);
   });
   // Else a power cut could bring the tables back, and the log would be made anew
   // without the changes that it has got meanwhile.
-  await rows.flush();
+  await rows.wal.flush();
   crashPoint("older tables dropped");
 }
 
 /** Makes room for a new log: says so in the database before anything else. */
 async function begin(
   basePath: string,
-  rows: SqliteStore,
+  rows: Database,
   dir: LogDir,
 ): Promise<void> {
-  if (rows.setting(BEGUN) !== null) {
+  if (readSetting(rows, BEGUN) !== null) {
     for (const number of dir.numbers()) dir.drop(number); // of an earlier try
   } else if (dir.exists()) {
     await setAside(basePath, rows, dir);
   }
   const noted = await notedRedo(basePath);
   await rows.change(() => {
-    rows.query(SETTINGS_TABLE);
-    rows.setSetting(BEGUN, "1");
+    rows.all(SETTINGS_TABLE);
+    writeSetting(rows, BEGUN, "1");
     rememberLostCommits(rows, noted);
   });
-  await rows.flush();
+  await rows.wal.flush();
   removeFileSync(notePath(basePath));
   crashPoint("log begun");
 }
@@ -105,11 +107,11 @@ async function begin(
 /** A log that is there belongs to a later state of the database than this one. */
 async function setAside(
   basePath: string,
-  rows: SqliteStore,
+  rows: Database,
   dir: LogDir,
 ): Promise<void> {
   await rows.change(() => {
-    rows.query(SETTINGS_TABLE);
+    rows.all(SETTINGS_TABLE);
     addDamage(rows, {
       lostChanges: 0,
       details: [
@@ -155,7 +157,7 @@ export async function writeEntries(
 }
 
 /** What goes into the log: payloads first, then changes, of each id the last. */
-export function* movedEntries(rows: SqliteStore): Generator<LogEntry> {
+export function* movedEntries(rows: Database): Generator<LogEntry> {
   if (hasTable(rows, "inline_payloads")) yield* inlineEntries(rows);
   if (hasTable(rows, "redo")) yield* redoEntries(rows);
 }
@@ -166,7 +168,7 @@ export function* movedEntries(rows: SqliteStore): Generator<LogEntry> {
  * read-only.
  */
 export function tablePayload(
-  rows: SqliteStore,
+  rows: Database,
   info: TxInfo,
 ): Uint8Array | string | null {
   const inline = inlinePayload(rows, info);
@@ -179,11 +181,11 @@ export function tablePayload(
 }
 
 function inlinePayload(
-  rows: SqliteStore,
+  rows: Database,
   { txId, storageHash }: TxInfo,
 ): Uint8Array | null {
   if (!hasTable(rows, "inline_payloads")) return null;
-  const [row] = rows.query(
+  const [row] = rows.all(
     "SELECT payload FROM inline_payloads WHERE tx_id = ? AND storage_hash = ?",
     txId,
     storageHash,
@@ -191,9 +193,9 @@ function inlinePayload(
   return row ? row[0] as Uint8Array : null;
 }
 
-function* inlineEntries(rows: SqliteStore): Generator<LogEntry> {
+function* inlineEntries(rows: Database): Generator<LogEntry> {
   for (let at = 0;;) {
-    const page = rows.query(
+    const page = rows.all(
       `SELECT rowid, tx_id, storage_hash, payload FROM inline_payloads
       WHERE rowid > ? ORDER BY rowid LIMIT ?`,
       at,
@@ -201,7 +203,7 @@ function* inlineEntries(rows: SqliteStore): Generator<LogEntry> {
     );
     for (const [rowid, txId, storageHash, payload] of page) {
       at = rowid as number;
-      const row = rows.get(txId as string);
+      const row = findInfo(rows, txId as string);
       if (!row || row.storageHash !== storageHash) continue;
       yield {
         ...row,
@@ -224,7 +226,7 @@ interface RedoEntry {
   staged: string | null;
 }
 
-function* redoEntries(rows: SqliteStore): Generator<LogEntry> {
+function* redoEntries(rows: Database): Generator<LogEntry> {
   const newest = new Map<string, number>();
   for (const { seq, entry } of allRedo(rows)) newest.set(entry.txId, seq);
   for (const { seq, entry } of allRedo(rows)) {
@@ -235,9 +237,9 @@ function* redoEntries(rows: SqliteStore): Generator<LogEntry> {
 }
 
 /** Null where the row has changed since, or its payload is elsewhere. */
-function movedEntry(entry: RedoEntry, rows: SqliteStore): LogEntry | null {
+function movedEntry(entry: RedoEntry, rows: Database): LogEntry | null {
   const { txId, action, storageHash, payload, staged } = entry;
-  const row = rows.get(txId);
+  const row = findInfo(rows, txId);
   const rest = { name: staged ?? "", isPacked: false };
   if (action !== "put") {
     if (row || (action === "quarantine" && staged === null)) return null;
@@ -259,13 +261,13 @@ function movedEntry(entry: RedoEntry, rows: SqliteStore): LogEntry | null {
 }
 
 function* allRedo(
-  rows: SqliteStore,
+  rows: Database,
 ): Generator<{ seq: number; entry: RedoEntry }> {
   const batches = hasTable(rows, "redo_batches")
     ? "UNION ALL SELECT seq, 'redo_batches' FROM redo_batches WHERE seq > ?1"
     : "";
   for (let after = 0;;) {
-    const page = rows.query(
+    const page = rows.all(
       `SELECT seq, 'redo' FROM redo WHERE seq > ?1 ${batches}
       ORDER BY seq LIMIT ${RECORDS}`,
       after,
@@ -281,8 +283,8 @@ function* allRedo(
   }
 }
 
-function singleEntry(rows: SqliteStore, seq: number): RedoEntry[] {
-  const found = rows.query(
+function singleEntry(rows: Database, seq: number): RedoEntry[] {
+  const found = rows.all(
     "SELECT tx_id, action, storage_hash, payload, staged FROM redo WHERE seq = ?",
     seq,
   );
@@ -306,8 +308,8 @@ function singleEntry(rows: SqliteStore, seq: number): RedoEntry[] {
   });
 }
 
-function batchEntries(rows: SqliteStore, seq: number): RedoEntry[] {
-  const found = rows.query(
+function batchEntries(rows: Database, seq: number): RedoEntry[] {
+  const found = rows.all(
     "SELECT tx_ids, sizes, payloads FROM redo_batches WHERE seq = ?",
     seq,
   );
@@ -325,9 +327,9 @@ function batchEntries(rows: SqliteStore, seq: number): RedoEntry[] {
 }
 
 /** The number of the newest redo entry that there ever was. */
-function newestRedo(rows: SqliteStore): number {
+function newestRedo(rows: Database): number {
   if (!hasTable(rows, "redo")) return 0;
-  const [row] = rows.query(
+  const [row] = rows.all(
     "SELECT seq FROM sqlite_sequence WHERE name = 'redo'",
   );
   return row ? Number(row[0]) : 0;
@@ -337,13 +339,13 @@ function newestRedo(rows: SqliteStore): number {
  * Remembers how many changes the database had lost by going back to an earlier
  * commit, as versions up to 4 did. Within a transaction; safe to repeat.
  */
-function rememberLostCommits(rows: SqliteStore, noted: number): void {
+function rememberLostCommits(rows: Database, noted: number): void {
   const lost = noted - newestRedo(rows);
   if (lost <= 0) return;
-  const known = Number(rows.setting(LOST_COMMITS) ?? 0) || 0;
-  rows.setSetting(LOST_COMMITS, String(known + lost));
-  rows.query("DELETE FROM sqlite_sequence WHERE name = 'redo'");
-  rows.query(
+  const known = Number(readSetting(rows, LOST_COMMITS) ?? 0) || 0;
+  writeSetting(rows, LOST_COMMITS, String(known + lost));
+  rows.all("DELETE FROM sqlite_sequence WHERE name = 'redo'");
+  rows.all(
     "INSERT INTO sqlite_sequence (name, seq) VALUES ('redo', ?)",
     noted,
   );
@@ -361,8 +363,8 @@ function notePath(basePath: string): string {
   return join(basePath, ".poh", "newest");
 }
 
-function hasTable(rows: SqliteStore, name: string): boolean {
-  return rows.query(
+function hasTable(rows: Database, name: string): boolean {
+  return rows.all(
     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?",
     name,
   ).length > 0;

@@ -5,25 +5,26 @@
  * @module
  */
 
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
 import { readPacked } from "./log_window.ts";
 import { type LogRecord, rowOf } from "./record.ts";
 import { payloadAt, recordAt, scanLog } from "./scan.ts";
 import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
+import type { Database } from "../sqlite/database.ts";
+import { logState } from "../sqlite/log_state.ts";
 
 /** The log of an open store, for reading. */
 export class LogReader {
   /** Its folder. */
   readonly dir: LogDir;
-  readonly #rows: SqliteStore;
+  readonly #rows: Database;
   /** The last record of each id in a part of the log. */
   #index: { from: number; end: number; last: Map<string, number> } | null =
     null;
 
   /** Reads the log in this folder, which these rows follow. */
-  constructor(dir: LogDir, rows: SqliteStore) {
+  constructor(dir: LogDir, rows: Database) {
     this.dir = dir;
     this.#rows = rows;
   }
@@ -77,7 +78,7 @@ export class LogReader {
   /** Where a scan has to begin to find all that a checkpoint may not cover. */
   start(): number {
     const [first = 0] = this.dir.numbers();
-    const { filesSynced } = this.#rows.logState();
+    const { filesSynced } = logState(this.#rows);
     return Math.max(filesSynced, positionOf(first, FIRST_RECORD));
   }
 
@@ -102,7 +103,7 @@ export class LogReader {
 
   /** Whether anything stands in the log behind what the rows have followed. */
   isAhead(): boolean {
-    return this.#isBehind(this.#rows.logState().applied);
+    return this.#isBehind(logState(this.#rows).applied);
   }
 
   /** Whether the log goes on at a position, or behind it. */
@@ -125,7 +126,7 @@ export class LogReader {
       string,
       { txId: string; row: TxInfo | null; place: number | null }
     >();
-    const { applied } = this.#rows.logState();
+    const { applied } = logState(this.#rows);
     for (const record of this.recordsFrom(Math.max(applied, this.start()))) {
       const { txId, position, isPacked } = record;
       if (position >= until) break;

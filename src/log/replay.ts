@@ -9,7 +9,6 @@
 
 import { basename } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
-import type { SqliteStore } from "../sqlite/sqlite_store.ts";
 import { Pacer } from "../async/turn.ts";
 import {
   dropSegments,
@@ -39,6 +38,10 @@ import {
   positionOf,
   segmentOf,
 } from "./segment.ts";
+import type { Database } from "../sqlite/database.ts";
+import { logState, setLogState } from "../sqlite/log_state.ts";
+import { findRow } from "../sqlite/lookups.ts";
+import { clearPlace, hasPlaces } from "../sqlite/places.ts";
 
 /** Records whose rows are made in one transaction, and files synced at a time. */
 const PAGE = 512;
@@ -83,8 +86,8 @@ export interface Survey extends LogDamage {
  * Looks at a log without changing anything: what no checkpoint covers, where it
  * ends, and what it has lost.
  */
-export function survey(dir: LogDir, rows: SqliteStore): Survey {
-  const { applied, changes, filesSynced } = rows.logState();
+export function survey(dir: LogDir, rows: Database): Survey {
+  const { applied, changes, filesSynced } = logState(rows);
   const all = dir.numbers();
   const foreign = all.filter((number) => dir.isForeign(number));
   const numbers = all.filter((number) => !foreign.includes(number));
@@ -105,7 +108,7 @@ export function survey(dir: LogDir, rows: SqliteStore): Survey {
     foreign,
   };
   // What a checkpoint covered needs no log, unless payloads live in it.
-  const isCovered = filesSynced >= applied && !rows.hasPlaces();
+  const isCovered = filesSynced >= applied && !hasPlaces(rows);
   if (first === undefined) {
     if (isCovered) return found; // it may be a new store, or was closed
     found.details.push("the log is gone");
@@ -232,8 +235,8 @@ export async function replay(
   // them; all before the last batch had been synced when that was written.
   const isLast = segmentOf(found.lastBatch) === segmentOf(found.end);
   if (isLast) await dir.writeAgain(found.lastBatch, found.end);
-  await rows.writeLogAgain();
-  const wasApplied = rows.logState().applied;
+  await rows.wal.writeAgain((work) => rows.change(work));
+  const wasApplied = logState(rows).applied;
   await applyRows(parts, found);
   const stuck = await applyFiles(parts, found, wasApplied, onReplayed);
   await syncFollowed(
@@ -252,11 +255,11 @@ async function beginAgain({ dir, rows }: LogParts): Promise<void> {
   const numbers = dir.numbers();
   const header = firstHeader(dir, numbers);
   const start = positionOf(numbers[0] ?? 0, FIRST_RECORD);
-  const { applied } = rows.logState();
+  const { applied } = logState(rows);
   if (!header || applied < start) return;
   const { changes } = header;
   await rows.change(() =>
-    rows.setLogState({ applied: start, changes, filesSynced: start })
+    setLogState(rows, { applied: start, changes, filesSynced: start })
   );
 }
 
@@ -266,7 +269,7 @@ async function applyRows(
   { from, end }: Survey,
 ): Promise<void> {
   let page: LogRecord[] = [];
-  const { applied } = rows.logState();
+  const { applied } = logState(rows);
   for (const { record } of scanLog(dir, from)) {
     if (!record || record.position < applied) continue;
     if (page.push(record) < PAGE) continue;
@@ -298,8 +301,8 @@ async function applyFiles(
     const { outcome, error } = replayed;
     if (error) stuck.set(position, error);
     else if (outcome !== "void" && !record.isPacked) {
-      if (rows.lookup(txId)?.place === position) {
-        await rows.change(() => rows.clearPlace(txId, position));
+      if (findRow(rows, txId)?.place === position) {
+        await rows.change(() => clearPlace(rows, txId, position));
       }
     }
     // A row that had not followed is a change that was half done as well.
@@ -344,7 +347,7 @@ async function beginAnew(
 ): Promise<void> {
   const { dir, rows, storeId } = parts;
   const numbers = dir.numbers();
-  const { changes, applied } = rows.logState();
+  const { changes, applied } = logState(rows);
   const number = Math.max(numbers.at(-1) ?? 0, segmentOf(applied)) + 1;
   const header = newHeader({
     number,
@@ -358,13 +361,13 @@ async function beginAnew(
   const start = positionOf(number, FIRST_RECORD);
   const [firstStuck = start] = [...stuck.keys()].sort((a, b) => a - b);
   await rows.change(() =>
-    rows.setLogState({
+    setLogState(rows, {
       applied: start,
       changes: header.changes,
       filesSynced: firstStuck,
     })
   );
-  await rows.flush();
+  await rows.wal.flush();
   for (const old of found.foreign) await setSegmentAside(old, parts);
   for (const old of found.damaged) {
     if (numbers.includes(old) && mayDrop(old, parts, firstStuck)) {

@@ -7,8 +7,10 @@
  */
 
 import type { StoreLocks } from "../files/locks.ts";
-import { LOG_PAGES, type SqliteStore } from "../sqlite/sqlite_store.ts";
 import type { Follower } from "./follower.ts";
+import type { Database } from "../sqlite/database.ts";
+import { LOG_PAGES } from "../sqlite/wal_mode.ts";
+import { checkpointWithinCommits } from "../sqlite/wal_mode.ts";
 
 /**
  * About what a commit writes to the log, in pages: single changes meet few pages
@@ -30,7 +32,7 @@ const FAR_BEYOND = 2 * DUE;
 
 /** The checkpoints of one open writer. */
 export class WalCheckpoints {
-  readonly #rows: SqliteStore;
+  readonly #rows: Database;
   readonly #locks: StoreLocks;
   readonly #thread: () => Promise<Follower | null>;
   /** About what is in the log since the last checkpoint began. */
@@ -41,7 +43,7 @@ export class WalCheckpoints {
 
   /** Those of a writer with this database, these locks and this thread. */
   constructor(
-    rows: SqliteStore,
+    rows: Database,
     locks: StoreLocks,
     thread: () => Promise<Follower | null>,
   ) {
@@ -74,7 +76,7 @@ export class WalCheckpoints {
   async #checkpoint(): Promise<void> {
     const thread = await this.#thread();
     if (!thread) return; // then SQLite does it within a commit
-    this.#rows.checkpointWithinCommits(FAR_BEYOND);
+    checkpointWithinCommits(this.#rows.connection, FAR_BEYOND);
     this.#isTakenOver = true;
     const isDone = mayOverlap(this.#rows.driver.sqliteVersion) &&
       await thread.checkpoint();

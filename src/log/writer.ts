@@ -75,6 +75,9 @@ import { scanLog } from "./scan.ts";
 import { FIRST_RECORD, positionOf, segmentOf } from "./segment.ts";
 import { type FollowingFile, Unsynced } from "./unsynced.ts";
 import { WalCheckpoints } from "./wal_checkpoints.ts";
+import { logState, setLogState } from "../sqlite/log_state.ts";
+import { hasPlaces } from "../sqlite/places.ts";
+import { shrinkWal } from "../sqlite/wal_mode.ts";
 
 /** At most so many changes, and payload bytes, are written at once. */
 const BATCH_CHANGES = 128;
@@ -374,7 +377,7 @@ export class LogWriter {
     try {
       return await work();
     } catch (error) {
-      const { failure } = this.#parts.rows;
+      const { failure } = this.#parts.rows.wal;
       throw failure ? this.#fail(failure) : error;
     }
   }
@@ -388,8 +391,8 @@ export class LogWriter {
     const { hasFailed, newest, joins } = dir.state();
     if (hasFailed) throw diskFailed("as another process was told");
     this.#lookForOthers(joins);
-    if (rows.deferredRows > 0) await this.#makeRowsFollow();
-    const { applied } = rows.logState();
+    if (rows.deferred.size > 0) await this.#makeRowsFollow();
+    const { applied } = logState(rows);
     this.#end.seek(applied);
     if (newest > this.#end.segment || this.#end.isTaken()) {
       await this.#catchUp(applied);
@@ -484,11 +487,11 @@ export class LogWriter {
     let end = performance.now() + LONGEST_TURN;
     while (this.#waiting.length > 0) {
       await this.#makeBatch(this.#takeBatch());
-      if (rows.deferredRows >= ROWS_AT_ONCE) {
+      if (rows.deferred.size >= ROWS_AT_ONCE) {
         this.#following ??= this.#followElsewhere();
-        if (rows.deferredRows >= MOST_DEFERRED) {
+        if (rows.deferred.size >= MOST_DEFERRED) {
           await this.#following;
-          if (rows.deferredRows >= MOST_DEFERRED) return; // they cannot
+          if (rows.deferred.size >= MOST_DEFERRED) return; // they cannot
         }
       }
       if (this.#isLogLong()) return;
@@ -498,7 +501,7 @@ export class LogWriter {
       }
       await nextTurn();
       if (this.#failure) throw this.#failure;
-      const isMoreToCome = rows.deferredRows > 0 || this.#underWay.size > 0;
+      const isMoreToCome = rows.deferred.size > 0 || this.#underWay.size > 0;
       if (this.#waiting.length === 0 && isMoreToCome) await this.#moreOrIdle();
     }
   }
@@ -519,12 +522,12 @@ export class LogWriter {
     const { rows } = this.#parts;
     await this.#finishing;
     await this.#following;
-    if (rows.deferredRows >= FEW_ROWS) await this.#followElsewhere();
-    if (rows.deferredRows === 0) return;
+    if (rows.deferred.size >= FEW_ROWS) await this.#followElsewhere();
+    if (rows.deferred.size === 0) return;
     try {
       await this.#makeRowsFollow();
     } catch (error) {
-      rows.holdDeferred(error); // their saves have resolved; it is tried again
+      rows.deferred.hold(error); // their saves have resolved; it is tried again
     }
   }
 
@@ -535,9 +538,10 @@ export class LogWriter {
   async #followElsewhere(): Promise<void> {
     const { rows } = this.#parts;
     const thread = await (this.#rowMaker ??= this.#startThread());
-    const { following, until } = rows.deferred();
+    const following = rows.deferred.all();
+    const until = rows.deferred.position?.applied ?? 0;
     if (await thread?.makeRows(following, until)) {
-      rows.haveFollowed(until);
+      rows.deferred.haveFollowed(until);
       this.#wal.onCommit(following.length);
     } else await this.#makeRowsFollow().catch(() => {}); // tried again then
     this.#following = null;
@@ -553,9 +557,9 @@ export class LogWriter {
   /** Puts the rows into the table that are not there yet. */
   async #makeRowsFollow(): Promise<void> {
     const { rows } = this.#parts;
-    const { deferredRows } = rows;
+    const { size } = rows.deferred;
     await this.#evenIfFull(() => makeRows([], 0, rows));
-    this.#wal.onCommit(deferredRows);
+    this.#wal.onCommit(size);
   }
 
   async #makeBatch(batch: Waiting[], attempt = 0): Promise<void> {
@@ -690,7 +694,7 @@ export class LogWriter {
     if (attempt >= ATTEMPTS) return false;
     // A checkpoint on another thread keeps this one from the log while it lasts.
     const end = performance.now() + LONGEST_SHRINKING;
-    while (!this.#parts.rows.shrinkLog()) {
+    while (!shrinkWal(this.#parts.rows)) {
       if (performance.now() > end) return false;
       await pauseFor(IDLE);
     }
@@ -708,7 +712,7 @@ export class LogWriter {
     );
     if (entries.length === 0) return { records: [], isNew };
     if (entries.some(({ kind }) => kind === "put-staged")) {
-      await files.syncStaged();
+      await files.staged.sync();
       crashPoint("staged names synced");
     }
     if (!this.#end.hasRoom(ROOM)) {
@@ -771,12 +775,12 @@ export class LogWriter {
     const { position, length } = records.at(-1)!;
     const end = position + length;
     if (isNew && stuck.size === 0 && this.#aloneSince) {
-      rows.defer(records.map(followingRow), end);
+      rows.deferred.add(records.map(followingRow), end, logState(rows));
       dir.setState({ resolved: end });
     } else {
-      const { deferredRows } = rows;
+      const { size } = rows.deferred;
       await this.#evenIfFull(() => makeRows(records, end, rows, stuck));
-      this.#wal.onCommit(deferredRows + records.length);
+      this.#wal.onCommit(size + records.length);
     }
   }
 
@@ -893,11 +897,11 @@ export class LogWriter {
       await keepInLog(stuck, parts);
       await this.#orFail(async () => {
         // SQLite, too, syncs its log, and tells nobody of a failure.
-        await rows.writeLogAgain();
-        await rows.flush();
+        await rows.wal.writeAgain((work) => rows.change(work));
+        await rows.wal.flush();
       });
       const filesSynced = Math.min(end, ...stuck.keys());
-      await rows.change(() => rows.setLogState({ filesSynced }));
+      await rows.change(() => setLogState(rows, { filesSynced }));
       await dropSegments(parts, filesSynced);
     });
     dir.setState({ isCheckpointing: false });
@@ -907,7 +911,7 @@ export class LogWriter {
   #isHome(): boolean {
     const { segment } = this.#end;
     const [from, to] = [positionOf(segment, 0), positionOf(segment + 1, 0)];
-    return this.#parts.rows.hasPlaces(from, to);
+    return hasPlaces(this.#parts.rows, from, to);
   }
 
   /** What followed since the last call; those that follow later begin anew. */
@@ -940,7 +944,7 @@ export class LogWriter {
     const { rows } = this.#parts;
     const before = this.#end.position;
     this.#end.trim();
-    await this.#end.roll(rows.logState().changes);
+    await this.#end.roll(logState(rows).changes);
     await makeRows([], this.#end.position, rows);
     if (this.#unsynced?.end === before) this.#unsynced.roll(this.#end.position);
   }
@@ -952,7 +956,7 @@ export class LogWriter {
       if (!this.#joined.tryLock(true)) return;
       const { dir, rows } = this.#parts;
       if (dir.state().hasFailed) return;
-      const { applied } = rows.logState();
+      const { applied } = logState(rows);
       if (isClosed(dir, dir.numbers(), applied, this.#reader.start())) {
         return dir.clearState();
       }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { TxFilter, TxInfo, TxQuery } from "../types.ts";
+import type { TxInfo } from "../types.ts";
 
 /** Keeps payload bytes by transaction id. Knows nothing of digests. */
 export interface PayloadStore {
@@ -19,8 +19,6 @@ export interface PayloadStore {
   remove(txId: string): Promise<boolean>;
   /** The ids of all payloads, in no order, all at once. */
   listKeys(): Promise<string[]>;
-  /** The ids of all payloads, in no order, one by one. */
-  keys(): AsyncIterable<string>;
 }
 
 /** Keeps the facts about transactions. Knows nothing of payloads. */
@@ -35,10 +33,6 @@ export interface MetadataStore {
   remove(txId: string): Promise<boolean>;
   /** All ids, in the order of their UTF-8 bytes, all at once. */
   listIds(): Promise<string[]>;
-  /** The facts that a query selects, in its order, read in pages. */
-  iterate(query?: TxQuery): AsyncIterableIterator<TxInfo>;
-  /** How many transactions a filter selects. */
-  count(filter?: TxFilter): Promise<number>;
   /** Lets go of the store. */
   close(): Promise<void>;
 }

@@ -24,11 +24,11 @@
  * @module
  */
 
-import type { OddRow } from "../sqlite/odd_row.ts";
 import { PohStorageError } from "../errors.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
 import type { MetadataStore } from "../model/store.ts";
-import type { StoreTotals, TxInfo, TxQuery } from "../types.ts";
+import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
+import type { OddRow } from "../sqlite/odd_rows.ts";
 
 /**
  * For so long, in seconds, an object may wait for its row, and a deletion for
@@ -168,6 +168,10 @@ export interface Lease extends AsyncDisposable {
 export interface Catalog extends MetadataStore {
   /** Where it is, for people: without credentials. */
   readonly url: string;
+  /** The facts that a query selects, in its order, read in pages. */
+  iterate(query?: TxQuery): AsyncIterableIterator<TxInfo>;
+  /** How many transactions a filter selects. */
+  count(filter?: TxFilter): Promise<number>;
   /**
    * Makes changes, in order, in one transaction that is durable once resolved.
    * Keys that lose their row by it are retired in it.

@@ -22,7 +22,6 @@ import {
   savedTx,
 } from "../model/if_exists.ts";
 import { digestInTurns } from "./digest.ts";
-import type { OddRow } from "../sqlite/odd_row.ts";
 import {
   type PruneFilter,
   type PruneOptions,
@@ -62,6 +61,7 @@ import { recoverRemote, verifyRemote } from "./check.ts";
 import { casesOf, digestOf, emptyCases, listCases } from "./quarantine.ts";
 import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
+import type { OddRow } from "../sqlite/odd_rows.ts";
 
 /** Larger payloads are not sent under a key that is likely to be taken. */
 const LARGE = 1024 * 1024;

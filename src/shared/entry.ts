@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isSameRow } from "../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../types.ts";
 import type { Catalog, CatalogEntry } from "./contracts.ts";
 import { plainKey, versionKey } from "./object_key.ts";
+import { isSameRow } from "../sqlite/row.ts";
 
 /** Whether two entries say the same. */
 export function isSameEntry(a: CatalogEntry, b: CatalogEntry): boolean {

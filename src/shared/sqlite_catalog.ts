@@ -15,13 +15,8 @@ import { isSameTx } from "../model/if_exists.ts";
 import type { LockWait } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
 import { LockFile } from "../files/locks.ts";
-import type { OddRow } from "../sqlite/odd_row.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
-import {
-  SqliteStore,
-  type SqliteStoreOptions,
-} from "../sqlite/sqlite_store.ts";
 import { validateTxHead } from "../tx.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
 import {
@@ -38,6 +33,19 @@ import {
 import { isSameEntry, saveRow } from "./entry.ts";
 import { plainKey, txIdOfKey } from "./object_key.ts";
 import { isWriteOnce, writeOnceSettings } from "../local/write_once.ts";
+import type { Database } from "../sqlite/database.ts";
+import { type DatabaseOptions, openDatabase } from "../sqlite/open_database.ts";
+import { iterateByHolder } from "../sqlite/tx_pages.ts";
+import type { OddRow } from "../sqlite/odd_rows.ts";
+import { initDatabase } from "../sqlite/open_database.ts";
+import { logState, readSetting, writeSetting } from "../sqlite/log_state.ts";
+import { deleteRow, putRow } from "../sqlite/row_changes.ts";
+import { findInfo } from "../sqlite/lookups.ts";
+import { iterateTxs, pageOfTxs } from "../sqlite/tx_pages.ts";
+import { countHolders, countTxs, sumTxs } from "../sqlite/tx_counts.ts";
+import { findOddRows } from "../sqlite/odd_rows.ts";
+import { integrityErrors } from "../sqlite/integrity_errors.ts";
+import { iterateIds } from "../sqlite/tx_pages.ts";
 
 /** Rows fetched at a time by what goes through all of them. */
 const PAGE = 512;
@@ -55,7 +63,7 @@ const TABLES = [
  * `--allow-write` for its folder.
  */
 export class SqliteCatalog implements Catalog {
-  readonly #rows: SqliteStore;
+  readonly #rows: Database;
   readonly #lock: LockFile | null;
   readonly #isNewWriteOnce: boolean;
   /** Settles when this process has done with the lock. */
@@ -66,7 +74,7 @@ export class SqliteCatalog implements Catalog {
   readonly #wait: LockWait;
 
   private constructor(
-    rows: SqliteStore,
+    rows: Database,
     lock: LockFile | null,
     options: LockWait & { writeOnce: boolean },
   ) {
@@ -85,18 +93,18 @@ export class SqliteCatalog implements Catalog {
   static async open(
     path: string,
     { writeOnce = false, ...options }:
-      & SqliteStoreOptions
+      & DatabaseOptions
       & { writeOnce?: boolean } = {},
   ): Promise<SqliteCatalog> {
     if (options.readOnly) {
-      const rows = await SqliteStore.open(path, options);
+      const rows = await openDatabase(path, options);
       return new SqliteCatalog(rows, null, { ...options, writeOnce });
     }
     await makeDir(dirname(path), options.sync ?? true);
     const lock = new LockFile(`${path}.lock`);
     try {
       await lock.lockExclusive(options);
-      const rows = await SqliteStore.open(path, options);
+      const rows = await openDatabase(path, options);
       lock.unlock();
       return new SqliteCatalog(rows, lock, { ...options, writeOnce });
     } catch (error) {
@@ -118,7 +126,7 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.init} */
   async init(): Promise<void> {
     await this.#alone(() =>
-      this.#rows.init(writeOnceSettings(this.#isNewWriteOnce))
+      initDatabase(this.#rows, writeOnceSettings(this.#isNewWriteOnce))
     );
     if (!this.#lock) {
       this.#hasTables = this.#all(
@@ -129,10 +137,10 @@ export class SqliteCatalog implements Catalog {
     await this.#alone(() =>
       this.#rows.transaction(() => {
         for (const sql of TABLES) this.#all(sql);
-        if (this.#rows.setting("id") === null) {
-          this.#rows.setSetting("id", crypto.randomUUID());
+        if (readSetting(this.#rows, "id") === null) {
+          writeSetting(this.#rows, "id", crypto.randomUUID());
         }
-        if (this.#rows.logState().applied > 0) {
+        if (logState(this.#rows).applied > 0) {
           throw new PohStorageError(
             "IN_USE",
             `The database ${this.url} is that of a local store: migrate copies it`,
@@ -145,7 +153,7 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.id} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async id(): Promise<string> {
-    return this.#rows.setting("id") ?? "";
+    return readSetting(this.#rows, "id") ?? "";
   }
 
   /** {@inheritDoc Catalog.isWriteOnce} */
@@ -165,7 +173,7 @@ export class SqliteCatalog implements Catalog {
         return changes.map((change) => this.#make(change));
       })
     );
-    await this.#rows.flush();
+    await this.#rows.wal.flush();
     return outcomes;
   }
 
@@ -177,7 +185,7 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.load} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async load(txId: string): Promise<TxInfo | null> {
-    return this.#rows.get(txId);
+    return findInfo(this.#rows, txId);
   }
 
   /** {@inheritDoc Catalog.remove} */
@@ -186,41 +194,41 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** {@inheritDoc Catalog.listIds} */
-  listIds(): Promise<string[]> {
-    return this.#rows.listIds();
+  async listIds(): Promise<string[]> {
+    return (await Array.fromAsync(iterateIds(this.#rows))).flat();
   }
 
   /** {@inheritDoc Catalog.iterate} */
   iterate(query?: TxQuery): AsyncIterableIterator<TxInfo> {
-    return this.#rows.iterate(query);
+    return iterateTxs(this.#rows, query);
   }
 
   /** {@inheritDoc Catalog.count} */
   count(filter?: TxFilter): Promise<number> {
-    return this.#rows.count(filter);
+    return countTxs(this.#rows, filter);
   }
 
   /** {@inheritDoc Catalog.oddRows} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async oddRows(): Promise<OddRow[]> {
-    return this.#rows.oddRows();
+    return findOddRows(this.#rows);
   }
 
   /** {@inheritDoc Catalog.totals} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async totals(): Promise<StoreTotals> {
-    return this.#rows.totals();
+    return sumTxs(this.#rows);
   }
 
   /** {@inheritDoc Catalog.holders} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async holders(limit: number): Promise<HolderCounts> {
-    return this.#rows.holders(limit);
+    return countHolders(this.#rows, limit);
   }
 
   /** {@inheritDoc Catalog.iterateByHolder} */
   iterateByHolder(): AsyncIterableIterator<TxInfo> {
-    return this.#rows.iterateByHolder();
+    return iterateByHolder(this.#rows);
   }
 
   /** {@inheritDoc Catalog.find} */
@@ -235,7 +243,7 @@ export class SqliteCatalog implements Catalog {
     while (left > 0) {
       const limit = Math.min(left, PAGE);
       const page = this.#rows.atOneMoment(() =>
-        this.#rows.page({ ...next, limit }).map((info) => ({
+        pageOfTxs(this.#rows, { ...next, limit }).map((info) => ({
           info,
           key: this.#keyOf(info.txId),
         }))
@@ -265,7 +273,7 @@ export class SqliteCatalog implements Catalog {
         return new Set(unnamed);
       })
     );
-    await this.#rows.flush();
+    await this.#rows.wal.flush();
     return retired;
   }
 
@@ -347,8 +355,8 @@ export class SqliteCatalog implements Catalog {
     try {
       const token = await this.#alone(() =>
         this.#rows.transaction(() => {
-          const token = Number(this.#rows.setting("lease") ?? 0) + 1;
-          this.#rows.setSetting("lease", String(token));
+          const token = Number(readSetting(this.#rows, "lease") ?? 0) + 1;
+          writeSetting(this.#rows, "lease", String(token));
           return token;
         })
       );
@@ -367,7 +375,7 @@ export class SqliteCatalog implements Catalog {
   /** {@inheritDoc Catalog.checkIntegrity} */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async checkIntegrity(): Promise<string[]> {
-    return this.#rows.checkIntegrity();
+    return integrityErrors(this.#rows);
   }
 
   /** {@inheritDoc Catalog.close} */
@@ -386,7 +394,7 @@ export class SqliteCatalog implements Catalog {
     if ("remove" in change) {
       if (!before) return "unchanged";
       if (seconds() > (change.deadline ?? Infinity)) return "late";
-      this.#rows.delete(txId);
+      deleteRow(this.#rows, txId);
       this.#all("DELETE FROM object_keys WHERE tx_id = ?", txId);
       this.#retire(before.key);
       return "removed";
@@ -395,7 +403,7 @@ export class SqliteCatalog implements Catalog {
     validateTxHead(info);
     if (seconds() > deadline) return "late";
     if (this.#isRetired(key)) return "retired";
-    this.#rows.put(info);
+    putRow(this.#rows, info);
     this.#setKey(txId, key);
     if (!before) return "created";
     if (before.key !== key) this.#retire(before.key);
@@ -404,7 +412,7 @@ export class SqliteCatalog implements Catalog {
 
   #entry(txId: string): CatalogEntry | null {
     if (!txId.isWellFormed()) return null; // a row may be near to that
-    const info = this.#rows.get(txId);
+    const info = findInfo(this.#rows, txId);
     return info && { info, key: this.#keyOf(txId) };
   }
 
@@ -451,7 +459,7 @@ export class SqliteCatalog implements Catalog {
   }
 
   #requireToken(token: number): void {
-    if (Number(this.#rows.setting("lease")) === token) return;
+    if (Number(readSetting(this.#rows, "lease")) === token) return;
     throw leaseLost();
   }
 
@@ -470,7 +478,7 @@ export class SqliteCatalog implements Catalog {
   }
 
   #all(sql: string, ...params: SqlValue[]): SqlValue[][] {
-    return this.#rows.query(sql, ...params);
+    return this.#rows.all(sql, ...params);
   }
 }
 

@@ -6,7 +6,12 @@
  */
 
 import { basename, dirname, join, resolve } from "@std/path";
-import { CHUNK, openRegular, readAllSync } from "../files/durable_fs.ts";
+import {
+  CHUNK,
+  kindOf,
+  openRegular,
+  readAllSync,
+} from "../files/durable_fs.ts";
 import { PohStorageError } from "../errors.ts";
 import { openSqlite } from "./driver.ts";
 
@@ -18,6 +23,9 @@ const MAGIC = "SQLite format 3\0";
 
 /** Names of databases that were set aside, or are not finished. */
 const ASIDE = /\.(damaged-|rebuild|restoring)/;
+
+/** What SQLite may have beside a database file. */
+export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
 
 /** Files looked at in search of a database. */
 const CANDIDATES = 100;
@@ -33,6 +41,33 @@ export function isDatabaseThere(path: string): boolean {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
+  }
+}
+
+/**
+ * Makes sure that SQLite opens files: to read a FIFO never ends. The database
+ * may be a link to one.
+ *
+ * @throws {Deno.errors.InvalidData} If something else has a name of theirs.
+ */
+export function requireFiles(path: string): void {
+  for (const suffix of ["", ...COMPANIONS]) {
+    let info: Deno.FileInfo;
+    try {
+      info = Deno.statSync(path + suffix);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) continue;
+      // SQLite asks for no permission for what it has beside the database.
+      const isBeside = suffix !== "";
+      if (isBeside && error instanceof Deno.errors.NotCapable) continue;
+      throw error;
+    }
+    if (info.isFile) continue;
+    throw new Deno.errors.InvalidData(
+      `The database ${path} cannot be opened: ${path}${suffix} is ${
+        kindOf(info)
+      }`,
+    );
   }
 }
 

@@ -5,9 +5,11 @@
  * @module
  */
 
-import { COMPANIONS, type SqliteStore } from "./sqlite_store.ts";
+import { integrityErrors } from "./integrity_errors.ts";
 import { Thread } from "../async/thread.ts";
 import { INTEGRITY_THREAD, type IntegrityJob } from "./integrity_worker.ts";
+import type { Database } from "./database.ts";
+import { COMPANIONS } from "./database_file.ts";
 
 /** Up to this size a check is done before another thread is up, in bytes. */
 const SMALL = 4 * 1024 * 1024;
@@ -18,7 +20,7 @@ const SMALL = 4 * 1024 * 1024;
  * does nothing else until the check is done.
  */
 export async function checkIntegrity(
-  rows: SqliteStore,
+  rows: Database,
   signal?: AbortSignal,
 ): Promise<string[] | null> {
   if (signal?.aborted) return null;
@@ -32,11 +34,11 @@ export async function checkIntegrity(
     if (lines) return lines;
     if (signal?.aborted) return null;
   }
-  return rows.checkIntegrity();
+  return integrityErrors(rows);
 }
 
 /** Whether a check of a database takes longer than to start another thread. */
-export function isLarge(rows: SqliteStore): boolean {
+export function isLarge(rows: Database): boolean {
   return sizeOf(rows.path) > SMALL;
 }
 

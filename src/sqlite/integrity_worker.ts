@@ -6,7 +6,8 @@
 
 import { answerAs } from "../async/thread.ts";
 import type { DriverChoice } from "../model/driver_info.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { openDatabase } from "./open_database.ts";
+import { integrityErrors } from "./integrity_errors.ts";
 
 /** What the thread is called. */
 export const INTEGRITY_THREAD = "poh-storage integrity";
@@ -27,8 +28,8 @@ async function answer(
   { path, driver }: IntegrityJob,
 ): Promise<string[] | null> {
   try {
-    await using rows = await SqliteStore.open(path, { driver, readOnly: true });
-    return rows.checkIntegrity();
+    await using rows = await openDatabase(path, { driver, readOnly: true });
+    return integrityErrors(rows);
   } catch {
     return null; // the asking thread's own try tells why
   }

@@ -10,6 +10,7 @@
 
 import { MetadataDamagedError, PohStorageError } from "../errors.ts";
 import type { Connection } from "./driver.ts";
+import type { ColumnNames } from "./tx_query.ts";
 
 /**
  * The version of the tables below, as `PRAGMA user_version` has it.
@@ -161,11 +162,29 @@ export function requireColumns(db: Connection, path: string): void {
   }
 }
 
+/** How the columns of a row are written in SQL. */
+export interface RowColumns {
+  /** The size, from -1 up to the largest safe integer. */
+  size: string;
+  /** The place in the log. */
+  place: string;
+  /** Whether the database has places at all. */
+  hasPlace: boolean;
+  /** What the columns of filters are called. */
+  names: ColumnNames;
+  /** What to select for the facts. */
+  all: string;
+  /** The statement that gives the facts of an id. */
+  get: string;
+  /** As `get`, with the place. */
+  lookup: string;
+}
+
 /**
  * The columns of a row in a damaged database: by their order, whatever their
  * names are by now.
  */
-export function damagedColumns(db: Connection) {
+export function damagedColumns(db: Connection): RowColumns {
   const [, , , ...names] = Array.from(
     columnsOf(db, "txs"),
     (name) => `"${name.replaceAll('"', '""')}"`,
@@ -183,7 +202,7 @@ export function columnList(
   ofHolder: string | null,
   ofSize: string | null,
   ofPlace: string | null,
-) {
+): RowColumns {
   const holder = ofHolder ?? "''";
   const place = ofPlace ?? "NULL";
   const size = ofSize === null
@@ -194,6 +213,7 @@ export function columnList(
   return {
     size,
     place,
+    hasPlace: ofPlace !== null,
     names: {
       tx_id: "tx_id",
       timestamp: "timestamp",

@@ -35,6 +35,8 @@ import {
   test,
 } from "../helpers.ts";
 import { startService } from "../http/serve_helpers.ts";
+import { putRow } from "../../src/sqlite/row_changes.ts";
+import { findInfo } from "../../src/sqlite/lookups.ts";
 
 /** Small, empty, beyond what is held whole, and with ids that need encoding. */
 const TXS: Tx[] = [
@@ -591,7 +593,7 @@ test("a source is asked for many rows at once, but never for all of a large stor
     store.rows.transaction(() => {
       for (let n = 0; n < 9_000; n++) {
         const head = { txId: `tx-${n + 10_000}`, holderId: "", timestamp: n };
-        store.rows.put({
+        putRow(store.rows, {
           ...head,
           storageHash: sha256HexSync(bytes("x")),
           size: 1,
@@ -669,7 +671,7 @@ test("a row whose size is not known, and one that lies in the log, are healed", 
   {
     const store = await openStore(base, db, {});
     store.rows.transaction(() => {
-      store.rows.put({ ...store.rows.get("large")!, size: -1 });
+      putRow(store.rows, { ...findInfo(store.rows, "large")!, size: -1 });
     });
     await closeStore(store);
   }

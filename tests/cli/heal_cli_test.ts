@@ -24,6 +24,7 @@ import {
 } from "../helpers.ts";
 import { startService } from "../http/serve_helpers.ts";
 import { serve, untilReady } from "../http/serve_process.ts";
+import { putRow } from "../../src/sqlite/row_changes.ts";
 
 /** A store of four transactions and a backup; `a` is missing, `b` is damaged. */
 async function damagedStore(): Promise<{ store: CliStore; backup: string }> {
@@ -150,7 +151,7 @@ test("what is found beyond the cap is counted, and the first few are named", asy
   });
   opened.rows.transaction(() => {
     for (let n = 0; n < 1_200; n++) {
-      opened.rows.put({
+      putRow(opened.rows, {
         ...{ txId: `t${n + 1_000}`, holderId: "", timestamp: 0, size: 1 },
         storageHash: "00".repeat(32),
       });

@@ -138,21 +138,12 @@ export function testPayloadStore(
 
   test("an empty store has no keys", async ({ store }) => {
     assertEquals(await store.listKeys(), []);
-    for await (const key of store.keys()) assert(false, key);
   });
 
-  test("listKeys() and keys() give every id once", async ({ store }) => {
+  test("listKeys() gives every id once", async ({ store }) => {
     const ids = Array.from({ length: 50 }, (_, n) => `id-${n}`).sort();
     await Promise.all(ids.map((id) => store.save(id, bytes(id))));
     assertEquals((await store.listKeys()).sort(), ids);
-    assertEquals((await Array.fromAsync(store.keys())).sort(), ids);
-  });
-
-  test("keys() can be left early", async ({ store }) => {
-    for (const id of ["a", "b", "c"]) await store.save(id, bytes(id));
-    let seen = 0;
-    for await (const _ of store.keys()) if (++seen === 1) break;
-    assertEquals(seen, 1);
   });
 
   test("no two ids share a payload", async ({ store, again }) => {

@@ -14,7 +14,6 @@ import {
   type PohStorageError,
   restoreStore,
   sha256Hex,
-  SqliteStore,
   StorageManager,
   StoreBusyError,
   StoreMismatchError,
@@ -22,7 +21,6 @@ import {
   type StoreReport,
   verifyStore,
 } from "../../mod.ts";
-import { FileStore } from "../../src/payloads/file_store.ts";
 import { StoreLocks } from "../../src/files/locks.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { LogReader } from "../../src/log/log_reader.ts";
@@ -47,6 +45,14 @@ import {
   testDrivers,
   text,
 } from "../helpers.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
+import { waitingName } from "../../src/payloads/staged_files.ts";
+import { initDatabase } from "../../src/sqlite/open_database.ts";
+import { logState, setLogState } from "../../src/sqlite/log_state.ts";
+import { deleteRow, putRow } from "../../src/sqlite/row_changes.ts";
+import { findInfo } from "../../src/sqlite/lookups.ts";
+import { hasPlaces } from "../../src/sqlite/places.ts";
 
 /** A store with some transactions, at rest unless it is opened again. */
 async function filled(driver: Driver, ids = ["a", "b", "c"]) {
@@ -113,13 +119,13 @@ testDrivers("a backup is a sound store of its own, at rest", async (driver) => {
     empty: "",
     large: await sha256Hex(large),
   });
-  await using rows = await SqliteStore.open(dir.join("x", "y", "poh.db"), {
+  await using rows = await openDatabase(dir.join("x", "y", "poh.db"), {
     driver,
     readOnly: true,
   });
-  await rows.init();
-  assertEquals([rows.logState().applied, rows.hasPlaces()], [0, false]);
-  assertEquals(rows.get("a/b"), await temp.store.infoTx("a/b"));
+  await initDatabase(rows);
+  assertEquals([logState(rows).applied, hasPlaces(rows)], [0, false]);
+  assertEquals(findInfo(rows, "a/b"), await temp.store.infoTx("a/b"));
 });
 
 testDrivers("an empty store has an empty backup", async (driver) => {
@@ -289,14 +295,14 @@ testDrivers("what only the log has is backed up", async (driver) => {
 
 /** Takes back the rows of a crashed store; the staged names of its records. */
 async function unfollow(crash: TempStore, driver: Driver, ids: string[]) {
-  await using rows = await SqliteStore.open(crash.db, { driver });
-  await rows.init();
+  await using rows = await openDatabase(crash.db, { driver });
+  await initDatabase(rows);
   const dir = new LogDir(crash.base, { sync: false, write: false });
   const log = new LogReader(dir, rows);
   const records = ids.map((id) => log.find(id)!);
   rows.transaction(() => {
-    for (const { txId } of records) rows.delete(txId);
-    rows.setLogState({ applied: records[0]!.position });
+    for (const { txId } of records) deleteRow(rows, txId);
+    setLogState(rows, { applied: records[0]!.position });
   });
   log.close();
   return records.map(({ name }) => name).filter((name) => name !== "");
@@ -309,8 +315,8 @@ testDrivers(
     for (const kind of ["folder", "tar"]) {
       await using temp = await filled(driver, ids);
       await using dir = await tempDir();
-      await using rows = await SqliteStore.open(temp.db, { driver });
-      await rows.init();
+      await using rows = await openDatabase(temp.db, { driver });
+      await initDatabase(rows);
       const payload = bytes("newer");
       const storageHash = await sha256Hex(payload);
       let isChanged = false;
@@ -318,8 +324,12 @@ testDrivers(
         if (isChanged) return; // the rows are copied, few payloads are
         isChanged = true;
         rows.transaction(() => {
-          rows.delete("t1590");
-          rows.put({ ...sampleTx({ txId: "t1591" }), storageHash, size: 5 });
+          deleteRow(rows, "t1590");
+          putRow(rows, {
+            ...sampleTx({ txId: "t1591" }),
+            storageHash,
+            size: 5,
+          });
         });
         Deno.removeSync(temp.file("t1590"));
         Deno.removeSync(temp.file("t1591")); // perhaps it is a hard link by now
@@ -403,7 +413,7 @@ testDrivers(
       const base = dir.join(`restored${round}`);
       await restoreStore(path, base, join(base, "poh.db"), { driver });
       const contents = await contentsOf(base);
-      await using rows = await SqliteStore.open(join(base, "poh.db"), {
+      await using rows = await openDatabase(join(base, "poh.db"), {
         driver,
         readOnly: true,
       });
@@ -411,7 +421,11 @@ testDrivers(
       for (const [n, map] of before.entries()) {
         for (const [txId, known] of map) {
           if (maps[n]!.get(txId) !== known) continue; // changed since
-          assertEquals(rows.get(txId)?.storageHash ?? null, known.digest, txId);
+          assertEquals(
+            findInfo(rows, txId)?.storageHash ?? null,
+            known.digest,
+            txId,
+          );
           assertEquals(txId in contents, known.digest !== null);
           compared++;
         }
@@ -504,14 +518,17 @@ test("a backup cut off behind its new database is read, verified and finished", 
   await saveAll(temp.store, 2);
   await backupStore(temp.base, temp.db, folder);
   // Both payloads as they are before the last step of a backup.
-  const files = new FileStore(folder);
+  const files = new PayloadFiles(folder);
   const storeOfBackup = () =>
     StorageManager.open(folder, db, { readOnly: true });
   {
     await using store = await storeOfBackup();
     for (const [at, id] of ids.entries()) {
       const path = join(folder, placeOf(id));
-      Deno.renameSync(path, files.stagedFor((await store.infoTx(id))!));
+      Deno.renameSync(
+        path,
+        join(files.staged.path, waitingName((await store.infoTx(id))!)),
+      );
       Deno.writeFileSync(path, older[at]!);
     }
   }
@@ -536,18 +553,21 @@ test("a backup cut off behind its new database is read, verified and finished", 
     unfinished("finished"),
   );
   assertEquals(tell(await verifyStore(folder, db)), []);
-  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(namesIn(files.staged.path), []);
   await assertNew();
 });
 
 test("what waits for a place but is not the payload does not take it", async () => {
   await using temp = await filled("builtin", ["a"]);
-  const files = new FileStore(temp.base);
+  const files = new PayloadFiles(temp.base);
   const before = await contentsOf(temp.base, temp.db);
   {
     const options = { readOnly: true };
     await using store = await StorageManager.open(temp.base, temp.db, options);
-    const waiting = files.stagedFor((await store.infoTx("a"))!);
+    const waiting = join(
+      files.staged.path,
+      waitingName((await store.infoTx("a"))!),
+    );
     Deno.writeFileSync(waiting, bytes("rotten"));
   }
   await performRecovery(temp.base, temp.db);
@@ -618,11 +638,11 @@ testDrivers(
       assertEquals(after[name], digest, name);
     }
     assertEquals(await contentsOf(dir.join("backup")), { "Tx%1": "hello" });
-    await using rows = await SqliteStore.open(dir.join("backup", "poh.db"), {
+    await using rows = await openDatabase(dir.join("backup", "poh.db"), {
       driver,
       readOnly: true,
     });
-    assertEquals(rows.get("Tx%1")?.size, 5);
+    assertEquals(findInfo(rows, "Tx%1")?.size, 5);
   },
 );
 

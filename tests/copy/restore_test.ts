@@ -8,7 +8,6 @@ import {
   type RestoreOptions,
   restoreStore,
   sha256Hex,
-  SqliteStore,
   StorageManager,
   StoreMismatchError,
   verifyStore,
@@ -31,6 +30,8 @@ import {
   test,
   testDrivers,
 } from "../helpers.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { logState, readSetting } from "../../src/sqlite/log_state.ts";
 
 /** Ids that are not their own file names, and payloads of several sizes. */
 const TXS = [
@@ -372,9 +373,9 @@ test("an archive's database brings nothing but rows", async () => {
   });
   const base = dir.join("x"), path = join(base, "poh.db");
   await restoreStore(streamOf(await archiveOf([A], db)), base, path);
-  await using rows = await SqliteStore.open(path, { readOnly: true });
-  assertEquals(rows.setting("foreign"), null);
-  assertEquals(rows.logState().applied, 0);
+  await using rows = await openDatabase(path, { readOnly: true });
+  assertEquals(readSetting(rows, "foreign"), null);
+  assertEquals(logState(rows).applied, 0);
 });
 
 /** One header of an archive, with whatever is to be wrong in it. */

@@ -17,7 +17,6 @@ import {
   StorageManager,
   verifyStore,
 } from "../../mod.ts";
-import { FileStore } from "../../src/payloads/file_store.ts";
 import {
   type Allowed,
   assertClean,
@@ -36,6 +35,8 @@ import {
   type Preparation,
 } from "./model_stores.ts";
 import { placeOf } from "../../src/payloads/payload_layout.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
+import { waitingName } from "../../src/payloads/staged_files.ts";
 
 /** Over an earlier backup, after changes. */
 export const backingUp: Preparation = async (folder, random) => {
@@ -200,13 +201,16 @@ export const recoveringBackup: Preparation = async (folder, random) => {
   }
   await backupStore(source.base, source.db, copy.base);
   {
-    const files = new FileStore(copy.base);
+    const files = new PayloadFiles(copy.base);
     await using store = await StorageManager.open(copy.base, copy.db, {
       readOnly: true,
     });
     for (const [id, bytes] of older) {
       const path = join(copy.base, placeOf(id));
-      Deno.renameSync(path, files.stagedFor((await store.infoTx(id))!));
+      Deno.renameSync(
+        path,
+        join(files.staged.path, waitingName((await store.infoTx(id))!)),
+      );
       Deno.writeFileSync(path, bytes);
     }
   }

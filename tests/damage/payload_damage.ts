@@ -10,7 +10,6 @@ import {
   type Finding,
   type FindingKind,
   performRecovery,
-  SqliteStore,
   StorageManager,
   type StoreReport,
   type Tx,
@@ -26,6 +25,9 @@ import { versionOf } from "../crash/journal.ts";
 import { copyTree, placeBelow } from "../crash/process.ts";
 import { bytesFrom, type Random } from "../crash/random.ts";
 import { filesBelow, tempDir } from "../helpers.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { initDatabase } from "../../src/sqlite/open_database.ts";
+import { iterateTxs } from "../../src/sqlite/tx_pages.ts";
 
 /** What verify must say of one thing. */
 type Expected = Pick<Finding, "kind" | "txId" | "file" | "expected" | "found">;
@@ -345,9 +347,9 @@ function assertTells(report: StoreReport, expected: Expected[]): void {
 }
 
 async function rowsOf(db: string): Promise<Map<string, TxInfo>> {
-  await using rows = await SqliteStore.open(db, { readOnly: true });
-  await rows.init();
-  const all = await Array.fromAsync(rows.iterate());
+  await using rows = await openDatabase(db, { readOnly: true });
+  await initDatabase(rows);
+  const all = await Array.fromAsync(iterateTxs(rows));
   return new Map(all.map((info) => [info.txId, info]));
 }
 

@@ -195,7 +195,6 @@ async function checkFiles(runs: number): Promise<void> {
     fc.asyncProperty(similarIds, async ([a, b]) => {
       const around = dir.join(`${round++}`);
       const store = new FileStore(join(around, "base"), { sync: false });
-      await store.init();
       const kept: string[] = [];
       for (const id of [a, b]) {
         try {

@@ -8,14 +8,12 @@ import {
   StoreBusyError,
 } from "../../mod.ts";
 import { FOLDS_CASE } from "../../src/files/file_name.ts";
-import { FileStore } from "../../src/payloads/file_store.ts";
 import { LockFile } from "../../src/files/locks.ts";
 import type { CrashPoint } from "../../src/async/crash_points.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { storeTag } from "../../src/log/segment.ts";
 import { salvage } from "../../src/local/salvage.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
-import { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import { readId } from "../../src/local/store_id.ts";
 import {
   acknowledgements,
@@ -51,6 +49,9 @@ import {
   type Place,
   unpackOlder,
 } from "./older_versions.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
+import { initDatabase } from "../../src/sqlite/open_database.ts";
 
 const built = await recorderOrReason();
 const ignore = typeof built === "string";
@@ -341,10 +342,10 @@ test("a log that is newer than a database of version 4 is kept", async () => {
 test("so it is where that database is salvaged", async () => {
   await using dir = await tempDir();
   const { base, db } = await withOlderDatabase(dir.path);
-  await using rows = await SqliteStore.open(dir.join("fresh.db"));
-  await rows.init();
+  await using rows = await openDatabase(dir.join("fresh.db"));
+  await initDatabase(rows);
   using log = new LogDir(base, { sync: false, write: true });
-  const files = new FileStore(base);
+  const files = new PayloadFiles(base);
   await salvage(db, rows, { dir: log, files }, null, {});
   assertLogKept(base);
   assert(log.exists(), "what the tables had is a log by now");

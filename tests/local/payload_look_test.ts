@@ -2,7 +2,6 @@ import { assert, assertEquals } from "@std/assert";
 import { performRecovery, verifyStore } from "../../mod.ts";
 import { CheckThread } from "../../src/local/check_thread.ts";
 import { NEXT, type Shared } from "../../src/local/check_worker.ts";
-import type { FileStore } from "../../src/payloads/file_store.ts";
 import type { Looked } from "../../src/local/look_parts.ts";
 import {
   closeStore,
@@ -22,6 +21,8 @@ import {
   test,
   TIME_LIMIT,
 } from "../helpers.ts";
+import { rowsBetween } from "../../src/sqlite/tx_pages.ts";
+import type { PayloadFiles } from "../../src/payloads/payload_files.ts";
 
 /** Some parts' worth, and enough for a thread. */
 const SOME = 2_000, MANY = 5_000;
@@ -130,7 +131,7 @@ test(
     const files = new Proxy(store.files, {
       get(files, name) {
         if (name !== "expected") return Reflect.get(files, name, files);
-        return (row: Parameters<FileStore["expected"]>[0]) => {
+        return (row: Parameters<PayloadFiles["expected"]>[0]) => {
           asked.push(row.txId);
           return files.expected(row);
         };
@@ -167,12 +168,12 @@ test(
     await using open = await openForReading(temp);
     const { store } = open;
     const slow = {
-      expected(row: Parameters<FileStore["expected"]>[0]) {
+      expected(row: Parameters<PayloadFiles["expected"]>[0]) {
         const until = performance.now() + 0.1;
         while (performance.now() < until);
         return store.files.expected(row);
       },
-    } as FileStore;
+    } as PayloadFiles;
     const quick = new QuickLook({ files: slow, dir: store.log.dir });
     const unsure: string[] = [];
     let turns = 0;
@@ -180,7 +181,7 @@ test(
     const giveWay = pacer.giveWay.bind(pacer);
     pacer.giveWay = () => (turns++, giveWay());
     for (let after = 0; after < SOME; after += 64) {
-      const page = store.rows.foundBetween(after, after + 64, 64);
+      const page = rowsBetween(store.rows, after, after + 64, 64);
       const sound = await quick.look(page, pacer);
       unsure.push(
         ...page.filter((_, i) => !sound[i]).map(({ info }) => info.txId),

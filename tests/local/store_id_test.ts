@@ -17,7 +17,6 @@ import {
   verifyStore,
 } from "../../mod.ts";
 import { requireOwnDatabase } from "../../src/local/store_id.ts";
-import { FileStore } from "../../src/payloads/file_store.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
@@ -31,6 +30,7 @@ import {
   tempStore,
   test,
 } from "../helpers.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 
 /** A store that holds some transactions, closed. */
 async function filledStore(...txIds: string[]): Promise<TempStore> {
@@ -317,7 +317,7 @@ test("a crash before a new store's base had its id is made good by create()", as
 
 test("a store that another process makes meanwhile is taken for what it is", async () => {
   await using temp = await filledStore("a");
-  const files = new FileStore(temp.base);
+  const files = new PayloadFiles(temp.base);
   // There was none when it was looked for; by now base and database have an id.
   for (const opening of ["create", "write", "read"] as const) {
     await requireOwnDatabase(files, temp.db, null, opening);

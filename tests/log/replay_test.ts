@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { performRecovery, sha256Hex, verifyStore } from "../../mod.ts";
-import { FileStore } from "../../src/payloads/file_store.ts";
 import { sha256HexSync } from "../../src/files/hash.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { LogReader } from "../../src/log/log_reader.ts";
@@ -9,7 +8,6 @@ import type { LogEntry } from "../../src/log/record.ts";
 import { replay, type Replayed } from "../../src/log/replay.ts";
 import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";
 import { removal, saving } from "../../src/local/open_store.ts";
-import { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import { placeOf } from "../../src/payloads/payload_layout.ts";
 import {
@@ -28,15 +26,22 @@ import {
   text,
 } from "../helpers.ts";
 import { STORE_ID, writeSegment } from "./helpers.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
+import { initDatabase } from "../../src/sqlite/open_database.ts";
+import { setLogState } from "../../src/sqlite/log_state.ts";
+import { findRow } from "../../src/sqlite/lookups.ts";
+import { countTxs } from "../../src/sqlite/tx_counts.ts";
+import { saveRow } from "../sqlite/rows.ts";
 
 // --- records by themselves ------------------------------------------------------
 
 async function tempParts() {
   const temp = await tempDir();
-  const files = new FileStore(temp.join("base"));
+  const files = new PayloadFiles(temp.join("base"));
   await files.init();
-  const rows = await SqliteStore.open(temp.join("poh.db"));
-  await rows.init();
+  const rows = await openDatabase(temp.join("poh.db"));
+  await initDatabase(rows);
   const dir = new LogDir(temp.join("base"), { sync: true, write: true });
   await dir.init();
   return {
@@ -76,7 +81,7 @@ async function outcomesOf(parts: Parts): Promise<string[]> {
 
 async function contentOf({ files }: Parts): Promise<string[]> {
   return await Promise.all(
-    (await files.listKeys()).sort().map(async (id) =>
+    (await keysOf(files)).sort().map(async (id) =>
       `${id}=${text(await files.load(id))}`
     ),
   );
@@ -85,11 +90,11 @@ async function contentOf({ files }: Parts): Promise<string[]> {
 test("replay() makes rows and files, and begins a new segment", async () => {
   await using parts = await tempParts();
   const { files, rows, dir } = parts;
-  await files.save("torn", bytes("2"));
-  await files.save("there", bytes("3"));
-  await files.save("removed", bytes("4"));
-  await files.save("aside", bytes("bad"));
-  const { name } = await files.stage([bytes("large")]);
+  await files.place("torn", bytes("2"));
+  await files.place("there", bytes("3"));
+  await files.place("removed", bytes("4"));
+  await files.place("aside", bytes("bad"));
+  const { name } = await files.staged.add([bytes("large")]);
   const entries = [
     put("absent", bytes("1")),
     put("torn", bytes("22")),
@@ -103,7 +108,7 @@ test("replay() makes rows and files, and begins a new segment", async () => {
   ];
   await writeSegment(dir, 1, entries, { changes: 7 });
   const applied = positionOf(1, FIRST_RECORD);
-  rows.transaction(() => rows.setLogState({ applied, changes: 7 }));
+  rows.transaction(() => setLogState(rows, { applied, changes: 7 }));
   assertEquals(await outcomesOf(parts), [
     "put absent: finished",
     "put torn: finished",
@@ -121,9 +126,9 @@ test("replay() makes rows and files, and begins a new segment", async () => {
     "torn=22",
     "twice=new",
   ]);
-  assertEquals(await rows.count(), 5);
+  assertEquals(await countTxs(rows), 5);
   assertEquals(namesIn(files.basePath, ".poh", "quarantine"), ["case.bin"]);
-  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(namesIn(files.staged.path), []);
   assertEquals(dir.numbers(), [2]);
   assertEquals(dir.segment(2)!.header.changes, 7 + 9);
   assertEquals(await outcomesOf(parts), []);
@@ -148,9 +153,9 @@ test("a replay that is cut off anywhere is done again", async () => {
     assertEquals(dir.numbers(), [1]);
   }
   await replay(parts);
-  assertEquals((await files.listKeys()).sort(), ids);
+  assertEquals((await keysOf(files)).sort(), ids);
   assertEquals(text(await files.load("id-1500")), "id-1500");
-  assertEquals(await rows.count(), 1_100);
+  assertEquals(await countTxs(rows), 1_100);
   assertEquals(dir.numbers(), [2]);
 });
 
@@ -161,11 +166,11 @@ test("a row that was changed since by a repair is not undone", async () => {
     put("overtaken", bytes("old")),
     removal("adopted"),
   ]);
-  rows.transaction(() => rows.setLogState({ applied: end, changes: 2 }));
+  rows.transaction(() => setLogState(rows, { applied: end, changes: 2 }));
   for (const [txId, payload] of [["overtaken", "new"], ["adopted", "5"]]) {
-    await files.save(txId!, bytes(payload!));
+    await files.place(txId!, bytes(payload!));
     const storageHash = await sha256Hex(bytes(payload!));
-    await rows.save(sampleInfo({ txId: txId!, storageHash }));
+    await saveRow(rows, sampleInfo({ txId: txId!, storageHash }));
   }
   assertEquals(await outcomesOf(parts), [
     "put overtaken: void",
@@ -183,11 +188,11 @@ test("what cannot follow keeps its record, and its row says where", async () => 
   const stuck = ["put a: finished", "put b: stuck"];
   assertEquals(await outcomesOf(parts), stuck);
   const log = new LogReader(dir, rows);
-  assertEquals(log.at(rows.lookup("b")!.place!)?.payload, bytes("2"));
+  assertEquals(log.at(findRow(rows, "b")!.place!)?.payload, bytes("2"));
   assertEquals(await outcomesOf(parts), ["put b: stuck"]);
   await Deno.remove(join(files.basePath, placeOf("b")), { recursive: true });
   assertEquals(await outcomesOf(parts), ["put b: finished"]);
-  assertEquals([rows.lookup("b")!.place, text(await files.load("b"))], [
+  assertEquals([findRow(rows, "b")!.place, text(await files.load("b"))], [
     null,
     "2",
   ]);
@@ -198,13 +203,13 @@ test("packed payloads stay in the log, whose segment stays", async () => {
   await using parts = await tempParts();
   const { files, rows, dir } = parts;
   const packed = { ...put("a", bytes("1")), isPacked: true };
-  await files.save("a", bytes("older"));
+  await files.place("a", bytes("older"));
   await writeSegment(dir, 1, [packed, put("b", bytes("2"))]);
   await outcomesOf(parts);
   assertEquals(dir.numbers(), [1, 2]);
   assertEquals(await contentOf(parts), ["b=2"]);
   const log = new LogReader(dir, rows);
-  assertEquals(log.at(rows.lookup("a")!.place!)?.payload, bytes("1"));
+  assertEquals(log.at(findRow(rows, "a")!.place!)?.payload, bytes("1"));
   assertEquals(await outcomesOf(parts), []);
 });
 
@@ -285,8 +290,8 @@ testDrivers(
 
 /** Moves a large payload back to where it was before its file followed. */
 async function unplace(crash: TempStore, txId: string) {
-  const rows = await SqliteStore.open(crash.db, { readOnly: true });
-  await rows.init();
+  const rows = await openDatabase(crash.db, { readOnly: true });
+  await initDatabase(rows);
   const options = { sync: false, write: false };
   const log = new LogReader(new LogDir(crash.base, options), rows);
   const { name } = log.find(txId)!;
@@ -436,3 +441,7 @@ testDrivers(
     assertEquals(await store.loadTx("a"), sampleTx());
   },
 );
+
+async function keysOf(files: PayloadFiles): Promise<string[]> {
+  return await Array.fromAsync(files.files(), ({ txId }) => txId!);
+}

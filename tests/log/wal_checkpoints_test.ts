@@ -3,7 +3,6 @@ import { join } from "@std/path";
 import { StorageManager } from "../../mod.ts";
 import { StoreLocks } from "../../src/files/locks.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
-import { LOG_PAGES, SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import { Follower } from "../../src/log/follower.ts";
 import { WalCheckpoints } from "../../src/log/wal_checkpoints.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
@@ -14,6 +13,10 @@ import {
   tempDir,
   testDrivers,
 } from "../helpers.ts";
+import { LOG_PAGES } from "../../src/sqlite/wal_mode.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { initDatabase } from "../../src/sqlite/open_database.ts";
+import { putRow } from "../../src/sqlite/row_changes.ts";
 
 /** An open database with rows that only its log has yet. */
 async function logged(dir: TempDir, driver: Driver, count: number) {
@@ -21,11 +24,11 @@ async function logged(dir: TempDir, driver: Driver, count: number) {
   const locks = await StoreLocks.acquire(dir.path);
   opened.defer(() => locks.release());
   const rows = opened.use(
-    await SqliteStore.open(dir.join("poh.db"), { driver }),
+    await openDatabase(dir.join("poh.db"), { driver }),
   );
-  await rows.init();
+  await initDatabase(rows);
   rows.transaction(() => {
-    for (let n = 0; n < count; n++) rows.put(sampleInfo({ txId: `${n}` }));
+    for (let n = 0; n < count; n++) putRow(rows, sampleInfo({ txId: `${n}` }));
   });
   const thread = await Follower.start({
     base: dir.path,

@@ -17,7 +17,6 @@ import {
   observeCrashPoints,
 } from "../../src/async/crash_points.ts";
 import { loadTx } from "../../src/local/find_payload.ts";
-import type { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import type { IfExists } from "../../src/model/if_exists.ts";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { type Change, rowOf } from "../../src/log/record.ts";
@@ -43,6 +42,13 @@ import {
   TIME_LIMIT,
   within,
 } from "../helpers.ts";
+import { logState } from "../../src/sqlite/log_state.ts";
+import { findInfo, findRow } from "../../src/sqlite/lookups.ts";
+import { pageOfTxs } from "../../src/sqlite/tx_pages.ts";
+import { countTxs } from "../../src/sqlite/tx_counts.ts";
+import { sumTxs } from "../../src/sqlite/tx_counts.ts";
+import type { Database } from "../../src/sqlite/database.ts";
+import { idsOf } from "../sqlite/rows.ts";
 
 /** The parts of a store, open. */
 interface Parts extends AsyncDisposable, OpenStore {
@@ -88,7 +94,7 @@ async function putStaged(
   txId: string,
   payload: Uint8Array,
 ): Promise<Change> {
-  const { name } = await files.stage([payload]);
+  const { name } = await files.staged.add([payload]);
   const { entry } = await put(txId, payload);
   return { entry: saving(rowOf(entry)!, { staged: name }) };
 }
@@ -114,7 +120,7 @@ async function waitUntil(isSo: () => boolean): Promise<void> {
 
 /** Where the log ends. */
 function endOf({ rows }: OpenStore): { position: number } {
-  return { position: rows.logState().applied };
+  return { position: logState(rows).applied };
 }
 
 /** Writes down every step that changes pass, until it is disposed. */
@@ -138,9 +144,9 @@ for (const durability of ["full", "relaxed"] as const) {
     assertEquals(await queue.submit(await put("a", bytes("hello"))), true);
     const resolved = ["record written", "log synced", "file written"];
     assertEquals(seen.steps, resolved);
-    assertEquals(rows.get("a")?.size, 5);
+    assertEquals(findInfo(rows, "a")?.size, 5);
     assertEquals(text(await files.load("a")), "hello");
-    await waitUntil(() => rows.deferredRows === 0);
+    await waitUntil(() => rows.deferred.size === 0);
     assertEquals(seen.steps, [...resolved, "rows applied"]);
   });
 
@@ -149,8 +155,8 @@ for (const durability of ["full", "relaxed"] as const) {
     const { rows, queue } = parts;
     const other = await openStore(parts.base, rows.path, { durability });
     await queue.submit(await put("a", bytes("hello")));
-    assertEquals(rows.deferredRows, 0);
-    assertEquals(other.rows.get("a")?.size, 5);
+    assertEquals(rows.deferred.size, 0);
+    assertEquals(findInfo(other.rows, "a")?.size, 5);
     await closeStore(other);
   });
 }
@@ -159,14 +165,14 @@ test("rows of new ids that have resolved are known before they follow", async ()
   await using parts = await tempParts();
   const { rows, queue } = parts;
   await queue.submit(await put("a", bytes("hello")));
-  assertEquals(rows.deferredRows, 1);
+  assertEquals(rows.deferred.size, 1);
   const { position } = endOf(parts);
-  assertEquals(rows.lookup("a")?.info.size, 5);
-  assertEquals(rows.deferredRows, 1); // a look-up by id needs no table
-  assertEquals(rows.page({ limit: 9 }).map(({ txId }) => txId), ["a"]);
-  assertEquals(rows.deferredRows, 0);
+  assertEquals(findRow(rows, "a")?.info.size, 5);
+  assertEquals(rows.deferred.size, 1); // a look-up by id needs no table
+  assertEquals(pageOfTxs(rows, { limit: 9 }).map(({ txId }) => txId), ["a"]);
+  assertEquals(rows.deferred.size, 0);
   assertEquals(endOf(parts).position, position);
-  assertEquals(rows.logState().changes, 1);
+  assertEquals(logState(rows).changes, 1);
 });
 
 test("to replace or delete an id waits for the rows", async () => {
@@ -176,17 +182,17 @@ test("to replace or delete an id waits for the rows", async () => {
   for (const next of [await put("a", bytes("world")), remove("a")]) {
     await queue.submit(change);
     await queue.submit(next);
-    assertEquals(rows.deferredRows, 0);
+    assertEquals(rows.deferred.size, 0);
     await queue.submit(remove("a"));
   }
-  assertEquals(rows.logState().changes, 5);
+  assertEquals(logState(rows).changes, 5);
 });
 
 test("a reader sees saves that have resolved and have no row yet", async () => {
   await using parts = await tempParts({ driver: "builtin" });
   const { base, rows, queue } = parts;
   await queue.submit(await put("a", bytes("hello")));
-  await waitUntil(() => rows.deferredRows === 0);
+  await waitUntil(() => rows.deferred.size === 0);
   const reader = await openStore(base, rows.path, {
     driver: "builtin",
     readOnly: true,
@@ -194,16 +200,16 @@ test("a reader sees saves that have resolved and have no row yet", async () => {
   {
     using _ = await lockedByStranger(rows); // no row can follow
     await queue.submit(await put("b", bytes("world")));
-    assertEquals(reader.rows.get("b")?.size, 5);
+    assertEquals(findInfo(reader.rows, "b")?.size, 5);
     assertEquals(text((await loadTx(reader, "b"))!.payload), "world");
     await queue.submit(await put("c", bytes("!")));
-    assertEquals(await reader.rows.count(), 3);
-    assertEquals(reader.rows.get("d"), null);
-    assertEquals(rows.deferredRows, 2);
+    assertEquals(await countTxs(reader.rows), 3);
+    assertEquals(findInfo(reader.rows, "d"), null);
+    assertEquals(rows.deferred.size, 2);
   }
   await queue.submit(remove("b"));
-  assertEquals(reader.rows.get("b"), null);
-  assertEquals(await reader.rows.listIds(), ["a", "c"]);
+  assertEquals(findInfo(reader.rows, "b"), null);
+  assertEquals(await idsOf(reader.rows), ["a", "c"]);
   await closeStore(reader);
 });
 
@@ -212,7 +218,7 @@ test("a reader sees saves that have resolved and have no row yet", async () => {
  * built-in driver, as two copies of SQLite in one process do not see each
  * other's locks.
  */
-async function lockedByStranger({ path }: SqliteStore): Promise<Disposable> {
+async function lockedByStranger({ path }: Database): Promise<Disposable> {
   const { DatabaseSync } = await import("node:sqlite");
   const stranger = new DatabaseSync(path);
   stranger.exec("BEGIN IMMEDIATE");
@@ -225,12 +231,12 @@ test("rows that cannot follow for now are known, and follow with the next", asyn
   {
     using _ = await lockedByStranger(rows);
     await queue.submit(await put("a", bytes("hello")));
-    assertEquals(rows.get("a")?.size, 5);
-    const error = assertThrows(() => rows.isEmpty(), StoreBusyError);
+    assertEquals(findInfo(rows, "a")?.size, 5);
+    const error = assertThrows(() => sumTxs(rows), StoreBusyError);
     assert(error.message.includes("is locked"));
   }
   await queue.submit(await put("b", bytes("world")));
-  assertEquals(await rows.listIds(), ["a", "b"]);
+  assertEquals(await idsOf(rows), ["a", "b"]);
 });
 
 test("a staged payload's name is durable before its record", async () => {
@@ -245,7 +251,7 @@ test("a staged payload's name is durable before its record", async () => {
     "file written",
   ]);
   assertEquals(await parts.files.load("a"), randomBytes(100));
-  assertEquals(namesIn(parts.files.stagedPath), []);
+  assertEquals(namesIn(parts.files.staged.path), []);
 });
 
 test("changes of one turn are written at once", async () => {
@@ -256,8 +262,8 @@ test("changes of one turn are written at once", async () => {
   using seen = observed();
   await Promise.all(changes.map((change) => parts.queue.submit(change)));
   assertEquals(seen.count("record written"), 1);
-  assertEquals((await Array.fromAsync(parts.files.keys())).length, 128);
-  assertEquals(await parts.rows.count(), 128);
+  assertEquals((await Array.fromAsync(parts.files.files())).length, 128);
+  assertEquals(await countTxs(parts.rows), 128);
 });
 
 test("a batch takes no more than 128 changes", async () => {
@@ -268,7 +274,7 @@ test("a batch takes no more than 128 changes", async () => {
   using seen = observed();
   await Promise.all(changes.map((change) => parts.queue.submit(change)));
   assertEquals(seen.count("record written"), 3);
-  assertEquals(await parts.rows.count(), 300);
+  assertEquals(await countTxs(parts.rows), 300);
 });
 
 test("a batch takes no more than 4 MiB of payloads", async () => {
@@ -296,7 +302,7 @@ test("changes come in the order in which they were made", async () => {
   ]);
   assertEquals(results, [true, true, false, true, false, true, true]);
   assertEquals(text(await files.load("a")), "2");
-  assertEquals([rows.get("b"), await files.load("b")], [null, null]);
+  assertEquals([findInfo(rows, "b"), await files.load("b")], [null, null]);
 });
 
 test("a staged payload that is replaced in its own batch is not left over", async () => {
@@ -313,7 +319,7 @@ test("a staged payload that is replaced in its own batch is not left over", asyn
   ]);
   assertEquals(text(await files.load("a")), "2");
   assertEquals(await files.load("b"), null);
-  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(namesIn(files.staged.path), []);
 });
 
 test("flush() empties the log after the files are synced", async () => {
@@ -321,7 +327,7 @@ test("flush() empties the log after the files are synced", async () => {
   const { rows, queue } = parts;
   for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
   assertEquals(pending(parts), ["a", "b"]);
-  await waitUntil(() => rows.deferredRows === 0);
+  await waitUntil(() => rows.deferred.size === 0);
   using seen = observed();
   await queue.flush();
   assertEquals(seen.steps, [
@@ -332,7 +338,7 @@ test("flush() empties the log after the files are synced", async () => {
   ]);
   assertEquals(pending(parts), []);
   assertEquals(parts.log.dir.numbers(), [2]);
-  assertEquals(await rows.count(), 2);
+  assertEquals(await countTxs(rows), 2);
   await queue.flush(); // nothing to do
   assertEquals(seen.steps.length, 4);
 });
@@ -344,7 +350,7 @@ test("flush() waits for what is in flight", async () => {
   );
   const done = changes.map((change) => parts.queue.submit(change));
   await parts.queue.flush();
-  assertEquals(await parts.rows.count(), 300);
+  assertEquals(await countTxs(parts.rows), 300);
   assertEquals(pending(parts), []);
   await Promise.all(done);
 });
@@ -379,7 +385,7 @@ test("a checkpoint comes when the log has grown long", async () => {
   }
   await parts.queue.flush();
   assert(seen.count("segment dropped") >= 2);
-  assertEquals(await rows.count(), 9 * 120);
+  assertEquals(await countTxs(rows), 9 * 120);
   assertEquals(parts.log.dir.numbers().length, 1);
 });
 
@@ -425,10 +431,10 @@ test("replaced payloads in the log give back their room", async () => {
   // 36 MB were written, 3 MB live.
   const bytes = log.size();
   assert(bytes < 15e6, `the log has ${bytes} bytes`);
-  assertEquals(await rows.count(), 51);
+  assertEquals(await countTxs(rows), 51);
   assertEquals((await loadTx(parts, "kept"))?.payload[0], 1);
   assertEquals((await loadTx(parts, "49"))?.payload[0], 11);
-  assertEquals(await parts.files.listKeys(), []);
+  assertEquals(await Array.fromAsync(parts.files.files()), []);
 });
 
 test("changes go on while a checkpoint is under way", async () => {
@@ -477,7 +483,7 @@ test("a change whose file cannot follow is told so, the others go on", async () 
 
   // The log keeps its payload, and it follows when the way is free.
   for (let n = 0; n < 2; n++) {
-    const { place } = rows.lookup("b")!;
+    const { place } = findRow(rows, "b")!;
     assertEquals(parts.log.at(place!)?.payload, bytes("of b"));
     assertEquals(text((await loadTx(parts, "b"))?.payload), "of b");
     await queue.flush();
@@ -485,7 +491,7 @@ test("a change whose file cannot follow is told so, the others go on", async () 
   await Deno.remove(join(base, placeOf("b")), { recursive: true });
   await queue.flush();
   assertEquals(text(await files.load("b")), "of b");
-  assertEquals([rows.lookup("b")?.place, pending(parts)], [null, []]);
+  assertEquals([findRow(rows, "b")?.place, pending(parts)], [null, []]);
 });
 
 test("what could not follow is forgotten once it is replaced", async () => {
@@ -497,7 +503,7 @@ test("what could not follow is forgotten once it is replaced", async () => {
   await queue.submit(await put("a", bytes("2")));
   await queue.flush();
   assertEquals(text(await files.load("a")), "2");
-  assertEquals([rows.lookup("a")?.place, pending(parts)], [null, []]);
+  assertEquals([findRow(rows, "a")?.place, pending(parts)], [null, []]);
 });
 
 test("a batch that cannot be written is refused as a whole", async () => {
@@ -516,13 +522,13 @@ test("a batch that cannot be written is refused as a whole", async () => {
     [small, staged].map((change) => queue.submit(change)),
   );
   assertEquals(results.map(({ status }) => status), ["rejected", "rejected"]);
-  assertEquals(await rows.count(), 0);
+  assertEquals(await countTxs(rows), 0);
   assertEquals(pending(parts), []);
-  assertEquals(await files.listKeys(), []);
-  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(await Array.fromAsync(files.files()), []);
+  assertEquals(namesIn(files.staged.path), []);
   segment.write = write;
   await queue.submit(await put("a", bytes("3"))); // and the queue goes on
-  assertEquals(await rows.count(), 1);
+  assertEquals(await countTxs(rows), 1);
   assertEquals(log.pending().map((record) => record.position).toArray(), [
     before,
   ]);
@@ -543,7 +549,7 @@ test("a change that no record can hold is refused, the others go on", async () =
     "rejected",
     "fulfilled",
   ]);
-  assertEquals(await rows.count(), 1);
+  assertEquals(await countTxs(rows), 1);
 });
 
 test("changes that come during a flush are not held up for good", async () => {
@@ -554,7 +560,7 @@ test("changes that come during a flush are not held up for good", async () => {
   const flushed = queue.flush();
   await within(TIME_LIMIT / 3, queue.submit(change));
   await within(TIME_LIMIT / 3, flushed);
-  assertEquals(await rows.count(), 2);
+  assertEquals(await countTxs(rows), 2);
   await queue.flush();
   assertEquals(pending(parts), []);
 });
@@ -563,7 +569,7 @@ test("a deletion of a row as it was seen spares the one that came since", async 
   await using parts = await tempParts();
   const { rows, files, queue } = parts;
   await queue.submit(await put("a", bytes("old")));
-  const seen = rows.get("a")!;
+  const seen = findInfo(rows, "a")!;
   const newer = await put("a", bytes("old"));
   newer.entry.timestamp = 1; // the same bytes, at another time
   const [, deleted] = await Promise.all([
@@ -571,9 +577,9 @@ test("a deletion of a row as it was seen spares the one that came since", async 
     queue.submit({ ...remove("a"), seen }),
   ]);
   assertEquals(deleted, false);
-  assertEquals(rows.get("a")?.timestamp, 1);
+  assertEquals(findInfo(rows, "a")?.timestamp, 1);
   assertEquals(text(await files.load("a")), "old");
-  const now = rows.get("a")!;
+  const now = findInfo(rows, "a")!;
   assertEquals(await queue.submit({ ...remove("a"), seen: now }), true);
   assertEquals(await queue.submit({ ...remove("a"), seen: now }), false);
   assertEquals(await files.load("a"), null);
@@ -612,7 +618,7 @@ test("what a save comes to is decided in the order of the log", async () => {
     ["unchanged", true],
   ]);
   assertEquals(pending(parts).length, 1);
-  assertEquals(rows.logState().changes, 4);
+  assertEquals(logState(rows).changes, 4);
   // Another writer follows all that first.
   assertEquals(await save(other.writer!.queue, two, "fail"), "EXISTS");
   assertEquals(await save(other.writer!.queue, one, "fail"), [
@@ -649,7 +655,7 @@ test("a staged payload that is not saved is not left over", async () => {
     () => queue.save(again, "fail"),
     TxExistsError,
   );
-  assertEquals(namesIn(files.stagedPath), []);
+  assertEquals(namesIn(files.staged.path), []);
   assertEquals(text(await files.load("a")), "1");
 });
 
@@ -672,7 +678,7 @@ test("a file that the disk refuses is not made anew over a newer one", async () 
   };
   await queue.flush();
   assertEquals(text(await files.load("a")), "newer");
-  assertEquals(rows.get("a")?.storageHash, newer.entry.storageHash);
+  assertEquals(findInfo(rows, "a")?.storageHash, newer.entry.storageHash);
   assertEquals(await files.load("b"), null);
 });
 
@@ -708,7 +714,7 @@ test("a sync that failed is final, for all writers", async () => {
   await refused(store, "a");
   await refused(store, "b");
   await refused(other, "c");
-  assertEquals([rows.get("b"), rows.get("c")], [null, null]);
+  assertEquals([findInfo(rows, "b"), findInfo(rows, "c")], [null, null]);
   await closeStore(store);
   await refused(other, "c");
 
@@ -717,7 +723,7 @@ test("a sync that failed is final, for all writers", async () => {
   const again = await openStore(base, db);
   assertEquals(again.log.dir.numbers(), [before + 1]);
   const found = await again.files.load("a");
-  assertEquals(again.rows.get("a")?.storageHash, await sha256Hex(found!));
+  assertEquals(findInfo(again.rows, "a")?.storageHash, await sha256Hex(found!));
   await again.writer!.queue.submit(await put("d", bytes("d")));
   await closeStore(other);
   await closeStore(again);
@@ -753,18 +759,17 @@ test("rows that the disk did not take keep the log, and stop all writers", async
   const store = await openStore(base, db, {}, { create: true });
   const other = await openStore(base, db);
   await store.writer!.queue.submit(await put("a", bytes("a")));
-  const flush = store.rows.flush.bind(store.rows);
-  store.rows.flush = () => Promise.reject(new Error("Input/output error"));
-  Object.defineProperty(store.rows, "failure", {
-    value: new Error("Input/output error"),
-  });
+  const { wal } = store.rows;
+  const flush = wal.flush.bind(wal);
+  wal.flush = () =>
+    Promise.reject(wal.failure = new Error("Input/output error"));
   await assertRejects(() => store.writer!.queue.flush(), PohStorageError);
   for (const { writer } of [store, other]) {
     const change = await put("b", bytes("b"));
     await assertRejects(() => writer!.queue.submit(change), PohStorageError);
   }
   assertEquals(pending(other), ["a"]);
-  store.rows.flush = flush;
+  wal.flush = flush;
   await closeStore(other);
   await closeStore(store);
   const again = await openStore(base, db);
@@ -807,14 +812,14 @@ test("a file that the disk refuses keeps its record and segment", async () => {
   }
   await queue.flush();
   assertEquals(pending(parts), ["b", "c"]);
-  assertEquals(parts.log.at(rows.lookup("b")!.place!)?.txId, "b");
-  assertEquals([rows.lookup("a")?.place, rows.lookup("c")?.place], [
+  assertEquals(parts.log.at(findRow(rows, "b")!.place!)?.txId, "b");
+  assertEquals([findRow(rows, "a")?.place, findRow(rows, "c")?.place], [
     null,
     null,
   ]);
   isBad = false;
   await queue.flush();
-  assertEquals([pending(parts), rows.lookup("b")?.place], [[], null]);
+  assertEquals([pending(parts), findRow(rows, "b")?.place], [[], null]);
   assertEquals(parts.log.dir.numbers().length, 1);
 });
 

@@ -19,6 +19,7 @@ import {
   versionOf,
 } from "../contract/catalog.ts";
 import { testMetadataStore } from "../contract/metadata_store.ts";
+import { testTxQueries } from "../contract/tx_queries.ts";
 import { testSaving } from "../contract/saving.ts";
 import { FileObjects } from "../../src/shared/file_objects.ts";
 import { RemoteEngine } from "../../src/shared/engine.ts";
@@ -36,7 +37,7 @@ import { postgres, storeUrl } from "./postgres.ts";
 const server = await postgres();
 const options = { ignore: server === null };
 
-testMetadataStore("PostgresStore", async () => {
+async function emptyStore() {
   const url = storeUrl(server!);
   let store = await open(url);
   return {
@@ -49,7 +50,11 @@ testMetadataStore("PostgresStore", async () => {
       await store.close();
     },
   };
-}, options);
+}
+
+testMetadataStore("PostgresStore", emptyStore, options);
+
+testTxQueries("PostgresStore", emptyStore, options);
 
 testCatalog("PostgresStore", async () => {
   const url = storeUrl(server!);

@@ -6,6 +6,7 @@ import { openSqlite } from "../../src/sqlite/driver.ts";
 import { SqliteCatalog } from "../../src/shared/sqlite_catalog.ts";
 import { testCatalog } from "../contract/catalog.ts";
 import { testMetadataStore } from "../contract/metadata_store.ts";
+import { testTxQueries } from "../contract/tx_queries.ts";
 import { sampleTx, tempDir, test } from "../helpers.ts";
 
 async function open(path: string): Promise<SqliteCatalog> {
@@ -22,7 +23,7 @@ async function open(path: string): Promise<SqliteCatalog> {
   }
 }
 
-testMetadataStore("SqliteCatalog", async () => {
+async function emptyCatalog() {
   const dir = await tempDir();
   const opened = [await open(dir.join("a.db"))];
   return {
@@ -37,7 +38,11 @@ testMetadataStore("SqliteCatalog", async () => {
       await dir[Symbol.asyncDispose]();
     },
   };
-});
+}
+
+testMetadataStore("SqliteCatalog", emptyCatalog);
+
+testTxQueries("SqliteCatalog", emptyCatalog);
 
 testCatalog("SqliteCatalog", async () => {
   const dir = await tempDir();

@@ -10,7 +10,6 @@ import {
 } from "../../mod.ts";
 import { checkIntegrity } from "../../src/sqlite/integrity.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
-import { SqliteStore } from "../../src/sqlite/sqlite_store.ts";
 import { run } from "../cli_helpers.ts";
 import {
   type Driver,
@@ -20,6 +19,8 @@ import {
   tempDir,
   testDrivers,
 } from "../helpers.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { countTxs } from "../../src/sqlite/tx_counts.ts";
 
 /** Rows enough for a check of half a second. */
 const MANY = 50_000;
@@ -62,7 +63,7 @@ testDrivers(
   async (driver) => {
     await using dir = await tempDir();
     const path = await largeDatabase(dir, driver);
-    await using rows = await SqliteStore.open(path, { driver });
+    await using rows = await openDatabase(path, { driver });
 
     const part = await ticking(() =>
       checkIntegrity(rows, AbortSignal.timeout(50))
@@ -92,9 +93,9 @@ testDrivers(
       assertEquals(report.steps.map(({ name }) => name), ["database"]);
       assertEquals(report.findings, []);
     }
-    await using rows = await SqliteStore.open(path, { driver });
+    await using rows = await openDatabase(path, { driver });
     assertEquals(await checkIntegrity(rows), []);
-    assertEquals(await rows.count(), MANY + 1);
+    assertEquals(await countTxs(rows), MANY + 1);
   },
 );
 

@@ -1,24 +1,28 @@
 import { assertEquals } from "@std/assert";
-import { SqliteStore } from "../../mod.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import { nextTurn } from "../../src/async/turn.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import { type Driver, tempDir, testDrivers } from "../helpers.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
+import { putRow } from "../../src/sqlite/row_changes.ts";
+import { findRowToRead } from "../../src/sqlite/lookups.ts";
+import { openRows, saveRow } from "./rows.ts";
+import { findInfo, findRow } from "../../src/sqlite/lookups.ts";
+import { sumTxs } from "../../src/sqlite/tx_counts.ts";
 
 /** A store with the row `a`, and a connection that the store knows nothing of. */
 async function sharedStore(driver: Driver) {
   const dir = await tempDir();
   const path = dir.join("poh.db");
-  const store = await SqliteStore.open(path, { driver });
-  await store.init();
-  await store.save(sampleInfo({ txId: "a", size: 1 }));
+  const store = await openRows(path, { driver });
+  await saveRow(store, sampleInfo({ txId: "a", size: 1 }));
   const other = await openSqlite(path, driver, false);
   return {
     store,
     path,
     /** What another process would do. */
     setSize: (size: number) => other.exec(`UPDATE txs SET size = ${size}`),
-    size: () => store.lookupToRead("a")?.info.size,
+    size: () => findRowToRead(store, "a")?.info.size,
     other,
     async [Symbol.asyncDispose]() {
       other.close();
@@ -45,16 +49,21 @@ testDrivers(
   async (driver) => {
     await using shared = await sharedStore(driver);
     const { store, path } = shared;
-    await using second = await SqliteStore.open(path, { driver });
+    await using second = await openDatabase(path, { driver });
     assertEquals([shared.size(), shared.size()], [1, 1]);
-    second.transaction(() => second.put(sampleInfo({ txId: "a", size: 2 })));
+    second.transaction(() =>
+      putRow(second, sampleInfo({ txId: "a", size: 2 }))
+    );
     assertEquals(shared.size(), 2);
     store.transaction(() => {
       assertEquals([shared.size(), shared.size()], [2, 2]);
-      store.put(sampleInfo({ txId: "a", size: 3 }));
+      putRow(store, sampleInfo({ txId: "a", size: 3 }));
       assertEquals([shared.size(), shared.size()], [3, 3]);
     });
-    assertEquals([shared.size(), second.lookupToRead("a")?.info.size], [3, 3]);
+    assertEquals([shared.size(), findRowToRead(second, "a")?.info.size], [
+      3,
+      3,
+    ]);
   },
 );
 
@@ -64,10 +73,10 @@ testDrivers(
     await using shared = await sharedStore(driver);
     assertEquals([shared.size(), shared.size()], [1, 1]);
     shared.setSize(2);
-    assertEquals(shared.store.lookup("a")?.info.size, 2);
+    assertEquals(findRow(shared.store, "a")?.info.size, 2);
     assertEquals([shared.size(), shared.size()], [2, 2]);
     shared.setSize(3);
-    assertEquals(shared.store.get("a")?.size, 3);
+    assertEquals(findInfo(shared.store, "a")?.size, 3);
   },
 );
 
@@ -92,9 +101,9 @@ testDrivers("nobody waits for look-ups that are over", async (driver) => {
   assertEquals(checkpoint(), 1); // they are not over
   await nextTurn();
   assertEquals(checkpoint(), 0);
-  assertEquals(shared.store.isEmpty(), false);
+  assertEquals(sumTxs(shared.store).unknownSizes, 0);
   assertEquals([shared.size(), shared.size()], [2, 2]);
-  assertEquals(shared.store.isEmpty(), false); // which ends them as well
+  assertEquals(sumTxs(shared.store).unknownSizes, 0); // which ends them as well
   shared.setSize(3);
   assertEquals(checkpoint(), 0);
 });

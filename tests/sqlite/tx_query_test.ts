@@ -1,8 +1,12 @@
 import { assertEquals } from "@std/assert";
-import { SqliteStore, type TxInfo, type TxQuery } from "../../mod.ts";
+import type { TxInfo, TxQuery } from "../../mod.ts";
 import { openSqlite } from "../../src/sqlite/driver.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import { type Driver, seededRandom, tempDir, testDrivers } from "../helpers.ts";
+import type { Database } from "../../src/sqlite/database.ts";
+import { iterateTxs, pageOfTxs } from "../../src/sqlite/tx_pages.ts";
+import { openRows } from "./rows.ts";
+import { putRow } from "../../src/sqlite/row_changes.ts";
 
 /** So many that no page is found at the first try. */
 const ROWS = 20_000;
@@ -29,10 +33,9 @@ async function storeOf(
   path: string,
   driver: Driver,
   rows: TxInfo[],
-): Promise<SqliteStore> {
-  const store = await SqliteStore.open(path, { driver, sync: false });
-  await store.init();
-  store.transaction(() => rows.forEach((row) => store.put(row)));
+): Promise<Database> {
+  const store = await openRows(path, { driver, sync: false });
+  store.transaction(() => rows.forEach((row) => putRow(store, row)));
   return store;
 }
 
@@ -91,7 +94,7 @@ for (const ids of ["by time", "by holder", "at random"] as const) {
           limit: 1 + below(300),
         };
         assertEquals(
-          store.page(query as TxQuery & { limit: number })
+          pageOfTxs(store, query as TxQuery & { limit: number })
             .map(({ txId }) => txId),
           expected(rows, query),
           JSON.stringify(query),
@@ -114,7 +117,10 @@ testDrivers("a query that spans pages gives each row once", async (driver) => {
       { holderId: "h1", minSize: 90 },
     ] as const
   ) {
-    const found = await Array.fromAsync(store.iterate(query), (i) => i.txId);
+    const found = await Array.fromAsync(
+      iterateTxs(store, query),
+      (i) => i.txId,
+    );
     assertEquals(found.length > 1_000, true);
     assertEquals(found.join(), expected(rows, query).join());
   }
@@ -139,8 +145,7 @@ testDrivers("an older schema gives the same, read-only", async (driver) => {
     ]
   ) db.exec(statement);
   db.close();
-  await using store = await SqliteStore.open(path, { driver, readOnly: true });
-  await store.init();
+  await using store = await openRows(path, { driver, readOnly: true });
   for (
     const query of [
       { since: 2_000, before: 2_100 },
@@ -151,7 +156,10 @@ testDrivers("an older schema gives the same, read-only", async (driver) => {
       { maxSize: 5, sort: "time" },
     ] as const
   ) {
-    const found = await Array.fromAsync(store.iterate(query), (i) => i.txId);
+    const found = await Array.fromAsync(
+      iterateTxs(store, query),
+      (i) => i.txId,
+    );
     assertEquals(found.join(), expected(rows, query).join());
   }
 });
@@ -167,7 +175,7 @@ testDrivers("a time that is text has no place in time", async (driver) => {
   db.exec("UPDATE txs SET timestamp = 'x' WHERE tx_id = 'a'");
   db.close();
   const ids = (query: TxQuery) =>
-    Array.fromAsync(store.iterate(query), (info) => info.txId);
+    Array.fromAsync(iterateTxs(store, query), (info) => info.txId);
   assertEquals(await ids({ sort: "time" }), ["b"]);
   assertEquals(await ids({ sort: "time", reverse: true }), ["b"]);
   assertEquals(await ids({}), ["a", "b"]);

@@ -8,12 +8,10 @@ import { join } from "@std/path";
 import { payloadPlaces } from "../backup_walk.ts";
 import { openRegular, piecesOf } from "../../files/durable_fs.ts";
 import { PohStorageError } from "../../errors.ts";
-import { FileStore } from "../../payloads/file_store.ts";
 import type { LogReader } from "../../log/log_reader.ts";
 import { earlierNames } from "../../local/naming.ts";
 import { openForReading } from "../../local/read_store.ts";
 import type { DriverChoice } from "../../model/driver_info.ts";
-import type { SqliteStore } from "../../sqlite/sqlite_store.ts";
 import type { TxInfo } from "../../types.ts";
 import {
   type HealSource,
@@ -21,13 +19,16 @@ import {
   searchEach,
   type Take,
 } from "../../check/source.ts";
+import type { Database } from "../../sqlite/database.ts";
+import { PayloadFiles } from "../../payloads/payload_files.ts";
+import { findInfo } from "../../sqlite/lookups.ts";
 
 /** Reads payloads below a folder; changes nothing there. */
 export class FolderSource implements HealSource {
   readonly name: string;
-  readonly #files: FileStore;
+  readonly #files: PayloadFiles;
   /** Null where there are payload files alone. */
-  readonly #rows: SqliteStore | null;
+  readonly #rows: Database | null;
   /** Null where there are payload files alone. */
   readonly #log: LogReader | null;
   /** Tells the folder from what may have its path later. */
@@ -35,8 +36,8 @@ export class FolderSource implements HealSource {
 
   private constructor(
     name: string,
-    files: FileStore,
-    rows: SqliteStore | null,
+    files: PayloadFiles,
+    rows: Database | null,
     log: LogReader | null,
   ) {
     this.name = name;
@@ -60,7 +61,7 @@ export class FolderSource implements HealSource {
     db: string | null,
     driver: DriverChoice,
   ): Promise<FolderSource> {
-    const files = new FileStore(base, {}, earlierNames(base));
+    const files = new PayloadFiles(base, {}, earlierNames(base));
     try {
       const store = await openForReading(
         base,
@@ -96,7 +97,9 @@ export class FolderSource implements HealSource {
   }
 
   rowFor(txId: string, storageHash: string): TxInfo | null {
-    const row = unlessUnreadable(() => this.#rows?.get(txId) ?? null);
+    const row = unlessUnreadable(() =>
+      this.#rows && findInfo(this.#rows, txId)
+    );
     return row?.storageHash === storageHash && isPossible(row) ? row : null;
   }
 
@@ -150,7 +153,7 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-async function hasPayloads(files: FileStore): Promise<boolean> {
+async function hasPayloads(files: PayloadFiles): Promise<boolean> {
   try {
     for await (const _ of files.files()) return true;
   } catch (error) {

@@ -168,12 +168,12 @@ export class PostgresStore implements Catalog, AsyncDisposable {
     return await Array.fromAsync(this.iterate(), ({ txId }) => txId);
   }
 
-  /** {@inheritDoc MetadataStore.iterate} */
+  /** {@inheritDoc Catalog.iterate} */
   async *iterate(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
     for await (const page of this.#pages(query)) yield* page.map(toInfo);
   }
 
-  /** {@inheritDoc MetadataStore.count} */
+  /** {@inheritDoc Catalog.count} */
   async count({ after, limit, ...filter }: TxFilter = {}): Promise<number> {
     const { text, values } = conditionsOf({
       ...filter,

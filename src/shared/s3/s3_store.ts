@@ -230,15 +230,12 @@ export class S3Store implements ObjectStore, PayloadStore {
 
   /** {@inheritDoc PayloadStore.listKeys} */
   async listKeys(): Promise<string[]> {
-    return await Array.fromAsync(this.keys());
-  }
-
-  /** {@inheritDoc PayloadStore.keys} */
-  async *keys(): AsyncGenerator<string> {
+    const keys: string[] = [];
     for await (const { key } of this.list()) {
       const txId = isPlainKey(key) ? txIdOfKey(key) : null;
-      if (txId !== null) yield txId;
+      if (txId !== null) keys.push(txId);
     }
+    return keys;
   }
 
   async #put(

@@ -1,0 +1,134 @@
+/**
+ * Changes of the log laid over the rows of a store that is open read-only.
+ *
+ * After a crash nobody has had the rows follow; and a writer that is alone makes
+ * the rows of many saves at once, a few milliseconds after they have resolved.
+ *
+ * @module
+ */
+
+import type { Connection } from "./driver.ts";
+import { exactQuotient } from "./tx_query.ts";
+import type { TxInfo } from "../types.ts";
+
+/** What is known of a change that no row has followed yet. */
+export interface ChangeAhead {
+  /** Of which id. */
+  txId: string;
+  /** Its row by then; null: a deletion. */
+  row: TxInfo | null;
+  /** Where in the log its payload is; null: in a file. */
+  place: number | null;
+}
+
+/** The log of a store that is open read-only. */
+export interface LogAhead {
+  /** Up to where saves have resolved, as far as a live writer tells. */
+  resolved(): number;
+  /** The changes up to there that no row has followed yet. */
+  changesAhead(until: number): Iterable<ChangeAhead>;
+}
+
+const COLUMNS = "tx_id, storage_hash, timestamp, holder_id, size, place";
+
+/** What is laid over the rows of one connection. */
+export class Overlay {
+  readonly #connection: () => Connection;
+  readonly #onChange: () => void;
+  /** The state of the database over which changes are laid; null: none are. */
+  #laid: { version: number; until: number } | null = null;
+  #log: LogAhead | null = null;
+
+  /**
+   * Lays nothing yet.
+   *
+   * @param onChange Told when prepared statements would read another table.
+   */
+  constructor(connection: () => Connection, onChange: () => void) {
+    this.#connection = connection;
+    this.#onChange = onChange;
+  }
+
+  /** Whether changes are laid over the rows. */
+  get isLaid(): boolean {
+    return this.#laid !== null;
+  }
+
+  /** Whether there is a log to look at. */
+  get hasLog(): boolean {
+    return this.#log !== null;
+  }
+
+  /**
+   * From now on `refresh` also shows the saves that have resolved and have no row
+   * yet. Only new ids: to replace or delete one a writer waits for the rows.
+   */
+  readAhead(log: LogAhead): void {
+    this.#log = log;
+  }
+
+  /**
+   * Lays changes over the rows, until somebody has had the rows follow.
+   *
+   * @param changes Of each id the last; a null row is a deletion.
+   */
+  lay(changes: Iterable<ChangeAhead>, until = Infinity): void {
+    if (this.#laid !== null) this.#drop();
+    const db = this.#connection();
+    const version = dataVersion(db);
+    db.exec(
+      `CREATE TEMP TABLE changed (tx_id TEXT PRIMARY KEY, storage_hash TEXT,
+      timestamp REAL, holder_id TEXT, size INTEGER, place INTEGER)`,
+    );
+    const insert = db.prepare(
+      `INSERT INTO changed VALUES (?, ?, CAST(? AS REAL) / ?, ?, ?, ?)`,
+    );
+    for (const { txId, row, place } of changes) {
+      insert.run(
+        txId,
+        row && row.storageHash,
+        ...exactQuotient(row?.timestamp ?? 0),
+        row && row.holderId,
+        row && row.size,
+        place,
+      );
+    }
+    db.exec(`CREATE TEMP VIEW txs AS SELECT ${COLUMNS} FROM main.txs
+        WHERE tx_id NOT IN (SELECT tx_id FROM changed)
+      UNION ALL SELECT ${COLUMNS} FROM changed WHERE storage_hash IS NOT NULL`);
+    this.#onChange();
+    this.#laid = { version, until };
+  }
+
+  /** Drops changes that the rows may have followed: the database has changed. */
+  requireFresh(): void {
+    if (this.#laid === null) return;
+    if (dataVersion(this.#connection()) !== this.#laid.version) this.#drop();
+  }
+
+  /**
+   * Looks at the log.
+   *
+   * @param applied Up to where the rows have followed it.
+   * @returns Whether it had anything that was not seen before.
+   */
+  refresh(applied: () => number): boolean {
+    const resolved = this.#log?.resolved() ?? 0;
+    if (resolved === 0) return false;
+    this.requireFresh();
+    if (resolved <= (this.#laid?.until ?? applied())) return false;
+    this.lay(this.#log!.changesAhead(resolved), resolved);
+    return true;
+  }
+
+  #drop(): void {
+    this.#laid = null;
+    this.#onChange();
+    this.#connection().exec("DROP VIEW temp.txs; DROP TABLE temp.changed");
+  }
+}
+
+/** Another number once another connection has changed the database. */
+export function dataVersion(db: Connection): number {
+  return db.prepare("PRAGMA data_version").get()![0] as number;
+}
