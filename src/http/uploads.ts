@@ -6,6 +6,7 @@
 
 import { concat } from "../format/bytes.ts";
 import { linesOf } from "../format/lines.ts";
+import { readTxJson } from "../format/read_tx_json.ts";
 import { InvalidTxError } from "../errors.ts";
 import {
   countSave,
@@ -38,7 +39,7 @@ export interface UploadRoom {
 }
 
 /** How a body describes transactions. */
-export type Read = (value: unknown) => Tx;
+export type Read = (fields: Record<string, unknown>) => Tx;
 
 /**
  * Saves the one transaction that a body holds. Bodies that do not fit into
@@ -162,10 +163,10 @@ export function txOf(value: unknown): Tx {
 }
 
 /** The same with the payload as latin-1 text: one character, one byte. */
-export function txOfBroadcast(value: unknown): Tx {
-  const payload = (value as { payload?: unknown } | null)?.payload;
-  if (typeof payload !== "string") return txOf(value); // says what is wrong
-  const tx = txOf({ ...value as object, payload: "" });
+export function txOfBroadcast(fields: Record<string, unknown>): Tx {
+  const { payload } = fields;
+  if (typeof payload !== "string") return txOf(fields); // says what is wrong
+  const tx = txOf({ ...fields, payload: "" });
   // deno-lint-ignore no-control-regex
   if (/[^\u0000-\u00ff]/.test(payload)) {
     throw new InvalidTxError(
@@ -178,7 +179,7 @@ export function txOfBroadcast(value: unknown): Tx {
   return { ...tx, payload: bytes };
 }
 
-function parsed(bytes: Uint8Array): unknown {
+function parsed(bytes: Uint8Array): Record<string, unknown> {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -186,9 +187,10 @@ function parsed(bytes: Uint8Array): unknown {
     throw new Problem(400, "NOT_JSON", "not UTF-8 text");
   }
   try {
-    return JSON.parse(text);
+    return readTxJson(text);
   } catch (error) {
-    throw new Problem(400, "NOT_JSON", `not JSON: ${(error as Error).message}`);
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new Problem(400, "NOT_JSON", `not JSON: ${error.message}`);
   }
 }
 
