@@ -102,6 +102,8 @@ export interface SpawnOptions {
   permissions?: string[];
   /** The script to run; the program unless given. */
   script?: string;
+  /** A program that runs Deno, and its options, such as `prlimit`. */
+  under?: string[];
 }
 
 /** The arguments of `deno` that run the program with the imports that the tests have. */
@@ -138,9 +140,14 @@ export function denoArgs(
 
 /** The program, ready to be started. */
 export function command(args: string[], options: SpawnOptions): Deno.Command {
-  const { cwd, stdin, env } = options;
-  return new Deno.Command(Deno.execPath(), {
-    args: denoArgs(args, options),
+  const { cwd, stdin, env, under = [] } = options;
+  const [program, ...rest] = [
+    ...under,
+    Deno.execPath(),
+    ...denoArgs(args, options),
+  ];
+  return new Deno.Command(program!, {
+    args: rest,
     cwd,
     env: { NO_COLOR: "1", ...env },
     stdin: stdin === undefined ? "null" : "piped",

@@ -75,7 +75,7 @@ async function makeService(call: Call<"serve">): Promise<Service> {
 async function listen(service: Service, guard: Guard, address: Address) {
   const { HttpServer } = await import("../http/server.ts");
   try {
-    return await HttpServer.listen(service, guard, address);
+    return HttpServer.listen(service, guard, address);
   } catch (error) {
     throw new CliError(
       Exit.failed,

@@ -9,25 +9,14 @@ import { UsageError } from "../format/usage_error.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";
-import { lingerAtEnd } from "./linger.ts";
-import {
-  type Context,
-  Hono,
-  type HttpBindings,
-  type MiddlewareHandler,
-  routePath,
-} from "./packages.ts";
+import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
 import { openApi } from "./openapi.ts";
+import { type Context, Hono } from "./packages.ts";
 import { PAGE_PARAMETERS, pageResponse } from "./page.ts";
-import {
-  type Download,
-  guarded,
-  jsonResponse,
-  payloadResponse,
-} from "./payload.ts";
+import { type Download, jsonResponse, payloadResponse } from "./payload.ts";
 import { Problem, unavailable, unknownTx } from "./problem.ts";
 import { filterOfQuery, LIST_PARAMETERS, requireParameters } from "./query.ts";
-import type { Service } from "./service.ts";
+import { notReady, type Service } from "./service.ts";
 import { STYLE } from "./style.ts";
 import { saveLines, saveOne, txOf, txOfBroadcast } from "./uploads.ts";
 
@@ -44,127 +33,173 @@ const NDJSON_TYPES = [
   "application/jsonl",
 ];
 
-type Env = { Bindings: HttpBindings };
+type Env = { Bindings: Exchange };
+type Answer = Response | Promise<Response>;
 
 /** The service as a function from requests to responses. */
-export function makeApp(service: Service, guard: Guard): Hono<Env> {
-  const app = new Hono<Env>({ getPath });
-  app.get("/healthz", takes(), (c) => c.text("OK")); // however much is under way
-  app.use(accounted(service));
-  app.get("/readyz", takes(), async (c) => {
-    const problem = await service.whyNotReady();
-    if (problem) throw problem;
-    return c.text("OK");
-  });
-  app.use(async (c, next) => {
-    guard(c.req.raw.headers);
-    await next();
-  });
+export function makeHandler(
+  service: Service,
+  guard: Guard,
+): (request: Request) => Answer {
+  const app = makeApp(service);
+  const { limits, metrics } = service;
+  return (request) => {
+    const start = performance.now();
+    const { method } = request;
+    const target = targetOf(request.url);
+    const finish = (response: Response) => {
+      const { status } = response;
+      const seconds = (performance.now() - start) / 1000;
+      metrics.answered(method, routeOf(target.path), status, seconds);
+      if (service.stopping) response.headers.set("connection", "close");
+      return response;
+    };
+    // However much is under way, whether the process lives can be asked.
+    if (target.path !== "/healthz") {
+      const isFull = service.requests >= limits.requests;
+      if (isFull || service.refuses) {
+        const problem = isFull
+          ? unavailable("OVERLOADED", "Too much is under way")
+          : notReady();
+        service.rejected(problem.code);
+        return finish(problem.toResponse());
+      }
+    }
+    const exchange = new Exchange(service, request, target);
+    let answer: Answer;
+    try {
+      if (!PUBLIC.has(target.path)) guard(request.headers);
+      if (!BODILESS.has(method)) requireReadableBody(request.headers);
+      answer = app.fetch(request, exchange);
+    } catch (error) {
+      answer = problemResponse(service, exchange, method, error);
+    }
+    if (answer instanceof Promise) {
+      return answer.then(finish).finally(() => exchange.end());
+    }
+    exchange.end();
+    return finish(answer);
+  };
+}
 
+/** What a load balancer asks, which has no token. */
+const PUBLIC = new Set(["/healthz", "/readyz"]);
+
+/** Methods whose bodies mean nothing, and are read by nobody. */
+const BODILESS = new Set(["GET", "HEAD"]);
+
+/** The routes. */
+export function makeApp(service: Service): Hono<Env> {
+  const app = new Hono<Env>({
+    getPath: (_, options) => (options!.env as Exchange).path,
+  });
+  app.get("/healthz", takes([], (c) => c.text("OK")));
+  app.get(
+    "/readyz",
+    takes([], async (c) => {
+      const problem = await service.whyNotReady();
+      if (problem) throw problem;
+      return c.text("OK");
+    }),
+  );
   app.get(
     "/",
-    takes(...Object.keys(PAGE_PARAMETERS)),
-    (c) => pageResponse(service, new URL(c.req.url).searchParams),
+    takes(
+      Object.keys(PAGE_PARAMETERS),
+      (c) => pageResponse(service, c.env.query),
+    ),
   );
-  app.get("/style.css", takes(), (c) =>
-    c.body(STYLE, 200, {
-      "content-type": "text/css; charset=utf-8",
-      "cache-control": "max-age=3600",
-    }));
-  app.get("/openapi.json", takes(), (c) => c.json(openApi(service.limits)));
+  app.get(
+    "/style.css",
+    takes([], (c) =>
+      c.body(STYLE, 200, {
+        "content-type": "text/css; charset=utf-8",
+        "cache-control": "max-age=3600",
+      })),
+  );
+  app.get("/openapi.json", takes([], (c) => c.json(openApi(service.limits))));
   app.get(
     "/metrics",
-    takes(),
-    async (c) =>
+    takes([], async (c) =>
       c.body(await service.metricsText(), 200, {
         "content-type": service.metrics.contentType,
-      }),
+      })),
   );
 
-  app.get("/txs", takes(...LIST_PARAMETERS), (c) => listTxs(service, c));
-  app.post("/txs", takes(), (c) => postTxs(service, c));
-  app.post("/broadcast", takes(), (c) => broadcast(service, c));
-  app.get("/txs/:id", takes(), async (c) => {
-    const download = downloadOf(service, c);
-    const respond = wants(c, JSON_TYPE) ? jsonResponse : payloadResponse;
-    return await respond(service.store, idOf(c), download);
-  });
-  app.delete("/txs/:id", takes(), async (c) => {
-    const txId = idOf(c);
-    if (!await service.store.deleteTx(txId)) throw unknownTx(txId);
-    service.metrics.deleted();
-    return c.body(null, 204);
-  });
+  app.get("/txs", takes(LIST_PARAMETERS, (c) => listTxs(service, c)));
+  app.post("/txs", takes([], (c) => postTxs(service, c)));
+  app.post("/broadcast", takes([], (c) => broadcast(service, c)));
+  app.get(
+    "/txs/:id",
+    takes([], (c) => {
+      const respond = wants(c, JSON_TYPE) ? jsonResponse : payloadResponse;
+      return respond(service.store, idOf(c), downloadOf(service, c));
+    }),
+  );
+  app.delete(
+    "/txs/:id",
+    takes([], async (c) => {
+      const txId = idOf(c);
+      if (!await service.store.deleteTx(txId)) throw unknownTx(txId);
+      service.metrics.deleted();
+      return c.body(null, 204);
+    }),
+  );
 
   app.notFound((c) => noRoute(app, c).toResponse());
-  app.onError((error, c) => {
-    const problem = service.problemOf(error);
-    if (problem.status >= 500 && error !== problem) {
-      service.failed(`${c.req.method} ${c.req.path}`, error);
-    }
-    return problem.toResponse();
-  });
+  app.onError((error, c) =>
+    problemResponse(service, c.env, c.req.method, error)
+  );
   return app;
 }
 
-/**
- * The path as the client wrote it: an id may hold what a URL parser would take
- * for a way up.
- */
-function getPath(
-  _: Request,
-  options?: { env?: Env["Bindings"] },
-): string {
-  const target = options!.env!.incoming.url!;
-  const end = target.search(/[?#]/);
-  return end < 0 ? target : target.slice(0, end);
-}
-
 /** Refuses a request whose query has other parameters than these. */
-function takes(...parameters: string[]): MiddlewareHandler<Env> {
-  return async (c, next) => {
-    requireParameters(new URL(c.req.url).searchParams, parameters);
-    await next();
+function takes(
+  parameters: readonly string[],
+  handler: (c: Context<Env>) => Answer,
+): (c: Context<Env>) => Answer {
+  return (c) => {
+    if (c.env.hasQuery) requireParameters(c.env.query, parameters);
+    return handler(c);
   };
 }
 
-/** Counts and limits requests, and says when they are the last. */
-function accounted(service: Service): MiddlewareHandler<Env> {
-  return async (c, next) => {
-    const { incoming, outgoing } = c.env;
-    const start = performance.now();
-    if (service.requests >= service.limits.requests) {
-      throw unavailable("OVERLOADED", "Too much is under way");
-    }
-    service.requests++;
-    outgoing.once("close", () => service.requests--);
-    await next();
-    const route = routePath(c);
-    service.metrics.answered(
-      c.req.method,
-      route.endsWith("*") ? "other" : route,
-      c.res.status,
-      (performance.now() - start) / 1000,
-    );
-    // A body that was not read to its end would be read by nobody.
-    const isCutOff = !incoming.complete && hasBody(c.req.raw);
-    if (isCutOff && outgoing.socket) lingerAtEnd(outgoing.socket);
-    if (service.stopping || isCutOff) c.header("connection", "close");
-    // From here on it is the client who keeps the service waiting.
-    // The server destroys a connection whose time is up; Deno 2.7 has it wait.
-    outgoing.socket?.setTimeout(service.limits.idle);
-  };
+function problemResponse(
+  service: Service,
+  { path }: Exchange,
+  method: string,
+  error: unknown,
+): Response {
+  const problem = service.problemOf(error);
+  if (problem.status >= 500 && error !== problem) {
+    service.failed(`${method} ${path}`, error);
+  }
+  service.rejected(problem.code);
+  return problem.toResponse();
 }
 
-function hasBody({ method, body }: Request): boolean {
-  return method !== "GET" && method !== "HEAD" && body !== null;
+const ROUTES = new Set([
+  "/",
+  "/broadcast",
+  "/healthz",
+  "/metrics",
+  "/openapi.json",
+  "/readyz",
+  "/style.css",
+  "/txs",
+]);
+
+/** The route of a path, for the figures. */
+function routeOf(path: string): string {
+  if (path.startsWith("/txs/") && matchesRoute("/txs/:id", path)) {
+    return "/txs/:id";
+  }
+  return ROUTES.has(path) ? path : "other";
 }
 
 function noRoute(app: Hono<Env>, c: Context<Env>): Problem {
   const allow = app.routes
-    .filter(({ path, method }) =>
-      method !== "ALL" && matchesRoute(path, c.req.path)
-    )
+    .filter(({ path }) => matchesRoute(path, c.req.path))
     .flatMap(({ method }) => method === "GET" ? ["GET", "HEAD"] : [method]);
   if (allow.length === 0) {
     return new Problem(404, "NO_ROUTE", "There is nothing here");
@@ -179,7 +214,8 @@ function noRoute(app: Hono<Env>, c: Context<Env>): Problem {
 
 function matchesRoute(route: string, path: string): boolean {
   return route === path ||
-    route === "/txs/:id" && /^\/txs\/[^/]+$/.test(path);
+    route === "/txs/:id" && path.length > "/txs/".length &&
+      path.startsWith("/txs/") && path.indexOf("/", "/txs/".length) < 0;
 }
 
 /** The id that a path ends with. */
@@ -206,16 +242,7 @@ function wants(c: Context<Env>, type: string): boolean {
 
 function downloadOf(service: Service, c: Context<Env>): Download {
   const { verifications, limits } = service;
-  const { outgoing } = c.env;
-  return {
-    request: c.req.raw,
-    verifications,
-    limits,
-    breakOff(error) {
-      service.failed(`${c.req.method} ${c.req.path} broken off`, error);
-      outgoing.destroy();
-    },
-  };
+  return { request: c.req.raw, exchange: c.env, verifications, limits };
 }
 
 // --- saving -----------------------------------------------------------------
@@ -241,6 +268,8 @@ async function postTxs(
   metrics.saved(saved);
   return c.body(savedJson(saved), saved.outcome === "created" ? 201 : 200, {
     "content-type": JSON_TYPE,
+    // Deno 2.7 would compress it, and make the entity tag a weak one.
+    "cache-control": "no-store, no-transform",
     "location": `/txs/${encodeURIComponent(saved.txId)}`,
     "etag": `"${saved.storageHash}"`,
   });
@@ -283,11 +312,10 @@ async function listTxs(
   c: Context<Env>,
 ): Promise<Response> {
   const { store } = service;
-  const params = new URL(c.req.url).searchParams;
+  const params = c.env.query;
   const filter = filterOfQuery(params);
   if (NDJSON_TYPES.some((type) => wants(c, type))) {
-    const { breakOff } = downloadOf(service, c);
-    return new Response(guarded(ndjson(store.iterateTxs(filter)), breakOff), {
+    return new Response(c.env.stream(ndjson(store.iterateTxs(filter))), {
       headers: { "content-type": NDJSON_TYPES[0]!, "vary": "accept" },
     });
   }

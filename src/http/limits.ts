@@ -1,6 +1,6 @@
 /**
- * What keeps the service's memory flat and its connections free: how much may
- * be under way at once, and how slow a client may be.
+ * What keeps the service's memory flat: how much may be under way at once, and
+ * how slow a client may be.
  *
  * @module
  */
@@ -19,19 +19,17 @@ export interface Limits {
   verifications: number;
   /** Requests that may be under way at once; more are refused. */
   requests: number;
-  /** Connections that may be open at once; more are closed. */
-  connections: number;
   /** How long a request waits for its turn before it is refused, in ms. */
   patience: number;
-  /** How long a client may keep the service waiting for headers, in ms. */
-  headers: number;
   /** How long for a body, in ms, beside what its length takes at `minRate`. */
   bodyGrace: number;
   /** Slowest body, in bytes per second. */
   minRate: number;
   /** How long a client may take nothing of a response, in ms. */
   idle: number;
-  /** How long a shutdown waits for what is in flight, in ms. */
+  /** How long it serves on after it was told to stop, in ms. */
+  drain: number;
+  /** How long a shutdown then waits for what is in flight, in ms. */
   shutdown: number;
 }
 
@@ -42,12 +40,11 @@ export const DEFAULT_LIMITS: Limits = {
   streams: 8,
   verifications: 4,
   requests: 256,
-  connections: 1_024,
   patience: 10_000,
-  headers: 10_000,
   bodyGrace: 10_000,
   minRate: 1_024,
   idle: 30_000,
+  drain: 0,
   shutdown: 10_000,
 };
 

@@ -5,12 +5,7 @@
  */
 
 import type { SavedTx } from "../model/if_exists.ts";
-import {
-  type Meter,
-  MeterProvider,
-  PrometheusExporter,
-  PrometheusSerializer,
-} from "./packages.ts";
+import { Counter, Gauge, Histogram, Registry } from "./packages.ts";
 import type { Summary } from "./summary.ts";
 
 /** What is looked up when the figures are asked for. */
@@ -27,41 +22,37 @@ export interface Gauges {
   findings: Readonly<Record<string, number>>;
 }
 
+/** Upper bounds of the times of requests, in seconds. */
+const SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
+
+/** What is counted for one method, route and status. */
+interface Answers {
+  count: { inc(): void };
+  seconds: { observe(seconds: number): void };
+}
+
 /** The figures of one service. */
 export class Metrics {
-  readonly #exporter = new PrometheusExporter({ preventServerStart: true });
-  // Without what would say of each figure that this program made it.
-  readonly #serializer = new PrometheusSerializer(
-    "",
-    false,
-    void 0,
-    true,
-    true,
-  );
-  readonly #meter: Meter = new MeterProvider({ readers: [this.#exporter] })
-    .getMeter("poh-storage");
-  readonly #requests = this.#meter.createCounter("poh_http_requests_total", {
-    description: "Requests answered.",
+  readonly #registry = new Registry();
+  readonly #requests = new Counter({
+    name: "poh_http_requests_total",
+    help: "Requests answered.",
+    labelNames: ["method", "route", "status"],
+    registers: [this.#registry],
   });
-  readonly #seconds = this.#meter.createHistogram(
-    "poh_http_request_duration_seconds",
-    {
-      description: "Time until the response's headers were ready.",
-      advice: {
-        explicitBucketBoundaries: [
-          0.001,
-          0.003,
-          0.01,
-          0.03,
-          0.1,
-          0.3,
-          1,
-          3,
-          10,
-        ],
-      },
-    },
-  );
+  readonly #seconds = new Histogram({
+    name: "poh_http_request_duration_seconds",
+    help: "Time until the response's headers were ready.",
+    labelNames: ["method", "route"],
+    buckets: SECONDS,
+    registers: [this.#registry],
+  });
+  readonly #rejections = new Counter({
+    name: "poh_http_rejections_total",
+    help: "Requests answered with a problem, by its code.",
+    labelNames: ["code"],
+    registers: [this.#registry],
+  });
   readonly #savedTxs = this.#counter(
     "poh_saved_txs_total",
     "Transactions saved.",
@@ -83,7 +74,10 @@ export class Metrics {
     "poh_body_bytes",
     "Bytes of request bodies in memory.",
   );
-  readonly #underWay = this.#gauge("poh_requests", "Requests under way.");
+  readonly #underWay = this.#gauge(
+    "poh_http_requests_in_flight",
+    "Requests under way.",
+  );
   readonly #memory = this.#gauge(
     "process_resident_memory_bytes",
     "Resident memory of the process.",
@@ -96,13 +90,17 @@ export class Metrics {
     "poh_store_payload_bytes",
     "Payload bytes in the store when it was last looked through.",
   );
-  readonly #findings = this.#gauge(
-    "poh_recovery_findings",
-    "What recovery found at the start, by kind.",
-  );
+  readonly #findings = new Gauge({
+    name: "poh_recovery_findings",
+    help: "What recovery found at the start, by kind.",
+    labelNames: ["kind"],
+    registers: [this.#registry],
+  });
+  /** Looked up once: labels cost more than what is counted. */
+  readonly #answers = new Map<string, Answers>();
 
   /** The media type of {@linkcode text}. */
-  readonly contentType = "text/plain; version=0.0.4; charset=utf-8";
+  readonly contentType = this.#registry.contentType;
 
   /** Counts a request. */
   answered(
@@ -111,57 +109,74 @@ export class Metrics {
     status: number,
     seconds: number,
   ): void {
+    const key = `${method} ${route} ${status}`;
+    const answers = this.#answers.get(key) ??
+      this.#newAnswers(key, method, route, status);
+    answers.count.inc();
+    answers.seconds.observe(seconds);
+  }
+
+  #newAnswers(
+    key: string,
+    method: string,
+    route: string,
+    status: number,
+  ): Answers {
     // A client may invent methods; each would be a series of its own.
-    const known = METHODS.has(method) ? method : "other";
-    this.#requests.add(1, { method: known, route, status: String(status) });
-    this.#seconds.record(seconds, { method: known, route });
+    const isKnown = METHODS.has(method);
+    const known = isKnown ? method : "other";
+    const answers = {
+      count: this.#requests.labels(known, route, String(status)),
+      seconds: this.#seconds.labels(known, route),
+    };
+    if (isKnown) this.#answers.set(key, answers);
+    return answers;
+  }
+
+  /** Counts a request that got a problem. */
+  rejected(code: string): void {
+    this.#rejections.inc({ code });
   }
 
   /** Counts a transaction that was saved, and not one that was there already. */
   saved({ saved, size }: SavedTx): void {
     if (!saved) return;
-    this.#savedTxs.add(1);
-    this.#savedBytes.add(size);
+    this.#savedTxs.inc();
+    this.#savedBytes.inc(size);
   }
 
   /** Counts a deleted one. */
   deleted(): void {
-    this.#deletedTxs.add(1);
+    this.#deletedTxs.inc();
   }
 
   /** Counts a damaged one. */
   damaged(): void {
-    this.#damage.add(1);
+    this.#damage.inc();
   }
 
   /** All figures in the text format. */
-  async text(gauges: Gauges): Promise<string> {
-    this.#ready.record(gauges.ready ? 1 : 0);
-    this.#bodyBytes.record(gauges.bodyBytes);
-    this.#underWay.record(gauges.requests);
-    this.#memory.record(Deno.memoryUsage().rss);
+  text(gauges: Gauges): Promise<string> {
+    this.#ready.set(gauges.ready ? 1 : 0);
+    this.#bodyBytes.set(gauges.bodyBytes);
+    this.#underWay.set(gauges.requests);
+    this.#memory.set(Deno.memoryUsage().rss);
     if (gauges.summary) {
-      this.#txs.record(gauges.summary.txs);
-      this.#bytes.record(gauges.summary.bytes);
+      this.#txs.set(gauges.summary.txs);
+      this.#bytes.set(gauges.summary.bytes);
     }
     for (const [kind, count] of Object.entries(gauges.findings)) {
-      this.#findings.record(count, { kind });
+      this.#findings.set({ kind }, count);
     }
-    const { resourceMetrics } = await this.#exporter.collect();
-    return this.#serializer.serialize(resourceMetrics);
+    return this.#registry.metrics();
   }
 
-  #counter(
-    name: string,
-    description: string,
-  ): ReturnType<Meter["createCounter"]> {
-    const counter = this.#meter.createCounter(name, { description });
-    counter.add(0); // shown from the start
-    return counter;
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name, help, registers: [this.#registry] });
   }
 
-  #gauge(name: string, description: string): ReturnType<Meter["createGauge"]> {
-    return this.#meter.createGauge(name, { description });
+  #gauge(name: string, help: string): Gauge {
+    return new Gauge({ name, help, registers: [this.#registry] });
   }
 }
 

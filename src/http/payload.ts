@@ -19,6 +19,7 @@ import {
 import type { StorageManager } from "../storage_manager.ts";
 import { validateTxId } from "../tx.ts";
 import type { TxInfo, TxStream } from "../types.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Budget, Limits } from "./limits.ts";
 import { Problem, unknownTx } from "./problem.ts";
 
@@ -28,9 +29,6 @@ const SMALL = 64 * 1024;
 /** A longer holder id is not told in a header. */
 const MAX_HEADER = 1_024;
 
-/** Gives up a response that has begun: the client must not take it for whole. */
-export type BreakOff = (error: unknown) => void;
-
 /** What a download needs beside the store. */
 export interface Download {
   /** The request: its method and the headers that ask for a part. */
@@ -39,8 +37,8 @@ export interface Download {
   verifications: Budget;
   /** How long to wait for one. */
   limits: Limits;
-  /** Ends the connection. */
-  breakOff: BreakOff;
+  /** What the response is part of. */
+  exchange: Exchange;
 }
 
 /**
@@ -78,7 +76,7 @@ export async function payloadResponse(
     return new Response(payload, { headers: headersOf(info) });
   }
   return new Response(
-    guarded(heldBack(found.payload), download.breakOff, found.payload),
+    download.exchange.stream(heldBack(found.payload), found.payload),
     { headers: { ...headersOf(info), ...length(info) } },
   );
 }
@@ -92,7 +90,7 @@ export async function payloadResponse(
 export async function jsonResponse(
   store: StorageManager,
   txId: string,
-  { request, breakOff }: Download,
+  { request, exchange }: Download,
 ): Promise<Response> {
   validateTxId(txId);
   const headers = {
@@ -111,7 +109,7 @@ export async function jsonResponse(
     const whole = concat(await Array.fromAsync(payload));
     return new Response(txLine({ ...info, payload: whole }), { headers });
   }
-  return new Response(guarded(jsonPieces(found), breakOff, payload), {
+  return new Response(exchange.stream(jsonPieces(found), payload), {
     headers,
   });
 }
@@ -227,7 +225,7 @@ async function bodyOfPart(
     return whole.subarray(part.start, part.end);
   }
   const payload = await verifiedStream(store, found, download);
-  return guarded(cut(payload, part), download.breakOff, payload);
+  return download.exchange.stream(cut(payload, part), payload);
 }
 
 /** The stream once more, after all of it has been verified. */
@@ -300,35 +298,4 @@ async function* jsonPieces(
   yield encoder.encode(txLineStart(info));
   for await (const text of base64Of(payload)) yield encoder.encode(text);
   yield encoder.encode(TX_LINE_END);
-}
-
-/**
- * A body that is read as the client takes it, and that breaks the connection
- * off instead of ending when its source fails.
- */
-export function guarded(
-  pieces: AsyncGenerator<Uint8Array>,
-  breakOff: BreakOff,
-  source?: ReadableStream<Uint8Array>,
-): ReadableStream<Uint8Array> {
-  let cancelled = false;
-  return new ReadableStream({
-    async pull(controller) {
-      try {
-        const { done, value } = await pieces.next();
-        if (cancelled) return;
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (error) {
-        if (cancelled) return;
-        breakOff(error);
-        controller.close();
-      }
-    },
-    async cancel() {
-      cancelled = true;
-      await pieces.return(undefined);
-      await source?.cancel(); // for pieces that nobody had asked for yet
-    },
-  }, { highWaterMark: 0 });
 }

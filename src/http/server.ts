@@ -1,27 +1,28 @@
 /**
- * The HTTP server under the routes: connections, their time limits, its end.
+ * The HTTP server under the routes: where it listens, and its end.
  *
- * It is Node's server, which Deno has built in: `Deno.serve` cannot limit how
- * many connections there are and how long a client may take for its headers.
+ * It is Deno's own. It takes the requests of a connection one after the other;
+ * it limits neither how many connections there are nor how long one may keep
+ * silent: `docs/deploy.md` says what a proxy in front of it is for.
  *
  * @module
  */
 
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Guard } from "./access.ts";
-import { makeApp } from "./app.ts";
-import { getRequestListener } from "./packages.ts";
+import { makeHandler } from "./app.ts";
 import type { Service } from "./service.ts";
 
-/** How often connections are looked at, in ms, at most. */
-const CHECK_INTERVAL = 1_000;
+/** How often a shutdown looks whether anything is in flight, in ms. */
+const CHECK_INTERVAL = 10;
 
-/** How often a shutdown looks for connections to close, in ms. */
-const IDLE_INTERVAL = 20;
+/** How long after it could not accept a server listens again, in ms. */
+const LISTEN_AGAIN = 500;
 
-/** Longest headers, in bytes: an id of 255 bytes is thrice as long in a URL. */
-const MAX_HEADER_BYTES = 16 * 1024;
+/**
+ * How long answers that are complete may take to be sent at the end, in ms. A
+ * client that takes nothing would keep Deno's server from ending.
+ */
+const LAST_BYTES = 2_000;
 
 /** Where a server listens. */
 export interface Address {
@@ -33,12 +34,15 @@ export interface Address {
 
 /** A server that listens. Dispose of it to finish what is in flight and stop. */
 export class HttpServer implements AsyncDisposable {
-  readonly #server: Server;
   readonly #service: Service;
+  readonly #handler: Deno.ServeHandler;
+  readonly #abort = new AbortController();
+  #server: Deno.HttpServer<Deno.NetAddr>;
 
-  private constructor(server: Server, service: Service) {
-    this.#server = server;
+  private constructor(service: Service, guard: Guard, address: Address) {
     this.#service = service;
+    this.#handler = makeHandler(service, guard);
+    this.#server = this.#listen(address);
   }
 
   /**
@@ -46,54 +50,78 @@ export class HttpServer implements AsyncDisposable {
    *
    * @throws {Error} If the address cannot be had.
    */
-  static async listen(
-    service: Service,
-    guard: Guard,
-    { host, port }: Address,
-  ): Promise<HttpServer> {
-    const { headers, connections } = service.limits;
-    const server = createServer(
-      {
-        headersTimeout: headers,
-        keepAliveTimeout: headers,
-        requestTimeout: 0, // bodies have a limit of their own: see `bodyOf`
-        connectionsCheckingInterval: Math.min(CHECK_INTERVAL, headers),
-        maxHeaderSize: MAX_HEADER_BYTES,
-      },
-      getRequestListener(makeApp(service, guard).fetch, {
-        overrideGlobalObjects: false,
-      }),
-    );
-    server.maxConnections = connections;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, host, resolve);
-    });
-    return new HttpServer(server, service);
+  static listen(service: Service, guard: Guard, address: Address): HttpServer {
+    return new HttpServer(service, guard, address);
   }
 
   /** Where it listens, as a URL. */
   get url(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${port}/`;
+    const { hostname, port } = this.#server.addr;
+    return `http://${
+      hostname.includes(":") ? `[${hostname}]` : hostname
+    }:${port}/`;
   }
 
-  /** Accepts no more, waits for what is in flight, then closes what is left. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#service.stop();
-    const { promise: closed, resolve } = Promise.withResolvers<void>();
-    this.#server.close(() => resolve());
-    const idle = setInterval(() => {
-      // Idle is what has been answered; the rest never asked anything.
-      if (this.#service.requests > 0) this.#server.closeIdleConnections();
-      else this.#server.closeAllConnections();
-    }, IDLE_INTERVAL);
-    const timer = setTimeout(() => {
-      this.#server.closeAllConnections();
-      resolve(); // Deno 2.7 may close none of them
-    }, this.#service.limits.shutdown);
-    await closed;
-    clearInterval(idle);
-    clearTimeout(timer);
+  #listen({ host, port }: Address): Deno.HttpServer<Deno.NetAddr> {
+    const server = Deno.serve({
+      hostname: host,
+      port,
+      signal: this.#abort.signal,
+      onListen() {},
+      // Only of a body that failed on its way, which has been told already.
+      onError: () => new Response(null, { status: 500 }),
+    }, this.#handler);
+    server.finished.catch((error) => this.#listenAgain(error));
+    return server;
   }
+
+  /** Deno's server ends when it cannot accept, as when files run out. */
+  async #listenAgain(error: Error): Promise<void> {
+    if (this.#service.stopping) return;
+    const { hostname: host, port } = this.#server.addr;
+    this.#service.notice(`Cannot accept connections: ${error.message}`);
+    while (!this.#service.stopping) {
+      await sleep(LISTEN_AGAIN);
+      try {
+        this.#server = this.#listen({ host, port });
+        this.#service.notice("Listening again");
+        return;
+      } catch {
+        // Tried until it can be had.
+      }
+    }
+  }
+
+  /**
+   * Finishes what is in flight and closes the connections.
+   *
+   * For the time of the limit `drain` it serves on and has every answer be the
+   * last of its connection, so that no client finds one closed that it is about
+   * to use; then it refuses, and waits for what is in flight, but not forever.
+   * `Deno.serve` is shut down last: it would cut off bodies that are being read.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { drain, shutdown } = this.#service.limits;
+    this.#service.stop();
+    if (drain > 0) await sleep(drain);
+    this.#service.refuse();
+    const end = performance.now() + shutdown;
+    while (this.#service.requests > 0 && performance.now() < end) {
+      await sleep(CHECK_INTERVAL);
+    }
+    if (this.#service.requests > 0) this.#abort.abort();
+    else await inTime(this.#server.shutdown(), LAST_BYTES);
+  }
+}
+
+/** Waits for something, but not for longer than `ms`. */
+async function inTime(work: Promise<void>, ms: number): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -23,6 +23,9 @@ import { Summaries } from "./summary.ts";
 /** How many damaged transactions are remembered. */
 const DAMAGED_KEPT = 20;
 
+/** Refusals are told to the operator once in so long, in ms. */
+const REJECTIONS_TOLD = 10_000;
+
 /** How often it is tried to open a store for writing on a full disk, in ms. */
 const REOPEN = 1_000;
 
@@ -62,6 +65,8 @@ export class Service {
   readonly verifications: Budget;
   /** Requests under way. */
   requests = 0;
+  /** Whether it refuses requests, as it is about to end. */
+  refuses = false;
   /** How recovery went. */
   recovery: Recovery = { kind: "pending", progress: null };
   /** The last transactions that a read found damaged, newest last. */
@@ -74,6 +79,9 @@ export class Service {
   readonly #opened: StorageManager[] = [];
   /** Why the store could only be opened for reading, and when that was tried. */
   #full: { error: DiskFullError; at: number } | null = null;
+  /** Requests refused since the operator was told, and when that was. */
+  #overloads = 0;
+  #overloadTold = -Infinity;
   /** What the operator was told last of changes that fail. */
   #obstacle: string | null = null;
 
@@ -225,6 +233,11 @@ export class Service {
     this.#end.abort();
   }
 
+  /** From now on requests are refused. */
+  refuse(): void {
+    this.refuses = true;
+  }
+
   /** Finishes what is in flight and closes the store. */
   async close(): Promise<void> {
     this.stop();
@@ -237,6 +250,23 @@ export class Service {
     const isReadOnly = error instanceof PohStorageError &&
       error.code === "READ_ONLY";
     return problemOf(isReadOnly && this.#full ? this.#full.error : error);
+  }
+
+  /**
+   * Keeps account of a request that got a problem. Where the service refuses for
+   * want of room, the operator is told: at once, and then now and again.
+   */
+  rejected(code: string): void {
+    this.metrics.rejected(code);
+    if (code !== "OVERLOADED") return;
+    this.#overloads++;
+    const now = performance.now();
+    if (now - this.#overloadTold < REJECTIONS_TOLD) return;
+    this.#overloadTold = now;
+    this.notice(
+      `Overloaded: ${this.#overloads} requests refused, ${this.requests} under way, ${this.room.bytes.used} bytes of bodies in memory`,
+    );
+    this.#overloads = 0;
   }
 
   /** Keeps account of an error and tells the operator of it. */

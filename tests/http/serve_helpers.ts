@@ -41,7 +41,6 @@ export interface ServeOptions {
 /** A service in this process. */
 export class TestService implements AsyncDisposable {
   readonly #server: HttpServer;
-  #leavesBodies = false;
   /** The service. */
   readonly service: Service;
   /** Its store's folder and files. */
@@ -97,7 +96,6 @@ export class TestService implements AsyncDisposable {
 
   /** Opens a connection and sends what no client library would. */
   async connect(request: string): Promise<Wire> {
-    this.#leavesBodies ||= request.startsWith("POST");
     const wire = new Wire(
       await Deno.connect({
         hostname: "127.0.0.1",
@@ -121,10 +119,6 @@ export class TestService implements AsyncDisposable {
     await this.#server[Symbol.asyncDispose]();
     await this.service.close();
     await this.files[Symbol.asyncDispose]();
-    // The HTTP library has a timer of half a second for bodies that do not end.
-    if (this.#leavesBodies) {
-      await new Promise((resolve) => setTimeout(resolve, 600));
-    }
   }
 }
 
@@ -232,7 +226,7 @@ async function serveFiles(
     notice: (line) => notices.push(line),
   });
   const guard = token === undefined ? localGuard : tokenGuard(token);
-  const server = await HttpServer.listen(service, guard, {
+  const server = HttpServer.listen(service, guard, {
     host: "127.0.0.1",
     port: 0,
   });

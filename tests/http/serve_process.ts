@@ -15,16 +15,18 @@ export async function serve(
   cwd: string,
   args: string[] = [],
   env: Record<string, string> = {},
+  under: string[] = [],
 ) {
   const child = command(["serve", "--create", "--port", "0", ...args], {
     cwd,
     env,
+    under,
     permissions: [
       // The service's own modules are loaded when it runs.
       `--allow-read=${cwd},${join(import.meta.dirname!, "..", "..")}`,
       `--allow-write=${cwd}`,
       "--allow-env=POH_BASE,POH_DB,POH_DEBUG,POH_TOKEN",
-      "--allow-net=127.0.0.1:0,0.0.0.0:0",
+      "--allow-net=127.0.0.1,0.0.0.0:0",
     ],
   }).spawn();
   const reader = child.stdout.getReader();
