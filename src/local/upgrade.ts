@@ -64,10 +64,10 @@ import {
   payloadFolders,
   payloadPlaces,
   placeAt,
-  placeHere,
   placeOf,
   placeOfName,
   placesOf,
+  targetOf,
   txIdsAt,
 } from "../payloads/payload_layout.ts";
 import { requireQuiet, requireUnopened } from "./older_package.ts";
@@ -314,13 +314,13 @@ class Upgrade {
 
   /**
    * The files that are to move, and where each waits for its new place. Where
-   * places tell ids, files without a row move as well: a change that a crash has
-   * left half-done may be about to give them one, or have taken it.
+   * its place tells, a file without a row moves as well: a change that a crash
+   * has left half-done may be about to give it one, or have taken it.
    */
   async *#moves(): AsyncGenerator<{ from: string; to: string }> {
-    if (!isOwnLayout(this.#naming)) return yield* this.#movesOfRows();
+    if (!isOwnLayout(this.#naming)) yield* this.#movesOfRows();
     for await (const place of payloadPlaces(this.#base)) {
-      const target = placeHere(place);
+      const target = targetOf(place, this.#naming);
       if (target === null || target === place) continue;
       const to = join(this.#dir, basename(target));
       yield { from: join(this.#base, place), to };

@@ -104,6 +104,18 @@ export function isOwnLayout(layout: Layout): boolean {
   return layout !== "verbatim" && layout !== "mixed";
 }
 
+/**
+ * Returns where a file of a layout is put now, whoever has its payload; null
+ * where its place does not tell.
+ */
+export function targetOf(place: string, layout: Layout): string | null {
+  if (isOwnLayout(layout)) return placeHere(place);
+  const [txId, other] = txIdsAt(place, "mixed");
+  const isTold = txId !== undefined && other === undefined &&
+    hasPlainName(txId);
+  return isTold ? placeOf(txId) : null;
+}
+
 /** Returns whether all layouts have an id's payload at the same place. */
 export function hasOnePlace(txId: string): boolean {
   return !FOLDS_CASE && hasPlainName(txId);
