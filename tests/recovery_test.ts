@@ -1107,17 +1107,16 @@ testDrivers("damage is what two readings agree on", async (driver) => {
   const store = await openStore(temp.base, temp.db, { driver });
   try {
     // A disk that gives wrong bytes once.
-    const { digest } = store.files;
+    const { find } = store.files;
     let reads = 0;
     store.files.expected = () => ({ path: "", size: -1, digest: "" });
-    store.files.digest = async (txId) => {
-      const found = await digest.call(store.files, txId);
+    store.files.find = (txId) => {
       const isWrong = txId === "b" && ++reads === 1;
-      return isWrong ? { ...found!, digest: "00".repeat(32) } : found;
+      return isWrong ? "poh.db" : find.call(store.files, txId);
     };
     const report = await verifyRows(store, {});
     assertEquals([report.sound, report.findings], [3, []]);
-    assertEquals(reads, 2);
+    assert(reads >= 2);
   } finally {
     await closeStore(store);
   }

@@ -42,8 +42,21 @@ export function isSameButDamaged(inRow: string, found: string): boolean {
 }
 
 /** What cannot be read is neither sound nor damaged. */
-export function unreadable(reason: string): BadVerdict {
+export function unreadable({ message, cause }: Error): BadVerdict {
+  const reason = cause instanceof Error ? cause.message : message;
   return { kind: "unreadable", size: 0, found: null, reason };
+}
+
+/** What two readings agree on that is not the payload of a row. */
+export function damaged(
+  { storageHash }: TxInfo,
+  there: { digest: string; size: number } | null,
+): BadLocalVerdict {
+  if (there === null) return { kind: "payload-missing", size: 0, found: null };
+  const { digest: found, size } = there;
+  return isSameButDamaged(storageHash, found)
+    ? { kind: "row-damaged", size, found }
+    : { kind: "payload-corrupt", size, found };
 }
 
 /** A verdict in words. */

@@ -18,10 +18,8 @@
 import { dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { bytesOf, openPayload, PayloadFolder } from "./backup_folder.ts";
 import {
-  type PayloadSource,
   type PayloadTarget,
   requireSoundDatabase,
-  unreadable,
   walk,
   type WalkOptions,
   type WalkReport,
@@ -51,6 +49,7 @@ import { type LockWait, waitOf, waitRules } from "../options.ts";
 import { keepRepairsAway, listHolders, StoreLocks } from "../files/locks.ts";
 import { makeRows } from "../log/follow.ts";
 import { segmentOf } from "../log/segment.ts";
+import { type PayloadSource, unreadable } from "../local/find_payload.ts";
 import { closeStore, type OpenStore, openStore } from "../local/open_store.ts";
 import { SETTLED, writeNaming } from "../local/naming.ts";
 import {

@@ -6,8 +6,8 @@
  */
 
 import { join } from "@std/path";
-import type { PayloadSource, PayloadTarget } from "./backup_walk.ts";
-import { unreadable } from "./backup_walk.ts";
+import type { PayloadTarget } from "./backup_walk.ts";
+import { type PayloadSource, unreadable } from "../local/find_payload.ts";
 import {
   CHUNK,
   createFileFrom,

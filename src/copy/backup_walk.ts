@@ -9,18 +9,16 @@
  * @module
  */
 
-import { join } from "@std/path";
 import { type LongWork, longWorkRules } from "../model/long_work.ts";
-import {
-  InvalidTxError,
-  MetadataDamagedError,
-  PayloadUnreadableError,
-} from "../errors.ts";
-import { regularSize } from "../files/durable_fs.ts";
+import { InvalidTxError, MetadataDamagedError } from "../errors.ts";
 import { checkIntegrity } from "../sqlite/integrity.ts";
-import { tablePayload } from "../log/from_redo.ts";
 import type { LogReader } from "../log/log_reader.ts";
-import type { LogRecord } from "../log/record.ts";
+import {
+  currentRow,
+  type PayloadSource,
+  readPayload,
+} from "../local/find_payload.ts";
+import { judge } from "../check/two_readings.ts";
 import { rule, type Rules } from "../options.ts";
 import { type Finding, MAX_FINDINGS } from "../model/report.ts";
 import { nextTurn } from "../async/turn.ts";
@@ -29,22 +27,14 @@ import type { TxInfo } from "../types.ts";
 import type { Database } from "../sqlite/database.ts";
 import { isSameRow } from "../sqlite/row.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
-import { hasLog } from "../sqlite/open_database.ts";
 import { deleteRow, putRow } from "../sqlite/row_changes.ts";
-import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { findInfo } from "../sqlite/lookups.ts";
 import { pageOfTxs } from "../sqlite/tx_pages.ts";
 import { countTxs } from "../sqlite/tx_counts.ts";
 import { deleteUnlisted, findOddRows } from "../sqlite/odd_rows.ts";
-import { waitingName } from "../payloads/staged_files.ts";
 
 /** Rows settled in one transaction. */
 const PAGE = 256;
-
-/** Times a row is looked at again when a writer changes it meanwhile. */
-const ATTEMPTS = 5;
-
-/** A payload's bytes, or the file that has them. */
-export type PayloadSource = Uint8Array | string;
 
 /** Takes payloads over. */
 export interface PayloadTarget {
@@ -71,7 +61,7 @@ export interface PayloadOrigin {
   /** Its rows, as they are now. */
   rows: Database;
   /** Its log; an archive has none. */
-  log?: LogReader;
+  log: LogReader | null;
 }
 
 /** What both backup and restore take. */
@@ -234,53 +224,37 @@ class Walk {
       this.#report.kept++;
       return { ...seen, size };
     }
-    let info: TxInfo | null = seen;
-    let before: string | null | undefined;
-    for (let attempt = 1; info !== null; attempt++) {
-      const { taken, digest, failure } = await this.#take(info);
-      if (taken !== null) {
+    const judged = await judge(
+      seen,
+      (info) => this.#take(info),
+      ({ txId }) => this.#now(txId),
+      (one, other) => one.storageHash === other.storageHash,
+    );
+    switch (judged?.kind) {
+      case undefined:
+        return null; // deleted meanwhile
+      case "sound": {
+        const { row, sound: { size } } = judged;
         this.#report.written++;
-        this.#report.bytes += taken;
-        return { ...info, size: taken };
+        this.#report.bytes += size;
+        return { ...row, size };
       }
-      const now = findInfo(this.#origin.rows, info.txId);
-      const isUnchanged = now?.storageHash === info.storageHash;
-      if (isUnchanged && failure !== null) {
-        return this.#leaveOut(info, "unreadable", failure);
-      }
-      // Damage is what two readings agree on.
-      if (isUnchanged && before === digest) return this.#damaged(info, digest);
-      if (isUnchanged && attempt >= ATTEMPTS) {
-        const why = "it does not read the same twice";
-        return this.#leaveOut(info, "unreadable", why);
-      }
-      before = isUnchanged ? digest : undefined;
-      info = now;
+      case "damaged":
+        return this.#damaged(judged.row, judged.found?.digest ?? null);
+      case "unreadable":
+        return this.#leaveOut(judged.row, "unreadable", judged.failure.message);
     }
-    return null; // deleted meanwhile
   }
 
-  async #take(info: TxInfo): Promise<{
-    taken: number | null;
-    digest: string | null;
-    failure: string | null;
-  }> {
-    let digest: string | null = null, failure: string | null = null;
-    for (const place of payloadPlaces(this.#origin)) {
-      try {
-        const source = place(info);
-        const found = source && await this.#target.take(info, source);
-        if (!found) continue;
-        if (found.digest === info.storageHash) {
-          return { taken: found.size, digest, failure };
-        }
-        digest ??= found.digest;
-      } catch (error) {
-        if (!(error instanceof PayloadUnreadableError)) throw error;
-        failure ??= error.message;
-      }
-    }
-    return { taken: null, digest, failure };
+  #take(info: TxInfo) {
+    const take = (source: PayloadSource) => this.#target.take(info, source);
+    return readPayload(this.#origin, info, take);
+  }
+
+  /** The row as it is by now in the store that payloads come from. */
+  #now(txId: string): TxInfo | null {
+    const { rows, log } = this.#origin;
+    return log ? currentRow({ rows, log }, txId) : findInfo(rows, txId);
   }
 
   #damaged(info: TxInfo, found: string | null): null {
@@ -344,75 +318,6 @@ export async function requireSoundDatabase(
 ): Promise<void> {
   const [line] = await checkIntegrity(rows, signal) ?? [];
   if (line !== undefined) throw new MetadataDamagedError(path, line);
-}
-
-/**
- * Every place where a store may keep the payload of a row, in the order in which
- * they are looked at: each tells what is there, unverified.
- *
- * @param origin Its rows are null where there are payload files alone.
- */
-export function payloadPlaces(
-  { files, rows, log }: Omit<PayloadOrigin, "rows"> & {
-    rows: Database | null;
-  },
-): ((info: TxInfo) => PayloadSource | null)[] {
-  if (rows === null) return [(info) => inFile(info, { files })];
-  return [kept, inFile, underWay, inTable].map((place) => (info) =>
-    place(info, { files, rows, ...(log && { log }) })
-  );
-}
-
-/** What the log is the home of. */
-function kept({ txId }: TxInfo, origin: PayloadOrigin): PayloadSource | null {
-  const { files, rows, log } = origin;
-  const place = findRow(rows, txId)?.place ?? null;
-  const record = place === null ? null : log?.at(place);
-  return record ? sourceOf(record, files) : null;
-}
-
-/** What an older version keeps in its database. */
-function inTable(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
-  const { files, rows } = origin;
-  const found = hasLog(rows) ? null : tablePayload(rows, info);
-  return typeof found === "string" ? join(files.staged.path, found) : found;
-}
-
-function inFile(
-  { txId }: TxInfo,
-  { files }: Pick<PayloadOrigin, "files">,
-): string | null {
-  try {
-    const name = files.find(txId);
-    return name && join(files.basePath, name);
-  } catch (error) {
-    throw unreadable(txId, error);
-  }
-}
-
-/** What a crash, or a writer that is at it, has not put in its place yet. */
-function underWay(info: TxInfo, origin: PayloadOrigin): PayloadSource | null {
-  const { files, log } = origin;
-  const staged = join(files.staged.path, waitingName(info));
-  if (regularSize(staged) !== null) return staged;
-  const record = log?.find(info.txId);
-  const isIts = record?.storageHash === info.storageHash;
-  return isIts ? sourceOf(record, files) : null;
-}
-
-function sourceOf(
-  record: LogRecord,
-  files: PayloadFiles,
-): PayloadSource | null {
-  if (record.kind === "put-staged") return join(files.staged.path, record.name);
-  return record.payload;
-}
-
-/** What the system's refusal to give a payload is told as. */
-export function unreadable(txId: string, error: unknown): Error {
-  if (error instanceof Deno.errors.NotCapable) return error;
-  const cause = error as Error;
-  return new PayloadUnreadableError(txId, cause.message, { cause });
 }
 
 /** Why a row, edited by hand, cannot be one of a store; or null. */

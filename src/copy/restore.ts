@@ -40,6 +40,7 @@ import {
 import { placeHere } from "../payloads/payload_layout.ts";
 import { type LockWait, waitRules } from "../options.ts";
 import { SETTLED, writeNaming } from "../local/naming.ts";
+import { digestOfSource, type PayloadSource } from "../local/find_payload.ts";
 import { keepRepairsAway } from "../files/locks.ts";
 import { closeStore, copySettings, openStore } from "../local/open_store.ts";
 import {
@@ -230,8 +231,8 @@ async function fromTar(
     await requireSoundDatabase(archived, BACKUP_DB);
     await initDatabase(archived);
     await copySettings(archived, rows);
-    const origin = { files, rows: archived };
-    const target = new InPlace(files);
+    const origin = { files, rows: archived, log: null };
+    const target = new InPlace();
     const report = await walk(
       "restore",
       origin,
@@ -324,21 +325,14 @@ function damagedArchive(why: string, cause?: Error): BackupDamagedError {
 /** Payloads that are where they belong, and have to be verified. */
 class InPlace implements PayloadTarget {
   readonly inFlight = 16;
-  readonly #files: PayloadFiles;
-
-  constructor(files: PayloadFiles) {
-    this.#files = files;
-  }
 
   // deno-lint-ignore require-await -- the contract is asynchronous
   async has(): Promise<null> {
     return null;
   }
 
-  async take(
-    { txId }: TxInfo,
-  ): Promise<{ digest: string; size: number } | null> {
-    return await this.#files.digest(txId);
+  take({ txId }: TxInfo, source: PayloadSource) {
+    return digestOfSource(txId, source);
   }
 }
 

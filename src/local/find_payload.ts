@@ -1,18 +1,29 @@
 /**
- * The payload of a row: in its file, or in the log. Where the two do not agree,
- * a change is under way, or a crash has cut one off: then the log knows.
+ * Finds the payload of a row, wherever it is, and tells whether it is sound.
+ * Where row and payload do not agree, a change is under way, or a crash has cut
+ * one off: then the log knows.
  *
  * @module
  */
 
-import { SMALL } from "../files/durable_fs.ts";
+import { join } from "@std/path";
+import { judge, type Reading } from "../check/two_readings.ts";
+import {
+  digestOfOpen,
+  openRegular,
+  readWithDigest,
+  regularSize,
+} from "../files/durable_fs.ts";
 import { type MaybePromise, txOf } from "../engine.ts";
-import { IntegrityError, PayloadUnreadableError } from "../errors.ts";
+import {
+  IntegrityError,
+  PayloadUnreadableError,
+  PohStorageError,
+} from "../errors.ts";
 import { digestOf } from "../files/hash.ts";
 import type { LogReader } from "../log/log_reader.ts";
 import { type LogRecord, rowOf } from "../log/record.ts";
 import { readSoon } from "../payloads/payload_file.ts";
-import type { Tx, TxInfo } from "../types.ts";
 import type { Database } from "../sqlite/database.ts";
 import type { Found } from "../sqlite/row.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
@@ -20,9 +31,7 @@ import { hasLog } from "../sqlite/open_database.ts";
 import { logState } from "../sqlite/log_state.ts";
 import { findInfo, findRow, findRowToRead } from "../sqlite/lookups.ts";
 import { waitingName } from "../payloads/staged_files.ts";
-
-/** Times a load looks again when a writer changes what it reads. */
-const READ_ATTEMPTS = 5;
+import type { Tx, TxInfo } from "../types.ts";
 
 /** Where payloads are found. */
 export interface Payloads {
@@ -34,9 +43,19 @@ export interface Payloads {
   log: LogReader;
 }
 
+/** The same of an archive, which has no log, or of payload files alone. */
+export type Origin =
+  & Pick<Payloads, "files">
+  & { [Part in "rows" | "log"]: Payloads[Part] | null };
+
+/** A payload's bytes, or the path of the file that has them; unverified. */
+export type PayloadSource = Uint8Array | string;
+
+// --- at once ----------------------------------------------------------------
+
 /**
- * A transaction with its payload, verified; null when the id is unknown. Most
- * are small and as their rows say: they come at once.
+ * Loads a transaction with its payload, verified; null when the id is unknown.
+ * Most are small and as their rows say: they come at once.
  *
  * @throws {IntegrityError} If its payload is damaged or gone.
  * @throws {PayloadUnreadableError} If the system would not give it.
@@ -48,7 +67,9 @@ export function loadTx(
   const found = findRowToRead(payloads.rows, txId);
   if (!found) return null;
   const bytes = payloadSoon(payloads, found);
-  return bytes ? txOf(found.info, bytes.slice()) : loadInTime(payloads, found);
+  return bytes
+    ? txOf(found.info, bytes.slice())
+    : loadInTime(payloads, found.info);
 }
 
 /**
@@ -64,128 +85,138 @@ export function payloadSoon(
     : log.payloadSoon(info, place);
 }
 
-/** Looks again as long as a writer changes what is read. */
+// --- in time ----------------------------------------------------------------
+
 async function loadInTime(
-  { files, rows, log }: Payloads,
-  first: Found,
+  payloads: Payloads,
+  info: TxInfo,
 ): Promise<Tx | null> {
-  const { txId } = first.info;
-  let found: Found | null = first;
-  for (let attempt = 1; found; attempt++) {
-    const { info, place }: Found = found;
-    const { found: read, failure } = await attemptRead(() =>
-      place === null
-        ? files.loadWithDigest(txId)
-        : atPlace(place, info, { files, log })
-    );
-    if (read?.digest === info.storageHash) return txOf(info, read.bytes);
-    const newest = hasLog(rows)
-      ? await lastChange(info, { files, rows, log })
-      : await inTables(info, { files, rows });
-    if (newest === "removed") return null;
-    if (newest) return newest;
-    const waiting = await waitingPayload(info, files);
-    if (waiting) return txOf(info, waiting);
-    if (failure) throw unreadable(txId, failure);
-    if (attempt === READ_ATTEMPTS) {
-      throw new IntegrityError(txId, info.storageHash, read?.digest ?? null);
+  const judged = await judgePayload(payloads, info, readSource);
+  switch (judged?.kind) {
+    case undefined:
+      return null;
+    case "sound":
+      return txOf(judged.row, judged.sound.bytes);
+    case "damaged": {
+      const { row: { txId, storageHash }, found } = judged;
+      throw new IntegrityError(txId, storageHash, found?.digest ?? null);
     }
-    found = findRow(rows, txId);
+    case "unreadable":
+      throw unreadable(info.txId, judged.failure);
+  }
+}
+
+/**
+ * Reads the payload of a row, wherever it is, until it is sound or two readings
+ * agree that it is not.
+ *
+ * @param read Reads what is at one place.
+ */
+export function judgePayload<T extends { digest: string }>(
+  payloads: Payloads,
+  info: TxInfo,
+  read: (txId: string, source: PayloadSource) => Promise<T | null>,
+) {
+  return judge(
+    info,
+    (row) => readPayload(payloads, row, (source) => read(row.txId, source)),
+    ({ txId }) => currentRow(payloads, txId),
+    (one, other) => one.storageHash === other.storageHash,
+  );
+}
+
+/**
+ * Reads the payload of a row once, at one place after the other.
+ *
+ * @param read Reads what is there; `PayloadUnreadableError` where the system
+ * does not give it, what else it throws is thrown.
+ */
+export async function readPayload<T extends { digest: string }>(
+  origin: Origin,
+  info: TxInfo,
+  read: (source: PayloadSource) => Promise<T | null>,
+): Promise<Reading<T>> {
+  let other: T | null = null, failure: Error | null = null;
+  for (const place of PLACES) {
+    try {
+      const source = await lookAt(place, info, origin);
+      const found = source === null ? null : await read(source);
+      if (!found) continue;
+      if (found.digest === info.storageHash) {
+        return { sound: found, other, failure };
+      }
+      other ??= found;
+    } catch (error) {
+      if (!(error instanceof PayloadUnreadableError)) throw error;
+      failure ??= error;
+    }
+  }
+  return { sound: null, other, failure };
+}
+
+/** Reads all bytes of a payload; null where they are gone by now. */
+export async function readSource(
+  txId: string,
+  source: PayloadSource,
+): Promise<{ bytes: Uint8Array; digest: string } | null> {
+  if (typeof source !== "string") {
+    return { bytes: source, digest: await digestOf(source) };
+  }
+  return await readable(txId, () => readWithDigest(source));
+}
+
+/** Tells digest and size of a payload; null where it is gone by now. */
+export async function digestOfSource(
+  txId: string,
+  source: PayloadSource,
+): Promise<{ digest: string; size: number } | null> {
+  if (typeof source !== "string") {
+    return { digest: await digestOf(source), size: source.length };
+  }
+  return await readable(txId, async () => {
+    const opened = openRegular(source);
+    return opened && await digestOfOpen(opened);
+  });
+}
+
+/**
+ * The bytes of a row's payload, or its open file, to be verified as they are
+ * read; null: none, or the row is another one by now.
+ *
+ * @throws {PayloadUnreadableError} If the system would not give it.
+ */
+export async function openPayload(
+  payloads: Payloads,
+  info: TxInfo,
+): Promise<Uint8Array | Deno.FsFile | null> {
+  for (const place of PLACES) {
+    const source = await lookAt(place, info, payloads);
+    if (source === null) continue;
+    const opened = typeof source === "string"
+      ? await readable(info.txId, () => openRegular(source)?.file ?? null)
+      : source;
+    if (!opened) continue;
+    // The same row before and after: then this is the payload it refers to.
+    const now = currentRow(payloads, info.txId);
+    if (now?.storageHash === info.storageHash) return opened;
+    if (!(opened instanceof Uint8Array)) opened.close();
+    return null;
   }
   return null;
 }
 
-/** What the log knows of an id whose row and payload do not agree. */
-async function lastChange(
-  info: TxInfo,
-  { files, rows, log }: Payloads,
-): Promise<Tx | "removed" | null> {
-  const { applied } = logState(rows);
-  const record = log.find(info.txId);
-  if (!record) return null;
-  const isAhead = record.position >= applied;
-  const row = rowOf(record);
-  if (!row) return isAhead ? "removed" : null;
-  if (!isAhead && row.storageHash !== info.storageHash) return null;
-  const { found } = await attemptRead(() => inLog(record, files));
-  if (found?.digest === row.storageHash) return txOf(row, found.bytes);
-  const { found: read } = await attemptRead(() =>
-    files.loadWithDigest(info.txId)
-  );
-  return read?.digest === row.storageHash ? txOf(row, read.bytes) : null;
-}
-
 /**
- * The payload that a backup, cut off behind its new database, has not put in its
- * place; null: none that is sound.
+ * The row of an id as it is to be once it has followed the log; null for none. A
+ * file goes and comes before its row does: a writer may be between the two, or
+ * may have died there.
  */
-async function waitingPayload(
-  info: TxInfo,
-  files: PayloadFiles,
-): Promise<Uint8Array | null> {
-  const { found } = await attemptRead(() =>
-    files.staged.load(waitingName(info))
-  );
-  return found && await digestOf(found) === info.storageHash ? found : null;
-}
-
-/**
- * What the row of an id is to be once it has followed the log, null for none;
- * undefined where it has. A file goes and comes before its row does: a writer
- * may be between the two, or may have died there.
- */
-export function rowAhead(
-  txId: string,
+export function currentRow(
   { rows, log }: Pick<Payloads, "rows" | "log">,
-): TxInfo | null | undefined {
-  if (!hasLog(rows)) return undefined;
-  const record = log.find(txId);
-  if (!record || record.position < logState(rows).applied) return undefined;
-  return rowOf(record);
-}
-
-/** What the database of an older version has, which is open read-only. */
-async function inTables(
-  info: TxInfo,
-  { files, rows }: Pick<Payloads, "files" | "rows">,
-): Promise<Tx | null> {
-  const { tablePayload } = await import("../log/from_redo.ts");
-  const found = tablePayload(rows, info);
-  const bytes = typeof found === "string"
-    ? await files.staged.load(found)
-    : found;
-  const isSound = bytes && await digestOf(bytes) === info.storageHash;
-  return isSound ? txOf(info, bytes) : null;
-}
-
-/**
- * The payload whose home is the log, and its digest. Damage to the record around
- * it takes nothing from a payload that has the digest of its row.
- */
-export async function atPlace(
-  place: number,
-  info: TxInfo,
-  { files, log }: Pick<Payloads, "files" | "log">,
-): Promise<{ bytes: Uint8Array; digest: string } | null> {
-  const record = log.at(place);
-  if (record) {
-    return record.txId === info.txId ? await inLog(record, files) : null;
-  }
-  const bytes = log.payloadAt(place, info);
-  return bytes && { bytes, digest: await digestOf(bytes) };
-}
-
-/** The payload that a record holds or names, and its digest. */
-export async function inLog(
-  record: LogRecord | null,
-  files: PayloadFiles,
-): Promise<{ bytes: Uint8Array; digest: string } | null> {
-  if (!record) return null;
-  const bytes = record.payload ??
-    (record.kind === "put-staged"
-      ? await files.staged.load(record.name)
-      : null);
-  return bytes && { bytes, digest: await digestOf(bytes) };
+  txId: string,
+): TxInfo | null {
+  const record = hasLog(rows) ? log.find(txId) : null;
+  const isAhead = record && record.position >= logState(rows).applied;
+  return isAhead ? rowOf(record) : findInfo(rows, txId);
 }
 
 /**
@@ -204,72 +235,99 @@ export function bytesInLog(
   return log.payloadAt(place, info);
 }
 
-/**
- * The payload of a row that is not in its place yet: in the log, or staged; null:
- * none that is sound. Goes through the log, and reads a staged payload whole.
- */
-export async function payloadUnderWay(
+// --- the places -------------------------------------------------------------
+
+/** Tells what is at one place, unverified; null: nothing. */
+type Place = (
   info: TxInfo,
-  { files, rows, log }: Payloads,
-): Promise<Uint8Array | null> {
-  if (!hasLog(rows)) {
-    return (await inTables(info, { files, rows }))?.payload ?? null;
+  origin: Origin,
+) => MaybePromise<PayloadSource | null>;
+
+/** Every place where the payload of a row may be, in the order of the search. */
+const PLACES: readonly Place[] = [inLog, waiting, inFile, underWay, inTable];
+
+/** Lists what is at each place; what cannot be read there is left out. */
+export async function* sourcesOf(
+  origin: Origin,
+  info: TxInfo,
+): AsyncGenerator<PayloadSource> {
+  for (const place of PLACES) {
+    try {
+      const source = await lookAt(place, info, origin);
+      if (source !== null) yield source;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+    }
   }
-  const record = log.find(info.txId);
-  const found = record?.storageHash === info.storageHash
-    ? await inLog(record, files)
-    : null;
-  return found?.digest === info.storageHash
-    ? found.bytes
-    : await waitingPayload(info, files);
+}
+
+function lookAt(place: Place, info: TxInfo, origin: Origin) {
+  return readable(info.txId, () => place(info, origin));
 }
 
 /**
- * The open payload file of a row, to be read in pieces; null: none, or not of
- * this row.
- *
- * @throws {PayloadUnreadableError} If the system would not give it.
+ * What the log is the home of. Damage to the record around it takes nothing from
+ * a payload that has the digest of its row.
  */
-export function openPayloadOf(
-  { files, rows, log }: Payloads,
-  { info, place }: { info: TxInfo; place: number | null },
-): { file: Deno.FsFile; size: number } | null {
-  const { txId, storageHash } = info;
+function inLog(info: TxInfo, { files, rows, log }: Origin) {
+  const place = rows && (findRow(rows, info.txId)?.place ?? null);
+  if (place === null || !log) return null;
+  const record = log.at(place);
+  if (!record) return log.payloadAt(place, info);
+  return record.txId === info.txId ? sourceIn(record, files) : null;
+}
+
+/** What a backup, cut off behind its new database, has not put in its place. */
+function waiting(info: TxInfo, { files }: Origin) {
+  const path = join(files.staged.path, waitingName(info));
+  return regularSize(path) === null ? null : path;
+}
+
+function inFile({ txId }: TxInfo, { files }: Origin) {
+  const place = files.find(txId);
+  return place === null ? null : join(files.basePath, place);
+}
+
+/** What a crash, or a writer that is at it, has not put in its place yet. */
+function underWay(info: TxInfo, { files, rows, log }: Origin) {
+  const record = rows && hasLog(rows) ? log?.find(info.txId) : null;
+  const isIts = record?.storageHash === info.storageHash;
+  return isIts ? sourceIn(record, files) : null;
+}
+
+/** What the database of an older version has, which is open read-only. */
+async function inTable(info: TxInfo, { files, rows }: Origin) {
+  if (!rows || hasLog(rows)) return null;
+  const { tablePayload } = await import("../log/from_redo.ts");
+  const found = tablePayload(rows, info);
+  return typeof found === "string" ? join(files.staged.path, found) : found;
+}
+
+function sourceIn(
+  record: LogRecord,
+  files: PayloadFiles,
+): PayloadSource | null {
+  if (record.kind === "put-staged") return join(files.staged.path, record.name);
+  return record.payload;
+}
+
+/** What keeps a payload from being read is no damage: it is told as it is. */
+async function readable<T>(
+  txId: string,
+  read: () => MaybePromise<T>,
+): Promise<T> {
   try {
-    const record = place === null ? null : log.at(place);
-    const staged = record?.kind === "put-staged" ? record.name : null;
-    const opened = staged === null
-      ? files.staged.open(waitingName(info)) ?? files.open(txId)
-      : files.staged.open(staged);
-    // The same row before and after: then this is the file it refers to.
-    if (opened && findInfo(rows, txId)?.storageHash === storageHash) {
-      return opened;
-    }
-    opened?.file.close();
-    return null;
+    return await read();
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    throw unreadable(txId, error as Error);
+    throw unreadable(txId, error);
   }
 }
 
-/** Whether a payload is read whole, in one go. */
-export function isSmall({ size }: TxInfo): boolean {
-  return size >= 0 && size <= SMALL;
-}
-
-/** What keeps a file from being read is no damage: it is told as it is. */
-async function attemptRead<T>(
-  read: () => Promise<T | null>,
-): Promise<{ found: T | null; failure?: Error }> {
-  try {
-    return { found: await read() };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return { found: null, failure: error as Error };
-  }
-}
-
-function unreadable(txId: string, cause: Error): PayloadUnreadableError {
+/** What the system's refusal to give a payload is told as. */
+export function unreadable(txId: string, error: unknown): Error {
+  const isOther = error instanceof Deno.errors.NotCapable ||
+    error instanceof PohStorageError;
+  if (isOther) return error;
+  const cause = error as Error;
   return new PayloadUnreadableError(txId, cause.message, { cause });
 }

@@ -20,10 +20,11 @@ import { CheckThread } from "./check_thread.ts";
 import { crashPoint } from "../async/crash_points.ts";
 import { namesIn, regularSize, removeLeftover } from "../files/durable_fs.ts";
 import {
-  atPlace,
   bytesInLog,
-  payloadUnderWay,
-  rowAhead,
+  digestOfSource,
+  judgePayload,
+  readPayload,
+  readSource,
 } from "./find_payload.ts";
 import {
   type Case,
@@ -78,8 +79,8 @@ import {
 import type { TxInfo } from "../types.ts";
 import {
   type BadLocalVerdict,
+  damaged,
   describe,
-  isSameButDamaged,
   type LocalVerdict,
   unreadable,
 } from "../check/verdict.ts";
@@ -95,9 +96,6 @@ import { dataVersion } from "../sqlite/overlay.ts";
 
 /** Files looked up at a time, and rows read at a time. */
 const FILES = 256, ROWS = 512;
-
-/** Times a row is looked at again when a writer changes it meanwhile. */
-const ATTEMPTS = 5;
 
 /** Verifies an open store. */
 export async function verifyRows(
@@ -555,9 +553,10 @@ class LocalCheck {
     return this.#report.interrupted ||= this.#options.signal?.aborted === true;
   }
 
-  async #transaction(info: TxInfo, step: Step): Promise<void> {
-    const verdict = await this.#judge(info);
-    if (verdict === null) return; // deleted meanwhile
+  async #transaction(seen: TxInfo, step: Step): Promise<void> {
+    const judged = await this.#judge(seen);
+    if (judged === null) return; // deleted meanwhile
+    const { info, verdict } = judged;
     if (verdict.kind !== "unreadable" && this.#ownsFile(info)) this.#owners++;
     if (verdict.kind === "sound") return this.#sound(info, verdict.size, step);
     this.#checked(verdict.size, step);
@@ -584,61 +583,26 @@ class LocalCheck {
   }
 
   /** Holds one row against its payload; null when the row is gone by now. */
-  async #judge(seen: TxInfo): Promise<LocalVerdict | null> {
-    const { files, rows, log } = this.#store;
-    let info: TxInfo | null = seen;
-    let before: string | null | undefined;
-    for (let attempt = 1; info !== null; attempt++) {
-      let found: { digest: string; size: number } | null;
-      const place: number | null = findRow(rows, info.txId)?.place ?? null;
-      try {
-        if (place === null) found = await files.digest(info.txId);
-        else {
-          const placed = await atPlace(place, info, this.#store);
-          found = placed && { ...placed, size: placed.bytes.length };
-        }
-      } catch (error) {
-        if (error instanceof Deno.errors.NotCapable) throw error;
-        return unreadable((error as Error).message);
-      }
-      const size = found?.size ?? 0;
-      if (found?.digest === info.storageHash) {
-        if (info.size !== -1 && info.size !== size) {
-          return { kind: "size-mismatch", size, found: found.digest };
-        }
-        return place === null || log.at(place)
-          ? { kind: "sound", size }
-          : { kind: "log-damaged", size, found: found.digest };
-      }
-      const logged = await payloadUnderWay(info, this.#store);
-      if (logged) return { kind: "sound", size: logged.length };
-      const ahead = rowAhead(info.txId, this.#store);
-      if (ahead === null) return null;
-      const isReplaced = ahead && ahead.storageHash !== info.storageHash;
-      if (isReplaced && attempt < ATTEMPTS) {
-        before = undefined;
-        info = ahead;
-        continue;
-      }
-      const now = findInfo(rows, info.txId);
-      const digest = found?.digest ?? null;
-      const isSame = now?.storageHash === info.storageHash;
-      // Damage is what two readings agree on.
-      if (isSame && before === digest) {
-        if (digest === null) {
-          return { kind: "payload-missing", size, found: null };
-        }
-        return isSameButDamaged(info.storageHash, digest)
-          ? { kind: "row-damaged", size, found: digest }
-          : { kind: "payload-corrupt", size, found: digest };
-      }
-      if (attempt === ATTEMPTS) {
-        return unreadable("it does not read the same twice");
-      }
-      before = isSame ? digest : undefined;
-      info = now;
+  async #judge(
+    seen: TxInfo,
+  ): Promise<{ info: TxInfo; verdict: LocalVerdict } | null> {
+    const judged = await judgePayload(this.#store, seen, digestOfSource);
+    if (judged === null) return null;
+    const { row: info } = judged;
+    if (judged.kind === "unreadable") {
+      return { info, verdict: unreadable(judged.failure) };
     }
-    return null;
+    if (judged.kind === "damaged") {
+      return { info, verdict: damaged(info, judged.found) };
+    }
+    const { digest: found, size } = judged.sound;
+    const place = findRow(this.#store.rows, info.txId)?.place ?? null;
+    const verdict: LocalVerdict = info.size !== -1 && info.size !== size
+      ? { kind: "size-mismatch", size, found }
+      : place === null || this.#store.log.at(place)
+      ? { kind: "sound", size }
+      : { kind: "log-damaged", size, found };
+    return { info, verdict };
   }
 
   async #onDamage(
@@ -669,20 +633,23 @@ class LocalCheck {
 
   /** Puts right what is wrong around a payload that is sound. */
   async #correct(info: TxInfo, { kind, size, found }: BadLocalVerdict) {
-    const { rows, log, writer } = this.#store;
-    const place = findRow(rows, info.txId)?.place ?? null;
+    const { rows, writer } = this.#store;
     if (kind !== "log-damaged") {
       const storageHash = found!;
+      const place = findRow(rows, info.txId)?.place ?? null;
       await rows.change(() =>
         putRow(rows, { ...info, storageHash, size }, place)
       );
       return;
     }
-    const payload = place === null ? null : log.payloadAt(place, info);
-    if (payload) {
-      const entry = saving(info, { payload, isPacked: true });
-      await writer!.queue.submit({ entry, seen: info });
-    }
+    const { sound } = await readPayload(
+      this.#store,
+      info,
+      (source) => readSource(info.txId, source),
+    );
+    if (!sound) return;
+    const entry = saving(info, { payload: sound.bytes, isPacked: true });
+    await writer!.queue.submit({ entry, seen: info });
   }
 
   async #giveUp({ info, finding, found, file }: LocalDamage): Promise<void> {

@@ -20,7 +20,12 @@ import type {
   MovePackedOptions,
 } from "../model/packing.ts";
 import { IntegrityError, PohStorageError, StoreBusyError } from "../errors.ts";
-import { isSmall, loadTx, openPayloadOf, payloadSoon } from "./find_payload.ts";
+import {
+  currentRow,
+  loadTx,
+  openPayload,
+  payloadSoon,
+} from "./find_payload.ts";
 import { asDiskFull } from "../files/full_disk.ts";
 import type { Sources } from "../check/sources.ts";
 import { digestOf, sha256HexSync } from "../files/hash.ts";
@@ -171,23 +176,26 @@ export class LocalEngine implements Engine {
   }
 
   async #loadStream(txId: string): Promise<TxStream | null> {
-    for (let attempt = 1;; attempt++) {
-      const row = findRowToRead(this.#store.rows, txId);
-      if (!row) return null;
-      const soon = payloadSoon(this.#store, row);
-      if (soon) return { info: row.info, payload: streamOf(soon.slice()) };
-      const isWhole = isSmall(row.info) || attempt === READ_ATTEMPTS;
-      const tx = isWhole ? await this.#loadWhole(txId) : null;
-      if (tx) return tx;
-      const opened = openPayloadOf(this.#store, row);
+    const found = findRowToRead(this.#store.rows, txId);
+    const soon = found && payloadSoon(this.#store, found);
+    if (soon) return { info: found.info, payload: streamOf(soon.slice()) };
+    const whole = found && isSmall(found.info) && await this.#loadWhole(txId);
+    if (whole) return whole;
+    let info = found?.info ?? null;
+    for (let attempt = 1; info; attempt++) {
+      const opened = await openPayload(this.#store, info);
       if (opened) {
-        const payload = verified(row.info, piecesOf(opened.file));
-        return { info: row.info, payload };
+        const bytes = opened instanceof Uint8Array
+          ? once(opened)
+          : piecesOf(opened);
+        return { info, payload: verified(info, bytes) };
       }
-      if (!isWhole) continue; // it is under way
-      const { storageHash } = row.info;
-      throw new IntegrityError(txId, storageHash, null);
+      if (attempt === READ_ATTEMPTS) {
+        throw new IntegrityError(txId, info.storageHash, null);
+      }
+      info = currentRow(this.#store, txId);
     }
+    return null;
   }
 
   /** A sound payload that is read whole in one go; null when it is none. */
@@ -458,8 +466,21 @@ export class LocalEngine implements Engine {
   }
 }
 
+/** Whether a payload is read whole, in one go. */
+function isSmall({ size }: TxInfo): boolean {
+  return size >= 0 && size <= SMALL;
+}
+
 function streamOf(payload: Uint8Array) {
   return new Blob([payload as BlobPart]).stream();
+}
+
+function once(bytes: Uint8Array): Pieces {
+  const pieces = [new Uint8Array(bytes)].values();
+  return {
+    next: () => Promise.resolve(pieces.next().value ?? null),
+    end: () => Promise.resolve(),
+  };
 }
 
 function piecesOf(file: Deno.FsFile): Pieces {

@@ -6,16 +6,15 @@
  */
 
 import type { MovePackedOptions } from "../model/packing.ts";
-import { inLog, payloadUnderWay } from "./find_payload.ts";
-import { digestOf } from "../files/hash.ts";
-import type { Change } from "../log/record.ts";
-import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
-import { nextTurn } from "../async/turn.ts";
-import type { TxInfo } from "../types.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
 import { findInfo, findRow } from "../sqlite/lookups.ts";
 import { pageOfTxs } from "../sqlite/tx_pages.ts";
 import { countTxs } from "../sqlite/tx_counts.ts";
+import { readPayload, readSource } from "./find_payload.ts";
+import type { Change } from "../log/record.ts";
+import { type OpenStore, saving, type StoreWriter } from "./open_store.ts";
+import { nextTurn } from "../async/turn.ts";
+import type { TxInfo } from "../types.ts";
 
 /** Moved in one commit. */
 const PAGE = 128;
@@ -81,20 +80,22 @@ async function moveOf(
   store: OpenStore,
   { packBelow }: StoreWriter,
 ): Promise<Change | null> {
-  const { files, rows, log } = store;
+  const { files, rows } = store;
   const place = findRow(rows, info.txId)?.place ?? null;
-  let payload: Uint8Array | null;
   try {
     const belongs = packBelow.covers(sizeOf(info, files));
     if (belongs === (place !== null)) return null;
-    payload = place !== null
-      ? (await inLog(log.at(place), files))?.bytes ?? null
-      : await files.load(info.txId) ?? await payloadUnderWay(info, store);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return null; // what cannot be read cannot be moved
   }
-  if (!payload || await digestOf(payload) !== info.storageHash) return null;
+  const { sound } = await readPayload(
+    store,
+    info,
+    (source) => readSource(info.txId, source),
+  );
+  if (!sound) return null;
+  const { bytes: payload } = sound;
   const whole = { ...info, size: payload.length };
   const how = { payload, isPacked: packBelow.covers(payload.length) };
   return { entry: saving(whole, how), seen: info, home: place };

@@ -23,6 +23,7 @@ import {
   Healing,
 } from "../check/healing.ts";
 import type { Sources } from "../check/sources.ts";
+import { judge, type Reading } from "../check/two_readings.ts";
 import { Pool } from "../async/pool.ts";
 import type { QuarantineNote } from "../payloads/quarantine.ts";
 import {
@@ -64,9 +65,6 @@ const WHOLE = 1024 * 1024;
 
 /** Objects or ids looked up together. */
 const PAGE = 512;
-
-/** Times a row is looked at again when a writer changes it meanwhile. */
-const ATTEMPTS = 5;
 
 /** Verifies a store. */
 export async function verifyRemote(
@@ -298,39 +296,44 @@ class RemoteCheck {
   async #judge(
     seen: CatalogEntry,
   ): Promise<{ entry: CatalogEntry; verdict: Verdict } | null> {
-    let entry = seen;
-    let before: string | null | undefined;
-    for (let attempt = 1;; attempt++) {
-      const { info } = entry;
-      let found: Digest | null;
-      try {
-        found = await this.#digest(entry);
-      } catch (error) {
-        if (error instanceof Deno.errors.NotCapable) throw error;
-        return { entry, verdict: unreadable((error as Error).message) };
-      }
-      const size = found?.size ?? 0, digest = found?.digest ?? null;
-      if (digest === info.storageHash) {
-        const isSound = info.size === -1 || info.size === size;
-        const verdict: Verdict = isSound
-          ? { kind: "sound", size }
-          : { kind: "size-mismatch", size, found: digest };
-        return { entry, verdict };
-      }
-      const [now] = await this.#parts.catalog.find([info.txId]);
-      if (!now) return null;
-      const isSame = isSameEntry(now, entry);
-      // Damage is what two readings agree on.
-      if (isSame && before === digest) {
-        const kind = digest === null ? "payload-missing" : "payload-corrupt";
-        return { entry, verdict: { kind, size, found: digest } };
-      }
-      if (attempt === ATTEMPTS) {
-        const verdict = unreadable("it does not read the same twice");
-        return { entry, verdict };
-      }
-      before = isSame ? digest : undefined;
-      entry = now;
+    const judged = await judge(
+      seen,
+      (entry) => this.#read(entry),
+      async ({ info }) =>
+        (await this.#parts.catalog.find([info.txId]))[0] ?? null,
+      isSameEntry,
+    );
+    if (judged === null) return null;
+    const { row: entry } = judged;
+    if (judged.kind === "unreadable") {
+      return { entry, verdict: unreadable(judged.failure) };
+    }
+    if (judged.kind === "damaged") {
+      const size = judged.found?.size ?? 0,
+        found = judged.found?.digest ?? null;
+      const kind = found === null ? "payload-missing" : "payload-corrupt";
+      return { entry, verdict: { kind, size, found } };
+    }
+    const { digest, size } = judged.sound;
+    const isSound = entry.info.size === -1 || entry.info.size === size;
+    const verdict: Verdict = isSound
+      ? { kind: "sound", size }
+      : { kind: "size-mismatch", size, found: digest };
+    return { entry, verdict };
+  }
+
+  async #read(entry: CatalogEntry): Promise<Reading<Digest>> {
+    try {
+      const found = await this.#digest(entry);
+      const isSound = found?.digest === entry.info.storageHash;
+      return {
+        sound: isSound ? found : null,
+        other: isSound ? null : found,
+        failure: null,
+      };
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      return { sound: null, other: null, failure: error as Error };
     }
   }
 

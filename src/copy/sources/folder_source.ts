@@ -5,10 +5,10 @@
  */
 
 import { join } from "@std/path";
-import { payloadPlaces } from "../backup_walk.ts";
 import { openRegular, piecesOf } from "../../files/durable_fs.ts";
 import { PohStorageError } from "../../errors.ts";
 import type { LogReader } from "../../log/log_reader.ts";
+import { sourcesOf } from "../../local/find_payload.ts";
 import { earlierNames } from "../../local/naming.ts";
 import { openForReading } from "../../local/read_store.ts";
 import type { DriverChoice } from "../../model/driver_info.ts";
@@ -105,26 +105,15 @@ export class FolderSource implements HealSource {
 
   /** Tries every place where this store may keep the payload. */
   async #look(info: TxInfo, take: Take): Promise<void> {
-    for (const bytes of this.#candidates(info)) {
-      if (await take(info, bytes)) return;
-    }
-  }
-
-  *#candidates(info: TxInfo): Generator<AsyncIterable<Uint8Array>> {
-    const origin = {
-      files: this.#files,
-      rows: this.#rows,
-      ...(this.#log && { log: this.#log }),
-    };
-    for (const place of payloadPlaces(origin)) {
-      const bytes = unlessUnreadable(() => {
-        const found = place(info);
-        if (found === null) return null;
-        if (typeof found !== "string") return once(found);
-        const opened = openRegular(found);
-        return opened && piecesOf(opened.file);
-      });
-      if (bytes) yield bytes;
+    const origin = { files: this.#files, rows: this.#rows, log: this.#log };
+    for await (const source of sourcesOf(origin, info)) {
+      const opened = typeof source === "string"
+        ? unlessUnreadable(() => openRegular(source))
+        : null;
+      const bytes = typeof source === "string"
+        ? opened && piecesOf(opened.file)
+        : once(source);
+      if (bytes && await take(info, bytes)) return;
     }
   }
 
