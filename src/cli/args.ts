@@ -12,6 +12,7 @@ import {
   optionsOf,
   type OptionSpec,
   type OptionValues,
+  type PositionalSpec,
 } from "./table.ts";
 import { readValue } from "../format/values.ts";
 
@@ -156,9 +157,9 @@ function valueAfter(name: string, next: string | undefined): string {
 }
 
 function checkPositionals(command: CommandName, positionals: string[]): void {
-  const specs = commands[command].positionals;
+  const specs: readonly PositionalSpec[] = commands[command].positionals;
   const extra = positionals[specs.length];
-  if (extra !== undefined) {
+  if (extra !== undefined && !specs.at(-1)?.repeats) {
     throw new UsageError(
       specs.length === 0
         ? `${command} takes no argument, got ${JSON.stringify(extra)}`
@@ -167,7 +168,7 @@ function checkPositionals(command: CommandName, positionals: string[]): void {
   }
   specs.forEach((spec, i) => {
     const word = positionals[i];
-    if (word === undefined || !("choices" in spec)) return;
+    if (word === undefined || !spec.choices) return;
     if (!spec.choices.some((choice) => choice === word)) {
       throw new UsageError(
         `${command} ${JSON.stringify(word)} is not known: ${

@@ -17,6 +17,7 @@ import {
   TxExistsError,
 } from "../errors.ts";
 import { UsageError } from "../format/usage_error.ts";
+import { ProofError, type ProofErrorCode } from "../proofs/proof_error.ts";
 
 /** What each exit code means. */
 export const EXIT_CODES: Readonly<Record<number, string>> = {
@@ -24,7 +25,7 @@ export const EXIT_CODES: Readonly<Record<number, string>> = {
   1: "failed (I/O, unexpected)",
   2: "wrong usage, bad input, or a tx that may not be replaced",
   3: "no such transaction",
-  4: "damage found, or repaired under recover --strict",
+  4: "damage found, or repaired under recover --strict; a proof refuted",
   5: "store busy",
   6: "no store there",
   130: "interrupted",
@@ -55,6 +56,15 @@ export class CliError extends Error {
   }
 }
 
+const PROOF_CODES: Readonly<Record<ProofErrorCode, number>> = {
+  TLOG_FORMAT: Exit.usage,
+  KEY_FORMAT: Exit.usage,
+  KEY_UNSUPPORTED: Exit.failed,
+  PROOF_INVALID: Exit.damage,
+  KEY_UNKNOWN: Exit.damage,
+  QUORUM: Exit.damage,
+};
+
 /** The exit code that an error ends the program with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CliError) return error.exitCode;
@@ -68,6 +78,7 @@ export function exitCodeOf(error: unknown): number {
     error instanceof IntegrityError || error instanceof MetadataDamagedError ||
     error instanceof BackupDamagedError
   ) return Exit.damage;
+  if (error instanceof ProofError) return PROOF_CODES[error.code];
   if (error instanceof StoreBusyError) return Exit.busy;
   if (error instanceof DOMException && error.name === "AbortError") {
     return Exit.interrupted; // it was waiting

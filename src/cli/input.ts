@@ -49,16 +49,16 @@ export async function openInput(
 }
 
 /**
- * All of an input as text.
+ * All of an input.
  *
- * @throws {UsageError} If it is longer than `limit` bytes or not UTF-8.
+ * @throws {UsageError} If it is longer than `limit` bytes.
  */
-export async function readText(
-  input: Input,
+export async function readBytes(
+  input: AsyncIterable<Uint8Array>,
   what: string,
   limit: number,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Uint8Array> {
   const parts = [];
   let size = 0;
   for await (const chunk of input) {
@@ -69,8 +69,23 @@ export async function readText(
     }
   }
   if (signal.aborted) throw new CliError(Exit.interrupted, "Interrupted");
+  return concat(parts);
+}
+
+/**
+ * All of an input as text.
+ *
+ * @throws {UsageError} If it is longer than `limit` bytes or not UTF-8.
+ */
+export async function readText(
+  input: Input,
+  what: string,
+  limit: number,
+  signal: AbortSignal,
+): Promise<string> {
+  const bytes = await readBytes(input, what, limit, signal);
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(concat(parts));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new UsageError(`${what} is not UTF-8 text`);
   }

@@ -46,6 +46,8 @@ const runners: {
   restore: () => import("./restore.ts"),
   migrate: () => import("./migrate.ts"),
   info: () => import("./info.ts"),
+  check: () => import("./check.ts"),
+  tlog: () => import("./tlog.ts"),
   completions: () => import("./completions.ts"),
   man: () => import("./man.ts"),
   serve: () => import(SERVE),

@@ -60,6 +60,8 @@ export interface PositionalSpec {
   readonly choices?: readonly string[];
   /** What completes it in a shell. */
   readonly completes?: "ids" | "files";
+  /** Whether more of the same may follow; of the last one only. */
+  readonly repeats?: true;
 }
 
 /** An example for `--help`. */
@@ -775,6 +777,102 @@ export const commands = {
     writes: false,
     interruptible: false,
     exitCodes: [4, 6],
+  },
+  check: {
+    summary: "Check proofs of a node's log, without a store",
+    description: [
+      "A file tells by its first line what it is: a proof of inclusion (.tlog-proof), of consistency, of possession, an answer to a challenge, or a checkpoint. Each has one line on stdout that says what was proven. What is refuted ends it with 4, what is malformed with 2.",
+      "A key is believed because you name it by --key or in a policy, never because a proof brings it.",
+      "docs/proofs.md says what each proof means, and what it does not.",
+    ],
+    usage: ["<proof>… --key <vkey>", "<proof>… --policy <file>"],
+    positionals: [{
+      name: "proof",
+      help: "A file; - is stdin. May be several.",
+      completes: "files",
+      repeats: true,
+    }],
+    options: {
+      key: {
+        type: "text",
+        metavar: "vkey",
+        help: "A key of the log. May be given several times.",
+        repeats: true,
+      },
+      policy: {
+        type: "path",
+        metavar: "file",
+        help:
+          "Keys of logs and witnesses, and how many of these must have cosigned (C2SP tlog-policy).",
+      },
+      payload: {
+        type: "path",
+        metavar: "file",
+        help:
+          "The payload that a proof of inclusion or of possession is to be about.",
+      },
+      kept: {
+        type: "path",
+        metavar: "file",
+        help:
+          "The older checkpoint that a proof of consistency has to begin at.",
+      },
+      challenge: {
+        type: "path",
+        metavar: "file",
+        help: "The challenge that an answer has to be to.",
+      },
+      nonce: {
+        type: "text",
+        metavar: "base64",
+        help: "The nonce that a proof of possession has to answer.",
+      },
+    },
+    examples: [
+      {
+        line: "check a.tlog-proof --policy node7.policy --payload a.bin",
+        note: "The node committed to this transaction, with these bytes",
+      },
+      {
+        line: "check step --policy node7.policy --kept checkpoint",
+        note: "Nothing that the older checkpoint covers was altered",
+      },
+    ],
+    local: true,
+    writes: false,
+    interruptible: false,
+    exitCodes: [4],
+  },
+  tlog: {
+    summary: "Make a key that signs for a log",
+    description: [
+      "keygen writes a private key to a new file that only you can read, and prints the key by which others check what it signs. The name of a log is its address without https://.",
+    ],
+    usage: ["keygen <file> --origin <name>"],
+    positionals: [
+      { name: "action", help: "What to do.", choices: ["keygen"] },
+      { name: "file", help: "Where the private key goes.", completes: "files" },
+    ],
+    options: {
+      origin: {
+        type: "text",
+        metavar: "name",
+        help: "Name of the log, such as node7.example/log.",
+      },
+      pq: {
+        type: "flag",
+        help:
+          "Make an ML-DSA-87 key as well, which no quantum computer forges.",
+      },
+    },
+    examples: [{
+      line: "tlog keygen ~/keys/node7 --origin node7.example/log --pq",
+      note: "Two private keys in one file, their public keys on stdout",
+    }],
+    local: true,
+    writes: false,
+    interruptible: false,
+    exitCodes: [],
   },
   completions: {
     summary: "Print a script for completion in a shell",

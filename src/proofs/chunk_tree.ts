@@ -5,9 +5,8 @@
  * @module
  */
 
-import { joined } from "./encoding.ts";
 import { CHUNK_SIZE } from "./entry.ts";
-import { leafHash, MerkleTree } from "./merkle.ts";
+import { MerkleTree } from "./merkle.ts";
 import { Sha256 } from "./sha256_short.ts";
 
 /** How many chunks a payload has; an empty one has one, which is empty. */
@@ -49,7 +48,8 @@ export interface HashedPayload {
 export class PayloadHasher {
   readonly #whole = new Sha256();
   readonly #leaves: Uint8Array[] = [];
-  #chunk: Uint8Array[] = [];
+  /** Over the leaf of the chunk that is not full. */
+  #chunk = newLeaf();
   #filled = 0;
   #size = 0;
 
@@ -59,12 +59,10 @@ export class PayloadHasher {
     this.#size += bytes.length;
     for (let at = 0; at < bytes.length;) {
       const piece = bytes.subarray(at, at + CHUNK_SIZE - this.#filled);
+      this.#chunk.update(piece);
       at += piece.length;
       this.#filled += piece.length;
-      // The caller may use its buffer again; whole chunks are hashed at once.
-      const isWhole = this.#filled === CHUNK_SIZE;
-      this.#chunk.push(isWhole ? piece : piece.slice());
-      if (isWhole) this.#endChunk();
+      if (this.#filled === CHUNK_SIZE) this.#endChunk();
     }
   }
 
@@ -79,10 +77,17 @@ export class PayloadHasher {
   }
 
   #endChunk(): void {
-    this.#leaves.push(leafHash(joined(this.#chunk)));
-    this.#chunk = [];
+    this.#leaves.push(this.#chunk.digest());
+    this.#chunk = newLeaf();
     this.#filled = 0;
   }
+}
+
+const LEAF = Uint8Array.of(0);
+
+/** A hash of a leaf, before its bytes come. */
+function newLeaf(): Sha256 {
+  return new Sha256().update(LEAF);
 }
 
 /** Hashes a payload that is in memory. */

@@ -304,13 +304,13 @@ export interface ProvenConsistency {
 export async function checkConsistency(
   file: string | Uint8Array,
   policy: Policy,
-  kept?: Checkpoint | string,
+  kept?: Checkpoint | string | Uint8Array,
 ): Promise<ProvenConsistency> {
   const { oldSize, oldRoot, path, checkpoint: note } = parseConsistencyProof(
     file,
   );
   const checkpoint = await openCheckpoint(note, policy);
-  const old = typeof kept === "string"
+  const old = typeof kept === "string" || kept instanceof Uint8Array
     ? await openCheckpoint(kept, { ...policy, quorum: null })
     : kept;
   if (

@@ -211,33 +211,39 @@ export function nodeHash(
 
 /** SHA-256 of bytes that come in pieces. */
 export class Sha256 {
-  #runtime = builtin()?.createHash("sha256");
-  #state = Int32Array.from(START);
-  #block = new Uint8Array(64);
-  #filled = 0;
-  #length = 0;
+  readonly #hash = builtin()?.createHash("sha256") ?? new Pieces();
 
   /** Takes in the next bytes. */
   update(bytes: Uint8Array): this {
-    if (this.#runtime) this.#runtime.update(bytes);
-    else this.#update(bytes);
+    this.#hash.update(bytes);
     return this;
   }
 
   /** The digest of all bytes so far. Ends the hash. */
   digest(): Uint8Array<ArrayBuffer> {
-    if (this.#runtime) return new Uint8Array(this.#runtime.digest());
+    return new Uint8Array(this.#hash.digest());
+  }
+}
+
+/** The same without a runtime to ask. */
+class Pieces {
+  readonly #state = Int32Array.from(START);
+  readonly #block = new Uint8Array(64);
+  #filled = 0;
+  #length = 0;
+
+  digest(): Uint8Array<ArrayBuffer> {
     const bits = this.#length * 8;
     const padding = new Uint8Array((119 - this.#filled) % 64 + 9);
     padding[0] = 0x80;
     const view = new DataView(padding.buffer);
     view.setUint32(padding.length - 8, Math.floor(bits / 2 ** 32));
     view.setUint32(padding.length - 4, bits % 2 ** 32);
-    this.#update(padding);
+    this.update(padding);
     return bytesOf(this.#state);
   }
 
-  #update(bytes: Uint8Array): void {
+  update(bytes: Uint8Array): void {
     this.#length += bytes.length;
     let at = 0;
     if (this.#filled > 0) {

@@ -198,9 +198,21 @@ Deno.test({
       browser.kill("SIGTERM");
       await browser.status;
       await server.shutdown();
+      await removeSoon(dir.join("profile"));
     }
   },
 });
+
+/** Removes what processes that are just ending may still write to. */
+async function removeSoon(path: string): Promise<void> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    try {
+      return await Deno.remove(path, { recursive: true });
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
 
 Deno.test("the module imports nothing of the store, and no package", async () => {
   const { stdout } = await new Deno.Command(Deno.execPath(), {

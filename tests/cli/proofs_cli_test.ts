@@ -1,0 +1,214 @@
+// `tlog keygen` and `check`: what a counterparty needs, without a store.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  answerChallenge,
+  formatChallenge,
+  formatConsistencyProof,
+  openNote,
+  provePossession,
+  signerOf,
+  signNote,
+  verifierOf,
+} from "../../proofs.ts";
+import { call } from "../cli_helpers.ts";
+import { IS_WINDOWS, type TempDir, tempDir } from "../helpers.ts";
+import {
+  hasMlDsa,
+  hello,
+  large,
+  NONCE,
+  ORIGIN,
+  textOf,
+  vectorLog,
+  VKEY,
+} from "../proofs/sample.ts";
+
+async function write(dir: TempDir, name: string, data: string | Uint8Array) {
+  const path = dir.join(name);
+  if (typeof data === "string") await Deno.writeTextFile(path, data);
+  else await Deno.writeFile(path, data);
+  return path;
+}
+
+Deno.test("tlog keygen makes a key that only its owner reads, and never overwrites one", async () => {
+  await using dir = await tempDir();
+  const path = dir.join("key");
+  const args = ["tlog", "keygen", path, "--origin", ORIGIN];
+  const { code, stdout } = await call(args);
+  assertEquals(code, 0);
+  const text = await Deno.readTextFile(path);
+  const signer = await signerOf(text.trimEnd());
+  const note = await signNote("hello\n", [signer]);
+  await openNote(note, [verifierOf(stdout.trimEnd())]);
+  if (!IS_WINDOWS) assertEquals((await Deno.stat(path)).mode! & 0o777, 0o600);
+  const again = await call(args);
+  assertEquals([again.code, again.stdout], [2, ""]);
+  assertMatch(again.stderr, /is there already: a key is never overwritten/);
+  assertEquals(await Deno.readTextFile(path), text);
+});
+
+Deno.test({
+  name: "tlog keygen --pq makes two keys",
+  ignore: !hasMlDsa, // Deno before 2.9
+  async fn() {
+    await using dir = await tempDir();
+    const path = dir.join("key");
+    const { code, stdout } = await call([
+      ...["tlog", "keygen", path, "--origin", ORIGIN, "--pq", "--json"],
+    ]);
+    assertEquals(code, 0);
+    const { file, keys } = JSON.parse(stdout);
+    assertEquals(file, path);
+    const kinds = keys.map((key: string) => verifierOf(key).kind);
+    assertEquals(kinds, ["ed25519", "ml-dsa-87"]);
+    const lines = (await Deno.readTextFile(path)).trimEnd().split("\n");
+    const signers = await Promise.all(lines.map(signerOf));
+    assertEquals(signers.map(({ verifier }) => verifier.vkey), keys);
+  },
+});
+
+Deno.test("check says of each proof what it proves", async () => {
+  await using dir = await tempDir();
+  const log = await vectorLog();
+  const challenge = {
+    ...{ origin: ORIGIN, size: 3, root: log.tree.root(3), nonce: NONCE },
+    ...{ entries: 3, chunks: 2 },
+  };
+  const answer = answerChallenge(
+    challenge,
+    await log.source(challenge),
+    log.signer,
+  );
+  const step = formatConsistencyProof({
+    ...{ oldSize: 3, oldRoot: log.tree.root(3) },
+    path: log.tree.consistency(3),
+    checkpoint: await log.checkpoint(),
+  });
+  const files = {
+    inclusion: await write(dir, "b.tlog-proof", await log.inclusionProof(2)),
+    checkpoint: await write(dir, "checkpoint", await log.checkpoint()),
+    consistency: await write(dir, "step", step),
+    answer: await write(dir, "answer", await textOf(answer)),
+    possession: await write(
+      dir,
+      "possession",
+      await provePossession(2, NONCE, large, log.signer),
+    ),
+  };
+  const { code, stdout, stderr } = await call([
+    ...["check", ...Object.values(files), "--key", VKEY],
+    ...["--payload", await write(dir, "payload", large)],
+    ...["--kept", await write(dir, "kept", await log.checkpoint(3))],
+    ...["--challenge", await write(dir, "c", formatChallenge(challenge))],
+    ...["--nonce", NONCE.toBase64()],
+  ]);
+  assertEquals([code, stderr], [0, ""]);
+  const root = "w5X3sOs1drEA1UCprX/ppHcb7jeXVHcitIRSlsbee3g=";
+  const old = log.tree.root(3).toBase64();
+  const lines = stdout.trimEnd().split("\n");
+  assertMatch(lines.splice(3, 1)[0]!, /^holding ok: .*; 4 entries in node7/);
+  assertEquals(lines, [
+    `inclusion ok: tx b of nobody, 0, 100001 bytes, which are those given, entry 2 of 4 in ${ORIGIN}`,
+    `checkpoint ok: 4 entries with root ${root} in ${ORIGIN}`,
+    `consistency ok: the first 3 of 4 entries are those under root ${old} in ${ORIGIN}`,
+    `possession ok: all bytes of the payload of entry 2 in ${ORIGIN}`,
+  ]);
+});
+
+Deno.test("check ends with 4 for what is refuted, and goes on with the others", async () => {
+  await using dir = await tempDir();
+  const log = await vectorLog();
+  const proof = await log.inclusionProof(1);
+  const right = await write(dir, "right", proof);
+  const forged = await write(
+    dir,
+    "forged",
+    proof.replace("index 1", "index 2"),
+  );
+  const { code, stdout, stderr } = await call([
+    ...["check", forged, right, "--key", VKEY],
+  ]);
+  assertEquals(code, 4);
+  assertMatch(
+    stdout,
+    /^inclusion ok: tx a of alice, 1464307123, 5 bytes, entry 1/,
+  );
+  assertMatch(stderr, /forged: .*\(PROOF_INVALID at root\)/);
+  const asJson = await call(["check", forged, right, "--key", VKEY, "--json"]);
+  const [first, second] = asJson.stdout.trimEnd().split("\n")
+    .map((line) => JSON.parse(line));
+  assertEquals([first.ok, first.code, first.at], [
+    false,
+    "PROOF_INVALID",
+    "root",
+  ]);
+  assertEquals([second.ok, second.tx_id, second.index], [true, "a", 1]);
+  const other = await write(dir, "other", hello.map((byte) => byte ^ 1));
+  const wrong = await call(["check", right, "--key", VKEY, "--payload", other]);
+  assertEquals(wrong.code, 4);
+});
+
+Deno.test("check ends with 4 when a node says itself what it lacks", async () => {
+  await using dir = await tempDir();
+  const log = await vectorLog();
+  const challenge = {
+    ...{ origin: ORIGIN, size: 4, root: log.tree.root(), nonce: NONCE },
+    ...{ entries: [1, 2], chunks: 2 },
+  };
+  const source = await log.source(challenge, new Set([2]));
+  const answer = await textOf(answerChallenge(challenge, source, log.signer));
+  const { code, stdout } = await call([
+    ...["check", await write(dir, "answer", answer), "--key", VKEY],
+    ...["--challenge", await write(dir, "c", formatChallenge(challenge))],
+  ]);
+  assertEquals(code, 4);
+  assertMatch(
+    stdout,
+    /^holding FAILED: 0 held, 1 ended, 1 not held: entry 2 missing/,
+  );
+});
+
+Deno.test("check believes no key that it was not told", async () => {
+  await using dir = await tempDir();
+  const proof = await write(
+    dir,
+    "p",
+    await (await vectorLog()).inclusionProof(1),
+  );
+  const without = await call(["check", proof]);
+  assertEquals(without.code, 2);
+  assertMatch(without.stderr, /--key or --policy/);
+  const key =
+    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+  const unknown = await call(["check", proof, "--key", key]);
+  assertEquals([unknown.code, unknown.stdout], [4, ""]);
+  assertMatch(unknown.stderr, /KEY_UNKNOWN/);
+  const policy = await write(dir, "policy", `log ${VKEY}\nquorum none\n`);
+  assertEquals((await call(["check", proof, "--policy", policy])).code, 0);
+});
+
+Deno.test("check ends with 2 for what is no proof, or lacks what it needs", async () => {
+  await using dir = await tempDir();
+  const log = await vectorLog();
+  const note = await provePossession(2, NONCE, large, log.signer);
+  const files = {
+    text: await write(dir, "text", "hello\n"),
+    empty: await write(dir, "empty", ""),
+    long: await write(
+      dir,
+      "long",
+      `c2sp.org/tlog-proof@v1\n${"x".repeat(70_000)}`,
+    ),
+    possession: await write(dir, "possession", note),
+    answer: await write(dir, "answer", "{}\n"),
+  };
+  for (const file of Object.values(files)) {
+    const { code, stdout } = await call(["check", file, "--key", VKEY]);
+    assertEquals([code, stdout], [2, ""], file);
+  }
+  for (const args of [["check"], ["check", dir.join("none"), "--key", VKEY]]) {
+    assertEquals((await call(args)).code, 2);
+  }
+  assert((await call(["check", files.text, "--key", "a"])).code === 2);
+});
