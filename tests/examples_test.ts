@@ -1,149 +1,142 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { StorageManager } from "../mod.ts";
-import { segmentOf } from "../src/log/segment.ts";
-import { openSqlite } from "../src/sqlite/driver.ts";
+import { StorageManager, txToJson } from "../mod.ts";
 import {
   bytes,
-  filesBelow,
+  denoScript,
   flipBit,
-  namesIn,
-  randomBytes,
+  outputOf,
   sampleTx,
-  tempDir,
   type TempStore,
   tempStore,
   test,
-  text,
+  within,
 } from "./helpers.ts";
-import { unpackOlder } from "./local/older_versions.ts";
-import { ODD_IDS } from "./local/older_store.ts";
 
-const SCRIPT = new URL("../examples/read_packed.py", import.meta.url);
+const EXAMPLES = join(import.meta.dirname!, "..", "examples");
 
-const NO_PYTHON = await whyNoPython();
-const ignore = NO_PYTHON !== null;
-const skipped = ignore ? ` (skipped: ${NO_PYTHON})` : "";
-
-async function whyNoPython(): Promise<string | null> {
-  try {
-    const { success } = await python("-c", "import sqlite3");
-    return success ? null : "python3 has no sqlite3";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "there is no python3";
-    throw error;
-  }
-}
-
-function python(...args: string[]): Promise<Deno.CommandOutput> {
-  return new Deno.Command("python3", { args }).output();
-}
-
-/** Runs the example; its exit code and lines. */
-async function read(base: string): Promise<{ code: number; lines: string[] }> {
-  const { code, stdout, stderr } = await python(
-    Deno.realPathSync(SCRIPT),
-    base,
+/** An example on a store, with the permissions that its first lines name. */
+function example(
+  name: string,
+  base: string,
+  args: string[] = [],
+  options: { port?: number; stdin?: "piped" } = {},
+): Deno.Command {
+  const source = Deno.readTextFileSync(join(EXAMPLES, name));
+  const permissions = source.match(/--allow-[\w-]+=\S+/g)!.map((flag) =>
+    flag.replace("=data", `=${base}`).replace("8000", `${options.port}`)
   );
-  const lines = (text(stdout) + text(stderr)).trimEnd().split("\n");
-  return { code, lines };
+  return denoScript(join("../../examples", name), [base, ...args], {
+    permissions,
+    imports: { "@poh/storage": import.meta.resolve("../mod.ts") },
+    stdin: options.stdin ?? "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
 }
 
-/** A closed store with payloads of all sizes, in the log and in files. */
-async function closedStore(): Promise<TempStore> {
-  const temp = await tempStore({ packBelow: 1_000 });
-  const { store } = temp;
-  for (let n = 0; n < 40; n++) {
-    const payload = randomBytes(n * 60, n + 1);
-    await store.saveTx(sampleTx({ txId: `tx-${n}`, payload }));
-  }
-  await store.saveTx(sampleTx({ txId: "large", payload: randomBytes(80_000) }));
-  await store.saveTx(sampleTx({ txId: "tx-1", payload: bytes("replaced") }));
-  await store.deleteTx("tx-2");
+async function storeOf(...txs: Parameters<typeof sampleTx>[0][]) {
+  const temp = await tempStore();
+  for (const tx of txs) await temp.store.saveTx(sampleTx(tx));
   await temp.close();
   return temp;
 }
 
-/** Where a transaction's record is in which segment. */
-async function placeOf({ base, db }: TempStore, txId: string) {
-  const rows = await openSqlite(db, "builtin", true);
-  const [place] = rows.prepare("SELECT place FROM txs WHERE tx_id = ?")
-    .get(txId)!;
-  rows.close();
-  const number = segmentOf(place as number);
-  const name = `${String(number).padStart(8, "0")}.seg`;
-  const path = join(base, ".poh", "log", name);
-  return { path, offset: (place as number) % 2 ** 26 };
+async function idsIn({ base, db }: TempStore): Promise<string[]> {
+  await using store = await StorageManager.open(base, db);
+  return await store.listTxs();
 }
 
-test(`read_packed.py finds a sound store sound${skipped}`, async () => {
-  await using temp = await closedStore();
-  const before = await filesBelow(temp.base);
-  assertEquals(await read(temp.base), {
-    code: 0,
-    lines: ["16 payloads in the log, 24 in files, 0 damaged"],
-  });
-  assertEquals(await filesBelow(temp.base), before);
-}, { ignore });
+test("startup.ts recovers and reports before it serves", async () => {
+  await using temp = await storeOf({ txId: "a" }, { txId: "b" });
+  await flipBit(join(temp.base, "a.bin"));
+  const { code, stdout, stderr } = await outputOf(
+    example("startup.ts", temp.base),
+  );
+  assertEquals([code, stdout], [0, "1\n"], stderr);
+  assertStringIncludes(stderr, "payload-corrupt of a");
+});
 
-test(`read_packed.py tells every damaged payload${skipped}`, async () => {
-  await using temp = await closedStore();
-  const { base } = temp;
-  const packed = await placeOf(temp, "tx-7");
-  await flipBit(packed.path, packed.offset + 200); // its payload
-  const other = await placeOf(temp, "tx-9");
-  await flipBit(other.path, other.offset + 4); // its length
-  await flipBit(packed.path, 20); // one copy of the header
-  await flipBit(join(base, "tx-30.bin"));
-  await Deno.remove(join(base, "large.bin"));
-  const { code, lines } = await read(base);
-  assertEquals(code, 4);
-  assertEquals(lines.map((line) => line.split(": ").slice(0, 2).join(": ")), [
-    "damaged: 'tx-7'",
-    "damaged: 'tx-9'",
-    "damaged: 'tx-30'",
-    "damaged: 'large'",
-    "16 payloads in the log, 24 in files, 4 damaged",
-  ]);
-  await flipBit(packed.path, 100); // the other copy
-  const all = await read(base);
-  assert(all.lines.at(-1)!.endsWith("18 damaged"), all.lines.at(-1));
-}, { ignore });
+test("ingest.ts saves every line of its input", async () => {
+  await using temp = await storeOf({ txId: "old" });
+  const txs = ["old", "x", "y"].map((txId) => sampleTx({ txId }));
+  const lines = txs.map((tx) => JSON.stringify(txToJson(tx))).join("\n");
+  const child = example("ingest.ts", temp.base, [], { stdin: "piped" }).spawn();
+  const input = child.stdin.getWriter();
+  await input.write(bytes(lines));
+  await input.close();
+  const { code } = await within(30_000, child.output());
+  assertEquals(code, 0);
+  assertEquals(await idsIn(temp), ["old", "x", "y"]);
+});
 
-test(`read_packed.py finds files of odd ids${skipped}`, async () => {
-  await using temp = await tempStore();
-  const saved: string[] = [];
-  for (const txId of new Set([...ODD_IDS, "a/b", "É", "取引"])) {
+test("expire.ts deletes what is older than the days given", async () => {
+  const now = Date.now() / 1000;
+  await using temp = await storeOf(
+    { txId: "old", timestamp: now - 8 * 86_400 },
+    { txId: "new", timestamp: now - 6 * 86_400 },
+  );
+  const { code, stderr } = await outputOf(
+    example("expire.ts", temp.base, ["7"]),
+  );
+  assertEquals(code, 0, stderr);
+  assertEquals(await idsIn(temp), ["new"]);
+});
+
+test("by_holder.ts prints a holder's transactions, newest first", async () => {
+  const holderId = "alice";
+  await using temp = await storeOf(
+    { txId: "a", holderId, timestamp: 1 },
+    { txId: "b", holderId, timestamp: 2 },
+    { txId: "c", holderId: "bob", timestamp: 3 },
+  );
+  const first = await outputOf(example("by_holder.ts", temp.base, [holderId]));
+  const ids = first.stdout.trim().split("\n").map((line) => line.split(" ")[0]);
+  assertEquals(ids, ["b", "a"], first.stderr);
+  const next = await outputOf(
+    example("by_holder.ts", temp.base, [holderId, "b"]),
+  );
+  assert(next.stdout.startsWith("a "), next.stderr);
+});
+
+test("web.ts gives a payload, and breaks off a damaged one", async () => {
+  await using temp = await storeOf({ txId: "a/b" }, { txId: "bad" });
+  await flipBit(join(temp.base, "bad.bin"));
+  const port = freePort();
+  const child = example("web.ts", temp.base, [`${port}`], { port }).spawn();
+  const url = `http://127.0.0.1:${port}`;
+  try {
+    const found = await answered(`${url}/a%2Fb`);
+    assertEquals(await found.bytes(), sampleTx({ txId: "a/b" }).payload);
+    const unknown = await fetch(`${url}/none`);
+    assertEquals([unknown.status, await unknown.text()], [
+      404,
+      "No such transaction\n",
+    ]);
+    const damaged = await fetch(`${url}/bad`).then((it) => it.bytes())
+      .catch((error) => error);
+    assert(damaged instanceof Error, String(damaged));
+  } finally {
+    child.kill("SIGINT");
+    const { code } = await within(30_000, child.output());
+    if (Deno.build.os !== "windows") assertEquals(code, 0);
+  }
+});
+
+/** A port that was free a moment ago. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** The answer of a server that may not listen yet. */
+async function answered(url: string): Promise<Response> {
+  for (let attempt = 0;; attempt++) {
     try {
-      await temp.store.saveTx(sampleTx({ txId }));
-      saved.push(txId);
-    } catch {
-      // not an id of ours
+      return await fetch(url);
+    } catch (error) {
+      if (attempt === 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
-  await temp.close();
-  assert(saved.length > 20);
-  assertEquals(await read(temp.base), {
-    code: 0,
-    lines: [`0 payloads in the log, ${saved.length} in files, 0 damaged`],
-  });
-}, { ignore });
-
-test(
-  `read_packed.py refuses a store that was not closed${skipped}`,
-  async () => {
-    await using dir = await tempDir();
-    const { base } = await unpackOlder("version_5", dir.path);
-    const { code, lines } = await read(base);
-    assertEquals([code, lines.length], [5, 1], lines[0]);
-    // Once it was closed it is read, with a payload whose file cannot follow.
-    await Deno.mkdir(join(base, "new-1.bin"));
-    await (await StorageManager.open(base, join(base, "poh.db"))).close();
-    assert(namesIn(base).includes("new-1.bin"));
-    assertEquals(await read(base), {
-      code: 0,
-      lines: ["3 payloads in the log, 8 in files, 0 damaged"],
-    });
-  },
-  { ignore },
-);
+}
