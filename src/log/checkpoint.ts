@@ -89,23 +89,31 @@ export function* filesOf(
   }
 }
 
+/** Waits for the files of ids, and hands over each that the disk refused. */
+export type SyncFiles = (
+  txIds: string[],
+  onRefused: (txId: string) => void,
+) => Promise<void>;
+
 /**
  * Waits until files, or their absence, are on the disk. What the disk refuses is
  * made anew, once: a system tells of a lost write one time only.
  *
  * @param stuck Records whose file has not followed; gets those refused twice.
  * @param again Makes a record's file once more.
+ * @param sync Waits for the files of ids; by another thread, where there is one.
  */
 export async function syncFollowed(
   { dir, files }: LogParts,
   following: Iterable<FollowingFile>,
   stuck: Stuck,
   again: (record: LogRecord) => Promise<void>,
+  sync: SyncFiles = (txIds, onRefused) => files.sync(txIds, onRefused),
 ): Promise<void> {
   const refused: FollowingFile[] = [];
   let page = new Map<string, number>();
-  const sync = async () => {
-    await files.sync(
+  const syncPage = async () => {
+    await sync(
       [...page.keys()],
       (txId) => refused.push({ txId, position: page.get(txId)! }),
     );
@@ -114,9 +122,9 @@ export async function syncFollowed(
   for (const { txId, position } of following) {
     if (stuck.has(position)) continue;
     page.set(txId, position);
-    if (page.size === PAGE) await sync();
+    if (page.size === PAGE) await syncPage();
   }
-  await sync(); // without files as well: a packed payload has its older file go
+  await syncPage(); // without files as well: a packed payload has its older file go
   crashPoint("files synced");
   for (const { position, txId } of refused) {
     const record = recordOf(dir, position);

@@ -53,6 +53,16 @@ export class Follower implements AsyncDisposable {
   }
 
   /**
+   * Waits until the files of ids, or their absence, are on the disk.
+   *
+   * @returns Those that the disk refused; null: perhaps any of them.
+   */
+  async syncFiles(txIds: string[]): Promise<FileFailure[] | null> {
+    const answer = await this.#ask({ task: "sync", txIds });
+    return answer as FileFailure[] | null;
+  }
+
+  /**
    * Puts rows into the table that follow the log up to a position.
    *
    * @returns Whether they are there.

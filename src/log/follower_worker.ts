@@ -38,7 +38,7 @@ export interface FollowingPayload {
   payload: Uint8Array;
 }
 
-/** Why a payload could not be put in its file. */
+/** Why the file of a payload could not be made, or not be synced. */
 export interface FileFailure {
   /** Which of those that were asked for. */
   at: number;
@@ -49,6 +49,8 @@ export interface FileFailure {
 export type FollowerJob =
   /** To put payloads in their files, atomically for whoever reads. */
   | { task: "files"; payloads: FollowingPayload[] }
+  /** To wait until the files of ids, or their absence, are on the disk. */
+  | { task: "sync"; txIds: string[] }
   /** To put rows that follow the log up to a position into the table. */
   | { task: "rows"; rows: FollowingRow[]; until: number }
   /** SQLite's log into the database. */
@@ -57,8 +59,8 @@ export type FollowerJob =
   | { task: "close" };
 
 /**
- * The files that could not be made; whether it was done, and of a checkpoint all
- * of it; null where the thread could do nothing.
+ * The files that could not be made or synced; whether it was done, and of a
+ * checkpoint all of it; null where the thread could not do it, or not all of it.
  */
 export type FollowerAnswer = FileFailure[] | boolean | null;
 
@@ -75,6 +77,8 @@ async function answer(
     switch (job.task) {
       case "files":
         return await makeFiles(job);
+      case "sync":
+        return await syncFiles(job);
       case "checkpoint":
         return await checkpoint(job);
       case "rows":
@@ -104,6 +108,18 @@ async function makeFiles(
       failures.push({ at, message: (error as Error).message });
     }
   }
+  return failures;
+}
+
+async function syncFiles(
+  { txIds, base, sync }: Extract<FollowerJob, { task: "sync" }> & FollowedStore,
+): Promise<FileFailure[]> {
+  files ??= new FileStore(base, { sync });
+  const at = new Map(txIds.map((txId, at) => [txId, at]));
+  const failures: FileFailure[] = [];
+  await files.sync(txIds, (txId, { message }) => {
+    failures.push({ at: at.get(txId)!, message });
+  });
   return failures;
 }
 

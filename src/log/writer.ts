@@ -39,6 +39,7 @@ import {
   retry,
   type Stretch,
   stretchOf,
+  type SyncFiles,
   syncFollowed,
 } from "./checkpoint.ts";
 import {
@@ -890,7 +891,7 @@ export class LogWriter {
           if (!isVoid(record, parts)) await makeFile(record, parts);
         });
       if (isDoubtful) await makeAgain(parts, stretch!, stuck, again);
-      await syncFollowed(parts, files, stuck, again);
+      await syncFollowed(parts, files, stuck, again, this.#syncFiles);
     }
     await inTurn(async () => {
       if (this.#failure) throw this.#failure;
@@ -906,6 +907,19 @@ export class LogWriter {
     });
     dir.setState({ isCheckpointing: false });
   }
+
+  /**
+   * By the thread that makes rows, if there is one: to ask for a sync takes a
+   * thread as long as many a disk takes for it. What became of those that it
+   * does not answer for is not known: they count as refused.
+   */
+  #syncFiles: SyncFiles = async (txIds, onRefused) => {
+    const thread = await this.#rowMaker;
+    if (!thread) return await this.#parts.files.sync(txIds, onRefused);
+    const failures = await thread.syncFiles(txIds);
+    if (!failures) return txIds.forEach(onRefused);
+    for (const { at } of failures) onRefused(txIds[at]!);
+  };
 
   /** Whether payloads live in the segment that is written to. */
   #isHome(): boolean {
