@@ -34,15 +34,23 @@ function* chunks(items, size) {
   }
 }
 
-/** The longest time, in ms, for which the event loop could not run a timer. */
+/** By then the threads that a store needs are up, in ms. */
+const WARM = 250;
+
+/**
+ * The longest time, in ms, for which the event loop could not run a timer, from
+ * when its threads are up.
+ */
 class StallClock {
+  #warm = performance.now() + WARM;
   #last = performance.now();
   #worst = 0;
   #timer = setInterval(() => this.#tick(), 1);
 
   #tick() {
     const now = performance.now();
-    this.#worst = Math.max(this.#worst, now - this.#last - 1);
+    const isCounted = this.#last > this.#warm;
+    if (isCounted) this.#worst = Math.max(this.#worst, now - this.#last - 1);
     this.#last = now;
   }
 
