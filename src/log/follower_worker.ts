@@ -114,7 +114,7 @@ async function makeFiles(
 async function syncFiles(
   { txIds, base, sync }: Extract<FollowerJob, { task: "sync" }> & FollowedStore,
 ): Promise<FileFailure[]> {
-  files ??= new FileStore(base, { sync });
+  files ??= new PayloadFiles(base, { sync });
   const at = new Map(txIds.map((txId, at) => [txId, at]));
   const failures: FileFailure[] = [];
   await files.sync(txIds, (txId, { message }) => {

@@ -1,13 +1,13 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { Follower } from "../../src/log/follower.ts";
-import { FileStore } from "../../src/payloads/file_store.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { placeOf } from "../../src/payloads/payload_layout.ts";
 import { bytes, sampleTx, tempDir, tempStore, test } from "../helpers.ts";
 
 test("the thread names the files that the disk refuses", async () => {
   await using dir = await tempDir();
-  const files = new FileStore(dir.path, { sync: true });
+  const files = new PayloadFiles(dir.path, { sync: true });
   await Deno.writeFile(files.pathOf("sound"), bytes("sound"));
   await Deno.mkdir(files.pathOf("refused"));
   await using thread = await Follower.start({
