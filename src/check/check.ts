@@ -187,8 +187,11 @@ export class Step {
   }
 }
 
-/** The name of a step, and what it does. */
-export type CheckStep = [name: string, work: (step: Step) => Promise<void>];
+/** The name of a step, and what it does; null: it is left out. */
+export type CheckStep = [
+  name: string,
+  work: ((step: Step) => Promise<void>) | null,
+];
 
 /**
  * Runs the steps of a check, or those for payloads where only a part of these
@@ -207,7 +210,8 @@ export async function runSteps(
   const isPartial = isLimited(options);
   for (const [name, work] of steps) {
     const isOfPayloads = name === "payloads" || name === "heal";
-    if (isOfPayloads ? options.skipPayloads : isPartial) continue;
+    const isAsked = isOfPayloads ? !options.skipPayloads : !isPartial;
+    if (!work || !isAsked) continue;
     const step = new Step(name, options.onProgress);
     try {
       await work(step);

@@ -8,7 +8,6 @@
  */
 
 import {
-  type CheckStep,
   type RecoverOptions,
   runSteps,
   type Step,
@@ -149,11 +148,12 @@ class RemoteCheck {
   }
 
   async run(): Promise<StoreReport> {
+    const healing = this.#healing;
     await runSteps(
       [
         ["database", (step) => this.#database(step)],
         ["payloads", (step) => this.#payloads(step)],
-        ...this.#healSteps(),
+        ["heal", healing && ((step) => healing.run(step))],
         ["retired", (step) => this.#retired(step)],
         ["objects", (step) => this.#objects(step)],
         ["uploads", (step) => this.#uploads(step)],
@@ -164,11 +164,6 @@ class RemoteCheck {
     );
     this.#healing?.end();
     return this.#report;
-  }
-
-  #healSteps(): CheckStep[] {
-    const healing = this.#healing;
-    return healing ? [["heal", (step) => healing.run(step)]] : [];
   }
 
   // --- steps ------------------------------------------------------------------
