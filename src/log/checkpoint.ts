@@ -182,10 +182,10 @@ export async function findStuck(
   for (const record of lastOf(dir, stretch)) {
     await pacer.giveWay();
     const { position, isPacked } = record;
-    if (isPacked) continue;
-    const isLeft = rowOf(record) !== null
-      ? inLog.has(position)
-      : !isVoid(record, parts) && !await hasFollowed(record, parts);
+    // A file has to go where a transaction was deleted, or packed by now.
+    const isLeft = isPacked || rowOf(record) === null
+      ? !isVoid(record, parts) && !await hasFollowed(record, parts)
+      : inLog.has(position);
     if (isLeft) found.push(position);
   }
   return found;

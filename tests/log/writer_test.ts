@@ -847,6 +847,30 @@ test("files of a checkpoint that its process did not survive are made anew", asy
   assertEquals(log.dir.state().isCheckpointing, false);
 });
 
+test("a packed payload's older file goes, whoever makes the checkpoint", async () => {
+  await using parts = await tempParts();
+  const { files, queue } = parts;
+  await queue.submit(await put("a", bytes("file")));
+  const { discard } = files;
+  files.discard = () => {
+    throw new Error("Input/output error (os error 5)");
+  };
+  const { entry } = await put("a", bytes("packed"));
+  const packed = saving(rowOf(entry)!, {
+    payload: bytes("packed"),
+    isPacked: true,
+  });
+  await assertRejects(() => queue.submit({ entry: packed }), PohStorageError);
+  files.discard = discard;
+  const other = await openStore(parts.base, join(parts.base, "poh.db"), {}, {
+    create: false,
+  });
+  await other.writer!.queue.submit(await put("b", bytes("b")));
+  await other.writer!.queue.flush();
+  await closeStore(other);
+  assertEquals(namesIn(parts.base).includes(placeOf("a")), false);
+});
+
 test("only one process makes a checkpoint at a time", async () => {
   await using parts = await tempParts({ checkpointAfter: 1, lockTimeout: 50 });
   const { queue } = parts;
