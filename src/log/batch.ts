@@ -11,6 +11,10 @@ import type { Stuck } from "./follow.ts";
 import { type Change, type LogEntry, type LogRecord, rowOf } from "./record.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
 
+/** At most so many changes, and payload bytes, are written at once. */
+const BATCH_CHANGES = 128;
+const BATCH_BYTES = 4 * 1024 * 1024;
+
 /** A change that waits to be made, and whoever asked for it. */
 export interface Waiting extends Change {
   /** What a save does where there is another transaction; null: no save. */
@@ -28,6 +32,17 @@ export interface Result {
   saved?: SavedTx;
   /** Why it was refused, or why its file could not follow. */
   failure?: Error;
+}
+
+/** Takes those that are written next out of the changes that wait. */
+export function takeBatch(waiting: Waiting[]): Waiting[] {
+  let bytes = 0, count = 0;
+  for (const { entry } of waiting) {
+    bytes += entry.payload?.length ?? 0;
+    if (count === BATCH_CHANGES || (count > 0 && bytes > BATCH_BYTES)) break;
+    count++;
+  }
+  return waiting.splice(0, count);
 }
 
 /** Tells all who asked what was made of their changes. */
