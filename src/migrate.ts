@@ -19,7 +19,7 @@ import {
   requireKnown,
   rule,
 } from "./options.ts";
-import { Pool } from "./async/pool.ts";
+import { workThrough } from "./async/pool.ts";
 import type { StorageManager } from "./storage_manager.ts";
 import { compareText } from "./text/text_order.ts";
 import { validateTxHead } from "./tx.ts";
@@ -167,23 +167,30 @@ class Migration {
 
   async run(): Promise<MigrateReport> {
     this.#total = await this.#from.countTxs();
+    const isWhole = await workThrough(
+      this.#rows(),
+      ({ info, isThere }) => this.#settle(info, isThere),
+      {
+        most: IN_FLIGHT,
+        bytesOf: ({ info }) => heldBy(info),
+        signal: this.#options.signal,
+      },
+    );
+    this.#report.interrupted = !isWhole;
+    if (isWhole) await this.#tellOdd();
+    return this.#report;
+  }
+
+  /** The rows of the source, and whether the target has them as well. */
+  async *#rows(): AsyncGenerator<{ info: TxInfo; isThere: boolean }> {
     const there = new Cursor(this.#to.iterateTxs());
-    const pool = new Pool(IN_FLIGHT);
     try {
       for await (const info of this.#from.iterateTxs()) {
-        if (this.#options.signal?.aborted) {
-          this.#report.interrupted = true;
-          break;
-        }
-        const isThere = isSame(info, await there.find(info.txId));
-        await pool.start(heldBy(info), () => this.#settle(info, isThere));
+        yield { info, isThere: isSame(info, await there.find(info.txId)) };
       }
     } finally {
       await there.end();
-      await pool.end();
     }
-    if (!this.#report.interrupted) await this.#tellOdd();
-    return this.#report;
   }
 
   /** Rows that were in no list, or in it as something else. */

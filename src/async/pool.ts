@@ -53,3 +53,37 @@ export class Pool {
     if (this.#failure) throw this.#failure.error;
   }
 }
+
+/** How things are worked through. */
+export interface WorkThrough<T> {
+  /** How many are under way at the same time, and the bytes that they hold. */
+  most: { tasks: number; bytes?: number };
+  /** The bytes that one of them holds; default 0. */
+  bytesOf?: (thing: T) => number;
+  /** Ends it between two of them. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Does work for one thing after the other, several at the same time. All of it
+ * has ended when this ends, by whatever.
+ *
+ * @returns Whether it was done for all of them; false: the signal came before.
+ * @throws What the first that failed has thrown.
+ */
+export async function workThrough<T>(
+  things: Iterable<T> | AsyncIterable<T>,
+  work: (thing: T) => Promise<void>,
+  { most, bytesOf = () => 0, signal }: WorkThrough<T>,
+): Promise<boolean> {
+  const pool = new Pool({ bytes: Infinity, ...most });
+  try {
+    for await (const thing of things) {
+      if (signal?.aborted) return false;
+      await pool.start(bytesOf(thing), () => work(thing));
+    }
+  } finally {
+    await pool.end();
+  }
+  return true;
+}

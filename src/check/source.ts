@@ -10,7 +10,7 @@
 import { InvalidTxError } from "../errors.ts";
 import { digestOfPieces } from "../files/hash.ts";
 import { fileName } from "../files/file_name.ts";
-import { Pool } from "../async/pool.ts";
+import { workThrough } from "../async/pool.ts";
 import { validateTxHead } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
 
@@ -110,15 +110,7 @@ export async function searchEach(
   signal: AbortSignal,
   look: (info: TxInfo) => Promise<void>,
 ): Promise<void> {
-  const pool = new Pool({ tasks: IN_FLIGHT, bytes: Infinity });
-  try {
-    for (const info of wanted) {
-      if (signal.aborted) break;
-      await pool.start(0, () => look(info));
-    }
-  } finally {
-    await pool.end();
-  }
+  await workThrough(wanted, look, { most: { tasks: IN_FLIGHT }, signal });
 }
 
 /**

@@ -563,7 +563,6 @@ async function backupToTar(
 
 /** Puts payloads into an archive, from which nothing can be taken back. */
 class PayloadArchive implements PayloadTarget {
-  readonly inFlight = 16;
   readonly #tar: TarWriter;
 
   constructor(tar: TarWriter) {

@@ -41,7 +41,6 @@ export interface FolderOptions {
 
 /** Fills a folder with payloads. */
 export class PayloadFolder implements PayloadTarget {
-  readonly inFlight = 16;
   /** How many payloads share their bytes with the store they come from. */
   linked = 0;
   readonly #files: PayloadFiles;

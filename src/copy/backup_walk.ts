@@ -21,6 +21,7 @@ import {
 import { judge } from "../check/two_readings.ts";
 import { rule, type Rules } from "../options.ts";
 import { type Finding, MAX_FINDINGS } from "../model/report.ts";
+import { workThrough } from "../async/pool.ts";
 import { nextTurn } from "../async/turn.ts";
 import { validateRow } from "../tx.ts";
 import type { TxInfo } from "../types.ts";
@@ -33,13 +34,14 @@ import { pageOfTxs } from "../sqlite/tx_pages.ts";
 import { countTxs } from "../sqlite/tx_counts.ts";
 import { deleteUnlisted, findOddRows } from "../sqlite/odd_rows.ts";
 
-/** Rows settled in one transaction. */
+/** Rows settled in one transaction, about. */
 const PAGE = 256;
+
+/** Payloads taken over at the same time. */
+const IN_FLIGHT = 16;
 
 /** Takes payloads over. */
 export interface PayloadTarget {
-  /** How many payloads it takes at once. */
-  readonly inFlight: number;
   /** The size of a row's payload, where it has that one already; else null. */
   has(info: TxInfo): Promise<number | null>;
   /**
@@ -130,6 +132,8 @@ class Walk {
   readonly #target: PayloadTarget;
   readonly #options: WalkOptions;
   readonly #report = emptyWalkReport();
+  /** Rows as they were, and as they are to be, that are not written yet. */
+  readonly #settled: [TxInfo, TxInfo | null][] = [];
   #done = 0;
   #total = 0;
 
@@ -150,31 +154,38 @@ class Walk {
   }
 
   async run(): Promise<WalkReport> {
-    if (this.#options.signal?.aborted) {
-      return { ...this.#report, interrupted: true };
-    }
+    const { signal } = this.#options;
+    if (signal?.aborted) return { ...this.#report, interrupted: true };
     this.#total = await countTxs(this.#from);
-    for (let page = this.#page(); page.length > 0;) {
-      const settled = await this.#settlePage(page);
-      if (this.#options.signal?.aborted) {
-        this.#report.interrupted = true;
-        break;
-      }
-      this.#to.transaction(() => {
-        for (const [seen, info] of settled) this.#write(seen, info);
-      });
-      await nextTurn();
-      page = this.#page(page.at(-1)!.txId);
-    }
+    const isWhole = await workThrough(
+      this.#rows(),
+      async (seen) => {
+        const info = await this.#settle(seen);
+        this.#settled.push([seen, info]);
+        this.#tellProgress();
+      },
+      { most: { tasks: IN_FLIGHT }, signal },
+    );
+    this.#writeSettled();
+    this.#report.interrupted = !isWhole || signal?.aborted === true;
     if (!this.#report.interrupted) this.#leaveOutUnlisted();
     return this.#report;
   }
 
-  #page(after?: string): TxInfo[] {
-    return pageOfTxs(this.#from, {
-      limit: PAGE,
-      ...(after !== undefined && { after }),
-    });
+  /** All rows in pages; what has become of a page is written before the next. */
+  async *#rows(): AsyncGenerator<TxInfo> {
+    let after: string | undefined;
+    while (true) {
+      const page = pageOfTxs(this.#from, {
+        limit: PAGE,
+        ...(after !== undefined && { after }),
+      });
+      yield* page;
+      if (page.length < PAGE) return;
+      this.#writeSettled();
+      after = page.at(-1)!.txId;
+      await nextTurn();
+    }
   }
 
   /** What no page has: rows whose ids are no text. */
@@ -188,24 +199,11 @@ class Walk {
     this.#to.transaction(() => deleteUnlisted(this.#to));
   }
 
-  async #settlePage(page: TxInfo[]): Promise<[TxInfo, TxInfo | null][]> {
-    const settled: [TxInfo, TxInfo | null][] = [];
-    const pending = page.values();
-    const work = async () => {
-      for (const seen of pending) {
-        if (this.#options.signal?.aborted) return;
-        settled.push([seen, await this.#settle(seen)]);
-        this.#tellProgress();
-      }
-    };
-    // All of them end before an error is told: none may go on behind it.
-    const workers = await Promise.allSettled(
-      Array.from({ length: this.#target.inFlight }, work),
-    );
-    for (const worker of workers) {
-      if (worker.status === "rejected") throw worker.reason;
-    }
-    return settled;
+  #writeSettled(): void {
+    const settled = this.#settled.splice(0);
+    this.#to.transaction(() => {
+      for (const [seen, info] of settled) this.#write(seen, info);
+    });
   }
 
   #write(seen: TxInfo, info: TxInfo | null): void {

@@ -324,8 +324,6 @@ function damagedArchive(why: string, cause?: Error): BackupDamagedError {
 
 /** Payloads that are where they belong, and have to be verified. */
 class InPlace implements PayloadTarget {
-  readonly inFlight = 16;
-
   // deno-lint-ignore require-await -- the contract is asynchronous
   async has(): Promise<null> {
     return null;
