@@ -25,11 +25,8 @@
  * @module
  */
 
-export {
-  type BackupOptions,
-  type BackupReport,
-  backupStore,
-} from "./src/copy/backup.ts";
+export { backupStore } from "./src/copy/backup.ts";
+export type { BackupOptions, BackupReport } from "./src/copy/backup_options.ts";
 export type { WalkOptions, WalkReport } from "./src/copy/backup_walk.ts";
 export { describeStore } from "./src/describe.ts";
 export * from "./src/errors.ts";
@@ -97,11 +94,11 @@ export type { SqliteDriverInfo, SqlValue } from "./src/sqlite/driver.ts";
 export type { DriverChoice, DriverInfo } from "./src/model/driver_info.ts";
 export { SqliteStore } from "./src/sqlite/sqlite_store.ts";
 export type { DatabaseOptions as SqliteStoreOptions } from "./src/sqlite/open_database.ts";
-export {
-  type RestoreOptions,
-  type RestoreReport,
-  restoreStore,
-} from "./src/copy/restore.ts";
+export { restoreStore } from "./src/copy/restore.ts";
+export type {
+  RestoreOptions,
+  RestoreReport,
+} from "./src/copy/restore_place.ts";
 export { StorageManager } from "./src/storage_manager.ts";
 export type { MetadataStore, PayloadStore } from "./src/model/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";

@@ -1,4 +1,4 @@
-import type { BackupReport } from "../copy/backup.ts";
+import type { BackupReport } from "../copy/backup_options.ts";
 import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";

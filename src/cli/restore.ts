@@ -1,5 +1,5 @@
 import { dirname } from "@std/path";
-import type { RestoreReport } from "../copy/restore.ts";
+import type { RestoreReport } from "../copy/restore_place.ts";
 import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
