@@ -83,7 +83,7 @@ export function nextSound(segment: Segment, offset: number): number | null {
       if (claimedLength(bytes, at, position, salt) === 0) continue;
       if (decodeRecord(bytes, at, position, salt)) return start + at;
     }
-    if (bytes.length < WINDOW + MAX_RECORD) return null;
+    if (bytes.length <= WINDOW) return null;
   }
 }
 

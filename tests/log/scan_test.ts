@@ -1,14 +1,19 @@
 import { assert, assertEquals } from "@std/assert";
 import { MAX_PAYLOAD } from "../../src/model/limits.ts";
-import { isBlank, nextSound, recordAt, scanLog } from "../../src/log/scan.ts";
 import {
-  decodeHeader,
-  encodeHeader,
+  isBlank,
+  nextSound,
+  payloadAt,
+  recordAt,
+  scanLog,
+} from "../../src/log/scan.ts";
+import { HEAD_BYTES } from "../../src/model/limits.ts";
+import { rowOf } from "../../src/log/record.ts";
+import {
   FIRST_RECORD,
   newHeader,
   offsetOf,
   positionOf,
-  segmentOf,
 } from "../../src/log/segment.ts";
 import { randomBytes, seededRandom, test } from "../helpers.ts";
 import {
@@ -29,33 +34,6 @@ function entries(count: number, size = 20) {
       putEntry({ txId: `tx-${n}`, payload: randomBytes(size + n % 7, n) }),
   );
 }
-
-test("positions name a segment and an offset", async () => {
-  const position = positionOf(123_456_789, 66_000_000);
-  assertEquals(segmentOf(position), 123_456_789);
-  assertEquals(offsetOf(position), 66_000_000);
-  assert(Number.isSafeInteger(position));
-  await Promise.resolve();
-});
-
-test("a header gives back what was put into it, whatever bit of it flips", async () => {
-  const header = newHeader({
-    number: 7,
-    changes: 12_345,
-    storeId: STORE_ID,
-    previousEnd: positionOf(6, 4_000),
-  });
-  const bytes = encodeHeader(header);
-  assertEquals(bytes.length, FIRST_RECORD);
-  assertEquals(decodeHeader(bytes), header);
-  for (let bit = 0; bit < bytes.length * 8; bit++) {
-    bytes[bit >> 3]! ^= 1 << (bit & 7);
-    assertEquals(decodeHeader(bytes), header, `bit ${bit}`);
-    bytes[bit >> 3]! ^= 1 << (bit & 7);
-  }
-  assertEquals(decodeHeader(bytes.fill(0)), null);
-  await Promise.resolve();
-});
 
 test("a scan gives all records, of small and large windows", async () => {
   await using log = await tempLog();
@@ -240,4 +218,96 @@ test("a scan of nothing ends where it began", async () => {
   await using log = await tempLog();
   const scan = scanLog(log.dir, START);
   assertEquals(scan.next(), { value: START, done: true });
+});
+
+test("records behind damage are found however far it goes", async () => {
+  await using log = await tempLog();
+  const entry = putEntry({ payload: randomBytes(50_000) });
+  // Around the borders of what is read at once, one record in each place.
+  for (const damaged of [8, 2 ** 20 - 40_000, 2 ** 20, 3 * 2 ** 20 + 8]) {
+    await writeSegment(log.dir, 1, []);
+    const segment = log.dir.segment(1)!;
+    const at = FIRST_RECORD + damaged;
+    const position = positionOf(1, at);
+    segment.write(FIRST_RECORD, new Uint8Array(damaged).fill(1));
+    const record = encodeRecord(entry, position, segment.header.salt, true);
+    segment.write(at, record);
+    assertEquals(nextSound(segment, FIRST_RECORD), at);
+    const found = scanned(log.dir, START);
+    assertEquals(found.gaps, [{ from: START, to: position }]);
+    assertEquals(found.records.map((one) => one.position), [position]);
+    assertEquals(found.end, position + record.length);
+    assertEquals(nextSound(segment, at + 1), null);
+  }
+});
+
+test("a scan begins where it is told to, and leaves out another store's", async () => {
+  await using log = await tempLog();
+  const { dir } = log;
+  const first = await writeSegment(dir, 1, entries(2));
+  const second = await writeSegment(dir, 2, entries(3), { previousEnd: first });
+  await writeSegment(dir, 3, entries(4), { previousEnd: second });
+  const all = scanned(dir, START);
+  assertEquals([all.records.length, all.gaps], [9, []]);
+  const from = scanned(dir, positionOf(2, 0));
+  assertEquals([from.records.length, from.gaps], [7, []]);
+  assertEquals(from.records[0]!.position, positionOf(2, FIRST_RECORD));
+  const header = newHeader({
+    number: 3,
+    changes: 0,
+    storeId: "ff".repeat(16),
+    previousEnd: second,
+  });
+  await dir.create(header);
+  dir.belongTo(STORE_ID);
+  const own = scanned(dir, START);
+  assertEquals([own.records.length, own.gaps, own.end], [5, [], second]);
+});
+
+test("a payload stands where its row says, whatever its record is like", async () => {
+  await using log = await tempLog();
+  const { dir } = log;
+  for (const payload of [new Uint8Array(), randomBytes(100)]) {
+    const entry = putEntry({ txId: "取", payload, isPacked: true });
+    const end = await writeSegment(dir, 1, [entry]);
+    const row = rowOf(entry)!;
+    assertEquals(payloadAt(dir, START, row), payload);
+    assertEquals(payloadAt(dir, START, { ...row, size: -1 }), null);
+    const large = { ...row, size: MAX_PAYLOAD + 1 };
+    assertEquals(payloadAt(dir, START, large), null);
+    dir.segment(1)!.write(FIRST_RECORD, new Uint8Array(8).fill(255));
+    assertEquals(payloadAt(dir, START, row), payload);
+    const start = FIRST_RECORD + HEAD_BYTES + 3 + 5;
+    dir.segment(1)!.truncate(start + payload.length);
+    assertEquals(payloadAt(dir, START, row), payload);
+    dir.segment(1)!.truncate(start + payload.length - 1);
+    assertEquals(payloadAt(dir, START, row), null);
+    assertEquals(payloadAt(dir, end, row), null);
+    assertEquals(payloadAt(dir, positionOf(9, FIRST_RECORD), row), null);
+  }
+});
+
+test("zeros are a payload only where they are the row's", async () => {
+  await using log = await tempLog();
+  const { dir } = log;
+  await writeSegment(dir, 1, []);
+  dir.segment(1)!.write(FIRST_RECORD, new Uint8Array(1_000));
+  const zeros = putEntry({ payload: new Uint8Array(9) });
+  assertEquals(payloadAt(dir, START, rowOf(zeros)!), new Uint8Array(9));
+  const other = rowOf(putEntry({ payload: randomBytes(9) }))!;
+  assertEquals(payloadAt(dir, START, other), null);
+  dir.segment(1)!.write(FIRST_RECORD, new Uint8Array([1]));
+  assertEquals(payloadAt(dir, START, other), new Uint8Array(9));
+});
+
+test("only zeros up to the end are blank", async () => {
+  await using log = await tempLog();
+  await writeSegment(log.dir, 1, []);
+  const segment = log.dir.segment(1)!;
+  assertEquals(isBlank(segment, FIRST_RECORD), true);
+  segment.write(FIRST_RECORD, new Uint8Array(3 * 2 ** 20));
+  assertEquals(isBlank(segment, FIRST_RECORD), true);
+  segment.write(segment.size() - 1, new Uint8Array([1]));
+  assertEquals(isBlank(segment, FIRST_RECORD), false);
+  assertEquals(isBlank(segment, segment.size()), true);
 });
