@@ -15,7 +15,9 @@ import {
 import { type Gap, scanLog } from "../../src/log/scan.ts";
 import { FIRST_RECORD, newHeader, positionOf } from "../../src/log/segment.ts";
 import { sha256HexSync } from "../../src/files/hash.ts";
+import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { bytes, tempDir } from "../helpers.ts";
+import { openRows } from "../sqlite/rows.ts";
 
 /** The id of the store in headers. */
 export const STORE_ID = "00112233445566778899aabbccddeeff";
@@ -103,3 +105,28 @@ export function scanned(
     else records.push(value.record!);
   }
 }
+
+/** The parts of a store that follow a log, without a writer. */
+export async function tempParts() {
+  const temp = await tempDir();
+  const base = temp.join("base");
+  const files = new PayloadFiles(base);
+  await files.init();
+  const rows = await openRows(temp.join("poh.db"));
+  const dir = new LogDir(base, { sync: true, write: true });
+  await dir.init();
+  return {
+    files,
+    rows,
+    dir,
+    storeId: STORE_ID,
+    async [Symbol.asyncDispose]() {
+      dir[Symbol.dispose]();
+      await rows.close();
+      await temp[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** What `tempParts` gives. */
+export type Parts = Awaited<ReturnType<typeof tempParts>>;

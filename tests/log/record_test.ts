@@ -6,6 +6,8 @@ import {
   type LogEntry,
   packedLength,
   payloadWithin,
+  requireLoggable,
+  rowOf,
   saltOf,
 } from "../../src/log/record.ts";
 import { MAX_PAYLOAD } from "../../src/model/limits.ts";
@@ -256,5 +258,34 @@ test("the payload of a put is found by its head, or nothing is", async () => {
     assertEquals(payloadWithin(record, 4_096, "other"), null);
     assertEquals(payloadWithin(record.subarray(0, 79), 4_096, txId), null);
   }
+  await Promise.resolve();
+});
+
+test("text up to the last character of ASCII, and from the next on", async () => {
+  for (const txId of ["\x7f", "a\x7fb", "\x80", "a\x80", "\u07ff\u0800"]) {
+    const entry = putEntry({ txId, holderId: txId });
+    const bytes = encodeRecord(entry, 4096, SALT, true);
+    assertEquals(entryOf(bytes, 4096), entry);
+  }
+  await Promise.resolve();
+});
+
+test("a time that is not a number is refused", async () => {
+  const error = assertThrows(
+    () => requireLoggable(putEntry({ timestamp: NaN })),
+    InvalidTxError,
+  );
+  assertEquals(error.field, "timestamp");
+  requireLoggable(putEntry({ timestamp: Infinity }));
+  await Promise.resolve();
+});
+
+test("a put leaves a row, a removal none", async () => {
+  const { kind: _, payload: __, name: ___, isPacked: ____, ...row } =
+    putEntry();
+  assertEquals(rowOf(putEntry()), row);
+  assertEquals(rowOf(putEntry({ kind: "put-staged" })), row);
+  assertEquals(rowOf(putEntry({ kind: "remove" })), null);
+  assertEquals(rowOf(putEntry({ kind: "quarantine" })), null);
   await Promise.resolve();
 });

@@ -18,14 +18,13 @@ import {
   outline,
   randomBytes,
   sampleTx,
-  tempDir,
   type TempStore,
   tempStore,
   test,
   testDrivers,
   text,
 } from "../helpers.ts";
-import { STORE_ID, writeSegment } from "./helpers.ts";
+import { type Parts, tempParts, writeSegment } from "./helpers.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { initDatabase } from "../../src/sqlite/open_database.ts";
@@ -35,29 +34,6 @@ import { countTxs } from "../../src/sqlite/tx_counts.ts";
 import { saveRow } from "../sqlite/rows.ts";
 
 // --- records by themselves ------------------------------------------------------
-
-async function tempParts() {
-  const temp = await tempDir();
-  const files = new PayloadFiles(temp.join("base"));
-  await files.init();
-  const rows = await openDatabase(temp.join("poh.db"));
-  await initDatabase(rows);
-  const dir = new LogDir(temp.join("base"), { sync: true, write: true });
-  await dir.init();
-  return {
-    files,
-    rows,
-    dir,
-    storeId: STORE_ID,
-    async [Symbol.asyncDispose]() {
-      dir[Symbol.dispose]();
-      await rows.close();
-      await temp[Symbol.asyncDispose]();
-    },
-  };
-}
-
-type Parts = Awaited<ReturnType<typeof tempParts>>;
 
 function put(txId: string, payload: Uint8Array): LogEntry {
   const info = sampleInfo({
