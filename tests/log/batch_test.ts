@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { PohStorageError } from "../../mod.ts";
+import type { PohStorageError } from "../../mod.ts";
 import {
   dropStaged,
   rejectAll,

@@ -26,7 +26,7 @@ import {
 } from "../helpers.ts";
 import { type Parts, tempParts, writeSegment } from "./helpers.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
-import { PayloadFiles } from "../../src/payloads/payload_files.ts";
+import type { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { initDatabase } from "../../src/sqlite/open_database.ts";
 import { setLogState } from "../../src/sqlite/log_state.ts";
 import { findRow } from "../../src/sqlite/lookups.ts";
