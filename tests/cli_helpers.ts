@@ -233,14 +233,20 @@ export async function cliStore(
   };
 }
 
+/** What one line of stderr says of an error, for people or for programs. */
+export function errorIn(stderr: string): string {
+  if (stderr.startsWith("{")) return JSON.parse(stderr).error.message;
+  assertMatch(stderr, /^poh-storage: [^\n]+\n$/);
+  return stderr.slice("poh-storage: ".length, -1);
+}
+
 /** Asserts that the program failed with one line on stderr and nothing on stdout. */
 export function assertFails(
   outcome: Outcome,
   code: number,
   message: string | RegExp,
 ): void {
-  assertMatch(outcome.stderr, /^poh-storage: [^\n]+\n$/);
-  const told = outcome.stderr.slice("poh-storage: ".length, -1);
+  const told = errorIn(outcome.stderr);
   if (typeof message === "string") assertEquals(told, message);
   else assertMatch(told, message);
   assertEquals({ code: outcome.code, stdout: outcome.stdout }, {

@@ -16,9 +16,12 @@ import {
 } from "./table.ts";
 import { readValue } from "../format/values.ts";
 
+/** What `help` explains. */
+export type HelpTopic = CommandName | "environment";
+
 /** What the arguments ask for. */
 export type Invocation =
-  | { kind: "help"; command: CommandName | null }
+  | { kind: "help"; topic: HelpTopic | null }
   | { kind: "version"; json: boolean }
   | { kind: "run"; command: CommandName; args: ParsedArgs };
 
@@ -52,13 +55,15 @@ export type ReadEnv = (variable: string) => string | undefined;
 export function parse(args: readonly string[], env: ReadEnv): Invocation {
   const named = args.slice(0, endOfOptions(args));
   const { command: word, rest } = splitCommand(args);
-  if (word === "help") return { kind: "help", command: helpTopic(rest) };
-  const command = word === null ? null : commandName(word);
+  if (word === "help") return { kind: "help", topic: helpTopic(rest) };
+  const isVersion = word === "version";
+  const command = word === null || isVersion ? null : commandName(word);
   if (named.includes("--help") || helpLetter(named)) {
-    return { kind: "help", command };
+    return { kind: "help", topic: command };
   }
   if (command === null) {
-    if (named.includes("--version") || named.includes("-V")) {
+    if (isVersion) requireOneWord("version", rest);
+    if (isVersion || named.includes("--version") || named.includes("-V")) {
       return { kind: "version", json: named.includes("--json") };
     }
     throw new UsageError("No command given; see poh-storage --help");
@@ -234,7 +239,8 @@ function takesValue(arg = ""): boolean {
   return spec ? spec.type !== "flag" : false;
 }
 
-function endOfOptions(args: readonly string[]): number {
+/** Where `--` ends the options. */
+export function endOfOptions(args: readonly string[]): number {
   const end = args.indexOf("--");
   return end < 0 ? args.length : end;
 }
@@ -272,7 +278,7 @@ function helpLetter(args: readonly string[]): boolean {
   return args.some((arg, i) => arg === "-h" && !takesValue(args[i - 1]));
 }
 
-function helpTopic(rest: readonly string[]): CommandName | null {
+function helpTopic(rest: readonly string[]): HelpTopic | null {
   const { command: word, rest: others } = splitCommand(rest);
   const { command: extra } = splitCommand(others);
   if (extra !== null) {
@@ -280,10 +286,28 @@ function helpTopic(rest: readonly string[]): CommandName | null {
       `help takes one command, got ${JSON.stringify(extra)} as well`,
     );
   }
-  return word === null ? null : commandName(word);
+  if (word === null || word === "environment") return word;
+  return commandName(word);
 }
 
+function requireOneWord(word: string, rest: readonly string[]): void {
+  const { command: extra } = splitCommand(rest);
+  if (extra === null) return;
+  throw new UsageError(
+    `${word} takes no argument, got ${JSON.stringify(extra)}`,
+  );
+}
+
+/** Names that other programs have for these commands. */
+export const ALIASES: Readonly<Record<string, CommandName>> = {
+  get: "load",
+  ls: "list",
+  put: "save",
+  rm: "delete",
+};
+
 function commandName(word: string): CommandName {
+  if (Object.hasOwn(ALIASES, word)) return ALIASES[word]!;
   if (Object.hasOwn(commands, word)) return word as CommandName;
   throw new UsageError(
     `Unknown command ${JSON.stringify(word)}${

@@ -31,6 +31,17 @@ export const EXIT_CODES: Readonly<Record<number, string>> = {
   130: "interrupted",
 };
 
+/** What an error without a code of its own is called under `--json`. */
+export const EXIT_NAMES: Readonly<Record<number, string>> = {
+  1: "FAILED",
+  2: "USAGE",
+  3: "UNKNOWN_TX",
+  4: "DAMAGE",
+  5: "BUSY",
+  6: "NOT_FOUND",
+  130: "INTERRUPTED",
+};
+
 /** Exit codes by name. */
 export const Exit = {
   done: 0,

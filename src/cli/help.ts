@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ALIASES, type HelpTopic } from "./args.ts";
 import { EXIT_CODES } from "./exit_codes.ts";
 import {
   type CommandName,
@@ -37,8 +38,18 @@ const OTHER_VARIABLES: readonly [string, string][] = [
   ],
 ];
 
+/** Help on a command or a topic; null: on the program. */
+export function helpOn(topic: HelpTopic | null): string {
+  if (topic === null) return programHelp();
+  return topic === "environment" ? environmentHelp() : commandHelp(topic);
+}
+
+function environmentHelp(): string {
+  return sections([["Environment", columns(variables())]]);
+}
+
 /** Help for the program. */
-export function programHelp(): string {
+function programHelp(): string {
   return sections([
     [
       "",
@@ -55,7 +66,6 @@ export function programHelp(): string {
       ),
     ],
     ["Options of every command", optionLines(commonOptions)],
-    ["Environment", environmentLines()],
     ["Exit codes", exitCodeLines(Object.keys(EXIT_CODES).map(Number))],
     [
       "Examples",
@@ -66,15 +76,20 @@ export function programHelp(): string {
         commands.recover.examples[0],
       ]),
     ],
-    ["", ["poh-storage <command> --help tells more of a command."]],
+    ["", [
+      "poh-storage help <command> explains a command, poh-storage help environment",
+      "the variables that it reads.",
+    ]],
   ]);
 }
 
 /** Help for one command. */
-export function commandHelp(name: CommandName): string {
+function commandHelp(name: CommandName): string {
   const spec: CommandSpec = commands[name];
+  const aliases = Object.keys(ALIASES).filter((word) => ALIASES[word] === name);
+  const also = aliases.length > 0 ? ` (also ${aliases.join(", ")})` : "";
   return sections([
-    ["", [`poh-storage ${name}: ${spec.summary}`]],
+    ["", [`poh-storage ${name}${also}: ${spec.summary}`]],
     [
       "Usage",
       spec.usage.map((form) =>
@@ -98,8 +113,11 @@ export function commandHelp(name: CommandName): string {
     ["Options of every command", optionLines(commonOptions)],
     ["Examples", exampleLines(spec.examples)],
     ["Exit codes", exitCodeLines([0, 1, 2, ...spec.exitCodes])],
-    ["Environment", environmentLines()],
-    ["Permissions, when run by deno", permissionLines(spec)],
+    [
+      "Permissions, when run by deno",
+      Deno.build.standalone ? [] : permissionLines(spec),
+    ],
+    ["", ["poh-storage help environment lists the variables that it reads."]],
   ]);
 }
 
@@ -183,10 +201,6 @@ export function variables(): [string, string][] {
     ...ofOptions,
     ...OTHER_VARIABLES,
   ];
-}
-
-function environmentLines(): string[] {
-  return columns(variables());
 }
 
 function exitCodeLines(codes: readonly number[]): string[] {

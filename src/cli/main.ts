@@ -5,9 +5,9 @@
  */
 
 import { StoreNotFoundError } from "../errors.ts";
-import { type Invocation, parse } from "./args.ts";
+import { endOfOptions, type Invocation, parse } from "./args.ts";
 import type { Call } from "./call.ts";
-import { Exit, exitCodeOf } from "./exit_codes.ts";
+import { Exit, EXIT_NAMES, exitCodeOf } from "./exit_codes.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { type CliIo, Output, OutputClosedError } from "./output.ts";
 import { readEnv } from "./permissions.ts";
@@ -90,7 +90,8 @@ export async function main(args: string[], io?: CliIo): Promise<number> {
     await output.flush();
     return code;
   } catch (error) {
-    return await fail(error, output);
+    const isJson = args.slice(0, endOfOptions(args)).includes("--json");
+    return await fail(error, output, isJson);
   }
 }
 
@@ -101,9 +102,8 @@ async function dispatch(
 ): Promise<number> {
   switch (invocation.kind) {
     case "help": {
-      const { commandHelp, programHelp } = await import("./help.ts");
-      const { command } = invocation;
-      await output.print(command ? commandHelp(command) : programHelp());
+      const { helpOn } = await import("./help.ts");
+      await output.print(helpOn(invocation.topic));
       return Exit.done;
     }
     case "version": {
@@ -140,7 +140,11 @@ async function runCommand(
   return await (run as (call: unknown) => Promise<number>)(call);
 }
 
-async function fail(error: unknown, output: Output): Promise<number> {
+async function fail(
+  error: unknown,
+  output: Output,
+  isJson: boolean,
+): Promise<number> {
   output.status("");
   if (error instanceof OutputClosedError) return Exit.done;
   try {
@@ -148,11 +152,27 @@ async function fail(error: unknown, output: Output): Promise<number> {
   } catch {
     // The error at hand is the one to tell.
   }
-  output.error(messageOf(error));
+  if (isJson) output.errorJson(errorJson(error));
+  else output.error(messageOf(error));
   if (readEnv("POH_DEBUG") === "1" && error instanceof Error) {
     output.debug(error.stack ?? "");
   }
   return exitCodeOf(error);
+}
+
+/** An error for programs: what it is called, and how the program ends. */
+function errorJson(error: unknown): Record<string, unknown> {
+  const exitCode = exitCodeOf(error);
+  const { code, cause } = error as {
+    code?: unknown;
+    cause?: { code?: unknown };
+  };
+  const named = [code, cause?.code].find((code) => typeof code === "string");
+  return {
+    code: named ?? EXIT_NAMES[exitCode],
+    message: messageOf(error),
+    exit_code: exitCode,
+  };
 }
 
 function messageOf(error: unknown): string {

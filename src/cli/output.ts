@@ -108,6 +108,11 @@ export class Output {
     this.#tell(`poh-storage: ${printable(message)}`);
   }
 
+  /** The same for a program, as `{"error":{…}}`. */
+  errorJson(error: Record<string, unknown>): void {
+    this.#tell(JSON.stringify({ error }));
+  }
+
   /** Tells more of an error to whoever debugs the program. */
   debug(text: string): void {
     this.#tell(text);

@@ -328,12 +328,22 @@ export const commands = {
     positionals: [idArgument],
     options: {
       "tx-id": txId,
-      raw: { type: "flag", help: "Print the payload's bytes, streamed." },
+      raw: {
+        type: "flag",
+        help: "Print the payload's bytes, streamed; not on a terminal.",
+      },
+      output: {
+        type: "path",
+        metavar: "file",
+        help:
+          "Write the payload's bytes to a new file, which goes again unless all of it is sound; - prints them as --raw does, on a terminal as well.",
+      },
     },
     examples: [
       { line: "load a", note: "As JSON" },
       { line: "load --tx-id=-x", note: "An id that begins with a hyphen" },
-      { line: "load a --raw > payload.bin", note: "The payload alone" },
+      { line: "load a --output payload.bin", note: "The payload alone" },
+      { line: "load a --raw | wc -c", note: "The payload into a pipe" },
     ],
     writes: false,
     interruptible: false,

@@ -42,8 +42,10 @@ export async function hintsOf(
   );
 }
 
+/** A default installation does without FFI, and lacks nothing. */
 function ffi({ driver }: Facts): string | null {
-  return driver.fallbackReason === undefined
+  const { state } = Deno.permissions.querySync({ name: "ffi" });
+  return driver.fallbackReason === undefined || state !== "granted"
     ? null
     : `The built-in SQLite is used, since the FFI binding cannot be: ${driver.fallbackReason}`;
 }

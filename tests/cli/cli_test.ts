@@ -18,6 +18,7 @@ import {
   cliStore,
   command,
   ended,
+  errorIn,
   importLine,
   run,
   txText,
@@ -1195,7 +1196,7 @@ test("prune can be interrupted and says so", async () => {
   );
   assertEquals(code, 130);
   assertEquals(JSON.parse(stdout).interrupted, true);
-  assertMatch(stderr, /^poh-storage: Interrupted; what was deleted stays so/);
+  assertMatch(errorIn(stderr), /^Interrupted; what was deleted stays so/);
   assertEquals(await store.ok(["list"]), "Transactions: a, b\n");
 });
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { assertFails, cliStore, txText } from "../cli_helpers.ts";
+import { assertFails, cliStore, errorIn, txText } from "../cli_helpers.ts";
 import {
   bytes,
   namesIn,
@@ -135,7 +135,7 @@ test("repack can be interrupted, says so, and goes on", async () => {
   const { moved, interrupted } = JSON.parse(stdout);
   assertEquals(interrupted, true);
   assertEquals(files(store.base).length, 300 - moved);
-  assertMatch(stderr, /^poh-storage: Interrupted; what was moved stays so/);
+  assertMatch(errorIn(stderr), /^Interrupted; what was moved stays so/);
   const rest = JSON.parse(await store.ok(["repack", "--json"]));
   assertEquals([rest.moved, rest.interrupted], [300 - moved, false]);
   assertEquals(files(store.base), []);

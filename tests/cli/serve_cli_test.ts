@@ -13,7 +13,7 @@ test(
       assertMatch(served.first, /^Listening on http:\/\/127\.0\.0\.1:\d+\/\n$/);
       await untilReady(served.url);
       const acknowledged: string[] = [];
-      const saves = Array.from({ length: 300 }, async (_, i) => {
+      const saves = Array.from({ length: 200 }, async (_, i) => {
         try {
           const answer = await fetch(`${served.url}txs`, {
             method: "POST",

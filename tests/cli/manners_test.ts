@@ -1,0 +1,78 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { call, cliStore, txText } from "../cli_helpers.ts";
+import { flipBit, namesIn, test } from "../helpers.ts";
+
+const onTerminal = { terminal: { stdout: true, stderr: true } };
+
+test("commands have the names that other programs give them", async () => {
+  await using store = await cliStore();
+  await store.ok(["put", "--tx", txText("a")]);
+  assertEquals(await store.ok(["ls"]), await store.ok(["list"]));
+  assertEquals(await store.ok(["get", "a"]), await store.ok(["load", "a"]));
+  assertEquals(await store.ok(["rm", "a"]), "Deleted tx a\n");
+  const { stdout } = await call(["help", "rm"]);
+  assertStringIncludes(stdout, "poh-storage delete (also rm):");
+});
+
+test("version is a command as well", async () => {
+  const { code, stdout } = await call(["version"]);
+  assertEquals([code, stdout], [0, (await call(["--version"])).stdout]);
+  assertEquals((await call(["version", "now"])).code, 2);
+});
+
+test("help has the environment on a page of its own", async () => {
+  const { code, stdout } = await call(["help", "environment"]);
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "POH_BASE");
+  for (const args of [["--help"], ["save", "--help"]]) {
+    const help = (await call(args)).stdout;
+    assert(!help.includes("AWS_ACCESS_KEY_ID  "), help);
+    assertStringIncludes(help, "poh-storage help environment");
+  }
+});
+
+test("load --raw does not send a payload to a terminal", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a")]);
+  const raw = await store.call(["load", "a", "--raw"], onTerminal);
+  assertEquals([raw.code, raw.stdout], [2, ""]);
+  assertStringIncludes(raw.stderr, "--output");
+  const piped = await store.ok(["load", "a", "--raw"]);
+  const forced = await store.call(["load", "a", "--output", "-"], onTerminal);
+  assertEquals([forced.code, forced.stdout], [0, piped]);
+});
+
+test("load --output writes a new file, and leaves none of a damaged payload", async () => {
+  await using store = await cliStore();
+  for (const id of ["a", "bad"]) await store.ok(["save", "--tx", txText(id)]);
+  await flipBit(join(store.base, "bad.bin"));
+  const file = join(store.base, "..", "payload");
+  const args = ["load", "a", "--output", file];
+  assertEquals(await store.ok(args), "");
+  assertEquals(
+    await Deno.readTextFile(file),
+    await store.ok(["load", "a", "--raw"]),
+  );
+  const again = await store.call(args);
+  assertEquals(again.code, 2);
+  assertStringIncludes(again.stderr, "there already");
+  const damaged = await store.call(["load", "bad", "--output", `${file}2`]);
+  assertEquals(damaged.code, 4);
+  assertEquals(namesIn(store.base, "..").includes("payload2"), false);
+});
+
+test("an error under --json is an object that says how the program ends", async () => {
+  await using store = await cliStore();
+  const errorOf = async (args: string[]) => {
+    const { code, stdout, stderr } = await store.call([...args, "--json"]);
+    assertEquals(stdout, "");
+    const { error } = JSON.parse(stderr);
+    assertEquals(error.exit_code, code);
+    assert(error.message.length > 10);
+    return [error.code, code];
+  };
+  assertEquals(await errorOf(["load", "none"]), ["UNKNOWN_TX", 3]);
+  assertEquals(await errorOf(["lits"]), ["USAGE", 2]);
+  assertEquals(await errorOf(["save", "--tx", "{}"]), ["INVALID_TX_ID", 2]);
+});
