@@ -42,6 +42,14 @@ export type WithoutSources<Options extends CheckOptions> = Omit<
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
 
+/** A transaction's metadata and its payload, which has the digest of it. */
+export interface VerifiedTx {
+  /** What the metadata says. */
+  info: TxInfo;
+  /** The payload. */
+  payload: Uint8Array<ArrayBuffer>;
+}
+
 /**
  * An open store. Ids and transactions have been checked by its caller; what
  * each method promises stands at the method of the same purpose of
@@ -81,6 +89,11 @@ export interface Engine {
   ): Promise<SavedTx>;
   /** Loads and verifies. */
   load(txId: string): MaybePromise<Tx | null>;
+  /**
+   * Loads a small payload and verifies it without waiting for anything; null when
+   * it cannot, which says nothing of the transaction.
+   */
+  loadSoon(txId: string): VerifiedTx | null;
   /** Loads as a stream that errors at its end unless it is as promised. */
   loadStream(txId: string): Promise<TxStream | null>;
   /** What the metadata knows. */

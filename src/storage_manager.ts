@@ -13,7 +13,7 @@ import {
   type VerifyOptions,
 } from "./check/check.ts";
 import { SMALL } from "./files/durable_fs.ts";
-import type { Engine, MaybePromise } from "./engine.ts";
+import type { Engine, MaybePromise, VerifiedTx } from "./engine.ts";
 import {
   COMPACT_OPTIONS,
   type CompactOptions,
@@ -385,6 +385,17 @@ export class StorageManager implements AsyncDisposable {
     return this.#read(() =>
       this.#withId(txId, fileName, () => this.#engine.load(txId))
     );
+  }
+
+  /**
+   * Loads a small transaction in one go, for a server that answers from it: null
+   * when it takes more, or the id is unknown. Then ask {@linkcode loadTxStream}.
+   *
+   * @internal
+   */
+  loadTxSoon(txId: string): VerifiedTx | null {
+    this.#requireOpen();
+    return this.#engine.loadSoon(txId);
   }
 
   /**

@@ -48,16 +48,21 @@ export function savedJson(saved: SavedTx): string {
  */
 export function jsonFloat(value: number): string {
   if (!Number.isFinite(value)) return "null";
+  const size = Math.abs(value);
+  // There the shortest digits are written alike.
+  if (size >= 1e-3 && size < 1e15) {
+    return Number.isInteger(value) ? `${value}.0` : String(value);
+  }
   const [, sign, first, rest = "", exponent] =
     /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(value.toExponential())!;
   const power = Number(exponent);
   const digits = first! + rest;
   const minus = sign || (Object.is(value, -0) ? "-" : "");
   if (power < -4 || power >= 16) {
-    const size = String(Math.abs(power)).padStart(2, "0");
+    const exponent = String(Math.abs(power)).padStart(2, "0");
     return `${minus}${first}${rest && `.${rest}`}e${
       power < 0 ? "-" : "+"
-    }${size}`;
+    }${exponent}`;
   }
   if (power < 0) return `${minus}0.${"0".repeat(-power - 1)}${digits}`;
   const whole = digits.slice(0, power + 1).padEnd(power + 1, "0");

@@ -148,7 +148,7 @@ export function makeApp(service: Service): Hono<Env> {
 
   app.notFound((c) => noRoute(app, c).toResponse());
   app.onError((error, c) =>
-    problemResponse(service, c.env, c.req.method, error)
+    problemResponse(service, c.env, c.env.request.method, error)
   );
   return app;
 }
@@ -199,7 +199,7 @@ function routeOf(path: string): string {
 
 function noRoute(app: Hono<Env>, c: Context<Env>): Problem {
   const allow = app.routes
-    .filter(({ path }) => matchesRoute(path, c.req.path))
+    .filter(({ path }) => matchesRoute(path, c.env.path))
     .flatMap(({ method }) => method === "GET" ? ["GET", "HEAD"] : [method]);
   if (allow.length === 0) {
     return new Problem(404, "NO_ROUTE", "There is nothing here");
@@ -207,7 +207,7 @@ function noRoute(app: Hono<Env>, c: Context<Env>): Problem {
   return new Problem(
     405,
     "METHOD_NOT_ALLOWED",
-    `${c.req.method} is not for this path`,
+    `${c.env.request.method} is not for this path`,
     { headers: { allow: [...new Set(allow)].join(", ") } },
   );
 }
@@ -222,7 +222,7 @@ function matchesRoute(route: string, path: string): boolean {
 function idOf(c: Context<Env>): string {
   let txId: string;
   try {
-    txId = decodeURIComponent(c.req.path.slice("/txs/".length));
+    txId = decodeURIComponent(c.env.path.slice("/txs/".length));
   } catch {
     throw new Problem(
       400,
@@ -236,13 +236,15 @@ function idOf(c: Context<Env>): string {
 }
 
 function wants(c: Context<Env>, type: string): boolean {
-  return (c.req.header("accept") ?? "").toLowerCase().split(",")
-    .some((range) => range.split(";")[0]!.trim() === type);
+  const accept = c.env.request.headers.get("accept");
+  return accept !== null && accept !== "*/*" &&
+    accept.toLowerCase().split(",")
+      .some((range) => range.split(";")[0]!.trim() === type);
 }
 
 function downloadOf(service: Service, c: Context<Env>): Download {
   const { verifications, limits } = service;
-  return { request: c.req.raw, exchange: c.env, verifications, limits };
+  return { request: c.env.request, exchange: c.env, verifications, limits };
 }
 
 // --- saving -----------------------------------------------------------------
@@ -256,7 +258,7 @@ async function postTxs(
   if (NDJSON_TYPES.includes(type)) {
     const counts = await saveLines(
       store,
-      c.req.raw,
+      c.env.request,
       room,
       limits,
       (saved) => metrics.saved(saved),
@@ -264,7 +266,7 @@ async function postTxs(
     return c.json(counts);
   }
   if (type !== JSON_TYPE) throw unsupportedType([JSON_TYPE, ...NDJSON_TYPES]);
-  const saved = await saveOne(store, c.req.raw, txOf, room, limits);
+  const saved = await saveOne(store, c.env.request, txOf, room, limits);
   metrics.saved(saved);
   return c.body(savedJson(saved), saved.outcome === "created" ? 201 : 200, {
     "content-type": JSON_TYPE,
@@ -282,7 +284,7 @@ async function broadcast(
   const { store, room, limits, metrics } = service;
   if (mediaType(c) !== JSON_TYPE) throw unsupportedType([JSON_TYPE]);
   metrics.saved(
-    await saveOne(store, c.req.raw, txOfBroadcast, room, limits),
+    await saveOne(store, c.env.request, txOfBroadcast, room, limits),
   );
   return c.text("OK");
 }
@@ -292,7 +294,7 @@ async function broadcast(
  * send text, and would have to ask first to send JSON.
  */
 function mediaType(c: Context<Env>): string {
-  const [type] = (c.req.header("content-type") ?? "").split(";");
+  const [type] = (c.env.request.headers.get("content-type") ?? "").split(";");
   return type!.trim().toLowerCase();
 }
 

@@ -11,7 +11,8 @@ import type { Service } from "./service.ts";
 /** A request and its slot. */
 export class Exchange {
   readonly #service: Service;
-  readonly #request: Request;
+  /** The request: Hono's own costs more than all else that a small answer takes. */
+  readonly request: Request;
   /** The path as the client wrote it, and its query. */
   readonly path: string;
   readonly #query: string;
@@ -21,7 +22,7 @@ export class Exchange {
   /** Takes a slot. */
   constructor(service: Service, request: Request, target: Target) {
     this.#service = service;
-    this.#request = request;
+    this.request = request;
     this.path = target.path;
     this.#query = target.query;
     service.requests++;
@@ -92,7 +93,7 @@ export class Exchange {
         } catch (error) {
           if (ended) return;
           end();
-          const { method } = this.#request;
+          const { method } = this.request;
           this.#service.failed(`${method} ${this.path} broken off`, error);
           controller.error(error);
         }

@@ -5,7 +5,7 @@
  */
 
 import type { SavedTx } from "../model/if_exists.ts";
-import { Counter, Gauge, Histogram, Registry } from "./packages.ts";
+import { Counter, Gauge, Registry } from "./packages.ts";
 import type { Summary } from "./summary.ts";
 
 /** What is looked up when the figures are asked for. */
@@ -25,28 +25,18 @@ export interface Gauges {
 /** Upper bounds of the times of requests, in seconds. */
 const SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
-/** What is counted for one method, route and status. */
+/** What is counted of the requests of one method, route and status. */
 interface Answers {
-  count: { inc(): void };
-  seconds: { observe(seconds: number): void };
+  labels: { method: string; route: string; status: string };
+  /** How many took at most so many of {@linkcode SECONDS}, and how many longer. */
+  counts: number[];
+  /** What they took together. */
+  seconds: number;
 }
 
 /** The figures of one service. */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #requests = new Counter({
-    name: "poh_http_requests_total",
-    help: "Requests answered.",
-    labelNames: ["method", "route", "status"],
-    registers: [this.#registry],
-  });
-  readonly #seconds = new Histogram({
-    name: "poh_http_request_duration_seconds",
-    help: "Time until the response's headers were ready.",
-    labelNames: ["method", "route"],
-    buckets: SECONDS,
-    registers: [this.#registry],
-  });
   readonly #rejections = new Counter({
     name: "poh_http_rejections_total",
     help: "Requests answered with a problem, by its code.",
@@ -96,7 +86,7 @@ export class Metrics {
     labelNames: ["kind"],
     registers: [this.#registry],
   });
-  /** Looked up once: labels cost more than what is counted. */
+  /** Counted here: the library's counters cost more than a small answer. */
   readonly #answers = new Map<string, Answers>();
 
   /** The media type of {@linkcode text}. */
@@ -109,28 +99,22 @@ export class Metrics {
     status: number,
     seconds: number,
   ): void {
-    const key = `${method} ${route} ${status}`;
-    const answers = this.#answers.get(key) ??
-      this.#newAnswers(key, method, route, status);
-    answers.count.inc();
-    answers.seconds.observe(seconds);
-  }
-
-  #newAnswers(
-    key: string,
-    method: string,
-    route: string,
-    status: number,
-  ): Answers {
     // A client may invent methods; each would be a series of its own.
-    const isKnown = METHODS.has(method);
-    const known = isKnown ? method : "other";
-    const answers = {
-      count: this.#requests.labels(known, route, String(status)),
-      seconds: this.#seconds.labels(known, route),
-    };
-    if (isKnown) this.#answers.set(key, answers);
-    return answers;
+    const known = METHODS.has(method) ? method : "other";
+    const key = `${known} ${route} ${status}`;
+    let answers = this.#answers.get(key);
+    if (!answers) {
+      answers = {
+        labels: { method: known, route, status: String(status) },
+        counts: Array(SECONDS.length + 1).fill(0),
+        seconds: 0,
+      };
+      this.#answers.set(key, answers);
+    }
+    let bucket = 0;
+    while (seconds > (SECONDS[bucket] ?? Infinity)) bucket++;
+    answers.counts[bucket]!++;
+    answers.seconds += seconds;
   }
 
   /** Counts a request that got a problem. */
@@ -156,7 +140,7 @@ export class Metrics {
   }
 
   /** All figures in the text format. */
-  text(gauges: Gauges): Promise<string> {
+  async text(gauges: Gauges): Promise<string> {
     this.#ready.set(gauges.ready ? 1 : 0);
     this.#bodyBytes.set(gauges.bodyBytes);
     this.#underWay.set(gauges.requests);
@@ -168,7 +152,37 @@ export class Metrics {
     for (const [kind, count] of Object.entries(gauges.findings)) {
       this.#findings.set({ kind }, count);
     }
-    return this.#registry.metrics();
+    return `${this.#answersText()}\n${await this.#registry.metrics()}`;
+  }
+
+  #answersText(): string {
+    const lines = [
+      "# HELP poh_http_requests_total Requests answered.",
+      "# TYPE poh_http_requests_total counter",
+    ];
+    const durations = [
+      "# HELP poh_http_request_duration_seconds Time until the response's headers were ready.",
+      "# TYPE poh_http_request_duration_seconds histogram",
+    ];
+    for (const { labels, counts, seconds } of this.#answers.values()) {
+      const { method, route, status } = labels;
+      const text = `method="${method}",route="${route}",status="${status}"`;
+      let sum = 0;
+      for (const [bucket, count] of counts.entries()) {
+        sum += count;
+        durations.push(
+          `poh_http_request_duration_seconds_bucket{${text},le="${
+            SECONDS[bucket] ?? "+Inf"
+          }"} ${sum}`,
+        );
+      }
+      durations.push(
+        `poh_http_request_duration_seconds_sum{${text}} ${seconds}`,
+        `poh_http_request_duration_seconds_count{${text}} ${sum}`,
+      );
+      lines.push(`poh_http_requests_total{${text}} ${sum}`);
+    }
+    return [...lines, ...durations, ""].join("\n");
   }
 
   #counter(name: string, help: string): Counter {
@@ -180,4 +194,4 @@ export class Metrics {
   }
 }
 
-const METHODS = new Set(["GET", "HEAD", "POST", "DELETE", "OPTIONS"]);
+const METHODS = new Set(["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"]);

@@ -7,4 +7,4 @@
 
 export { type Context, Hono } from "npm:hono@4.13.19";
 export { html } from "npm:hono@4.13.19/html";
-export { Counter, Gauge, Histogram, Registry } from "npm:prom-client@15.1.3";
+export { Counter, Gauge, Registry } from "npm:prom-client@15.1.3";

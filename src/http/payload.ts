@@ -17,7 +17,6 @@ import {
   txLineStart,
 } from "../format/tx_json.ts";
 import type { StorageManager } from "../storage_manager.ts";
-import { validateTxId } from "../tx.ts";
 import type { TxInfo, TxStream } from "../types.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Budget, Limits } from "./limits.ts";
@@ -48,13 +47,29 @@ export interface Download {
  * @throws {IntegrityError} If a small payload, or one of which a part is asked
  * for, is damaged.
  */
-export async function payloadResponse(
+export function payloadResponse(
+  store: StorageManager,
+  txId: string,
+  download: Download,
+): Response | Promise<Response> {
+  const soon = isPlain(download.request) ? store.loadTxSoon(txId) : null;
+  return soon
+    ? new Response(soon.payload, { headers: headersOf(soon.info) })
+    : anyPayloadResponse(store, txId, download);
+}
+
+/** Whether a request asks for the whole payload, whatever the client has of it. */
+function isPlain({ method, headers }: Request): boolean {
+  return method === "GET" && !headers.has("range") &&
+    !headers.has("if-none-match");
+}
+
+async function anyPayloadResponse(
   store: StorageManager,
   txId: string,
   download: Download,
 ): Promise<Response> {
   const { request } = download;
-  validateTxId(txId);
   const known = await store.infoTx(txId);
   if (!known) throw unknownTx(txId);
   if (matches(request.headers.get("if-none-match"), known)) {
@@ -92,7 +107,6 @@ export async function jsonResponse(
   txId: string,
   { request, exchange }: Download,
 ): Promise<Response> {
-  validateTxId(txId);
   const headers = {
     "content-type": "application/json",
     "cache-control": "no-store",
@@ -101,6 +115,11 @@ export async function jsonResponse(
   if (request.method === "HEAD") {
     if (!await store.hasTx(txId)) throw unknownTx(txId);
     return new Response(null, { headers });
+  }
+  const soon = store.loadTxSoon(txId);
+  if (soon) {
+    const { info, payload } = soon;
+    return new Response(txLine({ ...info, payload }), { headers });
   }
   const found = await store.loadTxStream(txId);
   if (!found) throw unknownTx(txId);
@@ -121,12 +140,11 @@ function isSmall({ size }: TxInfo): boolean {
 /** The headers of a payload and of what is said about it. */
 function headersOf(info: TxInfo): Record<string, string> {
   const holder = encodeURIComponent(info.holderId);
-  return {
-    "content-type": "application/octet-stream",
+  const headers: Record<string, string> = {
     // Bytes from strangers: never to be shown as a page of this service.
+    "content-type": "application/octet-stream",
     "content-disposition": "attachment",
     "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; sandbox",
     "accept-ranges": "bytes",
     "cache-control": "no-cache", // an id's payload can be replaced
     "vary": "accept",
@@ -135,8 +153,9 @@ function headersOf(info: TxInfo): Record<string, string> {
       Uint8Array.fromHex(info.storageHash).toBase64()
     }:`,
     "poh-timestamp": jsonFloat(info.timestamp),
-    ...(holder.length <= MAX_HEADER && { "poh-holder-id": holder }),
   };
+  if (holder.length <= MAX_HEADER) headers["poh-holder-id"] = holder;
+  return headers;
 }
 
 /** Unknown for what an older package saved. */

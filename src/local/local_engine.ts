@@ -12,6 +12,7 @@ import {
   type Engine,
   infoOf,
   type MaybePromise,
+  type VerifiedTx,
   type WithoutSources,
 } from "../engine.ts";
 import type {
@@ -168,6 +169,17 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.load} */
   load(txId: string): MaybePromise<Tx | null> {
     return this.#patiently(() => loadTx(this.#store, txId));
+  }
+
+  /** {@inheritDoc Engine.loadSoon} */
+  loadSoon(txId: string): VerifiedTx | null {
+    try {
+      const found = findRowToRead(this.#store.rows, txId);
+      const soon = found && payloadSoon(this.#store, found);
+      return soon ? { info: found.info, payload: soon.slice() } : null;
+    } catch {
+      return null; // whoever loads it in the other way is told
+    }
   }
 
   /** {@inheritDoc Engine.loadStream} */

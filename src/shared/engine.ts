@@ -181,6 +181,11 @@ export class RemoteEngine implements Engine {
     }
   }
 
+  /** {@inheritDoc Engine.loadSoon} */
+  loadSoon(): null {
+    return null; // it asks a server
+  }
+
   /** {@inheritDoc Engine.loadStream} */
   async loadStream(txId: string): Promise<TxStream | null> {
     const { objects } = this.#parts;
