@@ -7,6 +7,7 @@
 import { infoJson, savedJson } from "../format/tx_json.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { validateTxId } from "../tx.ts";
+import type { SavedTx } from "../model/if_exists.ts";
 import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";
 import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
@@ -15,10 +16,22 @@ import { type Context, Hono } from "./packages.ts";
 import { PAGE_PARAMETERS, pageResponse } from "./page.ts";
 import { type Download, jsonResponse, payloadResponse } from "./payload.ts";
 import { Problem, unavailable, unknownTx } from "./problem.ts";
-import { filterOfQuery, LIST_PARAMETERS, requireParameters } from "./query.ts";
+import {
+  filterOfQuery,
+  HEAD_PARAMETERS,
+  headOf,
+  LIST_PARAMETERS,
+  requireParameters,
+} from "./query.ts";
 import { notReady, type Service } from "./service.ts";
 import { STYLE } from "./style.ts";
-import { saveLines, saveOne, txOf, txOfBroadcast } from "./uploads.ts";
+import {
+  saveLines,
+  saveOne,
+  savePayload,
+  txOf,
+  txOfBroadcast,
+} from "./uploads.ts";
 
 /** Transactions of one JSON page. */
 const PAGE = { usual: 100, most: 1_000 };
@@ -136,6 +149,7 @@ export function makeApp(service: Service): Hono<Env> {
       return respond(service.store, idOf(c), downloadOf(service, c));
     }),
   );
+  app.put("/txs/:id", takes(HEAD_PARAMETERS, (c) => putTx(service, c)));
   app.delete(
     "/txs/:id",
     takes([], async (c) => {
@@ -268,6 +282,19 @@ async function postTxs(
   if (type !== JSON_TYPE) throw unsupportedType([JSON_TYPE, ...NDJSON_TYPES]);
   const saved = await saveOne(store, c.env.request, txOf, room, limits);
   metrics.saved(saved);
+  return savedResponse(c, saved);
+}
+
+async function putTx(service: Service, c: Context<Env>): Promise<Response> {
+  const { store, room, limits, metrics } = service;
+  const { request, query } = c.env;
+  const head = headOf(idOf(c), query, request.headers);
+  const saved = await savePayload(store, head, request, room, limits);
+  metrics.saved(saved);
+  return savedResponse(c, saved);
+}
+
+function savedResponse(c: Context<Env>, saved: SavedTx): Response {
   return c.body(savedJson(saved), saved.outcome === "created" ? 201 : 200, {
     "content-type": JSON_TYPE,
     // Deno 2.7 would compress it, and make the entity tag a weak one.

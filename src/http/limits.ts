@@ -132,16 +132,16 @@ export class Budget {
  */
 export async function* bodyOf(
   request: Request,
-  limits: Pick<Limits, "bodyGrace" | "minRate">,
+  limits: BodyLimits,
 ): AsyncGenerator<Uint8Array> {
   if (!request.body) return;
   const reader = request.body.getReader();
   let waited = 0, received = 0;
   try {
     while (true) {
-      const allowed = limits.bodyGrace + received * 1000 / limits.minRate;
       const start = performance.now();
-      const { done, value } = await inTime(reader.read(), allowed - waited);
+      const late = start - waited + timeFor(received, limits);
+      const { done, value } = await before(late, reader);
       if (done) return;
       waited += performance.now() - start;
       received += value.length;
@@ -152,18 +152,32 @@ export async function* bodyOf(
   }
 }
 
-async function inTime<T>(read: Promise<T>, ms: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooSlow()), Math.max(0, ms));
-  });
+/** What limits a body's time. */
+type BodyLimits = Pick<Limits, "bodyGrace" | "minRate">;
+
+/** How long a client may take for so many bytes, in ms. */
+function timeFor(bytes: number, { bodyGrace, minRate }: BodyLimits): number {
+  return bodyGrace + bytes * 1000 / minRate;
+}
+
+/** The next piece, which is late after a time. */
+async function before(
+  late: number,
+  reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
+): Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>> {
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    reader.cancel().catch(() => {}); // which ends the read
+  }, Math.max(0, late - performance.now()));
   try {
-    return await Promise.race([read, late]);
-  } catch (error) {
-    if (error instanceof Problem) throw error;
-    throw new Problem(400, "CUT_SHORT", "The request ended early", {
-      cause: error,
-    });
+    const next = await reader.read();
+    if (isLate) throw tooSlow();
+    return next;
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    if (isLate) throw tooSlow();
+    throw new Problem(400, "CUT_SHORT", "The request ended early", { cause });
   } finally {
     clearTimeout(timer);
   }
@@ -172,20 +186,30 @@ async function inTime<T>(read: Promise<T>, ms: number): Promise<T> {
 /**
  * A request's whole body.
  *
+ * @param length How long it says it is; null when it does not say.
  * @throws {Problem} 413 when it is longer than `limits.maxBody`.
  */
 export async function wholeBody(
   request: Request,
+  length: number | null,
   limits: Limits,
-): Promise<Uint8Array[]> {
-  const parts: Uint8Array[] = [];
+): Promise<Uint8Array> {
+  // Filled as it comes: pieces, and then a copy of all, would take it twice.
+  let body = new Uint8Array(length ?? 0);
   let size = 0;
-  for await (const part of bodyOf(request, limits)) {
-    size += part.length;
-    if (size > limits.maxBody) throw tooLarge("The body", limits.maxBody);
-    parts.push(part);
+  for await (const piece of bodyOf(request, limits)) {
+    if (piece.length === length) return piece; // all of it
+    const end = size + piece.length;
+    if (end > limits.maxBody) throw tooLarge("The body", limits.maxBody);
+    if (end > body.length) {
+      const larger = new Uint8Array(Math.min(end * 2, limits.maxBody));
+      larger.set(body.subarray(0, size));
+      body = larger;
+    }
+    body.set(piece, size);
+    size = end;
   }
-  return parts;
+  return body.subarray(0, size);
 }
 
 /**

@@ -69,6 +69,23 @@ function plain(description: string): Record<string, unknown> {
   };
 }
 
+function digestHeader(name: string): Record<string, unknown> {
+  return {
+    name,
+    in: "header",
+    description: "SHA-256 that the payload is to have, as of RFC 9530",
+    schema: { type: "string" },
+  };
+}
+
+const createOnly = {
+  name: "If-None-Match",
+  in: "header",
+  description:
+    "* saves only where there is no transaction of that id, else 412",
+  schema: { type: "string", enum: ["*"] },
+};
+
 const payload = {
   description:
     "The payload. A connection that breaks off before its end means that the payload proved to be damaged.",
@@ -124,6 +141,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           summary: "Save one transaction, or many as NDJSON",
           description:
             `Another one of the same id is replaced; in a write-once store it is kept, and the answer is 409. The same one again changes nothing. A transaction may be ${maxBody} bytes long as JSON. NDJSON stops at the first bad line; what stands before it is saved.`,
+          parameters: [createOnly],
           requestBody: {
             required: true,
             content: {
@@ -142,7 +160,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
               },
             },
             201: { description: "Saved, new", content: json("SavedTx") },
-            ...problems(400, 408, 409, 413, 415),
+            ...problems(400, 408, 409, 412, 413, 415, 501),
           },
         },
       },
@@ -167,6 +185,35 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
             200: { description: "It is known", headers: digestHeaders },
             304: { description: "As If-None-Match has it" },
             ...problems(400, 404),
+          },
+        },
+        put: {
+          operationId: "putTx",
+          summary: "Save a transaction whose payload is the body, of any size",
+          description:
+            "What is said in the query can be said in the headers Poh-Holder-Id (percent-encoded) and Poh-Timestamp instead. Otherwise as saveTxs.",
+          parameters: [
+            query("holder", "Id of the holder"),
+            query("timestamp", "UNIX seconds or an ISO 8601 date"),
+            digestHeader("Repr-Digest"),
+            digestHeader("Content-Digest"),
+            createOnly,
+          ],
+          requestBody: {
+            required: true,
+            content: {
+              "application/octet-stream": {
+                schema: { type: "string", format: "binary" },
+              },
+            },
+          },
+          responses: {
+            200: {
+              description: "It has replaced another one, or is unchanged",
+              content: json("SavedTx"),
+            },
+            201: { description: "Saved, new", content: json("SavedTx") },
+            ...problems(400, 408, 409, 412, 415, 501),
           },
         },
         delete: {

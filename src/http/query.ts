@@ -9,7 +9,8 @@ import { readValue } from "../format/values.ts";
 import { filterFields } from "../model/filter.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { nearest } from "../text/suggestion.ts";
-import type { TxFilter } from "../types.ts";
+import { InvalidTxError } from "../errors.ts";
+import type { TxFilter, TxHead } from "../types.ts";
 
 /** The parameters that list transactions, which are the options of `list`. */
 export const LIST_PARAMETERS: readonly string[] = filterFields.map(
@@ -55,4 +56,52 @@ export function filterOfQuery(params: URLSearchParams): TxFilter {
         readValue(kind, option, params.get(option)!),
       ]),
   ));
+}
+
+/** The parameters that say whose payload is put, and of when. */
+export const HEAD_PARAMETERS: readonly string[] = ["holder", "timestamp"];
+
+/**
+ * What is said of a payload that is put: by the query, or by headers. Both must
+ * be said, so that the same request again is the same save.
+ *
+ * @throws {InvalidTxError} If one is missing or malformed; `field` names it.
+ */
+export function headOf(
+  txId: string,
+  query: URLSearchParams,
+  headers: Headers,
+): TxHead {
+  const holderId = query.get("holder") ?? decoded(headers.get("poh-holder-id"));
+  if (holderId === null) {
+    throw new InvalidTxError(
+      "holder_id",
+      "holder_id is missing: the parameter holder or the header Poh-Holder-Id has it",
+    );
+  }
+  const time = query.get("timestamp") ?? headers.get("poh-timestamp");
+  if (time === null) {
+    throw new InvalidTxError(
+      "timestamp",
+      "timestamp is missing: the parameter timestamp or the header Poh-Timestamp has it",
+    );
+  }
+  try {
+    const timestamp = readValue("time", "timestamp", time) as number;
+    return { txId, holderId, timestamp };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new InvalidTxError("timestamp", error.message);
+  }
+}
+
+function decoded(header: string | null): string | null {
+  try {
+    return header === null ? null : decodeURIComponent(header);
+  } catch {
+    throw new InvalidTxError(
+      "holder_id",
+      "Poh-Holder-Id must be percent-encoded UTF-8",
+    );
+  }
 }

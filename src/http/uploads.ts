@@ -4,20 +4,28 @@
  * @module
  */
 
-import { concat } from "../format/bytes.ts";
 import { linesOf } from "../format/lines.ts";
 import { readTxJson } from "../format/read_tx_json.ts";
-import { InvalidTxError } from "../errors.ts";
+import { IntegrityError, InvalidTxError, TxExistsError } from "../errors.ts";
+import { SMALL } from "../files/durable_fs.ts";
+import { sha256HexSync } from "../files/hash.ts";
 import {
   countSave,
   noSaves,
   type SaveCounts,
   type SavedTx,
+  type SaveOptions,
 } from "../model/if_exists.ts";
 import { fileName } from "../files/file_name.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { txFromJson } from "../tx.ts";
-import type { Tx } from "../types.ts";
+import type { Tx, TxHead } from "../types.ts";
+import {
+  createsOnly,
+  digestMismatch,
+  preconditionFailed,
+  promisedDigest,
+} from "./conditions.ts";
 import {
   announcedLength,
   bodyOf,
@@ -29,6 +37,8 @@ import { Problem, problemOf, tooLarge } from "./problem.ts";
 
 /** Transactions of one NDJSON body that may be on their way to the disk. */
 const IN_FLIGHT = 1_024;
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** What uploads share. */
 export interface UploadRoom {
@@ -52,14 +62,98 @@ export async function saveOne(
   room: UploadRoom,
   limits: Limits,
 ): Promise<SavedTx> {
-  const length = announcedLength(request, limits.maxBody) ?? limits.maxBody;
-  const release = await room.bytes.take(length, limits.patience);
+  return await withBody(request, room, limits, (body) => {
+    const digest = request.headers.get("content-digest") === null
+      ? undefined
+      : promisedDigest(request.headers);
+    if (digest !== undefined) requireDigest(body, digest);
+    return saving(
+      request,
+      (options) => store.saveTx(read(parsed(body)), options),
+    );
+  });
+}
+
+/**
+ * Saves a transaction whose payload is the body, of any size: a small one in
+ * memory, a larger one by way of a file.
+ *
+ * @throws {Problem} 400 if it has not the promised digest; nothing is saved then.
+ */
+export async function savePayload(
+  store: StorageManager,
+  head: TxHead,
+  request: Request,
+  room: UploadRoom,
+  limits: Limits,
+): Promise<SavedTx> {
+  const expected = promisedDigest(request.headers);
+  const length = request.headers.get("content-length");
+  if (length !== null && Number(length) <= SMALL) {
+    return await withBody(request, room, limits, (payload) => {
+      if (expected !== undefined) requireDigest(payload, expected);
+      return saving(
+        request,
+        (options) => store.saveTx({ ...head, payload }, options),
+      );
+    });
+  }
+  const release = await room.streams.take(1, limits.patience);
   try {
-    const body = concat(await wholeBody(request, limits));
-    return await store.saveTx(read(parsed(body)));
+    return await saving(
+      request,
+      (options) =>
+        store.saveTxStream(head, bodyOf(request, limits), {
+          ...options,
+          ...(expected !== undefined && { expected }),
+        }),
+    );
+  } catch (error) {
+    if (!(error instanceof IntegrityError)) throw error;
+    throw digestMismatch(error.expected, error.found);
   } finally {
     release();
   }
+}
+
+/** Does something with a whole body, for which there is room in memory. */
+async function withBody(
+  request: Request,
+  room: UploadRoom,
+  limits: Limits,
+  work: (body: Uint8Array) => Promise<SavedTx>,
+): Promise<SavedTx> {
+  const length = announcedLength(request, limits.maxBody);
+  const release = await room.bytes.take(
+    length ?? limits.maxBody,
+    limits.patience,
+  );
+  try {
+    return await work(await wholeBody(request, length, limits));
+  } finally {
+    release();
+  }
+}
+
+/** Saves under the precondition of a request. */
+async function saving(
+  { headers }: Request,
+  save: (options: SaveOptions) => Promise<SavedTx>,
+): Promise<SavedTx> {
+  if (!createsOnly(headers)) return await save({});
+  try {
+    const saved = await save({ ifExists: "fail" });
+    if (saved.outcome === "created") return saved;
+    throw preconditionFailed(saved.txId, saved.storageHash);
+  } catch (error) {
+    if (!(error instanceof TxExistsError)) throw error;
+    throw preconditionFailed(error.txId, error.storageHash);
+  }
+}
+
+function requireDigest(bytes: Uint8Array, expected: string): void {
+  const found = sha256HexSync(bytes);
+  if (found !== expected) throw digestMismatch(expected, found);
 }
 
 /**
@@ -182,7 +276,7 @@ export function txOfBroadcast(fields: Record<string, unknown>): Tx {
 function parsed(bytes: Uint8Array): Record<string, unknown> {
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    text = UTF8.decode(bytes);
   } catch {
     throw new Problem(400, "NOT_JSON", "not UTF-8 text");
   }

@@ -75,6 +75,14 @@ class Target implements AsyncDisposable {
     });
   }
 
+  /** How many bytes there are at a path, all of them read. */
+  async size(path: string): Promise<number> {
+    const answer = await fetch(this.#served.url + path);
+    let size = 0;
+    for await (const piece of answer.body!) size += piece.length;
+    return size;
+  }
+
   /** A figure of `/metrics`. */
   async figure(name: string): Promise<number> {
     const answer = await fetch(`${this.#served.url}metrics`);
@@ -182,6 +190,29 @@ test("a long JSON body of empty objects or of brackets costs little", async () =
   assert(wait < LONGEST_WAIT, `${wait} ms`);
   // Bodies take 64 MiB at most, each twice: as bytes and as text.
   assert(grown < 250 * MiB, `grew by ${Math.round(grown / MiB)} MiB`);
+});
+
+test("a payload that is larger than memory may be is streamed in and out", async () => {
+  await using target = await Target.start();
+  const size = 300 * MiB, piece = new Uint8Array(MiB);
+  const attack = async () => {
+    const wire = await target.connect(
+      "PUT /txs/big?holder=h&timestamp=1 HTTP/1.1\r\nHost: localhost\r\n" +
+        `Content-Length: ${size}\r\n\r\n`,
+    );
+    for (let sent = 0; sent < size; sent += piece.length) {
+      for (let at = 0; at < piece.length;) {
+        at += await wire.write(piece.subarray(at));
+      }
+    }
+    const answer = new Uint8Array(12);
+    await wire.read(answer);
+    assertEquals(text(answer), "HTTP/1.1 201");
+    assertEquals(await target.size("txs/big"), size);
+  };
+  const { wait, grown } = await target.watch(attack());
+  assert(wait < LONGEST_WAIT, `${wait} ms`);
+  assert(grown < 150 * MiB, `grew by ${Math.round(grown / MiB)} MiB`);
 });
 
 test("bodies of GET that trickle in keep nobody from being served", async () => {

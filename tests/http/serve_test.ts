@@ -9,6 +9,7 @@ import {
   bytes,
   flipBit,
   IS_WINDOWS,
+  namesIn,
   randomBytes,
   sampleTx,
   startScript,
@@ -224,6 +225,131 @@ test("a body must say its type, so that no web page can send one unasked", async
     }
   }
   assertEquals(await served.service.store.countTxs(), 0);
+});
+
+for (const size of [0, 1_000, LARGE]) {
+  testDrivers(
+    `PUT /txs/{id} saves ${size} bytes as they are`,
+    async (driver) => {
+      await using served = await startService({ driver });
+      const payload = randomBytes(size);
+      const hash = await sha256Hex(payload);
+      const digest = `sha-256=:${Uint8Array.fromHex(hash).toBase64()}:`;
+      const put = (query: string, headers: HeadersInit = {}, body = payload) =>
+        served.ask(`/txs/a%2Fb${query}`, { method: "PUT", headers, body });
+
+      const created = await put("?holder=%C3%A4&timestamp=1464307123.25", {
+        "repr-digest": digest,
+        "if-none-match": "*",
+      });
+      assertEquals(created.status, 201, created.text);
+      assertEquals(created.headers.get("location"), "/txs/a%2Fb");
+      assertEquals(created.headers.get("etag"), `"${hash}"`);
+      assertEquals(created.json, {
+        tx_id: "a/b",
+        holder_id: "ä",
+        timestamp: 1464307123.25,
+        storage_hash: hash,
+        size,
+        outcome: "created",
+        saved: true,
+      });
+      const tx = await served.service.store.loadTx("a/b");
+      assertBytes(tx?.payload, payload);
+
+      const inHeaders = {
+        "poh-holder-id": "%C3%A4",
+        "poh-timestamp": "1464307123.25",
+        "content-digest": `sha-512=:AAAA:, ${digest}`,
+      };
+      const again = await put("", inHeaders);
+      assertEquals([again.status, again.json.outcome], [200, "unchanged"]);
+      const taken = await put("", { ...inHeaders, "if-none-match": "*" });
+      assertEquals(taken.problem, "412 PRECONDITION_FAILED");
+      assertEquals(taken.headers.get("etag"), `"${hash}"`);
+
+      const other = new Uint8Array([...payload, 1]);
+      const wrong = await put("", inHeaders, other);
+      assertEquals(wrong.problem, "400 DIGEST_MISMATCH");
+      assertEquals(
+        [wrong.json.expected, wrong.json.found],
+        [hash, await sha256Hex(other)],
+      );
+      assertBytes((await served.service.store.loadTx("a/b"))?.payload, payload);
+      const replaced = await put("?holder=h&timestamp=2016-05-27", {}, other);
+      assertEquals([replaced.status, replaced.json.outcome], [200, "replaced"]);
+      assertEquals(namesIn(served.files.base, ".poh", "staged"), []);
+    },
+  );
+}
+
+test("PUT /txs/{id} takes more than a JSON body may have, and no length beforehand", async () => {
+  await using served = await startService({ limits: { maxBody: 100_000 } });
+  const piece = randomBytes(1_000_000);
+  const saved = await served.ask("/txs/big?holder=h&timestamp=1", {
+    method: "PUT",
+    body: ReadableStream.from([piece, piece, piece]),
+  });
+  assertEquals([saved.status, saved.json.size], [201, 3_000_000]);
+  const answer = await served.ask("/txs/big");
+  assertBytes(answer.body, new Uint8Array([...piece, ...piece, ...piece]));
+});
+
+test("PUT /txs/{id} refuses what it does not understand, and saves nothing", async () => {
+  await using served = await startService();
+  const cases: [string, HeadersInit, string, string?][] = [
+    ["", {}, "400 INVALID_TX", "holder_id"],
+    ["?holder=h", {}, "400 INVALID_TX", "timestamp"],
+    ["?holder=h&timestamp=x", {}, "400 INVALID_TX", "timestamp"],
+    ["?holder=%00&timestamp=1", {}, "400 INVALID_TX", "holder_id"],
+    ["?timestamp=1", { "poh-holder-id": "%" }, "400 INVALID_TX", "holder_id"],
+    ["?holder=h&timestamp=1&x=1", {}, "400 INVALID_REQUEST"],
+    [
+      "?holder=h&timestamp=1",
+      { "if-none-match": '"x"' },
+      "400 INVALID_REQUEST",
+    ],
+    [
+      "?holder=h&timestamp=1",
+      { "content-encoding": "gzip" },
+      "415 UNSUPPORTED_CODING",
+    ],
+    ...["x", "sha-256=abc", "sha-256=:AAAA:", "sha-256=:?:"].map((
+      digest,
+    ): [string, HeadersInit, string] => [
+      "?holder=h&timestamp=1",
+      { "repr-digest": digest },
+      "400 INVALID_DIGEST",
+    ]),
+  ];
+  for (const [query, headers, problem, field] of cases) {
+    const answer = await served.ask(`/txs/a${query}`, {
+      method: "PUT",
+      headers,
+      body: "x",
+    });
+    assertEquals(answer.problem, problem, query);
+    assertEquals(answer.json.field, field);
+  }
+  assertEquals(await served.service.store.countTxs(), 0);
+});
+
+test("POST /txs heeds If-None-Match and the digest of its body", async () => {
+  await using served = await startService();
+  const post = (body: string, headers: Record<string, string>) =>
+    served.ask("/txs", {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body,
+    });
+  const digest = async (text: string) =>
+    `sha-256=:${Uint8Array.fromHex(await sha256Hex(bytes(text))).toBase64()}:`;
+  const tx = json("a");
+  const wrong = await post(tx, { "content-digest": await digest("other") });
+  assertEquals(wrong.problem, "400 DIGEST_MISMATCH");
+  const create = { "content-digest": await digest(tx), "if-none-match": "*" };
+  assertEquals((await post(tx, create)).status, 201);
+  assertEquals((await post(tx, create)).problem, "412 PRECONDITION_FAILED");
 });
 
 // --- loading ----------------------------------------------------------------
@@ -473,9 +599,9 @@ test("a path that is no id's is refused", async () => {
     );
     assertEquals(answer.includes("payload of"), false, path);
   }
-  const put = await served.ask("/txs/a", { method: "PUT" });
-  assertEquals(put.problem, "405 METHOD_NOT_ALLOWED");
-  assertEquals(put.headers.get("allow"), "GET, HEAD, DELETE");
+  const patch = await served.ask("/txs/a", { method: "PATCH" });
+  assertEquals(patch.problem, "405 METHOD_NOT_ALLOWED");
+  assertEquals(patch.headers.get("allow"), "GET, HEAD, PUT, DELETE");
   const post = await served.ask("/", { method: "POST" });
   assertEquals(post.headers.get("allow"), "GET, HEAD");
 });
@@ -676,7 +802,7 @@ test("the OpenAPI description has every route, and no other", async () => {
       method: "OPTIONS",
     });
     const methods = Object.keys(paths[path]).filter((name) =>
-      ["get", "head", "post", "delete"].includes(name)
+      ["get", "head", "put", "post", "delete"].includes(name)
     ).map((name) => name.toUpperCase());
     if (methods.includes("GET") && !methods.includes("HEAD")) {
       methods.push("HEAD");
