@@ -50,6 +50,32 @@ export interface VerifiedTx {
   payload: Uint8Array<ArrayBuffer>;
 }
 
+/** Reads what the rows of a store tell. */
+export interface TxQueries {
+  /** What a query selects, in its order, read in pages. */
+  iterate(query?: TxQuery): AsyncIterableIterator<TxInfo>;
+  /** The ids alone, page by page, where these come quicker than the rows. */
+  iterateIds?(query: TxQuery): AsyncIterableIterator<string[]>;
+  /** All rows by holder, each holder's by time. */
+  iterateByHolder(): AsyncIterableIterator<TxInfo>;
+  /** How many transactions a filter selects. */
+  count(filter?: TxFilter): Promise<number>;
+  /** Sums over all rows; see {@linkcode StoreTotals}. */
+  totals(): MaybePromise<StoreTotals>;
+  /** Rows that are no transactions, where the database can have any. */
+  oddRows?(): MaybePromise<OddRow[]>;
+}
+
+/** What recover took out of service. */
+export interface Quarantine {
+  /** The cases, in no order. */
+  list(): AsyncIterableIterator<QuarantineEntry>;
+  /** Puts a case back into service. */
+  restore(name: string): Promise<TxInfo>;
+  /** Deletes all of them; how many. */
+  empty(): Promise<number>;
+}
+
 /**
  * An open store. Ids and transactions have been checked by its caller; what
  * each method promises stands at the method of the same purpose of
@@ -66,6 +92,10 @@ export interface Engine {
   readonly writeOnce: boolean;
   /** Payloads of at most so many bytes live in a log; 0: none. */
   readonly packBelow: number;
+  /** Its rows. */
+  readonly queries: TxQueries;
+  /** Its quarantine. */
+  readonly quarantine: Quarantine;
   /**
    * Saves a transaction. Its payload is the engine's until it resolves. Where
    * there is another one of that id the rule decides, within the commit; that of
@@ -98,18 +128,6 @@ export interface Engine {
   loadStream(txId: string): Promise<TxStream | null>;
   /** What the metadata knows. */
   info(txId: string): MaybePromise<TxInfo | null>;
-  /** What a query selects, in its order. */
-  iterate(query: TxQuery): AsyncIterableIterator<TxInfo>;
-  /** The ids that a query selects, in its order, page by page. */
-  iterateIds(query: TxQuery): AsyncIterableIterator<string[]>;
-  /** All, by holder and time. */
-  iterateByHolder(): AsyncIterableIterator<TxInfo>;
-  /** How many a filter selects. */
-  count(filter: TxFilter): Promise<number>;
-  /** Rows that are no transactions. */
-  oddRows(): MaybePromise<OddRow[]>;
-  /** Sums over all. */
-  totals(): MaybePromise<StoreTotals>;
   /** Deletes. */
   remove(txId: string): Promise<boolean>;
   /** Deletes what a filter selects. */
@@ -124,12 +142,6 @@ export interface Engine {
     options: WithoutSources<RecoverOptions>,
     sources?: Sources | null,
   ): Promise<StoreReport>;
-  /** What recover took out of service, in no order. */
-  quarantined(): AsyncIterableIterator<QuarantineEntry>;
-  /** Puts a case of it back into service. */
-  restoreQuarantined(name: string): Promise<TxInfo>;
-  /** Deletes all of it. */
-  emptyQuarantine(): Promise<number>;
   /** Moves payloads into the log, or out of it. */
   movePacked(options: MovePackedOptions): Promise<number>;
   /** Gives back the dead bytes of the log. */
@@ -138,6 +150,15 @@ export interface Engine {
   whyNotWritable(): MaybePromise<PohStorageError | null>;
   /** Lets go of the store. Nothing is under way any more. */
   close(): Promise<void>;
+}
+
+/** Ids page by page, or one by one where these come no quicker than rows. */
+export async function* idPages(
+  queries: TxQueries,
+  query: TxQuery,
+): AsyncIterableIterator<string[]> {
+  if (queries.iterateIds) return yield* queries.iterateIds(query);
+  for await (const { txId } of queries.iterate(query)) yield [txId];
 }
 
 /** The row of a payload. */

@@ -7,13 +7,19 @@
 
 import { resolve } from "@std/path";
 import {
+  type CheckOptions,
   RECOVER_OPTIONS,
   type RecoverOptions,
   VERIFY_OPTIONS,
   type VerifyOptions,
 } from "./check/check.ts";
 import { SMALL } from "./files/durable_fs.ts";
-import type { Engine, MaybePromise, VerifiedTx } from "./engine.ts";
+import {
+  type Engine,
+  idPages,
+  type MaybePromise,
+  type VerifiedTx,
+} from "./engine.ts";
 import {
   COMPACT_OPTIONS,
   type CompactOptions,
@@ -42,7 +48,6 @@ import {
 } from "./model/if_exists.ts";
 import { fileName } from "./files/file_name.ts";
 import { LocalEngine } from "./local/local_engine.ts";
-import type { CheckOptions } from "./check/check.ts";
 import { openSources } from "./copy/sources/open_sources.ts";
 import type { Sources } from "./check/sources.ts";
 import { requireKnown } from "./options.ts";
@@ -436,7 +441,8 @@ export class StorageManager implements AsyncDisposable {
   listTxs(query: TxQuery = {}): Promise<string[]> {
     return this.#call(async () => {
       requireKnown(query, TX_QUERY);
-      return (await Array.fromAsync(this.#engine.iterateIds(query))).flat();
+      return (await Array.fromAsync(idPages(this.#engine.queries, query)))
+        .flat();
     });
   }
 
@@ -445,12 +451,11 @@ export class StorageManager implements AsyncDisposable {
    * meanwhile may or may not show.
    */
   async *iterateTxIds(query: TxQuery = {}): AsyncIterableIterator<string> {
-    this.#requireOpen();
-    requireKnown(query, TX_QUERY);
-    for await (const page of this.#engine.iterateIds(query)) {
-      yield* page;
-      this.#requireOpen();
-    }
+    const pages = this.#each(() => {
+      requireKnown(query, TX_QUERY);
+      return idPages(this.#engine.queries, query);
+    });
+    for await (const page of pages) yield* page;
   }
 
   /**
@@ -479,32 +484,26 @@ export class StorageManager implements AsyncDisposable {
    * await Deno.remove(base, { recursive: true });
    * ```
    */
-  async *iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
-    this.#requireOpen();
-    requireKnown(query, TX_QUERY);
-    for await (const info of this.#engine.iterate(query)) {
-      yield info;
-      this.#requireOpen();
-    }
+  iterateTxs(query: TxQuery = {}): AsyncIterableIterator<TxInfo> {
+    return this.#each(() => {
+      requireKnown(query, TX_QUERY);
+      return this.#engine.queries.iterate(query);
+    });
   }
 
   /**
    * All transactions by holder, each holder's by time, read in pages as they
    * are asked for: sums by holder need to keep no more than one of them.
    */
-  async *iterateByHolder(): AsyncIterableIterator<TxInfo> {
-    this.#requireOpen();
-    for await (const info of this.#engine.iterateByHolder()) {
-      yield info;
-      this.#requireOpen();
-    }
+  iterateByHolder(): AsyncIterableIterator<TxInfo> {
+    return this.#each(() => this.#engine.queries.iterateByHolder());
   }
 
   /** How many transactions a filter selects. */
   countTxs(filter: TxFilter = {}): Promise<number> {
     return this.#call(() => {
       requireKnown(filter, TX_FILTER);
-      return this.#engine.count(filter);
+      return this.#engine.queries.count(filter);
     });
   }
 
@@ -513,12 +512,12 @@ export class StorageManager implements AsyncDisposable {
    * at most 1,000 of each kind. Those whose id is no text are in no list.
    */
   oddRows(): Promise<OddRow[]> {
-    return this.#call(() => this.#engine.oddRows());
+    return this.#call(() => this.#engine.queries.oddRows?.() ?? []);
   }
 
   /** Bytes of all payloads of known size, oldest and newest UNIX time. */
   totals(): Promise<StoreTotals> {
-    return this.#call(() => this.#engine.totals());
+    return this.#call(() => this.#engine.queries.totals());
   }
 
   /**
@@ -655,12 +654,8 @@ export class StorageManager implements AsyncDisposable {
    *
    * @throws {PohStorageError} `NOTE_DAMAGED` if a note is not what was written.
    */
-  async *listQuarantine(): AsyncIterableIterator<QuarantineEntry> {
-    this.#requireOpen();
-    for await (const entry of this.#engine.quarantined()) {
-      yield entry;
-      this.#requireOpen();
-    }
+  listQuarantine(): AsyncIterableIterator<QuarantineEntry> {
+    return this.#each(() => this.#engine.quarantine.list());
   }
 
   /**
@@ -674,7 +669,7 @@ export class StorageManager implements AsyncDisposable {
    * @throws {TxExistsError} If another transaction of that id was saved since.
    */
   restoreQuarantined(name: string): Promise<TxInfo> {
-    return this.#call(() => this.#engine.restoreQuarantined(name));
+    return this.#call(() => this.#engine.quarantine.restore(name));
   }
 
   /**
@@ -684,7 +679,7 @@ export class StorageManager implements AsyncDisposable {
    * @throws {StoreBusyError} If a store that machines share is being repaired.
    */
   emptyQuarantine(): Promise<number> {
-    return this.#call(() => this.#engine.emptyQuarantine());
+    return this.#call(() => this.#engine.quarantine.empty());
   }
 
   /**
@@ -808,6 +803,17 @@ export class StorageManager implements AsyncDisposable {
       return result instanceof Promise ? await result : result;
     } finally {
       if (--this.#calls === 0) this.#onIdle();
+    }
+  }
+
+  /** The same for what is read piece by piece. */
+  async *#each<T>(
+    open: () => AsyncIterable<T>,
+  ): AsyncIterableIterator<T> {
+    this.#requireOpen();
+    for await (const one of open()) {
+      yield one;
+      this.#requireOpen();
     }
   }
 

@@ -19,6 +19,16 @@ export interface Reading<T> {
   failure: Error | null;
 }
 
+/** A reading that found this, or nothing, where the row has this digest. */
+export function readingOf<T extends { digest: string }>(
+  found: T | null,
+  digest: string,
+): Reading<T> {
+  const isSound = found?.digest === digest;
+  const [sound, other] = isSound ? [found, null] : [null, found];
+  return { sound, other, failure: null };
+}
+
 /** What the readings of a row's payload have come to. */
 export type Judged<Row, T> =
   | { kind: "sound"; row: Row; sound: T }

@@ -3,6 +3,7 @@ import { UsageError } from "../format/usage_error.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { openListing } from "./store.ts";
+import { idPages } from "../engine.ts";
 
 /** Loaded when they are asked for. */
 const scripts: Readonly<Record<string, () => Promise<string>>> = {
@@ -52,7 +53,9 @@ async function idsFrom(
   const store = await openListing(call);
   const ids: string[] = [];
   try {
-    for await (const page of store.iterateIds({ idPrefix, limit: MOST_SEEN })) {
+    for await (
+      const page of idPages(store.queries, { idPrefix, limit: MOST_SEEN })
+    ) {
       ids.push(...page);
     }
   } finally {

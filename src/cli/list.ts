@@ -1,7 +1,6 @@
 import { PohStorageError } from "../errors.ts";
 import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { Listing } from "./listing.ts";
 import type { TxInfo } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
@@ -9,6 +8,7 @@ import { filterOf } from "../format/filter_values.ts";
 import type { Output } from "./output.ts";
 import { openListing } from "./store.ts";
 import { infoJson } from "../format/tx_json.ts";
+import { idPages, type TxQueries } from "../engine.ts";
 
 /** `poh-storage list` */
 export async function run(call: Call<"list">): Promise<number> {
@@ -17,15 +17,16 @@ export async function run(call: Call<"list">): Promise<number> {
     throw new UsageError("list takes --long or --json, not both");
   }
   const store = await openListing(call);
+  const { queries } = store;
   const { sort, reverse } = options;
   const query = { ...filterOf(options), sort, reverse };
   try {
     let odd = 0;
-    if (options.json) odd += await printJson(store.iterate(query), output);
-    else if (options.long) await printTable(store.iterate(query), output);
-    else await printIds(store.iterateIds(query), output);
+    if (options.json) odd += await printJson(queries.iterate(query), output);
+    else if (options.long) await printTable(queries.iterate(query), output);
+    else await printIds(idPages(queries, query), output);
     // Not with each page of a list.
-    if (query.limit === undefined) odd += await tellOdd(store, output);
+    if (query.limit === undefined) odd += await tellOdd(queries, output);
     requireNone(odd);
   } catch (error) {
     const isGone = error instanceof PohStorageError &&
@@ -65,10 +66,10 @@ async function printJson(
 
 /** Rows that are in no list, or in it as something else. */
 async function tellOdd(
-  store: Pick<Listing, "oddRows">,
+  queries: TxQueries,
   output: Output,
 ): Promise<number> {
-  const rows = await store.oddRows();
+  const rows = await queries.oddRows?.() ?? [];
   await output.flush();
   for (const { id, reason } of rows) output.error(`Row ${id}: ${reason}`);
   return rows.length;

@@ -7,17 +7,13 @@
 
 import { resolve } from "@std/path";
 import type { Engine } from "../engine.ts";
+import { queriesOf } from "../local/queries.ts";
 import { openForReading } from "../local/read_store.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
 import type { DatabaseOptions } from "../sqlite/open_database.ts";
-import { iterateIds, iterateTxs } from "../sqlite/tx_pages.ts";
-import { findOddRows } from "../sqlite/odd_rows.ts";
 
 /** What lists a store, of any kind. */
-export type Listing = Pick<
-  Engine,
-  "iterate" | "iterateIds" | "oddRows" | "close"
->;
+export type Listing = Pick<Engine, "queries" | "close">;
 
 /** Opens a store for what its metadata knows. */
 export async function openListing(
@@ -30,10 +26,5 @@ export async function openListing(
     return await openRemote(base, db, { ...options, readOnly: true });
   }
   const { rows } = await openForReading(resolve(base), resolve(db), options);
-  return {
-    iterate: (query) => iterateTxs(rows, query),
-    iterateIds: (query) => iterateIds(rows, query),
-    oddRows: () => findOddRows(rows),
-    close: () => rows.close(),
-  };
+  return { queries: queriesOf(rows), close: () => rows.close() };
 }

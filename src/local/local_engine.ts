@@ -12,6 +12,8 @@ import {
   type Engine,
   infoOf,
   type MaybePromise,
+  type Quarantine,
+  type TxQueries,
   type VerifiedTx,
   type WithoutSources,
 } from "../engine.ts";
@@ -55,29 +57,16 @@ import {
   casesIn,
   emptyQuarantine,
   listQuarantine,
-  type QuarantineEntry,
   restoreCase,
 } from "../payloads/quarantine.ts";
 import { recoverStore, verifyRows } from "./local_check.ts";
 import type { StoreReport } from "../model/report.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
-import type {
-  StoreTotals,
-  Tx,
-  TxFilter,
-  TxHead,
-  TxInfo,
-  TxQuery,
-  TxStream,
-} from "../types.ts";
+import type { Tx, TxHead, TxInfo, TxStream } from "../types.ts";
 import { type Pieces, verified } from "../payloads/verifying_stream.ts";
-import { iterateByHolder, iterateIds } from "../sqlite/tx_pages.ts";
-import type { OddRow } from "../sqlite/odd_rows.ts";
 import { findRowToRead } from "../sqlite/lookups.ts";
-import { iterateTxs } from "../sqlite/tx_pages.ts";
-import { countTxs, sumTxs } from "../sqlite/tx_counts.ts";
-import { findOddRows } from "../sqlite/odd_rows.ts";
+import { queriesOf } from "./queries.ts";
 
 /** Times a load looks again when a writer changes what it reads. */
 const READ_ATTEMPTS = 5;
@@ -100,6 +89,9 @@ export class LocalEngine implements Engine {
   private constructor(store: OpenStore, wait: LockWait) {
     this.#store = store;
     this.#wait = wait;
+    const queries = queriesOf(store.rows);
+    const totals = () => this.#patiently(() => queries.totals());
+    this.queries = { ...queries, totals };
   }
 
   /**
@@ -140,6 +132,20 @@ export class LocalEngine implements Engine {
   get packBelow(): number {
     return packBelow(this.#store.rows);
   }
+
+  /** {@inheritDoc Engine.queries} */
+  readonly queries: TxQueries;
+
+  /** {@inheritDoc Engine.quarantine} */
+  readonly quarantine: Quarantine = {
+    list: () => listQuarantine(this.base),
+    restore: (name) => restoreCase(casesIn(this.base), name, this),
+    empty: () =>
+      this.#change(() => {
+        requireInPlace(this.#store);
+        return emptyQuarantine(this.base);
+      }),
+  };
 
   /** {@inheritDoc Engine.save} */
   save(
@@ -231,36 +237,6 @@ export class LocalEngine implements Engine {
     );
   }
 
-  /** {@inheritDoc Engine.iterate} */
-  iterate(query: TxQuery): AsyncIterableIterator<TxInfo> {
-    return iterateTxs(this.#store.rows, query);
-  }
-
-  /** {@inheritDoc Engine.iterateIds} */
-  iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
-    return iterateIds(this.#store.rows, query);
-  }
-
-  /** {@inheritDoc Engine.iterateByHolder} */
-  iterateByHolder(): AsyncIterableIterator<TxInfo> {
-    return iterateByHolder(this.#store.rows);
-  }
-
-  /** {@inheritDoc Engine.count} */
-  count(filter: TxFilter): Promise<number> {
-    return countTxs(this.#store.rows, filter);
-  }
-
-  /** {@inheritDoc Engine.oddRows} */
-  oddRows(): OddRow[] {
-    return findOddRows(this.#store.rows);
-  }
-
-  /** {@inheritDoc Engine.totals} */
-  totals(): MaybePromise<StoreTotals> {
-    return this.#patiently(() => sumTxs(this.#store.rows));
-  }
-
   /** {@inheritDoc Engine.remove} */
   remove(txId: string): Promise<boolean> {
     return this.#change(async ({ queue }) => {
@@ -278,7 +254,7 @@ export class LocalEngine implements Engine {
   ): Promise<PruneResult> {
     if (!options.dryRun) writerOf(this.#store);
     return pruneRows(
-      { iterate: (query) => iterateTxs(this.#store.rows, query) },
+      this.queries,
       filter,
       options,
       (seen) => this.#change((writer) => this.#removeAll(writer, seen)),
@@ -301,24 +277,6 @@ export class LocalEngine implements Engine {
     return this.#withoutChanges(() =>
       recoverStore(this.#store, options, sources)
     );
-  }
-
-  /** {@inheritDoc Engine.quarantined} */
-  quarantined(): AsyncIterableIterator<QuarantineEntry> {
-    return listQuarantine(this.base);
-  }
-
-  /** {@inheritDoc Engine.restoreQuarantined} */
-  restoreQuarantined(name: string): Promise<TxInfo> {
-    return restoreCase(casesIn(this.base), name, this);
-  }
-
-  /** {@inheritDoc Engine.emptyQuarantine} */
-  emptyQuarantine(): Promise<number> {
-    return this.#change(() => {
-      requireInPlace(this.#store);
-      return emptyQuarantine(this.base);
-    });
   }
 
   /** {@inheritDoc Engine.movePacked} */

@@ -22,7 +22,7 @@ import {
   Healing,
 } from "../check/healing.ts";
 import type { Sources } from "../check/sources.ts";
-import { judge, type Reading } from "../check/two_readings.ts";
+import { judge, type Reading, readingOf } from "../check/two_readings.ts";
 import { Pool } from "../async/pool.ts";
 import type { QuarantineNote } from "../payloads/quarantine.ts";
 import {
@@ -319,13 +319,7 @@ class RemoteCheck {
 
   async #read(entry: CatalogEntry): Promise<Reading<Digest>> {
     try {
-      const found = await this.#digest(entry);
-      const isSound = found?.digest === entry.info.storageHash;
-      return {
-        sound: isSound ? found : null,
-        other: isSound ? null : found,
-        failure: null,
-      };
+      return readingOf(await this.#digest(entry), entry.info.storageHash);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       return { sound: null, other: null, failure: error as Error };

@@ -27,8 +27,8 @@
 import { PohStorageError } from "../errors.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
 import type { MetadataStore } from "../model/store.ts";
-import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../types.ts";
-import type { OddRow } from "../sqlite/odd_rows.ts";
+import type { TxInfo, TxQuery } from "../types.ts";
+import type { TxQueries } from "../engine.ts";
 
 /**
  * For so long, in seconds, an object may wait for its row, and a deletion for
@@ -165,13 +165,9 @@ export interface Lease extends AsyncDisposable {
 }
 
 /** Metadata that several machines may share. */
-export interface Catalog extends MetadataStore {
+export interface Catalog extends MetadataStore, TxQueries {
   /** Where it is, for people: without credentials. */
   readonly url: string;
-  /** The facts that a query selects, in its order, read in pages. */
-  iterate(query?: TxQuery): AsyncIterableIterator<TxInfo>;
-  /** How many transactions a filter selects. */
-  count(filter?: TxFilter): Promise<number>;
   /**
    * Makes changes, in order, in one transaction that is durable once resolved.
    * Keys that lose their row by it are retired in it.
@@ -214,14 +210,8 @@ export interface Catalog extends MetadataStore {
    * to it is the engine's.
    */
   isWriteOnce(): Promise<boolean>;
-  /** Sums over all rows; see {@linkcode StoreTotals}. */
-  totals(): Promise<StoreTotals>;
   /** How many holders there are, and those with the most transactions. */
   holders(limit: number): Promise<HolderCounts>;
-  /** All rows by holder, each holder's by time. */
-  iterateByHolder(): AsyncIterableIterator<TxInfo>;
-  /** Rows that are no transactions, where the database can have any. */
-  oddRows?(): Promise<OddRow[]>;
   /** What the database finds wrong with itself, where it can tell. */
   checkIntegrity?(): Promise<string[]>;
   /** Ids that cut all rows into so many ranges of about the same length. */

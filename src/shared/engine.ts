@@ -6,7 +6,14 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
-import { type Engine, infoOf, txOf, type WithoutSources } from "../engine.ts";
+import {
+  type Engine,
+  infoOf,
+  type Quarantine,
+  txOf,
+  type TxQueries,
+  type WithoutSources,
+} from "../engine.ts";
 import type { CompactReport } from "../model/packing.ts";
 import {
   IntegrityError,
@@ -28,18 +35,10 @@ import {
   type PruneResult,
   pruneRows,
 } from "../check/prune.ts";
-import { type QuarantineEntry, restoreCase } from "../payloads/quarantine.ts";
+import { restoreCase } from "../payloads/quarantine.ts";
 import type { StoreReport } from "../model/report.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
-import type {
-  StoreTotals,
-  Tx,
-  TxFilter,
-  TxHead,
-  TxInfo,
-  TxQuery,
-  TxStream,
-} from "../types.ts";
+import type { Tx, TxHead, TxInfo, TxQuery, TxStream } from "../types.ts";
 import { type Pieces, verified } from "../payloads/verifying_stream.ts";
 import { Batcher, Refused } from "./batcher.ts";
 import { CatalogClock } from "./clock.ts";
@@ -61,7 +60,7 @@ import { recoverRemote, verifyRemote } from "./check.ts";
 import { casesOf, digestOf, emptyCases, listCases } from "./quarantine.ts";
 import { spool } from "./spool.ts";
 import { Sweeper } from "./sweeper.ts";
-import type { OddRow } from "../sqlite/odd_rows.ts";
+import { judge, readingOf } from "../check/two_readings.ts";
 
 /** Larger payloads are not sent under a key that is likely to be taken. */
 const LARGE = 1024 * 1024;
@@ -130,6 +129,22 @@ export class RemoteEngine implements Engine {
     return this.#parts.driver;
   }
 
+  /** {@inheritDoc Engine.queries} */
+  get queries(): TxQueries {
+    return this.#parts.catalog;
+  }
+
+  /** {@inheritDoc Engine.quarantine} */
+  readonly quarantine: Quarantine = {
+    list: () => listCases(this.#parts.objects),
+    restore: (name) => restoreCase(casesOf(this.#parts.objects), name, this),
+    empty: async () => {
+      this.#requireWriter();
+      const { objects, catalog } = this.#parts;
+      return await emptyCases(objects, catalog);
+    },
+  };
+
   /** {@inheritDoc Engine.save} */
   save(
     head: TxHead,
@@ -164,21 +179,35 @@ export class RemoteEngine implements Engine {
 
   /** {@inheritDoc Engine.load} */
   async load(txId: string): Promise<Tx | null> {
-    const { objects } = this.#parts;
-    let failed: CatalogEntry | null = null;
-    while (true) {
-      const entry = await this.#finds.submit(txId);
-      if (!entry) return null;
-      const { info } = entry;
-      const payload = await readable(txId, () => objects.read(entry.key));
-      const found = payload && await digestInTurns(payload);
-      if (found === info.storageHash) return txOf(info, payload!);
-      // Replaced meanwhile? Damage is what two readings agree on.
-      if (failed && isSameEntry(failed, entry)) {
-        throw new IntegrityError(txId, info.storageHash, found);
+    const find = () => this.#finds.submit(txId);
+    const first = await find();
+    if (!first) return null;
+    const judged = await judge(
+      first,
+      (entry) => readable(txId, () => this.#read(entry)),
+      find,
+      isSameEntry,
+    );
+    switch (judged?.kind) {
+      case undefined:
+        return null;
+      case "sound":
+        return txOf(judged.row.info, judged.sound.bytes);
+      case "damaged": {
+        const { row: { info: { storageHash } }, found } = judged;
+        throw new IntegrityError(txId, storageHash, found?.digest ?? null);
       }
-      failed = entry;
+      case "unreadable": {
+        const { message } = judged.failure;
+        throw new PayloadUnreadableError(txId, message);
+      }
     }
+  }
+
+  async #read({ info, key }: CatalogEntry) {
+    const bytes = await this.#parts.objects.read(key);
+    const found = bytes && { bytes, digest: await digestInTurns(bytes) };
+    return readingOf(found, info.storageHash);
   }
 
   /** {@inheritDoc Engine.loadSoon} */
@@ -210,36 +239,6 @@ export class RemoteEngine implements Engine {
   /** {@inheritDoc Engine.info} */
   async info(txId: string): Promise<TxInfo | null> {
     return (await this.#finds.submit(txId))?.info ?? null;
-  }
-
-  /** {@inheritDoc Engine.iterate} */
-  iterate(query: TxQuery): AsyncIterableIterator<TxInfo> {
-    return this.#parts.catalog.iterate(query);
-  }
-
-  /** {@inheritDoc Engine.iterateIds} */
-  async *iterateIds(query: TxQuery): AsyncIterableIterator<string[]> {
-    for await (const { txId } of this.iterate(query)) yield [txId];
-  }
-
-  /** {@inheritDoc Engine.iterateByHolder} */
-  iterateByHolder(): AsyncIterableIterator<TxInfo> {
-    return this.#parts.catalog.iterateByHolder();
-  }
-
-  /** {@inheritDoc Engine.count} */
-  count(filter: TxFilter): Promise<number> {
-    return this.#parts.catalog.count(filter);
-  }
-
-  /** {@inheritDoc Engine.oddRows} */
-  async oddRows(): Promise<OddRow[]> {
-    return await this.#parts.catalog.oddRows?.() ?? [];
-  }
-
-  /** {@inheritDoc Engine.totals} */
-  totals(): Promise<StoreTotals> {
-    return this.#parts.catalog.totals();
   }
 
   /** {@inheritDoc Engine.remove} */
@@ -285,23 +284,6 @@ export class RemoteEngine implements Engine {
   ): Promise<StoreReport> {
     if (!options.dryRun) this.#requireWriter();
     return await recoverRemote(this.#parts, options, this.#grace, sources);
-  }
-
-  /** {@inheritDoc Engine.quarantined} */
-  quarantined(): AsyncIterableIterator<QuarantineEntry> {
-    return listCases(this.#parts.objects);
-  }
-
-  /** {@inheritDoc Engine.restoreQuarantined} */
-  restoreQuarantined(name: string): Promise<TxInfo> {
-    return restoreCase(casesOf(this.#parts.objects), name, this);
-  }
-
-  /** {@inheritDoc Engine.emptyQuarantine} */
-  async emptyQuarantine(): Promise<number> {
-    this.#requireWriter();
-    const { objects, catalog } = this.#parts;
-    return await emptyCases(objects, catalog);
   }
 
   /** {@inheritDoc Engine.movePacked} */

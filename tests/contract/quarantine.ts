@@ -62,7 +62,7 @@ export function testQuarantine(
   test("quarantine is empty where nothing was taken out", async () => {
     await using made = await quarantined(() => {});
     assertEquals(await cases(made), []);
-    assertEquals(await made.engine.emptyQuarantine(), 0);
+    assertEquals(await made.engine.quarantine.empty(), 0);
   });
 
   test("it is told what each case is about", async () => {
@@ -96,7 +96,7 @@ export function testQuarantine(
     await using made = await quarantined((made) => flipBit(fileOf(made, "a")));
     const { engine } = made;
     assertEquals(await engine.load("a"), null);
-    assertEquals(await engine.count({}), 1);
+    assertEquals(await engine.queries.count({}), 1);
     assertEquals((await engine.verify({})).findings, []);
   });
 
@@ -108,7 +108,7 @@ export function testQuarantine(
       const entry = await theCase(made);
       await flipBit(bytesOf(made, entry), 1); // the disk reads well again
       const { engine } = made;
-      assertEquals(await engine.restoreQuarantined(entry.name), entry.row);
+      assertEquals(await engine.quarantine.restore(entry.name), entry.row);
       const tx = (await engine.load(txId))!;
       assertEquals([tx.holderId, tx.timestamp], [
         entry.row!.holderId,
@@ -130,10 +130,10 @@ export function testQuarantine(
     await flipBit(bytesOf(made, entry));
     const note = join(quarantineOf(made), `${entry.name}.json`);
     const text = await Deno.readFile(note);
-    await engine.restoreQuarantined(entry.name);
+    await engine.quarantine.restore(entry.name);
     await Deno.mkdir(quarantineOf(made), { recursive: true });
     await Deno.writeFile(note, text);
-    assertEquals(await engine.restoreQuarantined(entry.name), entry.row);
+    assertEquals(await engine.quarantine.restore(entry.name), entry.row);
     assertEquals(namesIn(quarantineOf(made)), []);
     assertBytes((await engine.load("a"))!.payload, bytes("payload of a"));
   });
@@ -143,7 +143,7 @@ export function testQuarantine(
     const entry = await theCase(made);
     const before = await filesBelow(quarantineOf(made));
     const error = await assertRejects(
-      () => made.engine.restoreQuarantined(entry.name),
+      () => made.engine.quarantine.restore(entry.name),
       IntegrityError,
     );
     assertEquals([error.expected, error.found], [entry.expected, entry.found]);
@@ -156,7 +156,7 @@ export function testQuarantine(
       Deno.remove(fileOf(made, "a"))
     );
     const entry = await theCase(made);
-    const restore = () => made.engine.restoreQuarantined(entry.name);
+    const restore = () => made.engine.quarantine.restore(entry.name);
     assertEquals((await assertRejects(restore, IntegrityError)).found, null);
     await Deno.writeTextFile(bytesOf(made, entry), "payload of a");
     await restore();
@@ -168,7 +168,7 @@ export function testQuarantine(
     const { name } = await theCase(made);
     await flipBit(join(quarantineOf(made), `${name}.bin`));
     await save(made, { holderId: "newer" });
-    await assertCode(() => made.engine.restoreQuarantined(name), "EXISTS");
+    await assertCode(() => made.engine.quarantine.restore(name), "EXISTS");
     assertEquals((await made.engine.load("a"))?.holderId, "newer");
     assertEquals((await cases(made)).length, 1);
     assertEquals((await made.engine.verify({})).findings, []);
@@ -197,7 +197,7 @@ export function testQuarantine(
       orphans: "quarantine",
     });
     const { name } = await theCase(made);
-    await assertCode(() => made.engine.restoreQuarantined(name), "NO_ROW");
+    await assertCode(() => made.engine.quarantine.restore(name), "NO_ROW");
     assertEquals((await cases(made)).length, 1);
   });
 
@@ -208,7 +208,7 @@ export function testQuarantine(
     const names = ["nothing", "", ".", "..", "../id", "..\\id", "x/y", "\0"];
     for (const name of names) {
       await assertCode(
-        () => made.engine.restoreQuarantined(name),
+        () => made.engine.quarantine.restore(name),
         "NOT_IN_QUARANTINE",
       );
     }
@@ -223,11 +223,11 @@ export function testQuarantine(
     await Deno.writeTextFile(join(quarantineOf(made), `${name}.json`), "{");
     await assertCode(() => cases(made), "NOTE_DAMAGED");
     await assertCode(
-      () => made.engine.restoreQuarantined(name),
+      () => made.engine.quarantine.restore(name),
       "NOTE_DAMAGED",
     );
-    assertEquals(await made.engine.emptyQuarantine(), 2);
-    assertEquals(await made.engine.emptyQuarantine(), 0);
+    assertEquals(await made.engine.quarantine.empty(), 2);
+    assertEquals(await made.engine.quarantine.empty(), 0);
     assertEquals(namesIn(quarantineOf(made)), []);
   });
 
@@ -257,7 +257,7 @@ export function testQuarantine(
     ]);
     assert(bytes(`${entry.name}.json`).length <= 255);
     await flipBit(bytesOf(made, entry));
-    await made.engine.restoreQuarantined(entry.name);
+    await made.engine.quarantine.restore(entry.name);
     assert(await made.engine.info(txId) !== null);
   });
 }
@@ -301,7 +301,7 @@ async function filesWith({ base }: QuarantineCase, content: string) {
 }
 
 async function cases({ engine }: QuarantineCase): Promise<QuarantineEntry[]> {
-  const entries = await Array.fromAsync(engine.quarantined());
+  const entries = await Array.fromAsync(engine.quarantine.list());
   return entries.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 

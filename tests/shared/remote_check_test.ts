@@ -210,10 +210,10 @@ test("quarantine is not emptied while somebody repairs", async () => {
   await one.engine.recover({});
   {
     await using _lease = await one.catalog.lease();
-    await assertRejects(() => two.engine.emptyQuarantine(), StoreBusyError);
+    await assertRejects(() => two.engine.quarantine.empty(), StoreBusyError);
     assertEquals((await keysOf(one)).length, 2);
   }
-  assertEquals(await two.engine.emptyQuarantine(), 1);
+  assertEquals(await two.engine.quarantine.empty(), 1);
   assertEquals(await keysOf(one), []);
 });
 
@@ -421,7 +421,7 @@ test("a shared store is healed by new objects, and keeps what was damaged", asyn
   assertEquals(report.takenOut.toSorted(), ["b", "d"]);
   assertEquals(text((await node.engine.load("a"))?.payload), "a");
   assertEquals((await node.engine.load("c"))?.payload, large);
-  const kept = await Array.fromAsync(node.engine.quarantined());
+  const kept = await Array.fromAsync(node.engine.quarantine.list());
   assertEquals(
     kept.map(({ txId, size }) => [txId, size]).sort(),
     [["a", 1], ["b", null], ["d", null]],
@@ -442,5 +442,5 @@ test("what is in quarantine of a shared store comes back once a source has it", 
   assertEquals(outline(report), ["out-of-service a: healed"]);
   assertEquals(await node.catalog.listIds(), ["a", "b"]);
   assertEquals(text((await node.engine.load("a"))?.payload), "a");
-  assertEquals(await Array.fromAsync(node.engine.quarantined()), []);
+  assertEquals(await Array.fromAsync(node.engine.quarantine.list()), []);
 });

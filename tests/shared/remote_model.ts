@@ -71,7 +71,7 @@ export class Model {
 }
 
 async function idsOf(engine: RemoteEngine): Promise<string[]> {
-  return await Array.fromAsync(engine.iterate({}), ({ txId }) => txId);
+  return await Array.fromAsync(engine.queries.iterate({}), ({ txId }) => txId);
 }
 
 /** A node in a process of its own. */
