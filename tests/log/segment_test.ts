@@ -57,9 +57,20 @@ test("a header that is cut short, or says that it is of a later version", async 
   const view = new DataView(copy.buffer);
   view.setUint32(4, 2, true);
   view.setUint32(76, crc32(copy.subarray(0, 76)), true);
-  const error = assertThrows(() => decodeHeader(bytes), PohStorageError);
-  assertEquals(error.code, "LOG_TOO_NEW");
-  await Promise.resolve();
+  await using dir = await tempDir();
+  await Deno.writeFile(dir.join("segment"), bytes);
+  for (
+    const read of [
+      () => decodeHeader(bytes),
+      () => Segment.headerOf(dir.join("segment")),
+      () => Segment.open(dir.join("segment"), 3, false),
+    ]
+  ) {
+    const error = assertThrows(read, PohStorageError);
+    assertEquals(error.code, "LOG_TOO_NEW");
+  }
+  for (const at of [20, FIRST_RECORD / 2 + 20]) bytes[at]! ^= 1;
+  assertEquals(decodeHeader(bytes), null);
 });
 
 test("headers of two segments have different salts", async () => {

@@ -1,0 +1,109 @@
+import { assertEquals } from "@std/assert";
+import type { TxInfo } from "../../src/types.ts";
+import { findInfo, findInfos, findRow } from "../../src/sqlite/lookups.ts";
+import { setLogState } from "../../src/sqlite/log_state.ts";
+import { type ChangeAhead, dataVersion } from "../../src/sqlite/overlay.ts";
+import { rowidRange } from "../../src/sqlite/tx_pages.ts";
+import { countTxs } from "../../src/sqlite/tx_counts.ts";
+import { sampleInfo } from "../contract/metadata_store.ts";
+import { type Driver, tempDir, testDrivers } from "../helpers.ts";
+import { idsOf, openRows, saveRow } from "./rows.ts";
+
+async function tempRows(driver: Driver) {
+  const dir = await tempDir();
+  const path = dir.join("poh.db");
+  const writer = await openRows(path, { driver });
+  for (const txId of ["a", "b"]) await saveRow(writer, sampleInfo({ txId }));
+  const reader = await openRows(path, { driver, readOnly: true });
+  return {
+    writer,
+    reader,
+    async [Symbol.asyncDispose]() {
+      await reader.close();
+      await writer.close();
+      await dir[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function ahead(row: Partial<TxInfo>, place: number | null = null): ChangeAhead {
+  const info = sampleInfo(row);
+  return { txId: info.txId, row: info, place };
+}
+
+const DELETED: ChangeAhead = { txId: "a", row: null, place: null };
+
+testDrivers(
+  "changes that are laid over the rows are seen in all reads",
+  async (driver) => {
+    await using temp = await tempRows(driver);
+    const { reader, writer } = temp;
+    assertEquals(await idsOf(reader), ["a", "b"]);
+    assertEquals(rowidRange(reader), { first: 1, last: 2 });
+    reader.overlay.lay([
+      DELETED,
+      ahead({ txId: "b", size: 9, timestamp: 2 ** 60 + 256 }),
+      ahead({ txId: "c" }, 160),
+    ]);
+    assertEquals(await idsOf(reader), ["b", "c"]);
+    assertEquals(await countTxs(reader, { minSize: 9 }), 1);
+    assertEquals(findInfo(reader, "a"), null);
+    assertEquals(findInfo(reader, "b")?.timestamp, 2 ** 60 + 256);
+    assertEquals(findRow(reader, "c")?.place, 160);
+    assertEquals([...findInfos(reader, ["a", "b", "c"]).keys()].length, 2);
+    assertEquals(rowidRange(reader), null);
+    assertEquals(await idsOf(writer), ["a", "b"]);
+    reader.overlay.lay([DELETED]); // in place of those
+    assertEquals(await idsOf(reader), ["b"]);
+    assertEquals(findInfo(reader, "b")?.size, 5);
+  },
+);
+
+testDrivers("they are there until the database changes", async (driver) => {
+  await using temp = await tempRows(driver);
+  const { reader, writer } = temp;
+  reader.overlay.lay([DELETED]);
+  const before = dataVersion(reader.connection);
+  assertEquals([findInfo(reader, "a"), reader.overlay.isLaid], [null, true]);
+  await saveRow(writer, sampleInfo({ txId: "d" }));
+  assertEquals(before === dataVersion(reader.connection), false);
+  assertEquals(findInfo(reader, "a")?.txId, "a");
+  assertEquals(reader.overlay.isLaid, false);
+  assertEquals(await idsOf(reader), ["a", "b", "d"]);
+});
+
+testDrivers(
+  "saves that have resolved are looked for in the log",
+  async (driver) => {
+    await using temp = await tempRows(driver);
+    const { reader, writer } = temp;
+    let resolved = 0;
+    const asked: number[] = [];
+    reader.overlay.readAhead({
+      resolved: () => resolved,
+      changesAhead(until) {
+        asked.push(until);
+        return [ahead({ txId: `at ${until}` }, until)];
+      },
+    });
+    assertEquals(findInfo(reader, "at 8"), null);
+    assertEquals(asked, []); // nothing has resolved
+    resolved = 8;
+    assertEquals(findInfo(reader, "a")?.txId, "a");
+    assertEquals(asked, []); // it has a row
+    assertEquals(findRow(reader, "at 8")?.place, 8);
+    assertEquals(findInfo(reader, "nobody"), null);
+    assertEquals(asked, [8]); // once
+    resolved = 16;
+    assertEquals(await idsOf(reader), ["a", "at 16", "b"]);
+    assertEquals(asked, [8, 16]);
+    await writer.change(() => setLogState(writer, { applied: 16 }));
+    assertEquals(await idsOf(reader), ["a", "b"]); // as its rows have followed
+    resolved = 24;
+    reader.atOneMoment(() => {
+      resolved = 32;
+      assertEquals(findInfo(reader, "at 32"), null);
+    });
+    assertEquals(asked, [8, 16, 24]);
+  },
+);
