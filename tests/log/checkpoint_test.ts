@@ -16,7 +16,7 @@ import { type LogEntry, type LogRecord, rowOf } from "../../src/log/record.ts";
 import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";
 import { findRow } from "../../src/sqlite/lookups.ts";
 import { deleteRow, putRow } from "../../src/sqlite/row_changes.ts";
-import { bytes, refusingDisk, test, text } from "../helpers.ts";
+import { bytes, IS_WINDOWS, refusingDisk, test, text } from "../helpers.ts";
 import {
   type Parts,
   putEntry,
@@ -252,3 +252,18 @@ test("segments go oldest first, up to one in which a payload lives", async () =>
   await dropSegments(parts, end);
   assertEquals(dir.numbers(), [4]);
 });
+
+test(
+  "that a segment is gone is waited for, and nothing where none went",
+  async () => {
+    await using parts = await tempParts();
+    const { dir } = parts;
+    for (const number of [1, 2]) await writeSegment(dir, number, []);
+    using _ = refusingDisk(() => true);
+    await dropSegments(parts, START);
+    const end = positionOf(2, FIRST_RECORD);
+    await assertRejects(() => dropSegments(parts, end), Error, "os error 5");
+    assertEquals(dir.numbers(), [2]);
+  },
+  { ignore: IS_WINDOWS },
+);

@@ -15,7 +15,14 @@ import { findInfo, findRow } from "../../src/sqlite/lookups.ts";
 import { logState } from "../../src/sqlite/log_state.ts";
 import { putRow } from "../../src/sqlite/row_changes.ts";
 import { idsOf, saveRow } from "../sqlite/rows.ts";
-import { bytes, namesIn, test, text } from "../helpers.ts";
+import {
+  bytes,
+  IS_WINDOWS,
+  namesIn,
+  refusingDisk,
+  test,
+  text,
+} from "../helpers.ts";
 import { putEntry, tempParts } from "./helpers.ts";
 
 function record(entry: Partial<LogEntry>, position = 80): LogRecord {
@@ -93,6 +100,26 @@ test("what is taken out of service goes to quarantine, if it is there", async ()
   assertEquals(await Deno.readTextFile(join(quarantine, "case.bin")), "bad");
   assertEquals(await hasFollowed(aside, parts), true);
 });
+
+test(
+  "what is taken out of service is waited for, its new folder too",
+  async () => {
+    await using parts = await tempParts();
+    const { files } = parts;
+    const aside = record({ txId: "a", kind: "quarantine", name: "case.bin" });
+    const quarantine = quarantinePath(files.basePath);
+    await files.place("a", bytes("bad"));
+    {
+      using _ = refusingDisk(() => true);
+      await assertRejects(() => makeFile(aside, parts), Error, "os error 5");
+      assertEquals(files.find("a"), "a.bin");
+      await Deno.mkdir(quarantine, { recursive: true });
+      await assertRejects(() => makeFile(aside, parts), Error, "os error 5");
+    }
+    assertEquals(namesIn(quarantine), ["case.bin"]);
+  },
+  { ignore: IS_WINDOWS },
+);
 
 test("of each id the last record's file is made, and all are told", async () => {
   await using parts = await tempParts();

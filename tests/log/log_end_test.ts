@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { LogDir } from "../../src/log/log_dir.ts";
 import { LogEnd } from "../../src/log/log_end.ts";
+import type { LogRecord } from "../../src/log/record.ts";
 import {
   FIRST_RECORD,
   positionOf,
@@ -99,6 +100,15 @@ test("records that have no room in the segment are refused", async () => {
   assertEquals(dir.segment(1)!.size(), FIRST_RECORD);
   end.append([putEntry()], true);
   assertEquals(dir.segment(1)!.size(), SEGMENT_SPAN);
+});
+
+test("a record may end where the segment does", async () => {
+  await using log = await logWithEnd();
+  const { end } = log;
+  const [{ length }] = end.append([putEntry()], false) as [LogRecord];
+  end.seek(positionOf(1, SEGMENT_SPAN - length));
+  end.append([putEntry()], true);
+  assertEquals(end.used, SEGMENT_SPAN);
 });
 
 test("what is written in part does not stay", async () => {
