@@ -69,7 +69,7 @@ testDrivers(
     for (const name of ["odd-infinite", "odd-text", "X'6162'", "NULL"]) {
       assert(json.stderr.includes(name), name);
     }
-    assertMatch(json.stderr, /: 7 rows are no transactions\n$/);
+    assert(json.stderr.includes("7 rows are no transactions"));
     assertEquals(json.code, 1);
     for (const more of [[], ["--long"], ["--sort", "time"], ["--reverse"]]) {
       const { code, stdout } = await call(
