@@ -27,15 +27,9 @@ import {
   MOVE_PACKED_OPTIONS,
   type MovePackedOptions,
 } from "./model/packing.ts";
-import {
-  type PohStorageError,
-  SaveTxsError,
-  StoreClosedError,
-} from "./errors.ts";
+import { type PohStorageError, StoreClosedError } from "./errors.ts";
 import { TX_FILTER } from "./model/filter.ts";
 import {
-  countSave,
-  noSaves,
   ruleOf,
   SAVE_OPTIONS,
   SAVE_STREAM_OPTIONS,
@@ -80,10 +74,7 @@ import type {
   TxStream,
 } from "./types.ts";
 import type { OddRow } from "./sqlite/odd_rows.ts";
-
-/** What {@linkcode StorageManager.saveTxs} keeps in flight: three batches. */
-const IN_FLIGHT_TXS = 384;
-const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
+import { saveMany } from "./async/save_many.ts";
 
 /**
  * A store of transactions: payloads in files, metadata in SQLite, a SHA-256
@@ -337,46 +328,8 @@ export class StorageManager implements AsyncDisposable {
     this.#requireOpen();
     requireKnown(options, SAVE_TXS_OPTIONS); // before anything is read
     const { ifExists, onSaved } = options;
-    const saveOptions = ifExists && { ifExists };
-    const failures: SaveTxsError[] = [];
-    const ofSource: unknown[] = [];
-    const counts = noSaves();
-    let next = 0, inFlight = 0, bytes = 0;
-    let onEnd = () => {};
-    const roomFor = async (txs: number, payloads: number) => {
-      while (inFlight > txs || bytes > payloads) {
-        await new Promise<void>((resolve) => onEnd = resolve);
-      }
-    };
-    const save = async (tx: Tx, index: number) => {
-      const size = tx?.payload?.length ?? 0;
-      inFlight++;
-      bytes += size;
-      try {
-        const saved = await this.saveTx(tx, saveOptions);
-        countSave(counts, saved);
-        onSaved?.(saved, index);
-      } catch (error) {
-        const txId = typeof tx?.txId === "string" ? tx.txId : null;
-        failures.push(new SaveTxsError(index, txId, error));
-      }
-      inFlight--;
-      bytes -= size;
-      onEnd();
-    };
-    try {
-      for await (const tx of txs) {
-        save(tx, next++);
-        await roomFor(IN_FLIGHT_TXS, IN_FLIGHT_BYTES);
-        if (failures.length > 0) break;
-      }
-    } catch (error) {
-      ofSource.push(error); // what is in flight goes on
-    }
-    await roomFor(0, 0);
-    failures.sort((a, b) => a.index - b.index);
-    for (const failure of [...failures, ...ofSource]) throw failure;
-    return counts;
+    const how = ifExists && { ifExists };
+    return await saveMany(txs, (tx) => this.saveTx(tx, how), onSaved);
   }
 
   /**

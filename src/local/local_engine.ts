@@ -6,32 +6,24 @@
  */
 
 import type { RecoverOptions, VerifyOptions } from "../check/check.ts";
-import { crashPoint } from "../async/crash_points.ts";
-import { ReadAhead, SMALL } from "../files/durable_fs.ts";
-import {
-  type Engine,
-  infoOf,
-  type MaybePromise,
-  type Quarantine,
-  type TxQueries,
-  type VerifiedTx,
-  type WithoutSources,
+import { SMALL } from "../files/durable_fs.ts";
+import type {
+  Engine,
+  MaybePromise,
+  Quarantine,
+  TxQueries,
+  VerifiedTx,
+  WithoutSources,
 } from "../engine.ts";
 import type {
   CompactOptions,
   CompactReport,
   MovePackedOptions,
 } from "../model/packing.ts";
-import { IntegrityError, PohStorageError, StoreBusyError } from "../errors.ts";
-import {
-  currentRow,
-  loadTx,
-  openPayload,
-  payloadSoon,
-} from "./find_payload.ts";
+import { PohStorageError, StoreBusyError } from "../errors.ts";
+import { loadTx, payloadSoon } from "./find_payload.ts";
 import { asDiskFull } from "../files/full_disk.ts";
 import type { Sources } from "../check/sources.ts";
-import { digestOf, sha256HexSync } from "../files/hash.ts";
 import type { IfExists, SavedTx } from "../model/if_exists.ts";
 import type { LockWait } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
@@ -43,7 +35,6 @@ import {
   openStore,
   removal,
   requireInPlace,
-  saving,
   type StoreWriter,
   writerOf,
 } from "./open_store.ts";
@@ -64,31 +55,28 @@ import type { StoreReport } from "../model/report.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import type { Tx, TxHead, TxInfo, TxStream } from "../types.ts";
-import { type Pieces, verified } from "../payloads/verifying_stream.ts";
 import { findRowToRead } from "../sqlite/lookups.ts";
 import { queriesOf } from "./queries.ts";
-
-/** Times a load looks again when a writer changes what it reads. */
-const READ_ATTEMPTS = 5;
+import { loadStream } from "./load_stream.ts";
+import { Saves } from "./saves.ts";
 
 /** A store on one machine. Any number may share one, in any processes. */
 export class LocalEngine implements Engine {
   readonly #store: OpenStore;
   readonly #wait: LockWait;
+  readonly #saves: Saves;
+  /** {@inheritDoc Engine.queries} */
+  readonly queries: TxQueries;
   /** Changes under way, which a repair waits for. */
   #changes = 0;
   #onIdle = () => {};
-  /**
-   * Large payloads on their way to the disk: later changes of their ids wait,
-   * so that the changes of one id keep the order of their calls.
-   */
-  readonly #staging = new Map<string, Promise<void>>();
   /** While a repair has the store for itself, changes wait for this. */
   #repair: Promise<void> | null = null;
 
   private constructor(store: OpenStore, wait: LockWait) {
     this.#store = store;
     this.#wait = wait;
+    this.#saves = new Saves(store.files);
     const queries = queriesOf(store.rows);
     const totals = () => this.#patiently(() => queries.totals());
     this.queries = { ...queries, totals };
@@ -133,9 +121,6 @@ export class LocalEngine implements Engine {
     return packBelow(this.#store.rows);
   }
 
-  /** {@inheritDoc Engine.queries} */
-  readonly queries: TxQueries;
-
   /** {@inheritDoc Engine.quarantine} */
   readonly quarantine: Quarantine = {
     list: () => listQuarantine(this.base),
@@ -155,8 +140,8 @@ export class LocalEngine implements Engine {
   ): Promise<SavedTx> {
     return this.#saving((writer) =>
       payload.length > SMALL
-        ? this.#saveStaged(writer, head, [payload], rule)
-        : this.#saveSmall(writer, head, payload, rule)
+        ? this.#saves.saveStaged(writer, head, [payload], rule)
+        : this.#saves.saveSmall(writer, head, payload, rule)
     );
   }
 
@@ -168,7 +153,7 @@ export class LocalEngine implements Engine {
     expected?: string,
   ): Promise<SavedTx> {
     return this.#saving((writer) =>
-      this.#saveStaged(writer, head, chunks, rule, expected)
+      this.#saves.saveStaged(writer, head, chunks, rule, expected)
     );
   }
 
@@ -190,44 +175,7 @@ export class LocalEngine implements Engine {
 
   /** {@inheritDoc Engine.loadStream} */
   async loadStream(txId: string): Promise<TxStream | null> {
-    return await this.#patiently(() => this.#loadStream(txId));
-  }
-
-  async #loadStream(txId: string): Promise<TxStream | null> {
-    const found = findRowToRead(this.#store.rows, txId);
-    const soon = found && payloadSoon(this.#store, found);
-    if (soon) return { info: found.info, payload: streamOf(soon.slice()) };
-    const whole = found && isSmall(found.info) && await this.#loadWhole(txId);
-    if (whole) return whole;
-    let info = found?.info ?? null;
-    for (let attempt = 1; info; attempt++) {
-      const opened = await openPayload(this.#store, info);
-      if (opened) {
-        const bytes = opened instanceof Uint8Array
-          ? once(opened)
-          : piecesOf(opened);
-        return { info, payload: verified(info, bytes) };
-      }
-      if (attempt === READ_ATTEMPTS) {
-        throw new IntegrityError(txId, info.storageHash, null);
-      }
-      info = currentRow(this.#store, txId);
-    }
-    return null;
-  }
-
-  /** A sound payload that is read whole in one go; null when it is none. */
-  async #loadWhole(txId: string): Promise<TxStream | null> {
-    try {
-      const tx = await loadTx(this.#store, txId);
-      if (!tx) return null;
-      const { payload, ...head } = tx;
-      const info = infoOf(head, await digestOf(payload), payload.length);
-      return { info, payload: streamOf(payload) };
-    } catch (error) {
-      if (error instanceof IntegrityError) return null;
-      throw error;
-    }
+    return await this.#patiently(() => loadStream(this.#store, txId));
   }
 
   /** {@inheritDoc Engine.info} */
@@ -240,8 +188,7 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.remove} */
   remove(txId: string): Promise<boolean> {
     return this.#change(async ({ queue }) => {
-      const staging = this.#staging.get(txId);
-      if (staging) await staging;
+      await this.#saves.placed(txId);
       return await queue.submit({ entry: removal(txId) });
     });
   }
@@ -383,77 +330,4 @@ export class LocalEngine implements Engine {
       resolve();
     }
   }
-
-  async #saveSmall(
-    writer: StoreWriter,
-    head: TxHead,
-    payload: Uint8Array,
-    rule: IfExists,
-  ): Promise<SavedTx> {
-    const info = infoOf(head, sha256HexSync(payload), payload.length);
-    const staging = this.#staging.get(head.txId);
-    if (staging) await staging;
-    const how = { payload, isPacked: writer.packBelow.covers(payload.length) };
-    return await writer.queue.save({ entry: saving(info, how) }, rule);
-  }
-
-  async #saveStaged(
-    writer: StoreWriter,
-    head: TxHead,
-    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    rule: IfExists,
-    expected?: string,
-  ): Promise<SavedTx> {
-    const { files } = this.#store;
-    const { txId } = head;
-    const earlier = this.#staging.get(txId);
-    const submitted = Promise.withResolvers<void>();
-    this.#staging.set(txId, submitted.promise);
-    try {
-      const { name, digest, size } = await files.staged.add(chunks)
-        .catch((error) => {
-          throw writer.queue.moved() ?? error;
-        });
-      crashPoint("payload staged");
-      if (expected !== undefined && digest !== expected) {
-        files.staged.remove(name);
-        throw new IntegrityError(txId, expected, digest);
-      }
-      await earlier;
-      const info = infoOf(head, digest, size);
-      const how = writer.packBelow.covers(size)
-        ? { payload: await files.staged.take(name), isPacked: true }
-        : { staged: name };
-      const committed = writer.queue.save({ entry: saving(info, how) }, rule);
-      submitted.resolve();
-      return await committed;
-    } finally {
-      submitted.resolve();
-      if (this.#staging.get(txId) === submitted.promise) {
-        this.#staging.delete(txId);
-      }
-    }
-  }
-}
-
-/** Whether a payload is read whole, in one go. */
-function isSmall({ size }: TxInfo): boolean {
-  return size >= 0 && size <= SMALL;
-}
-
-function streamOf(payload: Uint8Array) {
-  return new Blob([payload as BlobPart]).stream();
-}
-
-function once(bytes: Uint8Array): Pieces {
-  const pieces = [new Uint8Array(bytes)].values();
-  return {
-    next: () => Promise.resolve(pieces.next().value ?? null),
-    end: () => Promise.resolve(),
-  };
-}
-
-function piecesOf(file: Deno.FsFile): Pieces {
-  const ahead = new ReadAhead(file);
-  return { next: () => ahead.next(), end: () => ahead[Symbol.asyncDispose]() };
 }

@@ -1,0 +1,92 @@
+/**
+ * How transactions are saved: digested, and given to the log.
+ *
+ * @module
+ */
+
+import { crashPoint } from "../async/crash_points.ts";
+import { infoOf } from "../engine.ts";
+import { IntegrityError } from "../errors.ts";
+import { sha256HexSync } from "../files/hash.ts";
+import type { IfExists, SavedTx } from "../model/if_exists.ts";
+import { saving, type StoreWriter } from "./open_store.ts";
+import type { TxHead } from "../types.ts";
+import type { PayloadFiles } from "../payloads/payload_files.ts";
+
+/** The saves of one engine, those of one id in the order of their calls. */
+export class Saves {
+  readonly #files: PayloadFiles;
+  /**
+   * Large payloads on their way to the disk: later changes of their ids wait,
+   * so that the changes of one id keep the order of their calls.
+   */
+  readonly #staging = new Map<string, Promise<void>>();
+
+  /** None yet. */
+  constructor(files: PayloadFiles) {
+    this.#files = files;
+  }
+
+  /** Waits until the saves of an id under way have their place in the log. */
+  async placed(txId: string): Promise<void> {
+    const staging = this.#staging.get(txId);
+    if (staging) await staging;
+  }
+
+  /** Saves a small payload. */
+  async saveSmall(
+    writer: StoreWriter,
+    head: TxHead,
+    payload: Uint8Array,
+    rule: IfExists,
+  ): Promise<SavedTx> {
+    const info = infoOf(head, sha256HexSync(payload), payload.length);
+    await this.placed(head.txId);
+    const how = { payload, isPacked: writer.packBelow.covers(payload.length) };
+    return await writer.queue.save({ entry: saving(info, how) }, rule);
+  }
+
+  /**
+   * Saves a payload that is staged first, for it is large or comes in pieces.
+   *
+   * @param expected SHA-256 that the payload is to have, in hex.
+   * @throws {IntegrityError} If the payload is not the expected one.
+   */
+  async saveStaged(
+    writer: StoreWriter,
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    rule: IfExists,
+    expected?: string,
+  ): Promise<SavedTx> {
+    const files = this.#files;
+    const { txId } = head;
+    const earlier = this.#staging.get(txId);
+    const submitted = Promise.withResolvers<void>();
+    this.#staging.set(txId, submitted.promise);
+    try {
+      const { name, digest, size } = await files.staged.add(chunks)
+        .catch((error) => {
+          throw writer.queue.moved() ?? error;
+        });
+      crashPoint("payload staged");
+      if (expected !== undefined && digest !== expected) {
+        files.staged.remove(name);
+        throw new IntegrityError(txId, expected, digest);
+      }
+      await earlier;
+      const info = infoOf(head, digest, size);
+      const how = writer.packBelow.covers(size)
+        ? { payload: await files.staged.take(name), isPacked: true }
+        : { staged: name };
+      const committed = writer.queue.save({ entry: saving(info, how) }, rule);
+      submitted.resolve();
+      return await committed;
+    } finally {
+      submitted.resolve();
+      if (this.#staging.get(txId) === submitted.promise) {
+        this.#staging.delete(txId);
+      }
+    }
+  }
+}
