@@ -434,8 +434,10 @@ test("a service on a write-once store tells both digests", async () => {
     "401",
     "408",
     "409",
+    "412",
     "413",
     "415",
+    "501",
     "503",
   ]);
   assert("409" in paths["/broadcast"].post.responses);
