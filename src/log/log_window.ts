@@ -8,7 +8,7 @@
 import { sha256HexSync } from "../files/hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
-import { packedLength, payloadWithin, wholeAt } from "./record.ts";
+import { packedLength, payloadWithin, wholeAt } from "./decode_record.ts";
 import { offsetOf, segmentOf } from "./segment.ts";
 
 /** Bytes read at once, and how far ahead a record still is one of the next. */

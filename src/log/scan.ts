@@ -10,12 +10,8 @@
 import { sha256HexSync } from "../files/hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
-import {
-  claimedLength,
-  decodeRecord,
-  type LogRecord,
-  MAX_RECORD,
-} from "./record.ts";
+import { claimedLength, decodeRecord } from "./decode_record.ts";
+import { type LogRecord, MAX_RECORD } from "./record.ts";
 import { HEAD_BYTES, MAX_PAYLOAD } from "../model/limits.ts";
 import {
   FIRST_RECORD,

@@ -6,7 +6,7 @@
 
 import type { Database } from "./database.ts";
 import { findInfo } from "./lookups.ts";
-import { HAS_TEXT_ID } from "./tx_query.ts";
+import { HAS_TEXT_ID } from "./selection.ts";
 
 /** A row of which a part cannot be that of a transaction. */
 export interface OddRow {

@@ -8,7 +8,7 @@
  */
 
 import type { Connection } from "./driver.ts";
-import { exactQuotient } from "./tx_query.ts";
+import { exactQuotient } from "./selection.ts";
 import type { TxInfo } from "../types.ts";
 
 /** What is known of a change that no row has followed yet. */

@@ -6,7 +6,7 @@
 
 import { logState, setLogState, type Sql } from "./log_state.ts";
 import { type FollowingRow, requireStorable } from "./row.ts";
-import { exactQuotient } from "./tx_query.ts";
+import { exactQuotient } from "./selection.ts";
 import type { TxInfo } from "../types.ts";
 
 /**

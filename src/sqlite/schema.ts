@@ -10,7 +10,7 @@
 
 import { MetadataDamagedError, PohStorageError } from "../errors.ts";
 import type { Connection } from "./driver.ts";
-import type { ColumnNames } from "./tx_query.ts";
+import type { ColumnNames } from "./selection.ts";
 
 /**
  * The version of the tables below, as `PRAGMA user_version` has it.

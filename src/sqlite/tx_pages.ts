@@ -11,11 +11,9 @@ import type { SqlValue } from "./driver.ts";
 import { findInfo } from "./lookups.ts";
 import { isAsRead } from "./odd_rows.ts";
 import { type Found, toFound, toInfo } from "./row.ts";
+import { exactQuotient, HAS_TEXT_ID, type ResolvedQuery } from "./selection.ts";
 import {
   cursorGone,
-  exactQuotient,
-  HAS_TEXT_ID,
-  type ResolvedQuery,
   rowLimit,
   selectPage,
   soundRows,

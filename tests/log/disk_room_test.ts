@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { Reserve } from "../../src/files/full_disk.ts";
 import { DiskRoom } from "../../src/log/disk_room.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
-import { saveRow } from "../sqlite/rows.ts";
+import { openRows, saveRow } from "../sqlite/rows.ts";
 import { test } from "../helpers.ts";
 import { tempParts } from "./helpers.ts";
 
@@ -46,4 +46,20 @@ test("work is done again once there is room, other errors are told", async () =>
   tries = 0;
   await assertRejects(() => room.evenIfFull(failing(1, "EIO")), Error, "EIO");
   assertEquals(tries, 1);
+});
+
+test("SQLite's log is waited for while it is in use, but not for ever", async () => {
+  await using temp = await tempRoom();
+  const { room, rows } = temp;
+  await saveRow(rows, sampleInfo());
+  await using reader = await openRows(rows.path, { readOnly: true });
+  reader.connection.exec("BEGIN");
+  reader.connection.prepare("SELECT count(*) FROM txs").get();
+  await saveRow(rows, sampleInfo({ txId: "b" }));
+  const start = performance.now();
+  assertEquals(await room.make(0), false);
+  assertEquals(performance.now() - start > 1_500, true);
+  const timer = setTimeout(() => reader.connection.exec("COMMIT"), 100);
+  assertEquals(await room.make(1), true);
+  clearTimeout(timer);
 });

@@ -33,6 +33,17 @@ test("a folder that is not there has no segments and no state", async () => {
   assertEquals(namesIn(dir.path), []);
 });
 
+test("what is in the place of a file is no file that is not there", async () => {
+  await using log = await tempLog();
+  const { dir } = log;
+  for (const path of [dir.pathOf(1), join(dir.path, "state")]) {
+    await Deno.mkdir(path);
+  }
+  assertThrows(() => dir.peek(1, 0, 10));
+  assertThrows(() => dir.peekState());
+  assertThrows(() => dir.segment(1));
+});
+
 test("segments are those whose names say so, oldest first", async () => {
   await using log = await tempLog();
   const { dir } = log;

@@ -75,6 +75,8 @@ test("a log is ahead where anything stands behind what rows have followed", asyn
     await setApplied(parts, applied, 0);
     assertEquals(log.isAhead(), isAhead, `${applied}`);
   }
+  parts.dir.segment(1)!.write(end - positionOf(1, 0), new Uint8Array(100));
+  assertEquals(log.isAhead(), false); // zeroed ahead
   await writeSegment(parts.dir, 2, [], { previousEnd: end });
   assertEquals(log.isAhead(), true); // a newer segment
   await setApplied(parts, positionOf(2, FIRST_RECORD), 0);

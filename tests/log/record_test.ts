@@ -3,9 +3,11 @@ import { InvalidTxError, PohStorageError } from "../../mod.ts";
 import { crc32 } from "../../src/log/crc32.ts";
 import {
   decodeRecord,
-  type LogEntry,
   packedLength,
   payloadWithin,
+} from "../../src/log/decode_record.ts";
+import {
+  type LogEntry,
   requireLoggable,
   rowOf,
   saltOf,

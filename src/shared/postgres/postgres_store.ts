@@ -22,11 +22,8 @@ import {
 } from "../contracts.ts";
 import { saveRow } from "../entry.ts";
 import { plainKey, txIdOfKey } from "../object_key.ts";
-import {
-  cursorGone,
-  type ResolvedQuery,
-  rowLimit,
-} from "../../sqlite/tx_query.ts";
+import type { ResolvedQuery } from "../../sqlite/selection.ts";
+import { cursorGone, rowLimit } from "../../sqlite/tx_query.ts";
 import type { StoreTotals, TxFilter, TxInfo, TxQuery } from "../../types.ts";
 import { Committer, NOW, REPAIR } from "./commit.ts";
 import {

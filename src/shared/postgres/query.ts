@@ -17,7 +17,7 @@ import {
   type FilterColumn,
   isUnstorable,
 } from "../../model/filter.ts";
-import type { ResolvedQuery } from "../../sqlite/tx_query.ts";
+import type { ResolvedQuery } from "../../sqlite/selection.ts";
 
 /** A part of a statement, and what is bound to it. */
 export interface Sql {
