@@ -199,7 +199,7 @@ function assertEnding(code: number, stderr: string, args: string[]): void {
   assert(documented.includes(code), `exit code ${code} of ${name}`);
   assert(!INTERNAL.test(stderr.replaceAll(/"[^"]*"/g, "")), stderr);
   const errors = stderr.split("\n").filter((line) =>
-    line.startsWith("poh-storage: ")
+    /^(poh-storage: |\{"error":)/.test(line)
   );
   if (code === 0) assertEquals(errors, []);
   else {
