@@ -9,7 +9,7 @@ import {
   writeSetting,
 } from "../../src/sqlite/log_state.ts";
 import type { FollowingRow } from "../../src/sqlite/row.ts";
-import { followRows, putRow } from "../../src/sqlite/row_changes.ts";
+import { deleteRow, followRows, putRow } from "../../src/sqlite/row_changes.ts";
 import { countTxs } from "../../src/sqlite/tx_counts.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import { type Driver, tempDir, testDrivers } from "../helpers.ts";
@@ -189,4 +189,13 @@ testDrivers("settings are kept, replaced and forgotten", async (driver) => {
   await rows.change(() => setLogState(rows, state));
   await rows.change(() => setLogState(rows, {}));
   assertEquals(logState(rows), state);
+});
+
+testDrivers("a deletion says whether there was a row", async (driver) => {
+  await using temp = await tempRows(driver);
+  const { rows } = temp;
+  await saveRow(rows, sampleInfo());
+  assertEquals(await rows.change(() => deleteRow(rows, "b")), false);
+  assertEquals(await rows.change(() => deleteRow(rows, "a")), true);
+  assertEquals(await rows.change(() => deleteRow(rows, "a")), false);
 });

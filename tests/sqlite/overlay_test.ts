@@ -105,5 +105,14 @@ testDrivers(
       assertEquals(findInfo(reader, "at 32"), null);
     });
     assertEquals(asked, [8, 16, 24]);
+    const { overlay } = reader;
+    assertEquals([overlay.refresh(() => 0), overlay.refresh(() => 0)], [
+      true,
+      false,
+    ]);
+    await saveRow(writer, sampleInfo({ txId: "e" }));
+    assertEquals(overlay.refresh(() => 32), false);
+    resolved = 0;
+    assertEquals(overlay.refresh(() => -1), false);
   },
 );

@@ -17,6 +17,7 @@ import { sampleInfo } from "../contract/metadata_store.ts";
 import { type Driver, tempDir, testDrivers } from "../helpers.ts";
 import { encodeRecord, putEntry } from "../log/helpers.ts";
 import { saltOf } from "../../src/log/record.ts";
+import { openSqlite } from "../../src/sqlite/driver.ts";
 import { openRows } from "./rows.ts";
 
 const IDS = ["a", "取引", "c", "d"];
@@ -143,3 +144,15 @@ testDrivers(
     assertEquals(rowidRange(rows), null);
   },
 );
+
+testDrivers("a database of an older version has no places", async (driver) => {
+  await using dir = await tempDir();
+  const db = await openSqlite(dir.join("poh.db"), driver, false);
+  db.exec("CREATE TABLE txs (tx_id TEXT PRIMARY KEY, storage_hash, timestamp)");
+  db.exec("INSERT INTO txs VALUES ('a', 'aa', 1.5)");
+  db.close();
+  const path = dir.join("poh.db");
+  await using rows = await openRows(path, { driver, readOnly: true });
+  assertEquals(hasPlaces(rows), false);
+  assertEquals(idsInFiles(rows, ["a", "b"]), new Set(["a"]));
+});

@@ -1,4 +1,6 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { StoreBusyError } from "../../mod.ts";
+import type { Database } from "../../src/sqlite/database.ts";
 import { WalFile } from "../../src/sqlite/wal_file.ts";
 import { shrinkWal } from "../../src/sqlite/wal_mode.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
@@ -94,4 +96,51 @@ testDrivers("without sync nobody waits for the disk", async (driver) => {
   const pragma = (name: string) =>
     rows.connection.prepare(`PRAGMA ${name}`).get()![0];
   assertEquals([pragma("journal_mode"), pragma("synchronous")], ["wal", 1]);
+});
+
+test("what is in the place of a log is told", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("poh.db"), "");
+  await Deno.mkdir(dir.join("poh.db-wal"));
+  assertThrows(() => WalFile.open(dir.join("poh.db")));
+});
+
+test("a disk that answers at once is waited for without leaving the thread", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.join("poh.db"), "");
+  await Deno.writeTextFile(dir.join("poh.db-wal"), "");
+  const wal = WalFile.open(dir.join("poh.db"));
+  const file = Deno.FsFile.prototype;
+  const { syncData, syncDataSync } = file;
+  const calls: string[] = [];
+  let slow = 0;
+  file.syncData = async () => {
+    calls.push("async");
+    if (slow > 0) await new Promise((resolve) => setTimeout(resolve, slow));
+  };
+  file.syncDataSync = () => {
+    calls.push("sync");
+    for (const end = performance.now() + slow; performance.now() < end;);
+  };
+  try {
+    for (slow of [0, 0, 20, 20, 20]) await wal.flush();
+    assertEquals(calls, ["async", "sync", "sync", "async", "async"]);
+  } finally {
+    Object.assign(file, { syncData, syncDataSync });
+    wal.close();
+  }
+});
+
+test("a log that cannot be shortened for want of room, or is locked, stays", async () => {
+  const failing = (error: Error) =>
+    ({
+      firstInTable() {
+        throw error;
+      },
+    }) as unknown as Database;
+  const full = new Error("database or disk is full");
+  assertEquals(shrinkWal(failing(full)), false);
+  assertEquals(shrinkWal(failing(new StoreBusyError("locked", []))), false);
+  assertThrows(() => shrinkWal(failing(new RangeError("x"))), RangeError);
+  await Promise.resolve();
 });
