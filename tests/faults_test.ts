@@ -604,7 +604,8 @@ testUnless(
     const { disk, mount } = await smallDisk("tmpfs", dir);
     await using _mount = mount;
     const { base, db } = placeBelow(disk);
-    const options = { packBelow: 4_096 };
+    // As the reader's: two copies of SQLite in one process drop each other's locks.
+    const options = { packBelow: 4_096, driver: "builtin" } as const;
     {
       await using store = await StorageManager.create(base, db, options);
       await store.saveTxs(
