@@ -10,6 +10,8 @@ export class Pool {
   readonly #most: { tasks: number; bytes: number };
   readonly #running = new Set<Promise<void>>();
   #bytes = 0;
+  /** Resolves when the next piece of work has ended. */
+  #end = Promise.withResolvers<void>();
   #failure: { error: unknown } | null = null;
 
   /** A pool for so many tasks that hold so many bytes together. */
@@ -27,7 +29,7 @@ export class Pool {
     while (
       this.#running.size >= this.#most.tasks ||
       this.#running.size > 0 && this.#bytes + bytes > this.#most.bytes
-    ) await Promise.race(this.#running);
+    ) await this.#end.promise;
     this.#requireSuccess();
     this.#bytes += bytes;
     const task = work().catch((error) => {
@@ -35,6 +37,8 @@ export class Pool {
     }).finally(() => {
       this.#bytes -= bytes;
       this.#running.delete(task);
+      this.#end.resolve();
+      this.#end = Promise.withResolvers();
     });
     this.#running.add(task);
   }

@@ -189,7 +189,7 @@ export async function openPayload(
   payloads: Payloads,
   info: TxInfo,
 ): Promise<Uint8Array | Deno.FsFile | null> {
-  for (const place of PLACES) {
+  for (const place of SUREST_FIRST) {
     const source = await lookAt(place, info, payloads);
     if (source === null) continue;
     const opened = typeof source === "string"
@@ -197,7 +197,7 @@ export async function openPayload(
       : source;
     if (!opened) continue;
     // The same row before and after: then this is the payload it refers to.
-    const now = currentRow(payloads, info.txId);
+    const now = findInfo(payloads.rows, info.txId);
     if (now?.storageHash === info.storageHash) return opened;
     if (!(opened instanceof Uint8Array)) opened.close();
     return null;
@@ -243,8 +243,17 @@ type Place = (
   origin: Origin,
 ) => MaybePromise<PayloadSource | null>;
 
-/** Every place where the payload of a row may be, in the order of the search. */
-const PLACES: readonly Place[] = [inLog, waiting, inFile, underWay, inTable];
+/** Every place where the payload of a row may be, the likeliest first. */
+const PLACES: readonly Place[] = [inLog, inFile, waiting, underWay, inTable];
+
+/** The same for who takes the first: what waits has its digest in its name. */
+const SUREST_FIRST: readonly Place[] = [
+  inLog,
+  waiting,
+  inFile,
+  underWay,
+  inTable,
+];
 
 /** Lists what is at each place; what cannot be read there is left out. */
 export async function* sourcesOf(
