@@ -8,6 +8,7 @@
  */
 
 import { crashPoint } from "../async/crash_points.ts";
+import { DiskWait } from "../files/disk_wait.ts";
 import type { LogDir } from "./log_dir.ts";
 import {
   type LogEntry,
@@ -30,9 +31,6 @@ import {
 const ZEROS_AT_LEAST = 64 * 1024;
 const ZEROS_AT_MOST = 4 * 1024 * 1024;
 
-/** A disk that is waited for without leaving the thread, in ms. */
-const FAST_DISK = 1;
-
 /** Where the log ends, for one writer. */
 export class LogEnd {
   readonly #dir: LogDir;
@@ -41,7 +39,7 @@ export class LogEnd {
   #offset = 0;
   /** The segment is zeroed up to here, unless it was cut since. */
   #zeroed = 0;
-  #isDiskFast = false;
+  readonly #disk = new DiskWait();
   #buffer = new RecordBuffer(0);
 
   /** The end of a log; `sync`: whether to wait for the disk. */
@@ -138,11 +136,8 @@ export class LogEnd {
   /** Waits until what was written is on the disk. */
   async sync(): Promise<void> {
     if (!this.#sync) return;
-    const start = performance.now();
-    // Another thread costs more than a disk that answers at once.
-    if (this.#isDiskFast) this.#current().syncSync();
-    else await this.#current().sync();
-    this.#isDiskFast = performance.now() - start < FAST_DISK;
+    const segment = this.#current();
+    await this.#disk.wait(() => segment.syncSync(), () => segment.sync());
   }
 
   /** Goes on in a new segment; what is in the log so far is durable. */

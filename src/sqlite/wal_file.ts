@@ -9,20 +9,18 @@
  * @module
  */
 
+import { DiskWait } from "../files/disk_wait.ts";
 import { readAllSync, writeAllSync } from "../files/durable_fs.ts";
 import { nextTurn } from "../async/turn.ts";
 
 /** It is read and written again in pieces of so many bytes. */
 const PIECE = 1024 * 1024;
 
-/** A disk that is waited for without leaving the thread, in ms. */
-const FAST_DISK = 1;
-
 /** The log of one open database. */
 export class WalFile {
   /** Null: SQLite itself waits for the disk, or nobody does. */
   readonly #file: Deno.FsFile | null;
-  #isDiskFast = false;
+  readonly #disk = new DiskWait();
   /** Why what was committed may not be on the disk; null when it is. */
   failure: Error | null = null;
 
@@ -61,16 +59,13 @@ export class WalFile {
    */
   async flush(): Promise<void> {
     if (this.failure) throw this.failure;
-    if (!this.#file) return;
-    const start = performance.now();
+    const file = this.#file;
+    if (!file) return;
     try {
-      // Another thread costs more than a disk that answers at once.
-      if (this.#isDiskFast) this.#file.syncDataSync();
-      else await this.#file.syncData();
+      await this.#disk.wait(() => file.syncDataSync(), () => file.syncData());
     } catch (error) {
       throw this.failure = error as Error;
     }
-    this.#isDiskFast = performance.now() - start < FAST_DISK;
   }
 
   /**

@@ -162,28 +162,6 @@ test("a sync waits for the disk only where it is told to", async () => {
   }
 });
 
-test("a disk that answers at once is waited for without leaving the thread", async () => {
-  await using log = await logWithEnd({ sync: true });
-  const { end, dir } = log;
-  const segment = dir.segment(1)!;
-  const calls: string[] = [];
-  let slow = 0;
-  segment.sync = async () => {
-    calls.push("async");
-    if (slow > 0) await new Promise((resolve) => setTimeout(resolve, slow));
-  };
-  segment.syncSync = () => {
-    calls.push("sync");
-    for (const end = performance.now() + slow; performance.now() < end;);
-  };
-  await end.sync();
-  await end.sync();
-  slow = 20;
-  await end.sync();
-  await end.sync();
-  assertEquals(calls, ["async", "sync", "sync", "async"]);
-});
-
 test("a log goes on in a new segment, behind those that a dead process made", async () => {
   await using log = await logWithEnd();
   const { end, dir } = log;

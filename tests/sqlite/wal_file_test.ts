@@ -105,32 +105,6 @@ test("what is in the place of a log is told", async () => {
   assertThrows(() => WalFile.open(dir.join("poh.db")));
 });
 
-test("a disk that answers at once is waited for without leaving the thread", async () => {
-  await using dir = await tempDir();
-  await Deno.writeTextFile(dir.join("poh.db"), "");
-  await Deno.writeTextFile(dir.join("poh.db-wal"), "");
-  const wal = WalFile.open(dir.join("poh.db"));
-  const file = Deno.FsFile.prototype;
-  const { syncData, syncDataSync } = file;
-  const calls: string[] = [];
-  let slow = 0;
-  file.syncData = async () => {
-    calls.push("async");
-    if (slow > 0) await new Promise((resolve) => setTimeout(resolve, slow));
-  };
-  file.syncDataSync = () => {
-    calls.push("sync");
-    for (const end = performance.now() + slow; performance.now() < end;);
-  };
-  try {
-    for (slow of [0, 0, 20, 20, 20]) await wal.flush();
-    assertEquals(calls, ["async", "sync", "sync", "async", "async"]);
-  } finally {
-    Object.assign(file, { syncData, syncDataSync });
-    wal.close();
-  }
-});
-
 test("a log that cannot be shortened for want of room, or is locked, stays", async () => {
   const failing = (error: Error) =>
     ({
