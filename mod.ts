@@ -90,7 +90,6 @@ export type {
   SourceReport,
   StoreReport,
 } from "./src/model/report.ts";
-export type { SqliteDriverInfo, SqlValue } from "./src/sqlite/driver.ts";
 export type { DriverChoice, DriverInfo } from "./src/model/driver_info.ts";
 export { SqliteStore } from "./src/sqlite/sqlite_store.ts";
 export type { DatabaseOptions as SqliteStoreOptions } from "./src/sqlite/open_database.ts";
