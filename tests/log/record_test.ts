@@ -291,3 +291,26 @@ test("a put leaves a row, a removal none", async () => {
   assertEquals(rowOf(putEntry({ kind: "quarantine" })), null);
   await Promise.resolve();
 });
+
+test("a record is found in the midst of other bytes, if it is all there", async () => {
+  const record = encodeRecord(putEntry({ txId: "abc" }), 4096, SALT, true);
+  const bytes = new Uint8Array(record.length + 160);
+  bytes.set(record, 80);
+  assertEquals(decodeRecord(bytes, 80, 4096, SALT)?.txId, "abc");
+  assertEquals(decodeRecord(bytes, 72, 4096, SALT), null);
+  for (const cut of [1, 8, record.length - 80, record.length - 40]) {
+    const some = bytes.subarray(0, 80 + record.length - cut);
+    assertEquals(decodeRecord(some, 80, 4096, SALT), null);
+  }
+  await Promise.resolve();
+});
+
+test("a payload is that of an id to its last character", async () => {
+  const entry = putEntry({ txId: "abcd", holderId: "", payload: bytes("1") });
+  const record = encodeRecord(entry, 4096, SALT, true);
+  assertEquals(payloadWithin(record, 4096, "abcd"), bytes("1"));
+  for (const txId of ["abce", "xbcd", "abc", "abcde"]) {
+    assertEquals(payloadWithin(record, 4096, txId), null, txId);
+  }
+  await Promise.resolve();
+});

@@ -8,6 +8,7 @@ import {
   IS_WINDOWS,
   namesIn,
   randomBytes,
+  refusingDisk,
   tempDir,
   test,
   text,
@@ -131,4 +132,25 @@ test("saving where the base is gone fails and says so", async () => {
   );
   assertEquals(await store.load("a"), null);
   assert(!await store.exists("a"));
+});
+
+test("a save is waited for, unless told otherwise", async () => {
+  await using made = await tempFileStore();
+  const { base, store } = made;
+  const relaxed = new FileStore(base, { sync: false });
+  const durable = new FileStore(base, { sync: true });
+  await store.save("a", bytes("1"));
+  using _ = refusingDisk(() => true);
+  await assertRejects(() => store.save("a", bytes("2")), Error, "os error 5");
+  await assertRejects(() => durable.save("a", bytes("2")), Error, "os error 5");
+  await relaxed.save("a", bytes("3"));
+  assertEquals(text(await store.load("a")), "3");
+  if (!IS_WINDOWS) await assertRejects(() => store.remove("a"));
+});
+
+test("a base that is no directory is told", async () => {
+  await using made = await tempFileStore();
+  await Deno.writeTextFile(made.base, "x");
+  await assertRejects(() => made.store.listKeys());
+  await assertRejects(() => made.store.save("a", bytes("1")));
 });

@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { sha256Hex } from "../../mod.ts";
 import { readSoon } from "../../src/payloads/payload_file.ts";
 import { PayloadFiles } from "../../src/payloads/payload_files.ts";
+import { isWaiting, waitingName } from "../../src/payloads/staged_files.ts";
 import type { TxInfo } from "../../src/types.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import {
@@ -168,4 +169,114 @@ test("discard() removes the id's file, once or twice", async () => {
   await files.place("a/b", bytes("3"));
   for (const id of ["a", "a", "a%2Fb"]) files.discard(id);
   assertEquals(await idsOf(files), ["a/b"]);
+});
+
+test("what is put in its place is not waited for, of any size", async () => {
+  await using made = await tempFiles();
+  const { files } = made;
+  const staged = await files.staged.add([bytes("staged")]);
+  using _ = refusingDisk(() => true);
+  for (const size of [3, 100_000]) {
+    for (let n = 0; n < 2; n++) { // new, and in place of another
+      const payload = randomBytes(size, n);
+      await files.place(`${size}`, payload);
+      assertBytes(await files.load(`${size}`), payload);
+    }
+  }
+  assertEquals(await files.placeStaged("a", staged.name), true);
+});
+
+test("where the base is gone nothing is put in its place", async () => {
+  await using made = await tempFiles();
+  const { files } = made;
+  await Deno.remove(files.basePath, { recursive: true });
+  await assertRejects(
+    () => files.place("a", bytes("1")),
+    Deno.errors.NotFound,
+  );
+});
+
+test("that names are gone is waited for without any file", async () => {
+  await using made = await tempFiles();
+  const { files } = made;
+  const relaxed = new PayloadFiles(files.basePath, { sync: false });
+  await files.sync([]);
+  using _ = refusingDisk(() => true);
+  await assertRejects(() => files.sync([]), Error, "os error 5");
+  await relaxed.sync(["a"]);
+  await relaxed.syncFolders();
+}, { ignore: IS_WINDOWS });
+
+test("a file is looked at by its place", async () => {
+  await using made = await tempFiles();
+  const { files } = made;
+  assertEquals(await files.digestOfFile("a.bin"), null);
+  await files.place("a", bytes("abc"));
+  assertEquals(await files.digestOfFile("a.bin"), {
+    digest: await sha256Hex(bytes("abc")),
+    size: 3,
+  });
+  assertEquals(files.hasOwnNames, true);
+  assertEquals(files.txIdsOf("a.bin"), ["a"]);
+  assertEquals(files.placesOf("a"), ["a.bin"]);
+});
+
+test("files of a store that is not upgraded are where its rules say", async () => {
+  await using made = await tempFiles();
+  const earlier = {
+    placesOf: (txId: string) => txId === "no" ? [] : [`x-${txId}`, `y-${txId}`],
+    txIdsOf: (place: string) => [place.slice(2, -4), "other"],
+  };
+  const files = new PayloadFiles(made.files.basePath, {}, earlier);
+  assertEquals(files.hasOwnNames, false);
+  assertEquals([files.find("a"), await files.load("a")], [null, null]);
+  await Deno.writeTextFile(join(files.basePath, "y-a"), "2");
+  assertEquals([files.find("a"), files.open("no")], ["y-a", null]);
+  assertEquals(await files.load("a"), bytes("2"));
+  await Deno.writeTextFile(join(files.basePath, "x-a"), "1");
+  assertEquals(await files.load("a"), bytes("1"));
+  const row = sampleInfo({ size: 1, storageHash: await sha256Hex(bytes("1")) });
+  assertEquals(readSoon(files.expected(row)), bytes("1"));
+  assertEquals(files.expected({ ...row, txId: "no" }).path, "");
+  await Deno.writeTextFile(join(files.basePath, "x-b.bin"), "");
+  assertEquals(await idsOf(files), ["b"]);
+});
+
+test("a staged payload is waited for, and its name, where they are to be", async () => {
+  await using made = await tempFiles();
+  const { staged, basePath } = made.files;
+  const relaxed = new PayloadFiles(basePath, { sync: false }).staged;
+  using _ = refusingDisk(() => true);
+  await assertRejects(() => staged.add([bytes("1")]), Error, "os error 5");
+  if (!IS_WINDOWS) {
+    await assertRejects(() => staged.sync(), Error, "os error 5");
+  }
+  await relaxed.add([bytes("1")]);
+  await relaxed.sync();
+});
+
+test("a staged payload is taken once", async () => {
+  await using made = await tempFiles();
+  const { staged } = made.files;
+  const { name } = await staged.add([bytes("a"), bytes("b")]);
+  assertEquals(await staged.take(name), bytes("ab"));
+  await assertRejects(
+    () => staged.take(name),
+    Deno.errors.NotFound,
+    `The staged payload ${name} is gone`,
+  );
+  assertEquals(namesIn(staged.path), []);
+});
+
+test("the name under which a payload waits tells id and digest", async () => {
+  const row = sampleInfo({ storageHash: "ab".repeat(32) });
+  const name = waitingName(row);
+  assertEquals(isWaiting(name), true);
+  assertEquals(name.endsWith(`-${row.storageHash}`), true);
+  assertEquals(waitingName({ ...row, size: 99 }), name);
+  assertEquals(waitingName({ ...row, txId: "b" }) === name, false);
+  for (const other of [crypto.randomUUID(), `${name}x`, `x${name}`, "a-b"]) {
+    assertEquals(isWaiting(other), false);
+  }
+  await Promise.resolve();
 });
