@@ -37,12 +37,12 @@ const digestHeaders = {
   },
 };
 
+const PROBLEM = { $ref: "#/components/responses/Problem" };
+
+/** What each request may be answered with: 401 or 421 by who asks, 503 for now. */
 function problems(...statuses: number[]): Record<string, unknown> {
   return Object.fromEntries(
-    [401, 503, ...statuses].map((status) => [
-      status,
-      { $ref: `#/components/responses/Problem` },
-    ]),
+    [401, 421, 503, ...statuses].map((status) => [status, PROBLEM]),
   );
 }
 
@@ -110,7 +110,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
-    security: [{ token: [] }, {}],
+    security: [{ token: [] }, { password: [] }, {}],
     paths: {
       "/txs": {
         get: {
@@ -249,7 +249,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           operationId: "ready",
           summary: "Whether transactions are served: recovery is done",
           security: [],
-          responses: { 200: plain("OK"), ...problems() },
+          responses: { 200: plain("OK"), 503: PROBLEM },
         },
       },
       "/metrics": {
@@ -302,7 +302,14 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
       },
     },
     components: {
-      securitySchemes: { token: { type: "http", scheme: "bearer" } },
+      securitySchemes: {
+        token: { type: "http", scheme: "bearer" },
+        password: {
+          type: "http",
+          scheme: "basic",
+          description: "The token as the password of any user, for browsers",
+        },
+      },
       responses: {
         Problem: {
           description: "What is wrong, as of RFC 9457",

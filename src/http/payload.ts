@@ -110,6 +110,7 @@ export async function jsonResponse(
   const headers = {
     "content-type": "application/json",
     "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
     "vary": "accept",
   };
   if (request.method === "HEAD") {

@@ -88,7 +88,8 @@ export class Problem extends Error {
       headers: {
         ...headers,
         "content-type": "application/problem+json",
-        "cache-control": "no-store",
+        "cache-control": "no-store, no-transform",
+        "x-content-type-options": "nosniff",
       },
     });
   }
