@@ -4,6 +4,7 @@ import { isLoopback, localGuard, tokenGuard } from "../http/access.ts";
 import type { Guard } from "../http/access.ts";
 import type { Address } from "../http/server.ts";
 import type { Service } from "../http/service.ts";
+import { countTakenOut } from "../model/report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
@@ -37,6 +38,12 @@ export async function run(call: Call<"serve">): Promise<number> {
     if (await service.start(signal)) {
       const { recovery } = service;
       if (recovery.kind === "done") {
+        const takenOut = countTakenOut(recovery.report);
+        if (takenOut > 0) {
+          output.notice(
+            `Warning: recovery took ${takenOut} transactions out of service`,
+          );
+        }
         tellOutcome(output, options, recovery.report);
       }
       output.notice("Ready");
@@ -66,6 +73,7 @@ async function makeService(call: Call<"serve">): Promise<Service> {
     limits: {
       ...DEFAULT_LIMITS,
       maxBody,
+      drain: options.drain * 1_000,
       bodyBudget: Math.max(maxBody, DEFAULT_LIMITS.bodyBudget),
     },
     notice: (line) => output.notice(printable(line)),

@@ -942,7 +942,7 @@ export const commands = {
     summary: "Serve the store by HTTP, with a page for people",
     description: [
       "Recovers first, as recover does; until then /readyz and all transactions answer 503. Where another process has the store open it starts without recovery and says so. The page is at /, the description of the interface at /openapi.json, figures for Prometheus at /metrics.",
-      "Only this machine can reach it unless --host says otherwise; then it needs a token, which clients send as Authorization: Bearer <token>, and browsers as the password that they ask for. It speaks HTTP without TLS: put a proxy that does before it. Ctrl-C, or SIGTERM, finishes what is in flight and ends with 0.",
+      "Only this machine can reach it unless --host says otherwise; then it needs a token, which clients send as Authorization: Bearer <token>, and browsers as the password that they ask for. It speaks HTTP without TLS: put a proxy that does before it. Ctrl-C, or SIGTERM, finishes what is in flight and ends with 0; every answer from then on is the last of its connection.",
     ],
     usage: [""],
     positionals: [],
@@ -970,6 +970,13 @@ export const commands = {
         metavar: "size",
         help: "Longest transaction, as JSON.",
         default: "16MiB",
+      },
+      drain: {
+        type: "age",
+        metavar: "time",
+        help:
+          "How long to serve on after SIGTERM, while /readyz says 503, so that a load balancer can send its clients elsewhere.",
+        default: "0s",
       },
       create,
       "skip-recovery": {

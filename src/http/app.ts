@@ -23,7 +23,7 @@ import {
   LIST_PARAMETERS,
   requireParameters,
 } from "./query.ts";
-import { notReady, type Service } from "./service.ts";
+import { type Service, stopping } from "./service.ts";
 import { STYLE } from "./style.ts";
 import {
   saveLines,
@@ -53,10 +53,10 @@ type Answer = Response | Promise<Response>;
 export function makeHandler(
   service: Service,
   guard: Guard,
-): (request: Request) => Answer {
+): Deno.ServeHandler {
   const app = makeApp(service);
   const { limits, metrics } = service;
-  return (request) => {
+  return (request, info) => {
     const start = performance.now();
     const { method } = request;
     const target = targetOf(request.url);
@@ -73,7 +73,7 @@ export function makeHandler(
       if (isFull || service.refuses) {
         const problem = isFull
           ? unavailable("OVERLOADED", "Too much is under way")
-          : notReady();
+          : stopping();
         service.rejected(problem.code);
         return finish(problem.toResponse());
       }
@@ -88,9 +88,9 @@ export function makeHandler(
       answer = problemResponse(service, exchange, method, error);
     }
     if (answer instanceof Promise) {
-      return answer.then(finish).finally(() => exchange.end());
+      return answer.then(finish).finally(() => exchange.end(info));
     }
-    exchange.end();
+    exchange.end(info);
     return finish(answer);
   };
 }
@@ -249,11 +249,18 @@ function idOf(c: Context<Env>): string {
   return txId;
 }
 
+/** Whether a client would rather have this type than the usual one. */
 function wants(c: Context<Env>, type: string): boolean {
   const accept = c.env.request.headers.get("accept");
-  return accept !== null && accept !== "*/*" &&
-    accept.toLowerCase().split(",")
-      .some((range) => range.split(";")[0]!.trim() === type);
+  if (accept === null || accept === "*/*") return false;
+  const ranges = accept.toLowerCase().split(",").map((range) => {
+    const [name, ...parameters] = range.split(";").map((part) => part.trim());
+    const weight = parameters.find((part) => part.startsWith("q="));
+    return { name, weight: weight ? Number(weight.slice(2)) : 1 };
+  });
+  const weight = ranges.find(({ name }) => name === type)?.weight ?? 0;
+  const rest = ranges.filter(({ name }) => name !== type && name !== "*/*");
+  return weight > 0 && rest.every((other) => other.weight <= weight);
 }
 
 function downloadOf(service: Service, c: Context<Env>): Download {
@@ -345,7 +352,7 @@ async function listTxs(
   const filter = filterOfQuery(params);
   if (NDJSON_TYPES.some((type) => wants(c, type))) {
     return new Response(c.env.stream(ndjson(store.iterateTxs(filter))), {
-      headers: { "content-type": NDJSON_TYPES[0]!, "vary": "accept" },
+      headers: { ...LIST_HEADERS, "content-type": NDJSON_TYPES[0]! },
     });
   }
   const limit = filter.limit ?? PAGE.usual;
@@ -363,11 +370,17 @@ async function listTxs(
     JSON.stringify(next)
   }}`;
   return c.body(body, 200, {
+    ...LIST_HEADERS,
     "content-type": JSON_TYPE,
-    "vary": "accept",
     ...(next !== null && { link: `<${next}>; rel="next"` }),
   });
 }
+
+const LIST_HEADERS = {
+  "cache-control": "no-cache",
+  "vary": "accept",
+  "x-content-type-options": "nosniff",
+};
 
 function nextPage(params: URLSearchParams, { txId }: TxInfo): string {
   const next = new URLSearchParams(params);

@@ -16,8 +16,8 @@ export class Exchange {
   /** The path as the client wrote it, and its query. */
   readonly path: string;
   readonly #query: string;
-  /** Whether the answer is a stream, which gives the slot back at its end. */
-  #streams = false;
+  /** Gives up the stream that the answer is, unless it has ended; null: none. */
+  #giveUp: (() => void) | null = null;
 
   /** Takes a slot. */
   constructor(service: Service, request: Request, target: Target) {
@@ -38,9 +38,13 @@ export class Exchange {
     return this.#query !== "";
   }
 
-  /** Gives the slot back, unless a stream will. */
-  end(): void {
-    if (!this.#streams) this.#service.requests--;
+  /**
+   * Gives the slot back, unless the answer is a stream: that does so at its end,
+   * or when the server is done with the request and may have left it unread.
+   */
+  end(info: Pick<Deno.ServeHandlerInfo, "completed">): void {
+    if (!this.#giveUp) this.#service.requests--;
+    else info.completed.then(this.#giveUp, this.#giveUp);
   }
 
   /**
@@ -54,7 +58,6 @@ export class Exchange {
     pieces: AsyncGenerator<Uint8Array>,
     source?: ReadableStream<Uint8Array>,
   ): ReadableStream<Uint8Array> {
-    this.#streams = true;
     const { idle } = this.#service.limits;
     let ended = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -68,12 +71,16 @@ export class Exchange {
       await pieces.return(undefined);
       await source?.cancel(); // for pieces that nobody had asked for yet
     };
+    this.#giveUp = () => {
+      if (ended) return;
+      end();
+      release().catch(() => {});
+    };
     const watch = (controller: ReadableStreamDefaultController) => {
       timer = setTimeout(() => {
-        end();
         this.#service.rejected("TOO_SLOW");
+        this.#giveUp!();
         controller.error(new Error("the client takes nothing"));
-        release().catch(() => {});
       }, idle);
     };
     return new ReadableStream<Uint8Array>({

@@ -19,6 +19,12 @@ const CHECK_INTERVAL = 10;
 const LISTEN_AGAIN = 500;
 
 /**
+ * How long it refuses before it closes connections, in ms: a client that asks
+ * again and again is told once that it is over, and none is reset.
+ */
+const LAST_ANSWERS = 100;
+
+/**
  * How long answers that are complete may take to be sent at the end, in ms. A
  * client that takes nothing would keep Deno's server from ending.
  */
@@ -109,8 +115,9 @@ export class HttpServer implements AsyncDisposable {
     while (this.#service.requests > 0 && performance.now() < end) {
       await sleep(CHECK_INTERVAL);
     }
-    if (this.#service.requests > 0) this.#abort.abort();
-    else await inTime(this.#server.shutdown(), LAST_BYTES);
+    if (this.#service.requests > 0) return this.#abort.abort();
+    await sleep(LAST_ANSWERS);
+    await inTime(this.#server.shutdown(), LAST_BYTES);
   }
 }
 

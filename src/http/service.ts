@@ -190,7 +190,8 @@ export class Service {
    * stops, or the store takes no changes. Null when all is well.
    */
   async whyNotReady(): Promise<Problem | null> {
-    if (!this.ready) return notReady();
+    if (this.stopping) return stopping();
+    if (!this.ready) return notReady(this.recovery);
     const error = this.#full
       ? await this.#openAgain()
       : await this.store.whyNotWritable();
@@ -220,7 +221,7 @@ export class Service {
    */
   get store(): StorageManager {
     if (this.#store) return this.#store;
-    throw notReady();
+    throw notReady(this.recovery);
   }
 
   /** Sums over the store; null before the first. */
@@ -300,6 +301,16 @@ export class Service {
 }
 
 /** The answer while the store is not open. */
-export function notReady(): Problem {
-  return unavailable("NOT_READY", "The service is not ready yet");
+function notReady({ kind }: Recovery): Problem {
+  return unavailable(
+    "NOT_READY",
+    kind === "pending"
+      ? "The store is being recovered"
+      : "The store is being opened",
+  );
+}
+
+/** The answer once the end has begun. */
+export function stopping(): Problem {
+  return unavailable("STOPPING", "The service stops");
 }

@@ -522,6 +522,36 @@ test("GET /txs lists a page, and the next, as JSON; everything as NDJSON", async
   }
 });
 
+test("Accept has weights, and no answer is sniffed", async () => {
+  await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
+  const typeOf = async (path: string, accept: string) => {
+    const answer = await served.ask(path, { headers: { accept } });
+    assertEquals(answer.headers.get("x-content-type-options"), "nosniff");
+    assert(answer.headers.get("cache-control"), path);
+    return answer.headers.get("content-type");
+  };
+  const cases: [string, string, string][] = [
+    ["/txs/a", "application/json", "application/json"],
+    ["/txs/a", "application/json;q=0.5, */*;q=0.1", "application/json"],
+    ["/txs/a", "application/json;q=0, */*", "application/octet-stream"],
+    [
+      "/txs/a",
+      "application/json;q=0.5, application/octet-stream",
+      "application/octet-stream",
+    ],
+    [
+      "/txs",
+      "application/x-ndjson;q=0.9, application/json",
+      "application/json",
+    ],
+    ["/txs", "application/x-ndjson, application/json", "application/x-ndjson"],
+    ["/x", "*/*", "application/problem+json"],
+  ];
+  for (const [path, accept, type] of cases) {
+    assertEquals(await typeOf(path, accept), type, accept);
+  }
+});
+
 test("DELETE /txs/{id} deletes", async () => {
   await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
   const remove = () => served.ask("/txs/a", { method: "DELETE" });
@@ -774,7 +804,7 @@ test("a request in flight is finished before the end", async () => {
   }
   const stopped = served[Symbol.asyncDispose]();
   const late = await served.ask("/txs");
-  assertEquals(late.problem, "503 NOT_READY");
+  assertEquals(late.problem, "503 STOPPING");
   assertEquals(late.headers.get("connection"), "close");
   await wire.send(json("a").slice(10));
   const answer = await wire.rest();
