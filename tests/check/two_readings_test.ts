@@ -1,5 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { judge, type Reading } from "../../src/check/two_readings.ts";
+import {
+  judge,
+  type Reading,
+  readingOf,
+} from "../../src/check/two_readings.ts";
 
 /** A row by its version, and what a reading of it may give. */
 interface Row {
@@ -111,4 +115,19 @@ Deno.test("a row that is replaced all the time comes to an end", async () => {
     Array.from({ length: 100 }, (_, n) => n + 1),
   );
   assert(result?.kind === "unreadable" && reads < 20);
+});
+
+Deno.test("what was found is sound if it has the digest of the row", () => {
+  const found = { digest: "right" };
+  assertEquals(readingOf(found, "right"), {
+    sound: found,
+    other: null,
+    failure: null,
+  });
+  assertEquals(readingOf(found, "other"), {
+    sound: null,
+    other: found,
+    failure: null,
+  });
+  assertEquals(readingOf(null, "right"), GONE);
 });

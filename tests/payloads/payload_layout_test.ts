@@ -1,5 +1,5 @@
-import { assert, assertEquals } from "@std/assert";
-import { dirname } from "@std/path";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { dirname, join } from "@std/path";
 import {
   hasOnePlace,
   isOnlyIdAt,
@@ -7,6 +7,7 @@ import {
   type Layout,
   LAYOUT_HERE,
   LAYOUTS,
+  leadsOut,
   ownPlaces,
   payloadFolders,
   payloadPlaces,
@@ -14,6 +15,7 @@ import {
   placeHere,
   placeOf,
   placesOf,
+  targetOf,
   txIdsAt,
 } from "../../src/payloads/payload_layout.ts";
 import { FOLDS_CASE } from "../../src/files/file_name.ts";
@@ -117,4 +119,60 @@ Deno.test("only what is where payloads are is a payload's place", () => {
 Deno.test("the layout of this system is the one that case asks for", () => {
   const here: Layout = FOLDS_CASE ? "folded" : "plain";
   assertEquals(LAYOUT_HERE, here);
+});
+
+Deno.test("the older package's places are those below the base that are there", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base");
+  for (const path of ["base/sub/x.bin", "base/.poh/y.bin", "out.bin"]) {
+    await Deno.mkdir(dirname(dir.join(path)), { recursive: true });
+    await Deno.writeTextFile(dir.join(path), "x");
+  }
+  const places = (txId: string) =>
+    placesOf(txId, "verbatim", base).map((place) =>
+      place.replaceAll("\\", "/")
+    );
+  assertEquals(places("a"), ["a.bin"]);
+  assertEquals(places("sub/x"), ["sub/x.bin"]);
+  assertEquals(places("sub/gone"), []);
+  const outside = ["../out", ".poh/y", join(dir.path, "out")];
+  for (const txId of outside) {
+    assertEquals(places(txId), [], txId);
+    assert(leadsOut(txId, base), txId);
+  }
+  for (const txId of ["a", "sub/x", "sub/../a", join(base, "sub", "x")]) {
+    assert(!leadsOut(txId, base), txId);
+  }
+});
+
+Deno.test("the older package has no place for a name that no file can have", () => {
+  const longest = "x".repeat(251);
+  assertEquals(placesOf(longest, "verbatim", "/base"), [`${longest}.bin`]);
+  assertEquals(placesOf(`${longest}x`, "verbatim", "/base"), []);
+  assertEquals(placesOf("a\0b", "verbatim", "/base"), []);
+});
+
+Deno.test("a file moves where its place tells its id, whoever has named it", () => {
+  for (const txId of IDS) {
+    assertEquals(targetOf(placeOf(txId), LAYOUT_HERE), placeOf(txId));
+    for (const [layout, foldsCase] of [["plain", false], ["folded", true]]) {
+      const place = placeOf(txId, foldsCase as boolean);
+      assertEquals(targetOf(place, layout as Layout), placeOf(txId));
+    }
+  }
+  for (const layout of ["verbatim", "mixed"] as const) {
+    assertEquals(targetOf(placeOf("a"), layout), placeOf("a"));
+    // It may be of the id "A", or of one that is "%41".
+    assertEquals(targetOf("%41.bin", layout), null);
+    assertEquals(targetOf("é\u0301.bin", layout), null);
+  }
+  assertEquals(targetOf("%.bin", "plain"), null);
+});
+
+Deno.test("payloadPlaces() fails where there is no base", async () => {
+  await using dir = await tempDir();
+  await assertRejects(
+    () => Array.fromAsync(payloadPlaces(dir.join("gone"))),
+    Deno.errors.NotFound,
+  );
 });
