@@ -13,6 +13,7 @@ import {
   judgePayload,
   loadTx,
   openPayload,
+  payloadSoon,
   readPayload,
   readSource,
   sourcesOf,
@@ -23,7 +24,7 @@ import {
   openStore,
 } from "../../src/local/open_store.ts";
 import { waitingName } from "../../src/payloads/staged_files.ts";
-import { findInfo } from "../../src/sqlite/lookups.ts";
+import { findInfo, findRow } from "../../src/sqlite/lookups.ts";
 import {
   bytes,
   flipBit,
@@ -190,4 +191,23 @@ test("only what the log is the home of is in the log", async () => {
   assertEquals(bytesInLog(of.store, "packed"), bytes("packed payload"));
   assertEquals(bytesInLog(of.store, "file"), null);
   assertEquals(bytesInLog(of.store, "unknown"), null);
+});
+
+test("small payloads come at once, others do not", async () => {
+  await using of = await made();
+  for (const { txId, payload } of txs) {
+    const soon = payloadSoon(of.store, findRow(of.store.rows, txId)!);
+    assertEquals(soon, txId === "large" ? null : payload);
+  }
+});
+
+test("an archive has no log: what lived in one is not there", async () => {
+  await using of = await made();
+  const { files, rows } = of.store, row = of.row("packed");
+  const reading = await readPayload(
+    { files, rows, log: null },
+    row,
+    (source) => readSource("packed", source),
+  );
+  assertEquals(reading, { sound: null, other: null, failure: null });
 });
