@@ -32,6 +32,7 @@ import type {
   TxStream,
 } from "./types.ts";
 import type { OddRow } from "./sqlite/odd_rows.ts";
+import type { StoreLog } from "./model/tlog.ts";
 
 /** How to check a store, whose caller opens what it is to be healed from. */
 export type WithoutSources<Options extends CheckOptions> = Omit<
@@ -146,6 +147,8 @@ export interface Engine {
   movePacked(options: MovePackedOptions): Promise<number>;
   /** Gives back the dead bytes of the log. */
   compact(options: CompactOptions): Promise<CompactReport>;
+  /** The transparency log of a store on this machine, open for writing. */
+  tlog(): StoreLog;
   /** Why changes fail for now; null when they do not, as far as is known. */
   whyNotWritable(): MaybePromise<PohStorageError | null>;
   /** Lets go of the store. Nothing is under way any more. */

@@ -18,7 +18,13 @@ import { MetadataDamagedError, StoreNotFoundError } from "./errors.ts";
 import { openSources } from "./copy/sources/open_sources.ts";
 import type { Sources } from "./check/sources.ts";
 import { recoverStore, requireAll, verifyRows } from "./local/local_check.ts";
-import { closeStore, type OpenStore, openStore } from "./local/open_store.ts";
+import {
+  closeStore,
+  type OpenStore,
+  openStore,
+  writerOf,
+} from "./local/open_store.ts";
+import { tlogOf } from "./local/tlog_of.ts";
 import { requireKnown } from "./options.ts";
 import { rebuildDatabase, type Rebuilt } from "./local/rebuild.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
@@ -122,7 +128,13 @@ async function recoverOnce(
     return damagedDatabase(base, db, error.message, options);
   }
   try {
-    return await recoverStore(store, options, sources);
+    const report = await recoverStore(store, options, sources);
+    if (!readOnly) {
+      // Nobody else uses this store: changes come from other processes only.
+      const { locks } = writerOf(store);
+      await tlogOf(store, (work) => locks.whileAlone(work)).reconcile();
+    }
+    return report;
   } finally {
     await closeStore(store);
   }

@@ -75,6 +75,7 @@ import type {
 } from "./types.ts";
 import type { OddRow } from "./sqlite/odd_rows.ts";
 import { saveMany } from "./async/save_many.ts";
+import type { StoreLog } from "./model/tlog.ts";
 
 /**
  * A store of transactions: payloads in files, metadata in SQLite, a SHA-256
@@ -733,6 +734,14 @@ export class StorageManager implements AsyncDisposable {
    */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
+  }
+
+  /**
+   * The transparency log of a store on this machine that is open for writing.
+   */
+  get tlog(): StoreLog {
+    this.#requireOpen();
+    return this.#engine.tlog();
   }
 
   /** Closes the store. */

@@ -82,6 +82,7 @@ const ROOMS = [
   ["sqlite/"],
   ["payloads/"],
   ["log/"],
+  ["tlog/"],
   ["check/"],
   ["engine.ts", "remote_url.ts"],
   ["local/"],

@@ -16,6 +16,9 @@ export const CRASH_POINTS = [
   "file removed", // one payload file of the batch is gone
   "file quarantined", // one payload file of the batch was moved aside
   "rows applied", // rows have followed, and the position up to which they have
+  "tree grown", // checkpoint: some records have their entries
+  "tiles written", // checkpoint: some full tiles have their files
+  "tree signed", // the signed checkpoint stands beside the key, nobody has seen it
   "files synced", // checkpoint: the files are durable
   "segment sealed", // a new segment is there, nothing is in it yet
   "segment dropped", // checkpoint: one segment that nothing needs is gone

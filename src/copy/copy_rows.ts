@@ -16,6 +16,7 @@ import { COMPANIONS } from "../sqlite/database_file.ts";
 import { initDatabase, openDatabase } from "../sqlite/open_database.ts";
 import { logState } from "../sqlite/log_state.ts";
 import { forgetLog } from "../sqlite/places.ts";
+import { forgetTlog } from "../tlog/tlog_tables.ts";
 
 /** A copy of a store's rows as they are now, that follows no log. */
 export async function copyRows(
@@ -32,7 +33,10 @@ export async function copyRows(
       await requireSoundDatabase(rows, live.rows.path);
       await initDatabase(rows);
       if (await catchUp(live, rows, until)) {
-        rows.transaction(() => forgetLog(rows));
+        rows.transaction(() => {
+          forgetLog(rows);
+          forgetTlog(rows); // its files stay behind
+        });
         return rows;
       }
       await rows.close();

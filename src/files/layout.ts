@@ -18,6 +18,7 @@ const DIRECTORIES = [
   "holders",
   "upgrade",
   "log",
+  "tlog",
 ];
 const FILES = [
   "lock",

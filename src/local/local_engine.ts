@@ -27,6 +27,8 @@ import type { Sources } from "../check/sources.ts";
 import type { IfExists, SavedTx } from "../model/if_exists.ts";
 import type { LockWait } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
+import type { StoreTlog } from "../tlog/store_tlog.ts";
+import { tlogOf } from "./tlog_of.ts";
 import { packBelow, requirePackBelow } from "./pack_below.ts";
 import { movePayloads } from "./packed.ts";
 import {
@@ -50,6 +52,8 @@ import {
   listQuarantine,
   restoreCase,
 } from "../payloads/quarantine.ts";
+import { PRUNED } from "../tlog/tlog.ts";
+import type { LogEntry } from "../log/record.ts";
 import { recoverStore, verifyRows } from "./local_check.ts";
 import type { StoreReport } from "../model/report.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
@@ -70,6 +74,7 @@ export class LocalEngine implements Engine {
   /** Changes under way, which a repair waits for. */
   #changes = 0;
   #onIdle = () => {};
+  #tlog: StoreTlog | null = null;
   /** While a repair has the store for itself, changes wait for this. */
   #repair: Promise<void> | null = null;
 
@@ -217,13 +222,15 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.recover} */
-  recover(
+  async recover(
     options: WithoutSources<RecoverOptions>,
     sources: Sources | null = null,
   ): Promise<StoreReport> {
-    return this.#withoutChanges(() =>
+    const report = await this.#withoutChanges(() =>
       recoverStore(this.#store, options, sources)
     );
+    if (!options.dryRun) await this.tlog().reconcile();
+    return report;
   }
 
   /** {@inheritDoc Engine.movePacked} */
@@ -244,6 +251,17 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.compact} */
   compact(options: CompactOptions): Promise<CompactReport> {
     return this.#change(({ queue }) => queue.compact(options));
+  }
+
+  /** {@inheritDoc Engine.tlog} */
+  tlog(): StoreTlog {
+    return this.#tlog ??= tlogOf(
+      this.#store,
+      (work) =>
+        this.#withoutChanges(() =>
+          writerOf(this.#store).locks.whileAlone(work)
+        ),
+    );
   }
 
   /** {@inheritDoc Engine.whyNotWritable} */
@@ -303,10 +321,14 @@ export class LocalEngine implements Engine {
   }
 
   /** Which of these were deleted: those that are still as they were seen. */
-  async #removeAll({ queue }: StoreWriter, seen: TxInfo[]): Promise<boolean[]> {
+  async #removeAll(
+    { queue, tlog }: StoreWriter,
+    seen: TxInfo[],
+  ): Promise<boolean[]> {
+    const entryOf = tlog.isOn ? pruned : removal;
     const removals = await Promise.allSettled(
       seen.map((info) =>
-        queue.submit({ entry: removal(info.txId), seen: info })
+        queue.submit({ entry: entryOf(info.txId), seen: info })
       ),
     );
     return removals.map((removal) => {
@@ -330,4 +352,9 @@ export class LocalEngine implements Engine {
       resolve();
     }
   }
+}
+
+/** A removal, and why. */
+function pruned(txId: string): LogEntry {
+  return { ...removal(txId), extensions: [PRUNED] };
 }

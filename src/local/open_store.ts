@@ -34,6 +34,7 @@ import {
   type Opening,
   requireOwnDatabase,
 } from "./store_id.ts";
+import { Tlog } from "../tlog/tlog.ts";
 import type { TxInfo } from "../types.ts";
 import { upgradeStore } from "./upgrade.ts";
 import {
@@ -91,6 +92,8 @@ export interface StoreWriter {
   reserve: Reserve;
   /** Which payloads live in the log. */
   packBelow: PackBelow;
+  /** The transparency log. */
+  tlog: Tlog;
 }
 
 /**
@@ -179,10 +182,9 @@ async function openToWrite(
   opened.defer(() => rows.close());
   const storeId = storeTag(readSetting(rows, "id")!);
   dir.belongTo(storeId);
-  const queue = new LogWriter({ files, rows, dir, storeId }, locks, reserve, {
-    sync,
-    base: place,
-  });
+  const tlog = new Tlog({ rows, dir, basePath }, sync);
+  const parts = { files, rows, dir, storeId, tree: tlog };
+  const queue = new LogWriter(parts, locks, reserve, { sync, base: place });
   opened.defer(() => queue.abandon());
   // What a crash left half-done is finished by the first writer.
   if (finish) await queue.join();
@@ -193,7 +195,7 @@ async function openToWrite(
     rows,
     log: new LogReader(dir, rows),
     writeOnce: isWriteOnce(rows),
-    writer: { locks, queue, reserve, packBelow: new PackBelow(rows) },
+    writer: { locks, queue, reserve, packBelow: new PackBelow(rows), tlog },
   };
 }
 

@@ -10,6 +10,8 @@ import { IntegrityError } from "../errors.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import type { IfExists, SavedTx } from "../model/if_exists.ts";
 import { saving, type StoreWriter } from "./open_store.ts";
+import { PayloadHasher } from "../proofs/chunk_tree.ts";
+import { CHUNK_ROOT } from "../tlog/tlog.ts";
 import type { TxHead } from "../types.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
 
@@ -65,7 +67,8 @@ export class Saves {
     const submitted = Promise.withResolvers<void>();
     this.#staging.set(txId, submitted.promise);
     try {
-      const { name, digest, size } = await files.staged.add(chunks)
+      const hashing = writer.tlog.isOn ? new HashedOnTheWay(chunks) : null;
+      const { name, digest, size } = await files.staged.add(hashing ?? chunks)
         .catch((error) => {
           throw writer.queue.moved() ?? error;
         });
@@ -79,7 +82,11 @@ export class Saves {
       const how = writer.packBelow.covers(size)
         ? { payload: await files.staged.take(name), isPacked: true }
         : { staged: name };
-      const committed = writer.queue.save({ entry: saving(info, how) }, rule);
+      const entry = saving(info, how);
+      if (hashing && entry.kind === "put-staged") {
+        entry.extensions = [{ type: CHUNK_ROOT, bytes: hashing.chunkRoot() }];
+      }
+      const committed = writer.queue.save({ entry }, rule);
       submitted.resolve();
       return await committed;
     } finally {
@@ -88,5 +95,27 @@ export class Saves {
         this.#staging.delete(txId);
       }
     }
+  }
+}
+
+/** Chunks of a payload that are hashed for the transparency log as they pass. */
+class HashedOnTheWay implements AsyncIterable<Uint8Array> {
+  readonly #chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  readonly #hasher = new PayloadHasher();
+
+  constructor(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) {
+    this.#chunks = chunks;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    for await (const chunk of this.#chunks) {
+      this.#hasher.update(chunk);
+      yield chunk;
+    }
+  }
+
+  /** The chunk root of all that has passed. */
+  chunkRoot(): Uint8Array {
+    return this.#hasher.finish().chunkRoot;
   }
 }

@@ -18,6 +18,7 @@ import type { LogDir } from "./log_dir.ts";
 import { type LogRecord, rowOf } from "./record.ts";
 import { scanLog } from "./scan.ts";
 import { positionOf, segmentOf } from "./segment.ts";
+import { type Tree, treePosition } from "./tree.ts";
 import { Pacer } from "../async/turn.ts";
 import type { FollowingFile } from "./unsynced.ts";
 import { putRow } from "../sqlite/row_changes.ts";
@@ -41,6 +42,8 @@ export interface LogParts extends Followers {
   dir: LogDir;
   /** The id of the store, 32 hex digits. */
   storeId: string;
+  /** The tree over the log's records. */
+  tree?: Tree;
 }
 
 /** A part of the log, and the last record of each id in it. */
@@ -261,6 +264,7 @@ export function mayDrop(
   { rows }: Followers,
   until: number,
 ): boolean {
-  return number < segmentOf(until) &&
+  const end = Math.min(until, treePosition(rows));
+  return number < segmentOf(end) &&
     !hasPlaces(rows, positionOf(number, 0), positionOf(number + 1, 0));
 }

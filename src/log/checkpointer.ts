@@ -103,11 +103,17 @@ export class Checkpointer {
       const end = this.#turn.position;
       return { end, own: this.#following.takeUnsynced(end) };
     });
-    if (end > this.#parts.reader.start()) {
-      return await this.#cover(end, own, inTurn);
+    const { reader, tree } = this.#parts;
+    const hasTree = await tree?.follow(end);
+    if (end > reader.start()) await this.#cover(end, own, inTurn);
+    else {
+      // All is covered; whoever did it may have died before it dropped these.
+      await inTurn(async () => {
+        if (hasTree) await this.#syncRows();
+        await dropSegments(this.#parts, end);
+      });
     }
-    // All is covered; whoever did it may have died before it dropped these.
-    await inTurn(() => dropSegments(this.#parts, end));
+    await tree?.writeFiles();
   }
 
   /**
@@ -119,7 +125,10 @@ export class Checkpointer {
     if (!this.#lock.tryLock(true)) return false;
     const end = this.#turn.position;
     const own = this.#following.takeUnsynced(end);
+    const { tree } = this.#parts;
+    await tree?.follow(end);
     await this.#cover(end, own, (work) => work());
+    await tree?.writeFiles();
     this.#lock.unlock();
     return true;
   }
@@ -159,16 +168,21 @@ export class Checkpointer {
     await inTurn(async () => {
       this.#parts.health.requireTrust();
       await keepInLog(stuck, parts);
-      await this.#parts.health.orFail(async () => {
-        // SQLite, too, syncs its log, and tells nobody of a failure.
-        await rows.wal.writeAgain((work) => rows.change(work));
-        await rows.wal.flush();
-      });
+      await this.#syncRows();
       const filesSynced = Math.min(end, ...stuck.keys());
       await rows.change(() => setLogState(rows, { filesSynced }));
       await dropSegments(parts, filesSynced);
     });
     dir.setState({ isCheckpointing: false });
+  }
+
+  /** SQLite, too, syncs its log, and tells nobody of a failure. */
+  async #syncRows(): Promise<void> {
+    const { rows, health } = this.#parts;
+    await health.orFail(async () => {
+      await rows.wal.writeAgain((work) => rows.change(work));
+      await rows.wal.flush();
+    });
   }
 
   /**

@@ -67,7 +67,7 @@ export const STARTS_BATCH = 16;
 
 /** A further field. */
 export interface Extension {
-  /** 1: seal salt, 16 bytes; 2: chunk root, 32 bytes. */
+  /** 2: chunk root, 32 bytes; 3: why a removal, 1 byte: 1 pruned. */
   type: number;
   /** Its value. */
   bytes: Uint8Array;

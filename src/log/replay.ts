@@ -345,7 +345,8 @@ async function beginAnew(
   found: Survey,
   stuck: Stuck,
 ): Promise<void> {
-  const { dir, rows, storeId } = parts;
+  const { dir, rows, storeId, tree } = parts;
+  await tree?.follow(found.end);
   const numbers = dir.numbers();
   const { changes, applied } = logState(rows);
   const number = Math.max(numbers.at(-1) ?? 0, segmentOf(applied)) + 1;

@@ -292,6 +292,11 @@ export class RemoteEngine implements Engine {
     throw localOnly();
   }
 
+  /** {@inheritDoc Engine.tlog} */
+  tlog(): never {
+    throw localOnly();
+  }
+
   /** {@inheritDoc Engine.compact} */
   // deno-lint-ignore require-await -- what it throws, it rejects with
   async compact(): Promise<CompactReport> {
@@ -523,6 +528,6 @@ async function readable<T>(
 function localOnly(): PohStorageError {
   return new PohStorageError(
     "LOCAL_ONLY",
-    "Only a store on this machine keeps payloads in a log",
+    "Only a store on this machine has a log",
   );
 }

@@ -11,6 +11,8 @@ import {
   type RecoverOptions,
   StorageManager,
 } from "../../mod.ts";
+import { generateKey } from "../../src/proofs/keys.ts";
+import { checkLog } from "./check_log.ts";
 import type { CrashPoint } from "../../src/async/crash_points.ts";
 import { memoryDir } from "./disk.ts";
 import { makeOddStore } from "../local/older_store.ts";
@@ -97,6 +99,7 @@ export async function allWorkloads(
   for (const packBelow of [0, 60]) {
     workloads.push(() => beside(packBelow));
   }
+  for (const packBelow of [0, 2_000]) workloads.push(() => logging(packBelow));
   workloads.push(() => pruning(join(dir, "pruned")));
   workloads.push(() => upgrading(join(dir, "older")));
   workloads.push(() => movingToLog(join(dir, "version_4")));
@@ -177,6 +180,40 @@ async function changing(
     await checkAfterCrash(place, allowed, how, options);
   };
   return { name: `${name} (${durability})`, passes: passed, run };
+}
+
+/** Changes of a store with a transparency log, which is signed. */
+async function logging(packBelow: number): Promise<Workload> {
+  const options = { packBelow };
+  const write = async (dir: string, kill?: KillAt) => {
+    const key = join(dir, "key");
+    const { privateKey } = await generateKey("node7.example/poh");
+    await Deno.writeTextFile(key, privateKey);
+    const ending = await runWriter({
+      ...placeBelow(dir),
+      ...{ options, checkpointAfter: 100 },
+      work: { kind: "log", key },
+      ...(kill && { kill }),
+    });
+    return { ...ending, key };
+  };
+  await using census = await memoryDir();
+  const { passed } = await write(census.path);
+  const run = async (kill: KillAt): Promise<void> => {
+    await using dir = await memoryDir();
+    const { killed, key } = await write(dir.path, kill);
+    if (!killed) {
+      // How many batches there are is a matter of timing.
+      assert(kill.n > 1, "the writer came to its end");
+      return await run({ ...kill, n: kill.n - 1 });
+    }
+    const place = placeBelow(dir.path);
+    const allowed = allowedStates(readJournal(place.journal));
+    const how = kill.n % 2 ? "recover" : "open";
+    await checkAfterCrash(place, allowed, how, options);
+    await checkLog(place, key);
+  };
+  return { name: `log (${packBelow} B packed)`, passes: passed, run };
 }
 
 /** Changes beside another writer, which goes on when this one is killed. */

@@ -5,6 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { join } from "@std/path";
 import { StorageManager } from "../../mod.ts";
 import { type Allowed, assertClean, checkAfterCrash } from "./check.ts";
 import { allowedStates, type Line, versionOf } from "./journal.ts";
@@ -15,6 +16,8 @@ import {
   placeIn,
   type Preparation,
 } from "./model_stores.ts";
+import { generateKey } from "../../src/proofs/keys.ts";
+import { checkLog } from "./check_log.ts";
 import { checkpointDue } from "../helpers.ts";
 import type { Way } from "./process.ts";
 import type { Random } from "./random.ts";
@@ -41,6 +44,23 @@ export const importing: Preparation = (_folder, random) =>
     },
     check: checkJournal,
   });
+
+/** Changes of a store with a transparency log, which is signed. */
+export const logging: Preparation = async (folder, random) => {
+  const { privateKey } = await generateKey("node7.example/poh");
+  await Deno.writeTextFile(join(folder, "key"), privateKey);
+  return {
+    work: {
+      options: { packBelow: random.pick([0, 2_000]) },
+      checkpointAfter: random.pick([40, 100]),
+      work: { kind: "log", key: join(folder, "key") },
+    },
+    async check(left, lines, random) {
+      await checkJournal(left, lines, random);
+      await checkLog(placeIn(left), join(left, "key"));
+    },
+  };
+};
 
 /** Large payloads in pieces, over each other. */
 export const streaming: Preparation = (_folder, random) =>

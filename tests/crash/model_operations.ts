@@ -40,6 +40,7 @@ import {
   compacting,
   compactingNow,
   importing,
+  logging,
   moving,
   pruning,
   streaming,
@@ -206,6 +207,7 @@ const puttingBack: Preparation = async (folder, random) => {
 
 /** All of them, by name. */
 export const OPERATIONS: Record<string, Preparation> = {
+  "a transparency log": logging,
   "recover": recovering({ orphans: "quarantine" }),
   "recover, adopting orphans": recovering({ orphans: "adopt" }),
   "recover, purging": recovering({ orphans: "quarantine", purge: true }),

@@ -21,6 +21,7 @@ import {
   type CrashPoint,
   observeCrashPoints,
 } from "../../src/async/crash_points.ts";
+import { signerOf } from "../../src/proofs/keys.ts";
 import { CHECKPOINT_DUE } from "../../src/log/checkpoint.ts";
 import { Journal, versionOf } from "./journal.ts";
 import { Random } from "./random.ts";
@@ -74,6 +75,8 @@ export interface WriterTask {
     | { kind: "backup"; to: string }
     /** Makes another store from a backup. */
     | { kind: "restore"; from: string; toBase: string; toDb: string }
+    /** Begins a transparency log, signs it by a key, changes the store, signs. */
+    | { kind: "log"; key: string }
     /** Prunes what is older than a time. */
     | { kind: "prune"; before: number }
     /** Changes of all kinds in random order, many in flight, for `ms`. */
@@ -194,6 +197,8 @@ async function doWork(
     }
     case "churn":
       return await churn(new Changes(store, journal));
+    case "log":
+      return await keepLog(store, new Changes(store, journal), work.key);
     case "prune":
       await store.prune({ before: work.before });
       return;
@@ -308,6 +313,31 @@ async function makeChanges(changes: Changes): Promise<void> {
   await changes.delete("large");
   await changes.delete("unknown");
   await changes.save("Ünïcode/..\\%", 1, 10);
+}
+
+/** Tiles become full while it goes on. */
+async function keepLog(
+  store: StorageManager,
+  changes: Changes,
+  key: string,
+): Promise<void> {
+  const signers = [await signerOf(Deno.readTextFileSync(key))];
+  const some = (from: number, count: number, n: number) =>
+    Array.from({ length: count }, (_, at) => ({
+      id: `logged-${from + at}`,
+      n,
+      size: at % 40 === 39 ? LARGE + at : at * 90,
+    }));
+  await changes.saveMany(some(0, 120, 1));
+  await store.tlog.init("node7.example/poh");
+  await store.tlog.sign(signers, key);
+  await changes.saveMany(some(120, 180, 1));
+  await changes.saveMany(some(0, 60, 2));
+  for (let n = 60; n < 70; n++) await changes.delete(`logged-${n}`);
+  await store.tlog.sign(signers, key);
+  await changes.saveMany(some(300, 200, 1));
+  await changes.delete("logged-300");
+  await store.tlog.sign(signers, key);
 }
 
 /** Each of a few ids again and again, from large to small and back. */

@@ -1,0 +1,245 @@
+/**
+ * The transparency log of a store: a Merkle tree over what the record log has
+ * recorded. Saves do nothing for it. At each checkpoint of the record log the
+ * tree follows, before a segment may go; `tlog_tables.ts` says how that survives a
+ * crash. Full tiles and bundles become files, `.poh/tlog/tile/…`, once what they
+ * were made of is durable.
+ *
+ * @module
+ */
+
+import { dirname, join } from "@std/path";
+import { crashPoint } from "../async/crash_points.ts";
+import { Pacer } from "../async/turn.ts";
+import { PohStorageError } from "../errors.ts";
+import { makeDir, readRegular, replaceFile } from "../files/durable_fs.ts";
+import { tmpPath } from "../files/layout.ts";
+import type { LogDir } from "../log/log_dir.ts";
+import { type Extension, type LogRecord, rowOf } from "../log/record.ts";
+import { scanLog } from "../log/scan.ts";
+import { type Tree, treePosition } from "../log/tree.ts";
+import { hashPayload } from "../proofs/chunk_tree.ts";
+import { isEqual } from "../proofs/encoding.ts";
+import { encodeEntry, type RemoveReason } from "../proofs/entry.ts";
+import { TiledTree, type TileEdge, tilePath } from "../proofs/tiles.ts";
+import type { Database } from "../sqlite/database.ts";
+import { appendPut, appendRemoval } from "./seal.ts";
+import {
+  dropFiles,
+  fileBytes,
+  Growth,
+  originOf,
+  pendingPaths,
+  readEdge,
+  setTreePosition,
+} from "./tlog_tables.ts";
+
+/** Records that the tree takes in at once: the event loop waits for them. */
+const PAGE = 128;
+
+/** Full tiles that become files before the database forgets them. */
+const FILES = 64;
+
+/** Type of the extension of a record that has a chunk root. */
+export const CHUNK_ROOT = 2;
+
+/** Extension of the record of a removal: it was pruned. */
+export const PRUNED: Extension = { type: 3, bytes: Uint8Array.of(1) };
+
+/** Folder of the log in a base. */
+export function tlogPath(basePath: string): string {
+  return join(basePath, ".poh", "tlog");
+}
+
+/** The tree of an open store. */
+export class Tlog implements Tree {
+  readonly #rows: Database;
+  readonly #dir: LogDir;
+  readonly #base: string;
+  readonly #sync: boolean;
+  #conflict: PohStorageError | null = null;
+  /** Paths of full tiles that are to have files. */
+  #due: string[] = [];
+
+  /** Of these rows, which follow the log in this folder. */
+  constructor(
+    parts: { rows: Database; dir: LogDir; basePath: string },
+    sync: boolean,
+  ) {
+    this.#rows = parts.rows;
+    this.#dir = parts.dir;
+    this.#base = parts.basePath;
+    this.#sync = sync;
+  }
+
+  /** Whether the store keeps a log. */
+  get isOn(): boolean {
+    return treePosition(this.#rows) !== Infinity;
+  }
+
+  /**
+   * Takes in the records up to a position: each changes what it changes once,
+   * whoever else takes them in at the same time, or has been killed doing so.
+   */
+  async follow(end: number): Promise<boolean> {
+    const rows = this.#rows;
+    if (!this.isOn) return false;
+    const pacer = new Pacer();
+    for (let from = treePosition(rows); from < end;) {
+      const { records, to } = this.#page(from, end);
+      await rows.change(() => {
+        if (treePosition(rows) !== from) return; // another process has
+        const growth = new Growth(rows);
+        for (const record of records) takeIn(rows, growth, record);
+        growth.end();
+        setTreePosition(rows, to);
+      });
+      crashPoint("tree grown");
+      from = treePosition(rows);
+      await pacer.giveWay();
+    }
+    this.#due = pendingPaths(rows);
+    return true;
+  }
+
+  /** Some records from a position on, and where they end. */
+  #page(from: number, end: number): { records: LogRecord[]; to: number } {
+    const records: LogRecord[] = [];
+    for (const { record } of scanLog(this.#dir, from)) {
+      // What is damaged is gone: `verify --tlog` tells what has no entry.
+      if (!record) continue;
+      if (record.position >= end) break;
+      records.push(record);
+      if (records.length === PAGE) {
+        return { records, to: Math.min(end, record.position + record.length) };
+      }
+    }
+    return { records, to: end };
+  }
+
+  /** Why a tile could not have its file; null: they have theirs. */
+  get conflict(): PohStorageError | null {
+    return this.#conflict;
+  }
+
+  /**
+   * Gives tiles and bundles that were full when the tree followed their files. What
+   * they were made of is durable by now; of others that may not be so. Saves go on where a file holds something else: nothing is proven or signed.
+   */
+  async writeFiles(): Promise<void> {
+    this.#conflict = null;
+    for (let at = 0; at < this.#due.length; at += FILES) {
+      const paths = this.#due.slice(at, at + FILES);
+      for (const path of paths) {
+        const bytes = fileBytes(this.#rows, path);
+        if (bytes && !await this.#writeFile(path, bytes)) return;
+      }
+      crashPoint("tiles written");
+      await this.#rows.change(() => dropFiles(this.#rows, paths));
+    }
+    this.#due = [];
+  }
+
+  async #writeFile(name: string, bytes: Uint8Array): Promise<boolean> {
+    const path = join(tlogPath(this.#base), name);
+    const there = await readRegular(path).catch(() => null);
+    if (there && isEqual(there, bytes)) return true;
+    if (there) {
+      this.#conflict = new PohStorageError(
+        "TLOG_CONFLICT",
+        `${path} holds something else than the log has there: the database is older than the log, or the file was altered`,
+      );
+      return false;
+    }
+    await makeDir(dirname(path), this.#sync);
+    const tmp = join(tmpPath(this.#base), `tlog-${crypto.randomUUID()}`);
+    await replaceFile(path, bytes, tmp, this.#sync);
+    return true;
+  }
+
+  /** What of the tree is not full. */
+  edge(): TileEdge {
+    return readEdge(this.#rows);
+  }
+
+  /** How many entries the log has. */
+  size(): number {
+    return this.edge().size;
+  }
+
+  /** The tree over the first entries, or over all. */
+  tree(size?: number): TiledTree {
+    const edge = readEdge(this.#rows);
+    return new TiledTree(size ?? edge.size, async (level, index) => {
+      const path = tilePath(level, index);
+      return await this.full(path) ?? edge.tiles[level] ?? new Uint8Array();
+    });
+  }
+
+  /** The bundles of all entries, in their order. */
+  async *bundles(): AsyncGenerator<Uint8Array> {
+    const { size } = readEdge(this.#rows);
+    for (let index = 0; index * 256 < size; index++) {
+      yield await this.bundle(index);
+    }
+  }
+
+  /** A bundle; the last one as far as it is full. */
+  async bundle(index: number): Promise<Uint8Array> {
+    const { size, bundle } = readEdge(this.#rows);
+    if ((index + 1) * 256 > size) return bundle;
+    const path = tilePath("entries", index);
+    const bytes = await this.full(path);
+    if (bytes) return bytes;
+    throw damaged(`${path} is missing`);
+  }
+
+  /** A full tile or bundle, by its path; null where it is missing. */
+  async full(path: string): Promise<Uint8Array | null> {
+    return fileBytes(this.#rows, path) ??
+      await readRegular(join(tlogPath(this.#base), path));
+  }
+
+  /** Name of the log; null where the store keeps none. */
+  origin(): string | null {
+    return originOf(this.#rows);
+  }
+}
+
+/** What is wrong with a log's own files. */
+export function damaged(what: string): PohStorageError {
+  return new PohStorageError("TLOG_DAMAGED", `The log is damaged: ${what}`);
+}
+
+/** Bytes of the first entry. */
+export function beginning(
+  storeId: string,
+  origin: string,
+  predecessor: string | null,
+): Uint8Array {
+  return encodeEntry({ kind: "begin", storeId, origin, predecessor });
+}
+
+/** Appends what a record has done. Within a transaction. */
+function takeIn(rows: Database, growth: Growth, record: LogRecord): void {
+  const row = rowOf(record);
+  if (row) {
+    appendPut(rows, growth, row, "saved", chunkRootOf(record));
+    return;
+  }
+  appendRemoval(rows, growth, record.txId, reasonOf(record));
+}
+
+/** Why a record takes a transaction away. */
+function reasonOf({ kind, extensions }: LogRecord): RemoveReason {
+  if (kind === "quarantine") return "damaged";
+  const isPruned = extensions?.some(({ type }) => type === PRUNED.type);
+  return isPruned ? "pruned" : "deleted";
+}
+
+/** The chunk root that a record tells, or that its payload has. */
+function chunkRootOf({ extensions, payload }: LogRecord): Uint8Array | null {
+  const told = extensions?.find(({ type }) => type === CHUNK_ROOT)?.bytes;
+  if (told) return told;
+  return payload ? hashPayload(payload).chunkRoot : null;
+}
