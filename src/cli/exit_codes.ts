@@ -11,6 +11,7 @@ import {
   IntegrityError,
   InvalidTxError,
   MetadataDamagedError,
+  PohStorageError,
   SaveTxsError,
   StoreBusyError,
   StoreNotFoundError,
@@ -67,6 +68,18 @@ export class CliError extends Error {
   }
 }
 
+const TLOG_CODES: Readonly<Record<string, number>> = {
+  NOT_LOGGED: Exit.unknownTx,
+  TLOG_NONE: Exit.usage,
+  TLOG_EXISTS: Exit.usage,
+  TLOG_FORMAT: Exit.usage,
+  KEY_UNKNOWN: Exit.usage,
+  TLOG_MISMATCH: Exit.damage,
+  TLOG_DAMAGED: Exit.damage,
+  TLOG_CONFLICT: Exit.damage,
+  TLOG_ROLLED_BACK: Exit.damage,
+};
+
 const PROOF_CODES: Readonly<Record<ProofErrorCode, number>> = {
   TLOG_FORMAT: Exit.usage,
   KEY_FORMAT: Exit.usage,
@@ -90,6 +103,10 @@ export function exitCodeOf(error: unknown): number {
     error instanceof BackupDamagedError
   ) return Exit.damage;
   if (error instanceof ProofError) return PROOF_CODES[error.code];
+  if (error instanceof PohStorageError) {
+    const code = TLOG_CODES[error.code];
+    if (code !== undefined) return code;
+  }
   if (error instanceof StoreBusyError) return Exit.busy;
   if (error instanceof DOMException && error.name === "AbortError") {
     return Exit.interrupted; // it was waiting

@@ -520,6 +520,10 @@ export const commands = {
         metavar: "share",
         help: "Check a random share of the payloads: 5% or 0.05.",
       },
+      tlog: {
+        type: "flag",
+        help: "Compare rows, seals and tree of the transparency log as well.",
+      },
       ...filters,
       until: {
         type: "text",
@@ -854,35 +858,124 @@ export const commands = {
     exitCodes: [4],
   },
   tlog: {
-    summary: "Make a key that signs for a log",
+    summary: "Begin a transparency log, or make a key for one",
     description: [
+      "A store with a log has an entry for every save and removal, in a Merkle tree that root, checkpoint and prove work with. init begins it, with an entry for each transaction that is there, while nobody else has the store open; payloads above 8 KiB are read for it. A damaged one has no entry, and is named.",
       "keygen writes a private key to a new file that only you can read, and prints the key by which others check what it signs. The name of a log is its address without https://.",
     ],
-    usage: ["keygen <file> --origin <name>"],
+    usage: [
+      "init [--origin <name>]",
+      "status",
+      "keygen <file> --origin <name>",
+    ],
     positionals: [
-      { name: "action", help: "What to do.", choices: ["keygen"] },
+      {
+        name: "action",
+        help: "What to do.",
+        choices: ["init", "status", "keygen"],
+      },
       { name: "file", help: "Where the private key goes.", completes: "files" },
     ],
     options: {
       origin: {
         type: "text",
         metavar: "name",
-        help: "Name of the log, such as node7.example/log.",
+        help:
+          "Name of the log, such as node7.example/log; poh.invalid/<store id> unless given.",
       },
       pq: {
         type: "flag",
         help:
           "Make an ML-DSA-87 key as well, which no quantum computer forges.",
       },
+      durability,
+    },
+    examples: [
+      {
+        line: "tlog keygen ~/keys/node7 --origin node7.example/log --pq",
+        note: "Two private keys in one file, their public keys on stdout",
+      },
+      {
+        line: "tlog init --origin node7.example/log",
+        note: "From now on every change has an entry",
+      },
+    ],
+    local: true,
+    writes: true,
+    interruptible: false,
+    exitCodes: [4, 5, 6],
+  },
+  root: {
+    summary: "Print size and root of the transparency log",
+    usage: [""],
+    positionals: [],
+    options: { durability },
+    examples: [{ line: "root --json", note: "For a program" }],
+    local: true,
+    writes: true,
+    interruptible: false,
+    exitCodes: [4, 5, 6],
+  },
+  checkpoint: {
+    summary: "Sign the transparency log as it is now",
+    description: [
+      "Signs size and root, prints that, and keeps it in <base>/.poh/tlog/checkpoint. What was signed last stands beside the key, in <key>.state: a log that does not continue it, as that of an older copy of the store, is not signed, and the exit code is 4.",
+    ],
+    usage: ["--tlog-key <file>"],
+    positionals: [],
+    options: {
+      "tlog-key": {
+        type: "path",
+        metavar: "file",
+        help: "Private keys, as tlog keygen writes them; outside the store.",
+        env: "POH_TLOG_KEY",
+      },
+      durability,
     },
     examples: [{
-      line: "tlog keygen ~/keys/node7 --origin node7.example/log --pq",
-      note: "Two private keys in one file, their public keys on stdout",
+      line: "checkpoint --tlog-key ~/keys/node7",
+      note: "What witnesses, auditors and proofs refer to",
     }],
     local: true,
-    writes: false,
+    permissions: [
+      "--allow-read=<key>,<key>.state,<key>.lock --allow-write=<key>.state,<key>.state.tmp,<key>.lock --allow-env=POH_TLOG_KEY",
+    ],
+    writes: true,
     interruptible: false,
-    exitCodes: [],
+    exitCodes: [4, 5, 6],
+  },
+  prove: {
+    summary: "Print a proof from the transparency log",
+    description: [
+      "inclusion proves that the published checkpoint covers a transaction: a .tlog-proof, which holds the transaction's id, holder, time, size and SHA-256. consistency proves that it continues an older one.",
+    ],
+    usage: ["inclusion <id>", "consistency --from <size|file>"],
+    positionals: [
+      {
+        name: "what",
+        help: "What to prove.",
+        choices: ["inclusion", "consistency"],
+      },
+      { name: "id", help: "Id of the transaction.", completes: "ids" },
+    ],
+    options: {
+      from: {
+        type: "text",
+        metavar: "size|file",
+        help: "The older size, or the file of the older checkpoint.",
+      },
+      durability,
+    },
+    examples: [
+      {
+        line: "prove inclusion a > a.tlog-proof",
+        note: "For whoever had it saved; check checks it",
+      },
+    ],
+    local: true,
+    writes: true,
+    interruptible: false,
+    exitCodes: [3, 4, 5, 6],
   },
   completions: {
     summary: "Print a script for completion in a shell",

@@ -5,14 +5,53 @@ import { generateKey, type KeyKind } from "../proofs/keys.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { requireAccess } from "./permissions.ts";
+import { printStatus, statusText } from "./print_tlog.ts";
+import { openStore } from "./store.ts";
+import { printable } from "../text/printable.ts";
 
 /** `poh-storage tlog` */
 export async function run(call: Call<"tlog">): Promise<number> {
-  const { options: { origin, pq, json }, positionals, output } = call;
-  const [action, path, ...more] = positionals;
-  if (action !== "keygen") throw new UsageError("tlog needs keygen");
-  if (path === undefined || more.length > 0) {
-    throw new UsageError("tlog keygen needs one file, for the private key");
+  const [action, path] = call.positionals;
+  if (action === "keygen") return await keygen(call, path);
+  if (path !== undefined) {
+    throw new UsageError(`tlog ${action} takes no further argument`);
+  }
+  if (action === "init") return await init(call);
+  if (action === "status") return await status(call);
+  throw new UsageError("tlog needs init, status or keygen");
+}
+
+async function init(call: Call<"tlog">): Promise<number> {
+  const { options: { origin, json }, output } = call;
+  await using store = await openStore(call, "write");
+  const left = await store.tlog.init(origin);
+  const status = await store.tlog.status();
+  await output.print(
+    json
+      ? `${JSON.stringify({ ...status, left_out: left })}\n`
+      : `${statusText(status)}\n`,
+  );
+  for (const txId of left) {
+    output.notice(
+      `Tx ${printable(JSON.stringify(txId))} has no entry: see verify`,
+    );
+  }
+  return left.length > 0 ? Exit.damage : Exit.done;
+}
+
+async function status(call: Call<"tlog">): Promise<number> {
+  await using store = await openStore(call, "write");
+  await printStatus(call.output, await store.tlog.status(), call.options.json);
+  return Exit.done;
+}
+
+async function keygen(
+  call: Call<"tlog">,
+  path: string | undefined,
+): Promise<number> {
+  const { options: { origin, pq, json }, output } = call;
+  if (path === undefined) {
+    throw new UsageError("tlog keygen needs a file, for the private key");
   }
   if (origin === undefined) {
     throw new UsageError("tlog keygen needs the name of the log, --origin");

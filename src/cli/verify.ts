@@ -17,7 +17,7 @@ import {
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
-import { dbPath, requireStore, storageOptions } from "./store.ts";
+import { dbPath, openStore, requireStore, storageOptions } from "./store.ts";
 
 /** `poh-storage verify` */
 export async function run(call: Call<"verify">): Promise<number> {
@@ -39,6 +39,7 @@ export async function run(call: Call<"verify">): Promise<number> {
     if (options.findings) output.notice(summary);
     else await output.print(`${summary}\n`);
   }
+  const altered = options.tlog ? await checkTlog(call) : 0;
   const next = report.cursor === null
     ? ""
     : `go on with --after ${JSON.stringify(report.cursor)}`;
@@ -58,6 +59,14 @@ export async function run(call: Call<"verify">): Promise<number> {
   if (report.interrupted) {
     throw new CliError(Exit.interrupted, `Interrupted${next && `; ${next}`}`);
   }
+  if (altered > 0) {
+    throw new CliError(
+      Exit.damage,
+      `The transparency log disagrees in ${altered} place${
+        altered === 1 ? "" : "s"
+      }`,
+    );
+  }
   requireAllSources(report);
   requireAllRead(report);
   const odd = report.counts["odd-row"];
@@ -68,6 +77,26 @@ export async function run(call: Call<"verify">): Promise<number> {
     );
   }
   return Exit.done;
+}
+
+/** Tells where rows, seals and tree disagree; in how many places. */
+async function checkTlog(call: Call<"verify">): Promise<number> {
+  const { options, output } = call;
+  await using store = await openStore(call, "write");
+  const findings = await store.tlog.check();
+  for (const { kind, txId, details } of findings) {
+    const about = txId === null ? "" : ` tx ${JSON.stringify(txId)}:`;
+    await output.print(
+      options.json || options.findings
+        ? `${JSON.stringify({ kind: `tlog-${kind}`, tx_id: txId, details })}\n`
+        : printable(`tlog-${kind}:${about} ${details}`) + "\n",
+    );
+  }
+  if (!options.json && !options.findings && findings.length === 0) {
+    const { size, live } = await store.tlog.status();
+    await output.print(`Log sound: ${size} entries, ${live} of them live\n`);
+  }
+  return findings.length;
 }
 
 /** The ranges that as many runs check, each as options of one. */

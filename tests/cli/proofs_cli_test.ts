@@ -11,6 +11,7 @@ import {
   signNote,
   verifierOf,
 } from "../../proofs.ts";
+import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { call } from "../cli_helpers.ts";
 import { IS_WINDOWS, type TempDir, tempDir } from "../helpers.ts";
 import {
@@ -211,4 +212,117 @@ Deno.test("check ends with 2 for what is no proof, or lacks what it needs", asyn
     assertEquals((await call(args)).code, 2);
   }
   assert((await call(["check", files.text, "--key", "a"])).code === 2);
+});
+
+async function save(dir: TempDir, at: string[], id: string, payload: string) {
+  const file = await write(dir, `${id}.payload`, payload);
+  const { code, stderr } = await call([
+    ...["save", "--tx-id", id, "--holder-id", "alice", "--payload-file", file],
+    ...["--timestamp", "1464307123", ...at],
+  ]);
+  assertEquals([code, stderr], [0, ""]);
+}
+
+/** A store with a log, and the key that signs for it. */
+async function loggedStore(dir: TempDir) {
+  const base = dir.join("base"), key = dir.join("key");
+  const at = ["--base", base];
+  const made = await call(["tlog", "keygen", key, "--origin", ORIGIN]);
+  await call(["init", ...at]);
+  for (const id of ["a", "b"]) {
+    await save(dir, at, id, `payload of ${id}`);
+  }
+  const begun = await call(["tlog", "init", "--origin", ORIGIN, ...at]);
+  assertEquals([begun.code, begun.stderr], [0, ""]);
+  assertMatch(
+    begun.stdout,
+    /^node7\.example\/poh: 3 entries, 2 of them live, /,
+  );
+  return { base, at, key, vkey: made.stdout.trimEnd() };
+}
+
+Deno.test("a node proves what it signed, and whoever has its key checks it", async () => {
+  await using dir = await tempDir();
+  const { at, key, vkey } = await loggedStore(dir);
+  const signing = ["checkpoint", "--tlog-key", key, ...at];
+  const early = await call(["prove", "inclusion", "a", ...at]);
+  assertEquals([early.code, early.stdout], [3, ""]);
+  const first = await call(signing);
+  assertEquals(first.code, 0);
+  const kept = await write(dir, "kept", first.stdout);
+  await save(dir, at, "c", "more");
+  assertEquals((await call(["prove", "inclusion", "c", ...at])).code, 3);
+  assertEquals((await call(["prove", "inclusion", "none", ...at])).code, 3);
+  await call(["delete", "b", ...at]);
+  assertEquals((await call(signing)).code, 0);
+  const proof = await call(["prove", "inclusion", "a", ...at]);
+  const step = await call(["prove", "consistency", "--from", kept, ...at]);
+  const bySize = await call(["prove", "consistency", "--from", "3", ...at]);
+  assertEquals(bySize.stdout, step.stdout);
+  const { code, stdout } = await call([
+    ...["check", "--key", vkey, "--kept", kept],
+    await write(dir, "a.tlog-proof", proof.stdout),
+    await write(dir, "step", step.stdout),
+    ...["--payload", await write(dir, "payload", "payload of a")],
+  ]);
+  assertEquals(code, 0);
+  const [inclusion, consistency] = stdout.split("\n");
+  assertMatch(
+    inclusion!,
+    /^inclusion ok: tx a .* which are those given, entry 1 of 5/,
+  );
+  assertMatch(consistency!, /^consistency ok: the first 3 of 5 entries/);
+  const root = await call(["root", ...at]);
+  assertMatch(root.stdout, /^5 [A-Za-z0-9+/]{43}=\n$/);
+  const status = JSON.parse(
+    (await call(["tlog", "status", "--json", ...at])).stdout,
+  );
+  assertEquals([status.size, status.live, status.published], [5, 2, 5]);
+});
+
+Deno.test("verify --tlog ends with 4 when a row was edited behind the store's back", async () => {
+  await using dir = await tempDir();
+  const { base, at } = await loggedStore(dir);
+  const sound = await call(["verify", "--tlog", ...at]);
+  assertEquals(sound.code, 0);
+  assertMatch(sound.stdout, /Log sound: 3 entries, 2 of them live/);
+  {
+    await using rows = await openDatabase(`${base}/poh.db`);
+    const sql = "UPDATE txs SET holder_id = 'mallory' WHERE tx_id = 'a'";
+    await rows.change(() => rows.run(sql));
+  }
+  assertEquals((await call(["verify", ...at])).code, 0, "its payload is sound");
+  const found = await call(["verify", "--tlog", ...at]);
+  assertEquals(found.code, 4);
+  assertMatch(
+    found.stdout,
+    /tlog-altered: tx "a": its row is not what entry 1 has/,
+  );
+});
+
+Deno.test("the log's commands say what is missing", async () => {
+  await using dir = await tempDir();
+  const { base, at, key } = await loggedStore(dir);
+  const codeOf = async (...args: string[]) =>
+    (await call([...args, ...at])).code;
+  assertEquals(await codeOf("tlog", "init"), 2, "there is one");
+  assertEquals(await codeOf("checkpoint"), 2, "no key");
+  assertEquals(await codeOf("prove"), 2);
+  assertEquals(await codeOf("prove", "consistency"), 2);
+  assertEquals(await codeOf("prove", "inclusion"), 2);
+  const inside = `${base}/key`;
+  await Deno.copyFile(key, inside);
+  assertEquals(await codeOf("checkpoint", "--tlog-key", inside), 2);
+  await Deno.remove(inside);
+  const other = dir.join("other");
+  await call(["tlog", "keygen", other, "--origin", "other.example"]);
+  assertEquals(await codeOf("checkpoint", "--tlog-key", other), 2);
+  if (!IS_WINDOWS) {
+    await Deno.chmod(key, 0o644);
+    assertEquals(await codeOf("checkpoint", "--tlog-key", key), 2);
+  }
+  const without = ["--base", dir.join("without")];
+  await call(["init", ...without]);
+  assertEquals((await call(["root", ...without])).code, 2);
+  assertEquals((await call(["root", "--base", dir.join("none")])).code, 6);
 });
