@@ -5,19 +5,24 @@
  */
 
 import { infoJson, savedJson } from "../format/tx_json.ts";
-import { UsageError } from "../format/usage_error.ts";
 import { validateTxId } from "../tx.ts";
 import type { SavedTx } from "../model/if_exists.ts";
-import type { TxInfo } from "../types.ts";
 import type { Guard } from "./access.ts";
+import { requireNoOtherCondition } from "./conditions.ts";
 import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
+import { listTxs } from "./listing.ts";
+import {
+  JSON_TYPE,
+  METADATA_HEADERS,
+  NDJSON_TYPES,
+  wants,
+} from "./media_types.ts";
 import { openApi } from "./openapi.ts";
 import { type Context, Hono } from "./packages.ts";
 import { PAGE_PARAMETERS, pageResponse } from "./page.ts";
 import { type Download, jsonResponse, payloadResponse } from "./payload.ts";
 import { Problem, unavailable, unknownTx } from "./problem.ts";
 import {
-  filterOfQuery,
   HEAD_PARAMETERS,
   headOf,
   LIST_PARAMETERS,
@@ -32,19 +37,6 @@ import {
   txOf,
   txOfBroadcast,
 } from "./uploads.ts";
-
-/** Transactions of one JSON page. */
-const PAGE = { usual: 100, most: 1_000 };
-
-/** NDJSON is sent in pieces of about this many characters. */
-const PIECE = 32 * 1024;
-
-const JSON_TYPE = "application/json";
-const NDJSON_TYPES = [
-  "application/x-ndjson",
-  "application/ndjson",
-  "application/jsonl",
-];
 
 type Env = { Bindings: Exchange };
 type Answer = Response | Promise<Response>;
@@ -82,7 +74,10 @@ export function makeHandler(
     let answer: Answer;
     try {
       if (!PUBLIC.has(target.path)) guard(request.headers);
-      if (!BODILESS.has(method)) requireReadableBody(request.headers);
+      if (!BODILESS.has(method)) {
+        requireReadableBody(request.headers);
+        requireNoOtherCondition(request.headers);
+      }
       answer = app.fetch(request, exchange);
     } catch (error) {
       answer = problemResponse(service, exchange, method, error);
@@ -139,14 +134,28 @@ export function makeApp(service: Service): Hono<Env> {
       })),
   );
 
-  app.get("/txs", takes(LIST_PARAMETERS, (c) => listTxs(service, c)));
+  app.get("/txs", takes(LIST_PARAMETERS, (c) => listTxs(service.store, c.env)));
   app.post("/txs", takes([], (c) => postTxs(service, c)));
   app.post("/broadcast", takes([], (c) => broadcast(service, c)));
   app.get(
     "/txs/:id",
     takes([], (c) => {
-      const respond = wants(c, JSON_TYPE) ? jsonResponse : payloadResponse;
+      const respond = wants(c.env.request, JSON_TYPE)
+        ? jsonResponse
+        : payloadResponse;
       return respond(service.store, idOf(c), downloadOf(service, c));
+    }),
+  );
+  app.get(
+    "/txs/:id/info",
+    takes([], async (c) => {
+      const txId = idOf(c);
+      const info = await service.store.infoTx(txId);
+      if (!info) throw unknownTx(txId);
+      return c.body(infoJson(info), 200, {
+        ...METADATA_HEADERS,
+        "content-type": JSON_TYPE,
+      });
     }),
   );
   app.put("/txs/:id", takes(HEAD_PARAMETERS, (c) => putTx(service, c)));
@@ -192,6 +201,7 @@ function problemResponse(
   return problem.toResponse();
 }
 
+const TX_ROUTES = ["/txs/:id", "/txs/:id/info"];
 const ROUTES = new Set([
   "/",
   "/broadcast",
@@ -205,15 +215,13 @@ const ROUTES = new Set([
 
 /** The route of a path, for the figures. */
 function routeOf(path: string): string {
-  if (path.startsWith("/txs/") && matchesRoute("/txs/:id", path)) {
-    return "/txs/:id";
-  }
-  return ROUTES.has(path) ? path : "other";
+  if (!path.startsWith("/txs/")) return ROUTES.has(path) ? path : "other";
+  return TX_ROUTES.find((route) => matchesRoute(route, path)) ?? "other";
 }
 
 function noRoute(app: Hono<Env>, c: Context<Env>): Problem {
   const allow = app.routes
-    .filter(({ path }) => matchesRoute(path, c.env.path))
+    .filter(({ path }) => matchesRoute(path, c.req.path))
     .flatMap(({ method }) => method === "GET" ? ["GET", "HEAD"] : [method]);
   if (allow.length === 0) {
     return new Problem(404, "NO_ROUTE", "There is nothing here");
@@ -221,22 +229,26 @@ function noRoute(app: Hono<Env>, c: Context<Env>): Problem {
   return new Problem(
     405,
     "METHOD_NOT_ALLOWED",
-    `${c.env.request.method} is not for this path`,
+    `${c.req.method} is not for this path`,
     { headers: { allow: [...new Set(allow)].join(", ") } },
   );
 }
 
 function matchesRoute(route: string, path: string): boolean {
-  return route === path ||
-    route === "/txs/:id" && path.length > "/txs/".length &&
-      path.startsWith("/txs/") && path.indexOf("/", "/txs/".length) < 0;
+  if (route === path) return true;
+  if (!TX_ROUTES.includes(route) || !path.startsWith("/txs/")) return false;
+  const end = path.indexOf("/", "/txs/".length);
+  const rest = end < 0 ? "" : path.slice(end);
+  return path.length > "/txs/".length && end !== "/txs/".length &&
+    rest === route.slice("/txs/:id".length);
 }
 
-/** The id that a path ends with. */
+/** The id in a path below `/txs/`. */
 function idOf(c: Context<Env>): string {
   let txId: string;
   try {
-    txId = decodeURIComponent(c.env.path.slice("/txs/".length));
+    const [, , segment] = c.env.path.split("/", 3);
+    txId = decodeURIComponent(segment!);
   } catch {
     throw new Problem(
       400,
@@ -247,20 +259,6 @@ function idOf(c: Context<Env>): string {
   }
   validateTxId(txId);
   return txId;
-}
-
-/** Whether a client would rather have this type than the usual one. */
-function wants(c: Context<Env>, type: string): boolean {
-  const accept = c.env.request.headers.get("accept");
-  if (accept === null || accept === "*/*") return false;
-  const ranges = accept.toLowerCase().split(",").map((range) => {
-    const [name, ...parameters] = range.split(";").map((part) => part.trim());
-    const weight = parameters.find((part) => part.startsWith("q="));
-    return { name, weight: weight ? Number(weight.slice(2)) : 1 };
-  });
-  const weight = ranges.find(({ name }) => name === type)?.weight ?? 0;
-  const rest = ranges.filter(({ name }) => name !== type && name !== "*/*");
-  return weight > 0 && rest.every((other) => other.weight <= weight);
 }
 
 function downloadOf(service: Service, c: Context<Env>): Download {
@@ -339,65 +337,4 @@ function unsupportedType(types: string[]): Problem {
     `The body must be ${types.slice(0, 2).join(" or ")}`,
     { headers: { "accept-post": types.join(", ") } },
   );
-}
-
-// --- listing ----------------------------------------------------------------
-
-async function listTxs(
-  service: Service,
-  c: Context<Env>,
-): Promise<Response> {
-  const { store } = service;
-  const params = c.env.query;
-  const filter = filterOfQuery(params);
-  if (NDJSON_TYPES.some((type) => wants(c, type))) {
-    return new Response(c.env.stream(ndjson(store.iterateTxs(filter))), {
-      headers: { ...LIST_HEADERS, "content-type": NDJSON_TYPES[0]! },
-    });
-  }
-  const limit = filter.limit ?? PAGE.usual;
-  if (limit > PAGE.most) {
-    throw new UsageError(
-      `limit must be at most ${PAGE.most} unless NDJSON is asked for`,
-    );
-  }
-  const found = await Array.fromAsync(
-    store.iterateTxs({ ...filter, limit: limit + 1 }),
-  );
-  const txs = found.slice(0, limit);
-  const next = found.length > limit ? nextPage(params, txs.at(-1)!) : null;
-  const body = `{"txs":[${txs.map(infoJson).join(",")}],"next":${
-    JSON.stringify(next)
-  }}`;
-  return c.body(body, 200, {
-    ...LIST_HEADERS,
-    "content-type": JSON_TYPE,
-    ...(next !== null && { link: `<${next}>; rel="next"` }),
-  });
-}
-
-const LIST_HEADERS = {
-  "cache-control": "no-cache",
-  "vary": "accept",
-  "x-content-type-options": "nosniff",
-};
-
-function nextPage(params: URLSearchParams, { txId }: TxInfo): string {
-  const next = new URLSearchParams(params);
-  next.set("after", txId);
-  return `/txs?${next}`;
-}
-
-async function* ndjson(
-  infos: AsyncIterable<TxInfo>,
-): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let text = "";
-  for await (const info of infos) {
-    text += `${infoJson(info)}\n`;
-    if (text.length < PIECE) continue;
-    yield encoder.encode(text);
-    text = "";
-  }
-  if (text !== "") yield encoder.encode(text);
 }

@@ -82,6 +82,23 @@ export function createsOnly(headers: Headers): boolean {
   );
 }
 
+/**
+ * Refuses a change under a condition that the service does not decide within a
+ * commit: to pass over it would be to make the change whatever is there.
+ *
+ * @throws {Problem} 400 if there is one.
+ */
+export function requireNoOtherCondition(headers: Headers): void {
+  for (const name of ["if-match", "if-unmodified-since"]) {
+    if (!headers.has(name)) continue;
+    throw new Problem(
+      400,
+      "INVALID_REQUEST",
+      `${name} is not supported; If-None-Match: * is, for saves`,
+    );
+  }
+}
+
 /** There is a transaction of that id, and the request is only to create. */
 export function preconditionFailed(
   txId: string,

@@ -225,6 +225,18 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           },
         },
       },
+      "/txs/{id}/info": {
+        parameters: [TX_ID],
+        get: {
+          operationId: "txInfo",
+          summary:
+            "What the metadata says, as JSON; the payload is not looked at",
+          responses: {
+            200: { description: "It is known", content: json("TxInfo") },
+            ...problems(400, 404),
+          },
+        },
+      },
       "/broadcast": {
         post: {
           operationId: "broadcast",

@@ -552,6 +552,43 @@ test("Accept has weights, and no answer is sniffed", async () => {
   }
 });
 
+test("GET /txs/{id}/info tells what the metadata says", async () => {
+  const tx = sampleTx({ txId: "a/b", holderId: "ä" });
+  await using served = await startService({ txs: [tx] });
+  const info = await served.ask("/txs/a%2Fb/info");
+  assertEquals([info.status, info.json], [200, {
+    tx_id: "a/b",
+    holder_id: "ä",
+    timestamp: tx.timestamp,
+    storage_hash: await sha256Hex(tx.payload),
+    size: tx.payload.length,
+  }]);
+  assertEquals((await served.ask("/txs/x/info")).problem, "404 UNKNOWN_TX");
+  for (const path of ["/txs/a%2Fb/inf", "/txs//info", "/txs/a/b/info"]) {
+    assertEquals((await served.ask(path)).problem, "404 NO_ROUTE", path);
+  }
+  const put = await served.ask("/txs/a/info", { method: "PUT" });
+  assertEquals(put.problem, "405 METHOD_NOT_ALLOWED");
+  assertMatch(
+    (await served.ask("/metrics")).text,
+    /^poh_http_requests_total\{method="GET",route="\/txs\/:id\/info",status="200"\} 1$/m,
+  );
+});
+
+test("a change under a condition that is not known is not made", async () => {
+  await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
+  const headers = { "if-match": '"x"' };
+  const deletion = await served.ask("/txs/a", { method: "DELETE", headers });
+  assertEquals(deletion.problem, "400 INVALID_REQUEST");
+  const put = await served.ask("/txs/b?holder=h&timestamp=1", {
+    method: "PUT",
+    headers,
+    body: "x",
+  });
+  assertEquals(put.problem, "400 INVALID_REQUEST");
+  assertEquals(await served.service.store.listTxs(), ["a"]);
+});
+
 test("DELETE /txs/{id} deletes", async () => {
   await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
   const remove = () => served.ask("/txs/a", { method: "DELETE" });
