@@ -367,7 +367,8 @@ test("the service tells at its start what recovery did", async () => {
   await untilReady(served.url);
   const { code, stderr } = await served.end("SIGTERM");
   assertEquals(code, 0, stderr);
-  assertEquals(stderr.split("\n").slice(0, 5), [
+  assertEquals(stderr.split("\n").slice(0, 6), [
+    "Warning: recovery took 2 transactions out of service",
     "Found: 1 payload-missing (quarantined), 1 payload-corrupt (quarantined)",
     'Taken out of service: "a", "b"',
     "See them by: poh-storage quarantine list",
