@@ -95,7 +95,7 @@ export class Exchange {
             controller.close();
           } else {
             controller.enqueue(value);
-            watch(controller);
+            if (!ended) watch(controller); // the client may have gone at that
           }
         } catch (error) {
           if (ended) return;
