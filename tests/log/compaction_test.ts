@@ -22,6 +22,12 @@ import {
   tempStore,
   test,
 } from "../helpers.ts";
+import { logUse } from "../../src/log/compaction.ts";
+import { type LogRecord, rowOf } from "../../src/log/record.ts";
+import { positionOf } from "../../src/log/segment.ts";
+import { setLogState } from "../../src/sqlite/log_state.ts";
+import { putRow } from "../../src/sqlite/row_changes.ts";
+import { putEntry, scanned, tempParts, writeSegment } from "./helpers.ts";
 
 const MIB = 1024 * 1024;
 const FAST = { durability: "relaxed", packBelow: 65_536 } as const;
@@ -316,4 +322,43 @@ test("a store in files has no dead bytes at rest", async () => {
   assertEquals((await useOf(temp)).alive, 0);
   await temp.close();
   assertEquals(await useOf(temp), { bytes: HEADER, alive: 0, dead: 0 });
+});
+
+test("dead are bytes that a checkpoint covers and where no payload lives", async () => {
+  await using parts = await tempParts();
+  const { dir, rows } = parts;
+  const entries = ["a", "b", "c"].map((txId) => putEntry({ txId }));
+  const end = await writeSegment(dir, 1, entries);
+  const { records } = scanned(dir, positionOf(1, 0));
+  const [a, b, c] = records as [LogRecord, LogRecord, LogRecord];
+  const bytes = dir.segment(1)!.size();
+  const use = async (filesSynced: number) => {
+    await rows.change(() => setLogState(rows, { filesSynced }));
+    return await logUse(parts);
+  };
+  const dead = b.length + c.length;
+  await rows.change(() => putRow(rows, rowOf(a)!, a.position));
+  assertEquals(await use(0), { bytes, alive: a.length, dead: 0 });
+  assertEquals(await use(a.position), { bytes, alive: a.length, dead: 0 });
+  assertEquals(await use(c.position), {
+    bytes,
+    alive: a.length,
+    dead: b.length,
+  });
+  assertEquals(await use(end), { bytes, alive: a.length, dead });
+  await rows.change(() => putRow(rows, rowOf(c)!, c.position));
+  const alive = a.length + c.length;
+  assertEquals(await use(c.position), { bytes, alive, dead: b.length });
+});
+
+test("compact() that is told to stop says so only if something is left", async () => {
+  await using temp = await tempStore(FAST);
+  const { store } = temp;
+  const signal = AbortSignal.abort();
+  await store.saveTx(version("a", 1, 100));
+  assertEquals((await store.compact({ signal })).interrupted, false);
+  for (const n of [2, 3]) await store.saveTx(version("a", n, 100));
+  await store.saveTx(version("b", 1, 100));
+  assertEquals((await store.compact({ signal })).interrupted, true);
+  assertEquals((await store.compact()).interrupted, false);
 });

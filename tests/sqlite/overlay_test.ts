@@ -105,13 +105,15 @@ testDrivers(
       assertEquals(findInfo(reader, "at 32"), null);
     });
     assertEquals(asked, [8, 16, 24]);
+    assertEquals(findRow(reader, "at 32")?.place, 32); // the next moment
+    resolved = 40;
     const { overlay } = reader;
     assertEquals([overlay.refresh(() => 0), overlay.refresh(() => 0)], [
       true,
       false,
     ]);
     await saveRow(writer, sampleInfo({ txId: "e" }));
-    assertEquals(overlay.refresh(() => 32), false);
+    assertEquals(overlay.refresh(() => 40), false);
     resolved = 0;
     assertEquals(overlay.refresh(() => -1), false);
   },

@@ -70,7 +70,7 @@ testDrivers("a binding says who it is", async (driver) => {
   });
 });
 
-// Whole numbers beyond 2 ** 53 are not among them: see sqlite_store.ts.
+// Whole numbers beyond 2 ** 53 are not among them: see `exactQuotient`.
 testDrivers("values come back as they went in", async (driver) => {
   const values: SqlValue[] = [
     null,
