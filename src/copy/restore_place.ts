@@ -7,6 +7,7 @@
 import { dirname, isAbsolute, join, relative } from "@std/path";
 import { type WalkOptions, type WalkReport, walkRules } from "./backup_walk.ts";
 import {
+  isThere,
   makeDir,
   removeFileSync,
   renameFile,
@@ -237,19 +238,6 @@ async function asDamage<T>(work: () => Promise<T>): Promise<T> {
     throw new BackupDamagedError(`${error.message}; nothing was restored`, {
       cause: error,
     });
-  }
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (
-      error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory
-    ) return false;
-    throw error;
   }
 }
 

@@ -346,6 +346,33 @@ export function regularSize(path: string): number | null {
   throw new Deno.errors.InvalidData(`${path} is ${kindOf(info)}`);
 }
 
+/** Returns whether a regular file has a path; false also where none can. */
+export function isFile(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false;
+  }
+}
+
+/** Returns whether anything has a path. */
+export function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+}
+
+/** Returns whether an error says that nothing has a path. */
+export function isAbsent(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound ||
+    error instanceof Deno.errors.NotADirectory;
+}
+
 /** What has a name, for people. */
 export function kindOf(info: Deno.FileInfo): string {
   if (info.isFile) return "a file";

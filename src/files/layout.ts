@@ -7,7 +7,7 @@
  */
 
 import { join } from "@std/path";
-import { kindOf } from "./durable_fs.ts";
+import { isThere, kindOf } from "./durable_fs.ts";
 import { BackupReadOnlyError, StoreNotFoundError } from "../errors.ts";
 import { FOLDS_CASE } from "./file_name.ts";
 
@@ -92,22 +92,6 @@ export function requireNoBackup(basePath: string): void {
   if (isThere(join(basePath, ".poh", "backup"))) {
     throw new BackupReadOnlyError(basePath);
   }
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (isAbsent(error)) return false;
-    throw error;
-  }
-}
-
-/** A file where a folder should be is for whoever opens the store to tell. */
-function isAbsent(error: unknown): boolean {
-  return error instanceof Deno.errors.NotFound ||
-    error instanceof Deno.errors.NotADirectory;
 }
 
 function lstat(path: string): Deno.FileInfo | null {

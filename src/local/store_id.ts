@@ -13,7 +13,12 @@ import {
   isDatabaseThere,
   isProvenOf,
 } from "../sqlite/database_file.ts";
-import { readRegular, replaceFile } from "../files/durable_fs.ts";
+import {
+  isAbsent,
+  isFile,
+  readRegular,
+  replaceFile,
+} from "../files/durable_fs.ts";
 import {
   MetadataDamagedError,
   StoreMismatchError,
@@ -295,15 +300,6 @@ async function hasPackedPayloadOf(
   return rows.some(([txId, place]) => recordAt(dir, place)?.txId === txId);
 }
 
-function isFile(path: string): boolean {
-  try {
-    return Deno.lstatSync(path).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return false; // nothing is there, or no file can have that name
-  }
-}
-
 function idIn(db: Connection): string | null {
   if (!hasTable(db, "settings")) return null;
   const row = db.prepare("SELECT value FROM settings WHERE name = 'id'").get();
@@ -338,11 +334,6 @@ function isDir(path: string): boolean {
     if (isAbsent(error)) return false;
     throw error;
   }
-}
-
-function isAbsent(error: unknown): boolean {
-  return error instanceof Deno.errors.NotFound ||
-    error instanceof Deno.errors.NotADirectory;
 }
 
 // --- errors -----------------------------------------------------------------

@@ -26,6 +26,7 @@ import { crashPoint } from "../async/crash_points.ts";
 import {
   createFileFrom,
   digestOfOpen,
+  isFile,
   makeDir,
   openRegular,
   piecesOf,
@@ -309,13 +310,4 @@ function toRow(values: SqlValue[]): Row {
     ? "its timestamp is infinite: it is kept so, but JSON has no such number"
     : null;
   return { txId: txId as string, storageHash: storageHash as string, oddity };
-}
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.lstatSync(path).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return false; // none is there, or none can have this name
-  }
 }
