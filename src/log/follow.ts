@@ -41,7 +41,7 @@ export function followingRow(record: LogRecord): FollowingRow {
 }
 
 /** Of each id its last record. */
-export function lastRecords(records: LogRecord[]): Map<string, LogRecord> {
+function lastRecords(records: LogRecord[]): Map<string, LogRecord> {
   return new Map(records.map((record) => [record.txId, record]));
 }
 

@@ -309,6 +309,6 @@ function readState(file: Deno.FsFile | null): LogState {
 }
 
 /** Where the log of a store is. */
-export function logPath(basePath: string): string {
+function logPath(basePath: string): string {
   return join(basePath, ".poh", "log");
 }
