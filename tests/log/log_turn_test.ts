@@ -113,3 +113,19 @@ test("a segment in which a payload lives is sealed only when it must be", async 
   await turn.seal(false);
   assertEquals(dir.numbers(), [1, 2, 3]);
 });
+
+test("a sync that the disk refuses ends the trust, here and elsewhere", async () => {
+  await using temp = await tempTurn(0);
+  const { turn, dir } = temp;
+  await turn.enter();
+  await turn.append([putEntry()], true);
+  {
+    using _ = refusingDisk(() => true);
+    const error = await assertRejects(() => turn.sync(), PohStorageError);
+    assertEquals(error.code, "DISK_FAILED");
+  }
+  await using other = await tempTurn(0);
+  other.dir.setState({ hasFailed: true });
+  const error = await assertRejects(() => other.turn.enter(), PohStorageError);
+  assertEquals([error.code, dir.state().hasFailed], ["DISK_FAILED", true]);
+});
