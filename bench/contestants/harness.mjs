@@ -39,18 +39,19 @@ const WARM = 250;
 
 /**
  * The longest time, in ms, for which the event loop could not run a timer, from
- * when its threads are up.
+ * when its threads are up; undefined where all was done by then.
  */
 class StallClock {
   #warm = performance.now() + WARM;
   #last = performance.now();
-  #worst = 0;
+  #worst;
   #timer = setInterval(() => this.#tick(), 1);
 
   #tick() {
     const now = performance.now();
     const isCounted = this.#last > this.#warm;
-    if (isCounted) this.#worst = Math.max(this.#worst, now - this.#last - 1);
+    const stall = now - this.#last - 1;
+    if (isCounted) this.#worst = Math.max(this.#worst ?? 0, stall);
     this.#last = now;
   }
 
