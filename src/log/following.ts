@@ -271,7 +271,10 @@ export class Following {
     onRefused: (txId: string) => void,
   ): Promise<void> {
     const thread = await this.#rowMaker;
-    if (!thread) return await this.#parts.files.sync(txIds, onRefused);
+    // For the folder alone no id could tell that the disk refused it.
+    if (!thread || txIds.length === 0) {
+      return await this.#parts.files.sync(txIds, onRefused);
+    }
     const failures = await thread.syncFiles(txIds);
     if (!failures) return txIds.forEach(onRefused);
     for (const { at } of failures) onRefused(txIds[at]!);

@@ -9,8 +9,7 @@
 import type { StoreLocks } from "../files/locks.ts";
 import type { Follower } from "./follower.ts";
 import type { Database } from "../sqlite/database.ts";
-import { LOG_PAGES } from "../sqlite/wal_mode.ts";
-import { checkpointWithinCommits } from "../sqlite/wal_mode.ts";
+import { checkpointWithinCommits, LOG_PAGES } from "../sqlite/wal_mode.ts";
 
 /**
  * About what a commit writes to the log, in pages: single changes meet few pages

@@ -1,8 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { Follower } from "../../src/log/follower.ts";
 import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { placeOf } from "../../src/payloads/payload_layout.ts";
+import { StorageManager } from "../../src/storage_manager.ts";
 import { bytes, sampleTx, tempDir, tempStore, test } from "../helpers.ts";
 
 test("the thread names the files that the disk refuses", async () => {
@@ -18,6 +19,23 @@ test("the thread names the files that the disk refuses", async () => {
   });
   const refused = await thread!.syncFiles(["sound", "refused", "gone"]);
   assertEquals(refused?.map(({ at }) => at), [1]);
+});
+
+test("a folder that the disk refuses ends a checkpoint without files", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base");
+  const store = await StorageManager.create(base, dir.join("poh.db"), {
+    packBelow: 1_000,
+  });
+  const ids = Array.from({ length: 600 }, (_, n) => `tx-${n}`);
+  await Promise.all(ids.map((txId) => store.saveTx(sampleTx({ txId }))));
+  const { sync } = PayloadFiles.prototype;
+  PayloadFiles.prototype.sync = () => Promise.reject(new Error("refused"));
+  try {
+    await assertRejects(() => store.close(), Error, "refused");
+  } finally {
+    PayloadFiles.prototype.sync = sync;
+  }
 });
 
 test("files for whose sync the thread does not answer are made anew", async () => {
