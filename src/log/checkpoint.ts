@@ -195,7 +195,8 @@ export async function findStuck(
 }
 
 /**
- * Tries again what could not follow. For whoever has the turn.
+ * Tries again what could not follow. For whoever has the turn, once rows have
+ * followed the log.
  *
  * @returns What still cannot.
  */
@@ -221,7 +222,10 @@ export async function retry(
   return stuck;
 }
 
-/** Payloads whose file cannot follow stay in the log, and their rows say so. */
+/**
+ * Payloads whose file cannot follow stay in the log, and their rows say so. For
+ * whoever has the turn, once rows have followed the log.
+ */
 export async function keepInLog(
   stuck: Stuck,
   parts: LogParts,

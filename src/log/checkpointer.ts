@@ -27,7 +27,7 @@ import type { LogRecord } from "./record.ts";
 import type { FollowingFile, Unsynced } from "./unsynced.ts";
 import type { WriterParts } from "./writer_parts.ts";
 
-/** Runs work while this writer has the turn. */
+/** Runs work while this writer has the turn, once rows have followed the log. */
 type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** Makes the checkpoints of one writer. */
@@ -96,9 +96,12 @@ export class Checkpointer {
    */
   async #checkpoint(seals: boolean): Promise<void> {
     this.#logged = { changes: 0, bytes: 0 };
-    const inTurn: InTurn = (work) => this.#parts.locks.whileCommitting(work);
+    const inTurn: InTurn = (work) =>
+      this.#parts.locks.whileCommitting(async () => {
+        await this.#turn.enter();
+        return await work();
+      });
     const { end, own } = await inTurn(async () => {
-      await this.#turn.enter();
       await this.#turn.seal(seals);
       const end = this.#turn.position;
       return { end, own: this.#following.takeUnsynced(end) };

@@ -21,7 +21,7 @@ import type { FollowingRow } from "../sqlite/row.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
 import { logState, setLogState } from "../sqlite/log_state.ts";
 import { deleteRow, putRow } from "../sqlite/row_changes.ts";
-import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { findRow } from "../sqlite/lookups.ts";
 
 /** What follows a log. */
 export interface Followers {
@@ -150,14 +150,17 @@ export async function hasFollowed(
 
 /**
  * Whether the row says no more what the record did to it: it was changed since,
- * by a repair or by hand, and the record's file is not to follow.
+ * by a later record, by a repair or by hand. The record's file is not to follow
+ * then: it may be the only copy of what the row says by now.
  */
 export function isVoid(record: LogRecord, { rows }: Followers): boolean {
-  const row = findInfo(rows, record.txId);
+  const { txId, position, isPacked } = record;
+  const row = findRow(rows, txId);
   const wanted = rowOf(record);
-  return wanted === null
-    ? row !== null
-    : row?.storageHash !== wanted.storageHash;
+  if (row === null || wanted === null) return row !== wanted;
+  if (row.info.storageHash !== wanted.storageHash) return true;
+  const isHere = row.place === position;
+  return isPacked ? !isHere : !isHere && row.place !== null;
 }
 
 /** Sets aside a file that may be newer than the record that would replace it. */

@@ -16,7 +16,14 @@ import { type LogEntry, type LogRecord, rowOf } from "../../src/log/record.ts";
 import { FIRST_RECORD, positionOf } from "../../src/log/segment.ts";
 import { findRow } from "../../src/sqlite/lookups.ts";
 import { deleteRow, putRow } from "../../src/sqlite/row_changes.ts";
-import { bytes, IS_WINDOWS, refusingDisk, test, text } from "../helpers.ts";
+import {
+  bytes,
+  IS_WINDOWS,
+  namesIn,
+  refusingDisk,
+  test,
+  text,
+} from "../helpers.ts";
 import {
   type Parts,
   putEntry,
@@ -71,6 +78,29 @@ test("a stretch has the last record of each id, up to its end", async () => {
   assertEquals([...filesOf(parts.dir, some)], [
     { txId: "a", position: at[0]! },
   ]);
+});
+
+test("a payload that moved while its checkpoint was made stays as it is", async () => {
+  for (const isPacked of [true, false]) {
+    await using parts = await tempParts();
+    const { files, dir } = parts;
+    const payload = bytes("moved");
+    const { records } = await logged(
+      parts,
+      putEntry({ txId: "a", payload, isPacked }),
+      putEntry({ txId: "a", payload, isPacked: !isPacked }),
+    );
+    const [before, after] = records as [LogRecord, LogRecord];
+    if (isPacked) await makeFile(after, parts);
+    const names = namesIn(files.basePath);
+    const stretch = await stretchOf(dir, START, after.position);
+    assertEquals(await findStuck(parts, stretch), []);
+    assertEquals((await retry(parts, [before.position])).size, 0);
+    await keepInLog(new Map([[before.position, new Error("late")]]), parts);
+    assertEquals(namesIn(files.basePath), names);
+    const place = isPacked ? null : after.position;
+    assertEquals(findRow(parts.rows, "a")?.place, place);
+  }
 });
 
 test("what the disk refuses is made anew, once", async () => {

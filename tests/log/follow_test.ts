@@ -152,6 +152,25 @@ test("a record is void where the row says no more what it did", async () => {
   assertEquals(isVoid(put, parts), true);
 });
 
+test("a record is void where the payload has moved since", async () => {
+  await using parts = await tempParts();
+  const { rows } = parts;
+  for (
+    const [isPacked, place, expected] of [
+      [true, null, true],
+      [true, 80, false],
+      [true, 160, true],
+      [false, null, false],
+      [false, 80, false], // its file could not follow
+      [false, 160, true],
+    ] as const
+  ) {
+    const put = record({ txId: "a", isPacked }, 80);
+    await rows.change(() => putRow(rows, rowOf(put)!, place));
+    assertEquals(isVoid(put, parts), expected, `${isPacked} ${place}`);
+  }
+});
+
 test("a file that may be newer is kept, with why", async () => {
   await using parts = await tempParts();
   const { files } = parts;
