@@ -68,7 +68,9 @@ export async function call(
     },
     ...(signal && { signal }),
   };
-  const code = await main(args, io);
+  // What else decides is the environment of whoever runs the tests.
+  const color = terminal ? ["--color=never"] : [];
+  const code = await main([...color, ...args], io);
   if (!(stdin instanceof ReadableStream)) {
     await io.stdin.cancel().catch(() => {});
   }

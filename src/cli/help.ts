@@ -31,6 +31,9 @@ const OTHER_VARIABLES: readonly [string, string][] = [
   ["PGPASSWORD", "Password for a database server, unless it is in --db."],
   ["POH_TOKEN", "Bearer token that serve asks for."],
   ["POH_FROM_TOKEN", "Bearer token that nodes of --from ask for."],
+  ["PAGER", "Program that shows a long list on a terminal; less unless set."],
+  ["NO_COLOR", "No colours, whatever its value."],
+  ["FORCE_COLOR", "Colours where there is no terminal as well."],
   ["POH_DEBUG", "1 prints the stack of an error that ends the program."],
   [
     "DENO_SQLITE_PATH",

@@ -1,7 +1,7 @@
 import { PohStorageError } from "../errors.ts";
 import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
-import type { TxInfo } from "../types.ts";
+import type { TxInfo, TxQuery } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
@@ -10,22 +10,26 @@ import { openListing } from "./store.ts";
 import { infoJson } from "../format/tx_json.ts";
 import { idPages, type TxQueries } from "../engine.ts";
 
+/** How to print a list. */
+type Format = "ids" | "long" | "json" | "plain";
+
 /** `poh-storage list` */
 export async function run(call: Call<"list">): Promise<number> {
   const { options, output } = call;
-  if (options.json && options.long) {
-    throw new UsageError("list takes --long or --json, not both");
-  }
+  const format = formatOf(call);
   const store = await openListing(call);
   const { queries } = store;
-  const { sort, reverse } = options;
-  const query = { ...filterOf(options), sort, reverse };
+  const query = queryOf(call);
   try {
     let odd = 0;
-    if (options.json) odd += await printJson(queries.iterate(query), output);
-    else if (options.long) await printTable(queries.iterate(query), output);
-    else await printIds(idPages(queries, query), output);
-    // Not with each page of a list.
+    if (format === "json") {
+      odd += await printJson(queries.iterate(query), output);
+    } else if (format === "ids") {
+      await printIds(idPages(queries, query), output);
+    } else if (format === "plain") {
+      await printLine(idPages(queries, query), output);
+    } else await printTable(queries.iterate(query), output);
+    // Once for a list, not with each of its pages.
     if (query.limit === undefined) odd += await tellOdd(queries, output);
     requireNone(odd);
   } catch (error) {
@@ -35,7 +39,7 @@ export async function run(call: Call<"list">): Promise<number> {
     throw new CliError(
       Exit.unknownTx,
       `${error.message}; ${
-        reverse ? "--before" : "--since"
+        options.reverse ? "--before" : "--since"
       } with the time of the last one does`,
       { cause: error },
     );
@@ -43,6 +47,28 @@ export async function run(call: Call<"list">): Promise<number> {
     await store.close();
   }
   return Exit.done;
+}
+
+function formatOf({ options, output }: Call<"list">): Format {
+  const formats = ["long", "json", "plain"] as const;
+  const [format, other] = formats.filter((name) => options[name]);
+  if (other !== undefined) {
+    throw new UsageError(`list takes --${format} or --${other}, not both`);
+  }
+  return format ?? (output.isTerminal ? "long" : "ids");
+}
+
+/** A person who asks for nothing in particular wants to see what came last. */
+function queryOf({ options, output }: Call<"list">): TxQuery {
+  const { sort, reverse, after, long, json, plain } = options;
+  const isForPerson = output.isTerminal && !long && !json && !plain;
+  const isUnordered = sort === undefined && !reverse && after === undefined;
+  return {
+    ...filterOf(options),
+    ...(isForPerson && isUnordered
+      ? { sort: "time", reverse: true }
+      : { sort: sort ?? "id", reverse }),
+  };
 }
 
 async function printJson(
@@ -89,52 +115,36 @@ async function printTable(
 ): Promise<void> {
   const { Table } = await import("./list_table.ts");
   const table = new Table(output);
-  for await (const info of infos) await table.add(info);
-  await table.end();
+  const isAll = await output.page(async () => {
+    for await (const info of infos) await table.add(info);
+    await table.end();
+  });
+  if (!isAll) {
+    output.notice(
+      "There are more: --limit and --after list a part, a pipe gets all of them",
+    );
+  }
 }
 
-/** On one line, as scripts expect it; a person is shown a screenful. */
 async function printIds(
   pages: AsyncIterable<string[]>,
   output: Output,
 ): Promise<void> {
-  let room = output.isTerminal ? screenful() : Infinity;
+  for await (const page of pages) {
+    await output.print(page.map((txId) => `${printable(txId)}\n`).join(""));
+  }
+}
+
+/** All on one line, as the Python package has it. */
+async function printLine(
+  pages: AsyncIterable<string[]>,
+  output: Output,
+): Promise<void> {
   let separator = "Transactions: ";
   for await (const page of pages) {
     if (page.length === 0) break;
-    const shown = room === Infinity ? page : fitting(page, room);
-    const text = separator + printable(shown.join(", "));
-    if (shown.length < page.length) {
-      await output.print(`${text}, …\n`);
-      await output.flush();
-      output.notice(
-        "There are more: --long or --json lists them all, --limit and --after a part",
-      );
-      return;
-    }
-    await output.print(text);
-    room -= text.length;
+    await output.print(separator + printable(page.join(", ")));
     separator = ", ";
   }
   await output.print(separator === ", " ? "\n" : "No transactions found\n");
-}
-
-/** The first ids, at least one, as many as have room in so many characters. */
-function fitting(txIds: string[], room: number): string[] {
-  const end = txIds.findIndex((txId, n) => {
-    room -= printable(txId).length + ", ".length;
-    return room < 0 && n > 0;
-  });
-  return end < 0 ? txIds : txIds.slice(0, end);
-}
-
-/** How many characters the terminal shows, but for the prompt's line. */
-function screenful(): number {
-  try {
-    const { columns, rows } = Deno.consoleSize();
-    if (columns > 0 && rows > 2) return columns * (rows - 2);
-  } catch {
-    // None is attached that would tell.
-  }
-  return 80 * 22;
 }

@@ -1,5 +1,5 @@
 /**
- * The table of `list --long`.
+ * The table of transactions that `list` prints.
  *
  * @module
  */
@@ -7,7 +7,8 @@
 import { printable } from "../text/printable.ts";
 import type { TxInfo } from "../types.ts";
 import type { Output } from "./output.ts";
-import { localTime } from "../format/values.ts";
+import { byteText } from "../format/size_text.ts";
+import { clockTime } from "../format/values.ts";
 
 /** Not a literal where it is imported, as `TAR_STREAM` in `tar.ts`. */
 export const STRING_WIDTH: string = "npm:string-width@7.2.0";
@@ -40,8 +41,8 @@ export class Table {
     const row: Row = [
       printable(txId),
       printable(holderId),
-      localTime(timestamp),
-      size < 0 ? "?" : String(size),
+      clockTime(timestamp),
+      size < 0 ? "?" : byteText(size),
     ];
     this.#waiting.push(row);
     if (this.#widthOf === asciiWidth && !row.every(isAscii)) {
@@ -59,10 +60,14 @@ export class Table {
   async #print(): Promise<void> {
     if (!this.#widths) this.#waiting.unshift(HEAD);
     const widths = this.#widths ??= widest(this.#waiting, this.#widthOf);
-    for (const row of this.#waiting) {
-      await this.#output.print(line(row, widths, this.#widthOf));
-    }
+    const rows = this.#waiting;
     this.#waiting = [];
+    for (const row of rows) {
+      const text = line(row, widths, this.#widthOf);
+      await this.#output.print(
+        `${row === HEAD ? this.#output.paint("heading", text) : text}\n`,
+      );
+    }
   }
 }
 
@@ -94,5 +99,5 @@ function line(
     const gap = " ".repeat(Math.max(0, widths[column]! - widthOf(cell)));
     return column === row.length - 1 ? gap + cell : cell + gap;
   });
-  return `${cells.join("  ")}\n`;
+  return cells.join("  ");
 }

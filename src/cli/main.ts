@@ -11,7 +11,8 @@ import { Exit, EXIT_NAMES, exitCodeOf } from "./exit_codes.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { type CliIo, Output, OutputClosedError } from "./output.ts";
 import { readEnv } from "./permissions.ts";
-import { type CommandName, commands } from "./table.ts";
+import type { ColorChoice } from "./style.ts";
+import { type CommandName, commands, commonOptions } from "./table.ts";
 
 /**
  * Deno fetches whatever an import names when the program starts; the packages
@@ -84,18 +85,23 @@ const runners: {
  * ```
  */
 export async function main(args: string[], io?: CliIo): Promise<number> {
-  const output = new Output(
-    io?.stdout ?? Deno.stdout,
-    io?.stderr ?? Deno.stderr,
-  );
+  const named = args.slice(0, endOfOptions(args));
+  const output = new Output(io ?? null, colorIn(named));
   try {
     const code = await dispatch(parse(args, readEnv), output, io);
     await output.flush();
     return code;
   } catch (error) {
-    const isJson = args.slice(0, endOfOptions(args)).includes("--json");
-    return await fail(error, output, isJson);
+    return await fail(error, output, named.includes("--json"));
   }
+}
+
+/** What `--color` says; needed before the other arguments are known to be right. */
+function colorIn(args: readonly string[]): ColorChoice {
+  const { choices } = commonOptions.color;
+  const at = args.findIndex((arg) => /^--color(=|$)/.test(arg));
+  const value = args[at]?.split("=")[1] ?? args[at + 1];
+  return at < 0 ? "auto" : choices.find((choice) => choice === value) ?? "auto";
 }
 
 async function dispatch(

@@ -5,6 +5,8 @@
  */
 
 import { printable } from "../text/printable.ts";
+import type { Pager } from "./pager.ts";
+import { type ColorChoice, type Paint, paintFor } from "./style.ts";
 
 /** Where data goes; `Deno.stdout` is one. */
 export interface DataSink {
@@ -43,6 +45,9 @@ export class OutputClosedError extends Error {
   }
 }
 
+/** Ends what prints a page of more than the screen shows, where there is no pager. */
+class ScreenFull extends Error {}
+
 /** Text is gathered up to this size before it is written. */
 const BUFFER_CHARS = 64 * 1024;
 
@@ -51,14 +56,25 @@ const RETRY_MS = 2;
 
 const encoder = new TextEncoder();
 
+function consoleSize(): { columns: number; rows: number } | null {
+  try {
+    return Deno.consoleSize();
+  } catch {
+    return null; // no stream of this process is a terminal
+  }
+}
+
 /** The program's output. */
 export class Output {
+  readonly #isProcess: boolean;
   #stdout: DataSink;
   #stderr: NoticeSink;
   #text = "";
   #status = "";
   /** Where data scrolls by on a terminal, a status line would tear it. */
   #scrolls = false;
+  /** Whether text waits to see if it fits on the screen. */
+  #fits = false;
 
   /** No notices, no progress. */
   quiet = false;
@@ -69,18 +85,67 @@ export class Output {
   /** Whether a person is looking at stdout. */
   readonly isTerminal: boolean;
 
-  /** Writes to these two. */
-  constructor(stdout: DataSink, stderr: NoticeSink) {
-    this.#stdout = stdout;
-    this.#stderr = stderr;
-    this.isTerminal = stdout.isTerminal?.() === true;
+  /** Marks text for stdout. */
+  readonly paint: Paint;
+
+  /** Marks text for stderr. */
+  readonly paintNotice: Paint;
+
+  /** Writes to these two; the process's own unless given. */
+  constructor(io: Pick<CliIo, "stdout" | "stderr"> | null, color: ColorChoice) {
+    this.#isProcess = io === null;
+    this.#stdout = io?.stdout ?? Deno.stdout;
+    this.#stderr = io?.stderr ?? Deno.stderr;
+    this.isTerminal = this.#stdout.isTerminal?.() === true;
+    this.paint = paintFor(color, this.isTerminal);
+    this.paintNotice = paintFor(color, this.#stderr.isTerminal?.() === true);
   }
 
   /** Adds text to stdout; a full buffer waits until it is written. */
   async print(text: string): Promise<void> {
     this.#yieldTerminal();
     this.#text += text;
+    if (this.#fits) await this.#turnPage();
     if (this.#text.length >= BUFFER_CHARS) await this.flush();
+  }
+
+  /**
+   * Runs `work`, and shows what it prints in the user's pager where that is longer
+   * than the terminal. Returns whether all of it was shown: without a pager no more
+   * is printed than the terminal has lines.
+   */
+  async page(work: () => Promise<void>): Promise<boolean> {
+    const stdout = this.#stdout;
+    this.#fits = this.isTerminal;
+    try {
+      await work();
+      await this.flush();
+      return true;
+    } catch (error) {
+      if (error instanceof ScreenFull) return false;
+      throw error;
+    } finally {
+      this.#fits = false;
+      if (this.#stdout !== stdout) await (this.#stdout as Pager).end();
+      this.#stdout = stdout;
+    }
+  }
+
+  async #turnPage(): Promise<void> {
+    const lines = this.#text.split("\n");
+    const room = this.rows - 2; // for the command before it, and the next prompt
+    if (lines.length - 1 <= room) return;
+    this.#fits = false;
+    const pager = this.#isProcess
+      ? await (await import("./pager.ts")).openPager()
+      : null;
+    if (pager !== null) {
+      this.#stdout = pager;
+      return;
+    }
+    this.#text = lines.slice(0, room).join("\n") + "\n";
+    await this.flush();
+    throw new ScreenFull();
   }
 
   /** Adds bytes to stdout. */
@@ -105,7 +170,9 @@ export class Output {
 
   /** Tells on stderr why the command fails, in one line. */
   error(message: string): void {
-    this.#tell(`poh-storage: ${printable(message)}`);
+    this.#tell(
+      `${this.paintNotice("damage", "poh-storage:")} ${printable(message)}`,
+    );
   }
 
   /** The same for a program, as `{"error":{…}}`. */
@@ -131,11 +198,12 @@ export class Output {
 
   /** Width of the terminal; 80 where it has none to tell. */
   get columns(): number {
-    try {
-      return Deno.consoleSize().columns || 80;
-    } catch {
-      return 80;
-    }
+    return consoleSize()?.columns || 80;
+  }
+
+  /** Lines of the terminal; 24 where it has none to tell. */
+  get rows(): number {
+    return consoleSize()?.rows || 24;
   }
 
   /** Shows a line that the next one replaces; `""` takes it away. */

@@ -128,6 +128,12 @@ export const commonOptions = {
     default: "5s",
   },
   json: { type: "flag", help: "Print the result as JSON." },
+  color: {
+    type: "choice",
+    choices: ["auto", "always", "never"],
+    help: "Colours: auto uses them on a terminal, unless NO_COLOR is set.",
+    default: "auto",
+  },
   quiet: { type: "flag", help: "No notices and no progress on stderr." },
   help: { type: "flag", help: "Print this help (also -h)." },
   version: { type: "flag", help: "Print versions (also -V)." },
@@ -419,11 +425,11 @@ export const commands = {
   list: {
     summary: "List transactions",
     description: [
-      "Prints the ids on one line; on a terminal no more of them than fill it. With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none; no --min-size or --max-size selects those).",
-      "A row of another program that is no transaction, for its id is no text or its time no finite number, is named on stderr at the end of a list without --limit, which then ends with 1; an infinite time is null in JSON.",
-      "A page goes on after the last id of the one before. With --sort time that transaction has to be there, for its time tells where to go on; when it is gone the exit code is 3, and --since with its time (--before, under --reverse) goes on as well.",
+      "On a terminal: a table, the newest first, in $PAGER where it is long. Elsewhere: one id a line, in the order of ids; control characters are escaped. With --json one object a line: tx_id, holder_id, timestamp, storage_hash and size (-1 where an older package saved none; no --min-size or --max-size selects those).",
+      "A row that another program wrote and that is no transaction (its id is not text, or its time not a finite number) is named on stderr at the end of a list without --limit, which then ends with 1; an infinite time is null in JSON.",
+      "Pass the last id shown as --after to get the next page. With --sort time that transaction must still be there; when it is gone the exit code is 3, and --since with its time (with --reverse: --before) goes on instead.",
     ],
-    usage: ["", "--long", "--json"],
+    usage: ["", "--long", "--json", "--plain"],
     positionals: [],
     options: {
       ...filters,
@@ -434,17 +440,25 @@ export const commands = {
       sort: {
         type: "choice",
         choices: ["id", "time"],
-        help: "What to sort by: the UTF-8 bytes of ids, or times and then ids.",
-        default: "id",
+        help:
+          "Sort by the UTF-8 bytes of ids, or by times and then ids; id unless given, but for the table on a terminal.",
       },
-      reverse: { type: "flag", help: "The other way round: newest first." },
+      reverse: {
+        type: "flag",
+        help:
+          "Reverse the order: with --sort time the newest first, else the last id first.",
+      },
       long: {
         type: "flag",
         help: "Print a table: id, holder, time in the local zone, size.",
       },
+      plain: {
+        type: "flag",
+        help: "Print all ids on one line, as the Python package did.",
+      },
     },
     examples: [
-      { line: "list", note: "All ids" },
+      { line: "list", note: "The newest, or into a pipe all ids" },
       { line: "list --holder alice --since 30d", note: "Some of them" },
       {
         line: "list --long --sort time --reverse --limit 10",

@@ -114,6 +114,14 @@ export function localTime(seconds: number): string {
   }${zone}`;
 }
 
+/** A point in time for people, in the local zone: `2016-05-27 08:58:43`. */
+export function clockTime(seconds: number): string {
+  return localTime(seconds).replace(
+    /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\..*$/,
+    "$1 $2",
+  );
+}
+
 /** A length of time in seconds, written `30d` (s, m, h, d or w). */
 export function age(source: string, text: string): number {
   const seconds = secondsOf(text);

@@ -140,7 +140,7 @@ test("recover tells what went out of service, and the commands that come next wo
     back.stderr,
     /^Found: 1 orphan-payload \(left as found\), 2 out-of-service \(healed\)$/m,
   );
-  assertEquals(await store.ok(["list"]), "Transactions: a, b, c, d\n");
+  assertEquals(await store.ok(["list"]), "a\nb\nc\nd\n");
 });
 
 test("what is found beyond the cap is counted, and the first few are named", async () => {

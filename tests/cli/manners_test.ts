@@ -1,4 +1,9 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path";
 import { call, cliStore, txText } from "../cli_helpers.ts";
 import { flipBit, namesIn, test } from "../helpers.ts";
@@ -30,6 +35,55 @@ test("help has the environment on a page of its own", async () => {
     assert(!help.includes("AWS_ACCESS_KEY_ID  "), help);
     assertStringIncludes(help, "poh-storage help environment");
   }
+});
+
+test("list tells a pipe ids, and --plain the line of the Python package", async () => {
+  await using store = await cliStore();
+  assertEquals(await store.ok(["list"]), "");
+  assertEquals(await store.ok(["list", "--plain"]), "No transactions found\n");
+  for (const id of ["b", "a"]) await store.ok(["save", "--tx", txText(id)]);
+  assertEquals(await store.ok(["list"]), "a\nb\n");
+  assertEquals(await store.ok(["list", "--plain"]), "Transactions: a, b\n");
+});
+
+test("list shows a terminal the newest in a table of one screen", async () => {
+  await using store = await cliStore();
+  const shown = async (...args: string[]) => {
+    const list = await store.call(["list", ...args], onTerminal);
+    assertEquals(list.code, 0, list.stderr);
+    const [head, ...rows] = list.stdout.trimEnd().split("\n");
+    assertMatch(head!, /^ID +HOLDER +TIME +SIZE$/);
+    const ids = rows.map((row) => row.split(" ")[0]);
+    return { ids, said: list.stderr };
+  };
+  const lines = Array.from(
+    { length: 200 },
+    (_, n) => txText(`tx-${n}`, "", "alice", 1464307123 + n),
+  );
+  const stdin = lines.join("\n");
+  assertEquals((await store.call(["import", "-"], { stdin })).code, 0);
+  const { ids, said } = await shown();
+  assertEquals(ids.slice(0, 3), ["tx-199", "tx-198", "tx-197"]);
+  assert(ids.length < 100, "no more than a screen");
+  assertMatch(said, /^There are more: --limit/);
+  assertEquals(await shown("--limit=2"), {
+    ids: ["tx-199", "tx-198"],
+    said: "",
+  });
+  assertEquals((await shown("--sort=id", "--limit=2")).ids, ["tx-0", "tx-1"]);
+  assertEquals((await shown("--reverse", "--limit=1")).ids, ["tx-99"]);
+});
+
+test("colours come with --color, and mark headings and errors", async () => {
+  await using store = await cliStore();
+  await store.ok(["save", "--tx", txText("a")]);
+  const listed = await store.ok(["list", "--long", "--color=always"]);
+  assert(listed.startsWith("\x1b[1mID "), listed);
+  assertStringIncludes(listed, "\x1b[0m\na ");
+  const failed = await store.call(["load", "--color", "always", "none"]);
+  assertEquals(failed.stderr.startsWith("\x1b[31mpoh-storage:\x1b[0m "), true);
+  const refused = await store.call(["--color=pink", "list"]);
+  assertEquals(refused.code, 2);
 });
 
 test("load --raw does not send a payload to a terminal", async () => {

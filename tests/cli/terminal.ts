@@ -29,6 +29,8 @@ export interface TerminalOptions {
   columns: number;
   /** Environment variables; those of this process, and no others, unless given. */
   env?: Record<string, string>;
+  /** Permissions of Deno's beside those below `cwd`. */
+  permissions?: string[];
   /** Called with all that has been shown when there is more; what it returns is typed. */
   onShown?: (screen: string) => string | undefined;
 }
@@ -39,7 +41,17 @@ export function onTerminal(
   options: TerminalOptions,
   tail = "",
 ): Promise<Shown> {
-  const line = [Deno.execPath(), ...denoArgs(args, { cwd: options.cwd })];
+  const { cwd, permissions = [] } = options;
+  const allowed = [
+    `--allow-read=${cwd}`,
+    `--allow-write=${cwd}`,
+    "--allow-env=POH_BASE,POH_DB,POH_DEBUG,PAGER,FORCE_COLOR",
+    ...permissions,
+  ];
+  const line = [
+    Deno.execPath(),
+    ...denoArgs(args, { cwd, permissions: allowed }),
+  ];
   return shellOnTerminal(line.map(quoted).join(" ") + tail, options);
 }
 

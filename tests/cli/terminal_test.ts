@@ -1,7 +1,7 @@
 // The program on a real terminal: progress and Ctrl-C.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type CliStore, cliStore, txText } from "../cli_helpers.ts";
+import { type CliStore, cliStore, run, txText } from "../cli_helpers.ts";
 import { randomBytes } from "../helpers.ts";
 import { NO_TERMINAL, onTerminal, quoted } from "./terminal.ts";
 
@@ -63,7 +63,7 @@ for (const columns of [40, 80, 200]) {
     const end = "3,000 txs: 3,000 new, 0 unchanged, 0 replaced\r\n";
     assertEquals(screen.endsWith(`${ERASE}${end}`), true, screen);
     // deno-lint-ignore no-control-regex
-    assertEquals(/\x1b(?!\[K)/.test(screen), false, "no colours, ever");
+    assertEquals(/\x1b(?!\[K)/.test(screen), false, "nothing but the bar");
   });
 }
 
@@ -79,6 +79,47 @@ test("export and recover draw a bar when only stderr is a terminal", async () =>
     assertEquals(code, 0, screen);
     const [bar] = framesOf(screen).filter((frame) => frame.includes("["));
     assertMatch(bar!, / \d+% \[#*-*\] .*\d+ of 15000 (txs|checked)/);
+  }
+});
+
+test("a long list goes through the pager, a short one does not", async () => {
+  await using store = await withTxs(200);
+  await store.ok(["import", store.file, "--durability", "relaxed"]);
+  const list = async (pager: string, ...args: string[]) => {
+    const permissions = ["--allow-run=cat,head,no-such-pager"];
+    const env = { PAGER: pager, NO_COLOR: "1" };
+    const { code, screen } = await onTerminal(
+      ["list", "--base", store.base, ...args],
+      { cwd: store.dir.path, columns: 80, env, permissions },
+    );
+    assertEquals(code, 0, screen);
+    return screen.trimEnd().split("\r\n");
+  };
+  const paged = await list("cat -n");
+  assertMatch(paged[0]!, /^ +1\tID +HOLDER/);
+  assertEquals(paged.length, 201);
+  assertEquals((await list("head -n 1")).length, 1, "the user left it");
+  assertMatch((await list("cat -n", "--limit=3"))[0]!, /^ID/);
+  for (const none of ["", "cat", "no-such-pager"]) {
+    assertMatch((await list(none)).at(-1)!, /^There are more/, none);
+  }
+});
+
+test("a terminal has colours unless NO_COLOR is set, a pipe with FORCE_COLOR", async () => {
+  await using store = await cliStore();
+  const cwd = store.dir.path;
+  const args = ["load", "none", "--base", store.base];
+  const red = "\x1b[31m";
+  for (const NO_COLOR of ["", "1"]) {
+    const env = { NO_COLOR };
+    const { code, screen } = await onTerminal(args, { cwd, columns: 80, env });
+    assertEquals([code, screen.includes(red)], [3, NO_COLOR === ""], screen);
+  }
+  for (const [FORCE_COLOR, isOn] of [["", false], ["1", true], ["0", false]]) {
+    const env = { NO_COLOR: "", FORCE_COLOR: String(FORCE_COLOR) };
+    const permissions = [`--allow-read=${cwd}`, "--allow-env"];
+    const { stderr } = await run(args, { cwd, env, permissions });
+    assertEquals(stderr.includes(red), isOn, stderr);
   }
 });
 

@@ -43,9 +43,7 @@ export async function loadService(seconds: number): Promise<LoadToll> {
     const { code, stderr } = await served.end("SIGTERM");
     assertEquals(code, 0, stderr);
     const { stdout } = await run(["list"], { cwd: dir.path });
-    const there = new Set(
-      stdout.trim().replace("Transactions: ", "").split(", "),
-    );
+    const there = new Set(stdout.trimEnd().split("\n"));
     assertEquals(load.saved.filter((txId) => !there.has(txId)), []);
     return toll;
   } finally {

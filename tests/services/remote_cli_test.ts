@@ -102,7 +102,7 @@ test("every command of a shared store does what it does locally", async (poh) =>
     JSON.parse(await poh.ok(["load", "a"])),
     JSON.parse(txText("a")),
   );
-  assertEquals(await poh.ok(["list"]), "Transactions: a, b, c/d\n");
+  assertEquals(await poh.ok(["list"]), "a\nb\nc/d\n");
   assertEquals(await poh.ok(["completions", "--ids", "c"]), "c/d\n");
   assertMatch(await poh.ok(["verify"]), /: 3 of 3 txs valid/);
   assertMatch(await poh.ok(["recover"]), /: 3 valid txs/);
