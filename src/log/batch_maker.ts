@@ -72,7 +72,8 @@ export class BatchMaker {
         tellFailures(batch, records, stuck);
       }
     } catch (error) {
-      // It is in the log, and may yet follow.
+      // It is in the log, and follows before anything behind it does.
+      if (records.length > 0) following.leave(error);
       return rejectAll(batch, this.#parts.health.moved() ?? error);
     }
     settleAll(batch);
@@ -80,6 +81,10 @@ export class BatchMaker {
 
   /** Decides what is made of a batch, and writes that. */
   async #write(batch: Waiting[]): Promise<Logged> {
+    if (this.#following.hasLeft) {
+      await this.#following.whenFilesMade();
+      await this.#turn.enter();
+    }
     const { entries, isNew } = decideAll(
       batch,
       this.#following.underWay,

@@ -58,6 +58,8 @@ export class Following {
   #rowsMade: Promise<void> | null = null;
   /** What has followed since the last checkpoint, where nobody else wrote. */
   #unsynced = new Unsynced(-1);
+  /** Why something could not follow; null: nothing is left behind. */
+  #whyLeft: unknown = null;
   /** Payload files that were put in their place so far, or tried to. */
   filesPut = 0;
 
@@ -80,6 +82,34 @@ export class Following {
   get isBehind(): boolean {
     return this.#parts.rows.deferred.size > 0 || this.#underWay.size > 0;
   }
+
+  // --- what could not follow --------------------------------------------------
+
+  /**
+   * Notes that records in the log could not follow. No row of a later one does
+   * from then on: the position up to which rows have followed would pass them,
+   * and nobody would ever have them follow.
+   */
+  leave(why: unknown): void {
+    this.#whyLeft = why;
+  }
+
+  /** Whether records were left behind. */
+  get hasLeft(): boolean {
+    return this.#whyLeft !== null;
+  }
+
+  /** Throws why records were left behind, if any were. */
+  requireNoneLeft(): void {
+    if (this.#whyLeft !== null) throw this.#whyLeft;
+  }
+
+  /** Goes back to where rows have followed to: whoever has the turn goes there. */
+  goBack(): void {
+    this.#whyLeft = null;
+  }
+
+  // --- here -------------------------------------------------------------------
 
   /**
    * Makes files and rows follow durable records.
@@ -108,6 +138,7 @@ export class Following {
     isNew: boolean,
     stuck: Stuck,
   ): Promise<void> {
+    this.requireNoneLeft();
     const { dir, rows } = this.#parts;
     this.#unsynced.add(records, stuck);
     const { position, length } = records.at(-1)!;
@@ -191,6 +222,7 @@ export class Following {
       tellFailures(changes, records, stuck);
       settleAll(changes);
     } catch (error) {
+      this.leave(error);
       rejectAll(changes, this.#parts.health.moved() ?? error);
     } finally {
       for (const { txId } of records) this.#underWay.delete(txId);

@@ -53,8 +53,14 @@ export class LogTurn {
     if (rows.deferred.size > 0) await this.#following.makeDeferredRows();
     const { applied } = logState(rows);
     this.#end.seek(applied);
-    if (newest > this.#end.segment || this.#end.isTaken()) {
-      await this.#catchUp(applied);
+    this.#following.goBack();
+    try {
+      if (newest > this.#end.segment || this.#end.isTaken()) {
+        await this.#catchUp(applied);
+      }
+    } catch (error) {
+      this.#following.leave(error);
+      throw error;
     }
     this.#following.goOnFrom(this.#end.position); // others may have written
   }
@@ -100,6 +106,7 @@ export class LogTurn {
   async append(entries: LogEntry[], ahead: boolean): Promise<LogRecord[]> {
     if (!this.#end.hasRoom(ROOM)) {
       await this.#following.whenFilesMade();
+      this.#following.requireNoneLeft();
       this.#parts.health.requireInPlace(); // a segment is made by name
       await this.#roll();
     }

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { Reserve } from "../../src/files/full_disk.ts";
 import { StoreLocks } from "../../src/files/locks.ts";
@@ -132,6 +132,31 @@ test("few files are made here, many new ones by another thread", async () => {
   assertEquals(rows.deferred.size, 71);
   await following.endTurn();
   assertEquals([rows.deferred.size, following.isBehind], [0, false]);
+  assertEquals((await idsOf(rows)).length, 71);
+});
+
+test("no row follows behind records that could not", async () => {
+  await using temp = await tempFollowing();
+  const { following, rows, files } = temp;
+  await Deno.mkdir(join(files.basePath, "tx-1.bin", "x"), { recursive: true });
+  const { change } = rows;
+  rows.change = () => Promise.reject(new Error("locked"));
+  const many = Array.from({ length: 70 }, (_, n) => record(n));
+  const batch = many.map((r) => waiting(r));
+  assertEquals(await following.followElsewhere(batch, many, true), true);
+  const settled = await Promise.allSettled(
+    batch.map(({ settle }) => settle.promise),
+  );
+  assertEquals(
+    settled.filter(({ status }) => status === "rejected").length,
+    70,
+  );
+  rows.change = change;
+  await assertRejects(() => following.follow([record(70)]), Error, "locked");
+  assertEquals([following.hasLeft, rows.deferred.size], [true, 0]);
+  assertEquals(logState(rows).applied, 0);
+  following.goBack();
+  await following.follow([...many, record(70)]);
   assertEquals((await idsOf(rows)).length, 71);
 });
 

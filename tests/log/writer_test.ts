@@ -240,6 +240,30 @@ test("rows that cannot follow for now are known, and follow with the next", asyn
   assertEquals(await idsOf(rows), ["a", "b"]);
 });
 
+test("rows that could not follow keep those behind them waiting", async () => {
+  await using parts = await tempParts({ driver: "builtin", lockTimeout: 50 });
+  const { rows, files, queue } = parts;
+  const ids = Array.from({ length: 128 }, (_, n) => `tx-${n}`);
+  const putAll = (ids: string[], payload: string) =>
+    Promise.all(ids.map((id) => put(id, bytes(payload))));
+  const first = await putAll(ids, "old");
+  await Promise.all(first.map((change) => queue.submit(change)));
+  await queue.flush();
+  const stranger = await lockedByStranger(rows);
+  const replaced = await putAll([...ids, "last"], "newer");
+  const changes = replaced.map((change) => queue.submit(change));
+  // The batch behind the one that fails goes on in the same turn.
+  await changes[0]!.catch(() => stranger[Symbol.dispose]());
+  const results = await Promise.allSettled(changes);
+  const made = results.map(({ status }) => status === "fulfilled");
+  assertEquals(made.indexOf(true), 128);
+  for (const id of [...ids, "last"]) {
+    assertEquals(findInfo(rows, id)?.size, 5, id);
+    assertEquals(text(await files.load(id)), "newer", id);
+  }
+  assertEquals(logState(rows).changes, 257);
+});
+
 test("a staged payload's name is durable before its record", async () => {
   await using parts = await tempParts();
   const change = await putStaged(parts, "a", randomBytes(100));
