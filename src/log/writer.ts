@@ -105,8 +105,9 @@ export class LogWriter {
   // --- joining ----------------------------------------------------------------
 
   /**
-   * Joins those who write this log. Whoever is the first has rows and files
-   * follow all that was left.
+   * Joins those who write this log, once rows and files have followed all that
+   * was left: what a writer has not done that died before never comes to pass
+   * behind the back of whoever opens the store.
    */
   async join(): Promise<void> {
     await this.#parts.locks.whileCommitting(() => this.#join());
@@ -127,8 +128,9 @@ export class LogWriter {
     if (this.#parts.members.hasJoined) return;
     this.#compaction.observe();
     const isFirst = await this.#parts.members.join(() => this.#replay());
+    if (!isFirst) return await this.#turn.enter();
     // One who is killed again and again never comes to a checkpoint.
-    if (isFirst) this.#compaction.start();
+    this.#compaction.start();
   }
 
   async #replay(onReplayed?: (replayed: Replayed) => void): Promise<void> {

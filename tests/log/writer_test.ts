@@ -50,6 +50,8 @@ import { countTxs } from "../../src/sqlite/tx_counts.ts";
 import { sumTxs } from "../../src/sqlite/tx_counts.ts";
 import type { Database } from "../../src/sqlite/database.ts";
 import { idsOf } from "../sqlite/rows.ts";
+import { encodeRecord } from "./helpers.ts";
+import { offsetOf, segmentOf } from "../../src/log/segment.ts";
 
 /** The parts of a store, open. */
 interface Parts extends AsyncDisposable, OpenStore {
@@ -238,6 +240,32 @@ test("rows that cannot follow for now are known, and follow with the next", asyn
   }
   await queue.submit(await put("b", bytes("world")));
   assertEquals(await idsOf(rows), ["a", "b"]);
+});
+
+test("whoever opens a store finds what a dead writer has logged done", async () => {
+  await using parts = await tempParts();
+  const { base, log, rows, queue } = parts;
+  for (const id of ["a", "b"]) await queue.submit(await put(id, bytes(id)));
+  await queue.flush();
+  const { applied } = logState(rows);
+  const segment = log.dir.segment(segmentOf(applied))!;
+  const { salt } = segment.header;
+  const record = encodeRecord(removal("a"), applied, salt, true);
+  {
+    using file = Deno.openSync(log.dir.pathOf(segmentOf(applied)), {
+      write: true,
+    });
+    file.seekSync(offsetOf(applied), Deno.SeekMode.Start);
+    file.writeSync(record);
+  }
+  const other = await openStore(base, join(base, "poh.db"));
+  try {
+    assertEquals(findInfo(other.rows, "a"), null);
+    assertEquals(other.files.find("a"), null);
+    assertEquals(logState(other.rows).applied, applied + record.length);
+  } finally {
+    await closeStore(other);
+  }
 });
 
 test("rows that could not follow keep those behind them waiting", async () => {
