@@ -84,13 +84,22 @@ export class Members {
     if (this.#locks.others().length === 0) this.#aloneSince = joins;
   }
 
-  /** Leaves; false when others go on. For whoever has the turn. */
+  /**
+   * Leaves. For whoever has the turn, who calls `letGo` before its end.
+   *
+   * @returns Whether nobody else has joined; nobody can until then.
+   */
   leave(): boolean {
     this.#lock.unlock();
     return this.#lock.tryLock(true);
   }
 
-  /** Lets go of the lock. */
+  /** Has others join. */
+  letGo(): void {
+    this.#lock.unlock();
+  }
+
+  /** Lets go of the lock file. */
   close(): void {
     this.#lock.close();
   }

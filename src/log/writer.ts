@@ -302,9 +302,17 @@ export class LogWriter {
     }
   }
 
-  /** Closes the log, if nobody else has it open. */
+  /** Closes the log, if nobody else has it open. For whoever has the turn. */
   async #leave(): Promise<void> {
-    if (!this.#parts.members.leave()) return;
+    const { members } = this.#parts;
+    try {
+      if (members.leave()) await this.#closeLog();
+    } finally {
+      members.letGo(); // whoever has the turn next may be about to join
+    }
+  }
+
+  async #closeLog(): Promise<void> {
     const { dir, rows } = this.#parts;
     if (dir.state().hasFailed) return;
     const { applied } = logState(rows);

@@ -268,6 +268,31 @@ test("whoever opens a store finds what a dead writer has logged done", async () 
   }
 });
 
+test("whoever opens a store while its last writer ends has the log", async () => {
+  await using dir = await tempDir();
+  const base = dir.join("base"), db = join(base, "poh.db");
+  const last = await openStore(base, db, {}, { create: true });
+  const changes = Array.from(
+    { length: 100 },
+    (_, n) => put(`${n}`, bytes("x")),
+  );
+  const { queue } = last.writer!;
+  await Promise.all((await Promise.all(changes)).map((it) => queue.submit(it)));
+  const end = Follower.prototype[Symbol.asyncDispose];
+  const next: OpenStore[] = [];
+  Follower.prototype[Symbol.asyncDispose] = async function () {
+    next.push(await openStore(base, db));
+    await end.call(this);
+  };
+  try {
+    await closeStore(last);
+  } finally {
+    Follower.prototype[Symbol.asyncDispose] = end;
+  }
+  assertEquals(next.length > 0, true);
+  for (const store of next) await closeStore(store);
+});
+
 test("rows that could not follow keep those behind them waiting", async () => {
   await using parts = await tempParts({ driver: "builtin", lockTimeout: 50 });
   const { rows, files, queue } = parts;
