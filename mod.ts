@@ -33,7 +33,9 @@ export * from "./src/errors.ts";
 export { FileStore, type FileStoreOptions } from "./src/payloads/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/files/hash.ts";
 export type {
+  DeleteOptions,
   IfExists,
+  IfMatch,
   SaveCounts,
   SavedTx,
   SaveOptions,

@@ -17,7 +17,7 @@ import type {
   MovePackedOptions,
 } from "./model/packing.ts";
 import type { Sources } from "./check/sources.ts";
-import type { IfExists, SavedTx } from "./model/if_exists.ts";
+import type { IfExists, IfMatch, SavedTx } from "./model/if_exists.ts";
 import type { PruneFilter, PruneOptions, PruneResult } from "./check/prune.ts";
 import type { QuarantineEntry } from "./payloads/quarantine.ts";
 import type { StoreReport } from "./model/report.ts";
@@ -39,6 +39,14 @@ export type WithoutSources<Options extends CheckOptions> = Omit<
   Options,
   "from" | "fromToken"
 >;
+
+/** What a save of a stream demands. */
+export interface StreamDemands {
+  /** SHA-256 that the payload is to have, in hex. */
+  expected?: string | undefined;
+  /** What must be there. */
+  ifMatch?: IfMatch | undefined;
+}
 
 /** A value, at once or later. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -103,20 +111,26 @@ export interface Engine {
    * a write-once store is never `"replace"`.
    *
    * @throws {TxExistsError} If the rule forbids it; nothing was changed.
+   * @throws {PreconditionError} If what is there does not match, which is decided
+   * within the commit, too; nothing was changed.
    */
-  save(head: TxHead, payload: Uint8Array, rule: IfExists): Promise<SavedTx>;
+  save(
+    head: TxHead,
+    payload: Uint8Array,
+    rule: IfExists,
+    ifMatch?: IfMatch,
+  ): Promise<SavedTx>;
   /**
    * Saves one whose payload comes in pieces.
    *
-   * @param expected SHA-256 that the payload is to have, in hex.
    * @throws {IntegrityError} If the payload is not the expected one.
-   * @throws {TxExistsError} As `save` does.
+   * @throws {TxExistsError} As `save` does, and {@linkcode PreconditionError}.
    */
   saveStream(
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
     rule: IfExists,
-    expected?: string,
+    demands?: StreamDemands,
   ): Promise<SavedTx>;
   /** Loads and verifies. */
   load(txId: string): MaybePromise<Tx | null>;
@@ -129,8 +143,12 @@ export interface Engine {
   loadStream(txId: string): Promise<TxStream | null>;
   /** What the metadata knows. */
   info(txId: string): MaybePromise<TxInfo | null>;
-  /** Deletes. */
-  remove(txId: string): Promise<boolean>;
+  /**
+   * Deletes; false where there is nothing.
+   *
+   * @throws {PreconditionError} As `save` does.
+   */
+  remove(txId: string, ifMatch?: IfMatch): Promise<boolean>;
   /** Deletes what a filter selects. */
   prune(filter: PruneFilter, options: PruneOptions): Promise<PruneResult>;
   /** Checks; tells what the sources could heal. */

@@ -70,6 +70,31 @@ export class TxExistsError extends PohStorageError {
 }
 
 /**
+ * What is there is not what a change demands by `ifMatch`: nothing was changed.
+ * Code `PRECONDITION_FAILED`.
+ */
+export class PreconditionError extends PohStorageError {
+  /** The id of the transaction. */
+  readonly txId: string;
+  /** SHA-256 of the payload that is there, in hex; null where there is none. */
+  readonly storageHash: string | null;
+
+  /** Makes an error that says what is there. */
+  constructor(txId: string, storageHash: string | null) {
+    super(
+      "PRECONDITION_FAILED",
+      `Cannot change tx ${JSON.stringify(txId)}: ${
+        storageHash === null
+          ? "it is not there"
+          : `its payload has SHA-256 ${storageHash}`
+      }`,
+    );
+    this.txId = txId;
+    this.storageHash = storageHash;
+  }
+}
+
+/**
  * One of many transactions could not be saved; the `cause` is why. Code
  * `NOT_SAVED`.
  */

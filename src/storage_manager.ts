@@ -30,6 +30,8 @@ import {
 import { type PohStorageError, StoreClosedError } from "./errors.ts";
 import { TX_FILTER } from "./model/filter.ts";
 import {
+  DELETE_OPTIONS,
+  type DeleteOptions,
   ruleOf,
   SAVE_OPTIONS,
   SAVE_STREAM_OPTIONS,
@@ -230,6 +232,8 @@ export class StorageManager implements AsyncDisposable {
    * @throws {InvalidTxError} If it cannot be stored; nothing was touched.
    * @throws {TxExistsError} If there is another transaction of that id and it
    * may not be replaced; nothing was changed.
+   * @throws {PreconditionError} If what is there does not match `ifMatch`; nothing
+   * was changed.
    *
    * @example An id is taken once
    * ```ts
@@ -255,6 +259,32 @@ export class StorageManager implements AsyncDisposable {
    * }
    * await Deno.remove(base, { recursive: true });
    * ```
+   *
+   * @example Only what was read is replaced
+   * ```ts
+   * import { PreconditionError, sha256Hex, StorageManager } from "@poh/storage";
+   * import { assertEquals, assertRejects } from "@std/assert";
+   *
+   * const base = await Deno.makeTempDir();
+   * {
+   *   await using store = await StorageManager.create(base, `${base}/poh.db`);
+   *   const tx = {
+   *     txId: "a",
+   *     holderId: "alice",
+   *     timestamp: 0,
+   *     payload: new TextEncoder().encode("hello"),
+   *   };
+   *   const { storageHash } = await store.saveTx(tx);
+   *   const payload = new TextEncoder().encode("goodbye");
+   *   const options = { ifMatch: [storageHash] };
+   *   await store.saveTx({ ...tx, payload }, options);
+   *   // By now it is another one.
+   *   await assertRejects(() => store.saveTx(tx, options), PreconditionError);
+   *   await assertRejects(() => store.deleteTx("a", options), PreconditionError);
+   *   assertEquals((await store.infoTx("a"))?.storageHash, await sha256Hex(payload));
+   * }
+   * await Deno.remove(base, { recursive: true });
+   * ```
    */
   saveTx(tx: Tx, options?: SaveOptions): Promise<SavedTx> {
     return this.#call(() => {
@@ -268,6 +298,7 @@ export class StorageManager implements AsyncDisposable {
         { txId, holderId, timestamp },
         payload.length > SMALL ? payload : new Uint8Array(payload),
         rule,
+        options?.ifMatch,
       );
     });
   }
@@ -296,7 +327,8 @@ export class StorageManager implements AsyncDisposable {
    * @throws {InvalidTxError} If it cannot be stored.
    * @throws {IntegrityError} If the payload is not the expected one; nothing
    * was saved.
-   * @throws {TxExistsError} As {@linkcode saveTx} does.
+   * @throws {TxExistsError} As {@linkcode saveTx} does, and
+   * {@linkcode PreconditionError}.
    */
   saveTxStream(
     head: TxHead,
@@ -308,7 +340,7 @@ export class StorageManager implements AsyncDisposable {
       const rule = ruleOf(options, this.writeOnce);
       validateTxHead(head);
       fileName(head.txId);
-      return this.#engine.saveStream(head, payload, rule, options.expected);
+      return this.#engine.saveStream(head, payload, rule, options);
     });
   }
 
@@ -478,11 +510,19 @@ export class StorageManager implements AsyncDisposable {
    * Deletes a transaction.
    *
    * @returns False when the id is unknown.
+   * @throws {PreconditionError} If what is there does not match `ifMatch`; nothing
+   * was changed.
    */
-  deleteTx(txId: string): Promise<boolean> {
-    return this.#call(() =>
-      this.#withId(txId, validateTxId, () => this.#engine.remove(txId))
-    );
+  deleteTx(txId: string, options: DeleteOptions = {}): Promise<boolean> {
+    return this.#call(() => {
+      requireKnown(options, DELETE_OPTIONS);
+      const { ifMatch } = options;
+      return this.#withId(
+        txId,
+        validateTxId,
+        () => this.#engine.remove(txId, ifMatch),
+      );
+    });
   }
 
   /**

@@ -11,6 +11,7 @@ import type {
   Engine,
   MaybePromise,
   Quarantine,
+  StreamDemands,
   TxQueries,
   VerifiedTx,
   WithoutSources,
@@ -24,7 +25,7 @@ import { PohStorageError, StoreBusyError } from "../errors.ts";
 import { loadTx, payloadSoon } from "./find_payload.ts";
 import { asDiskFull } from "../files/full_disk.ts";
 import type { Sources } from "../check/sources.ts";
-import type { IfExists, SavedTx } from "../model/if_exists.ts";
+import type { IfExists, IfMatch, SavedTx } from "../model/if_exists.ts";
 import type { LockWait } from "../options.ts";
 import { retryBusy } from "../async/wait_for.ts";
 import type { StoreTlog } from "../tlog/store_tlog.ts";
@@ -142,11 +143,12 @@ export class LocalEngine implements Engine {
     head: TxHead,
     payload: Uint8Array,
     rule: IfExists,
+    ifMatch?: IfMatch,
   ): Promise<SavedTx> {
     return this.#saving((writer) =>
       payload.length > SMALL
-        ? this.#saves.saveStaged(writer, head, [payload], rule)
-        : this.#saves.saveSmall(writer, head, payload, rule)
+        ? this.#saves.saveStaged(writer, head, [payload], rule, { ifMatch })
+        : this.#saves.saveSmall(writer, head, payload, rule, ifMatch)
     );
   }
 
@@ -155,10 +157,10 @@ export class LocalEngine implements Engine {
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
     rule: IfExists,
-    expected?: string,
+    demands?: StreamDemands,
   ): Promise<SavedTx> {
     return this.#saving((writer) =>
-      this.#saves.saveStaged(writer, head, chunks, rule, expected)
+      this.#saves.saveStaged(writer, head, chunks, rule, demands)
     );
   }
 
@@ -191,10 +193,10 @@ export class LocalEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.remove} */
-  remove(txId: string): Promise<boolean> {
+  remove(txId: string, ifMatch?: IfMatch): Promise<boolean> {
     return this.#change(async ({ queue }) => {
       await this.#saves.placed(txId);
-      return await queue.submit({ entry: removal(txId) });
+      return await queue.submit({ entry: removal(txId), ifMatch });
     });
   }
 

@@ -5,10 +5,10 @@
  */
 
 import { crashPoint } from "../async/crash_points.ts";
-import { infoOf } from "../engine.ts";
+import { infoOf, type StreamDemands } from "../engine.ts";
 import { IntegrityError } from "../errors.ts";
 import { sha256HexSync } from "../files/hash.ts";
-import type { IfExists, SavedTx } from "../model/if_exists.ts";
+import type { IfExists, IfMatch, SavedTx } from "../model/if_exists.ts";
 import { saving, type StoreWriter } from "./open_store.ts";
 import { PayloadHasher } from "../proofs/chunk_tree.ts";
 import { CHUNK_ROOT } from "../tlog/tlog.ts";
@@ -41,17 +41,17 @@ export class Saves {
     head: TxHead,
     payload: Uint8Array,
     rule: IfExists,
+    ifMatch?: IfMatch,
   ): Promise<SavedTx> {
     const info = infoOf(head, sha256HexSync(payload), payload.length);
     await this.placed(head.txId);
     const how = { payload, isPacked: writer.packBelow.covers(payload.length) };
-    return await writer.queue.save({ entry: saving(info, how) }, rule);
+    return await writer.queue.save({ entry: saving(info, how), ifMatch }, rule);
   }
 
   /**
    * Saves a payload that is staged first, for it is large or comes in pieces.
    *
-   * @param expected SHA-256 that the payload is to have, in hex.
    * @throws {IntegrityError} If the payload is not the expected one.
    */
   async saveStaged(
@@ -59,7 +59,7 @@ export class Saves {
     head: TxHead,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     rule: IfExists,
-    expected?: string,
+    { expected, ifMatch }: StreamDemands = {},
   ): Promise<SavedTx> {
     const files = this.#files;
     const { txId } = head;
@@ -86,7 +86,7 @@ export class Saves {
       if (hashing && entry.kind === "put-staged") {
         entry.extensions = [{ type: CHUNK_ROOT, bytes: hashing.chunkRoot() }];
       }
-      const committed = writer.queue.save({ entry }, rule);
+      const committed = writer.queue.save({ entry, ifMatch }, rule);
       submitted.resolve();
       return await committed;
     } finally {

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { TxExistsError } from "../errors.ts";
+import { PreconditionError, TxExistsError } from "../errors.ts";
 import { sha256HexSync } from "../files/hash.ts";
-import { decide, savedTx } from "../model/if_exists.ts";
+import { decide, requireMatch, savedTx } from "../model/if_exists.ts";
 import { isSoundSoon } from "../payloads/payload_file.ts";
 import type { TxInfo } from "../types.ts";
 import { dropStaged, type Waiting } from "./batch.ts";
@@ -79,9 +79,17 @@ class Decider {
 
   /** What is logged of a change; null: nothing, as it is not to be made. */
   decide(change: Waiting, before: TxInfo | null): LogEntry | null {
-    const entry = change.rule === null
-      ? this.#decideOther(change, before)
-      : this.#decideSave(change, before);
+    let entry: LogEntry | null = null;
+    try {
+      entry = change.rule === null
+        ? this.#decideOther(change, before)
+        : this.#decideSave(change, before);
+    } catch (error) {
+      const isRefusal = error instanceof TxExistsError ||
+        error instanceof PreconditionError;
+      if (!isRefusal) throw error;
+      change.result.failure = error;
+    }
     change.result.made = entry !== null;
     if (!entry) return null;
     this.#changed.set(entry.txId, rowOf(entry));
@@ -89,12 +97,13 @@ class Decider {
   }
 
   #decideOther(
-    { entry, seen, home }: Waiting,
+    { entry, seen, home, ifMatch }: Waiting,
     before: TxInfo | null,
   ): LogEntry | null {
     const { txId } = entry;
     const after = rowOf(entry);
     if (before === null && after === null) return null;
+    if (ifMatch) requireMatch(ifMatch, txId, before);
     if (seen && !(before && isSameRow(before, seen))) return null;
     if (home !== undefined) {
       const { place } = findRow(this.#followers.rows, txId) ?? {};
@@ -108,23 +117,18 @@ class Decider {
   }
 
   #decideSave(
-    { entry, rule, result }: Waiting,
+    { entry, rule, result, ifMatch }: Waiting,
     there: TxInfo | null,
   ): LogEntry | null {
     const info = rowOf(entry)!;
-    try {
-      const outcome = there ? decide(there, info, rule!) : "created";
-      result.saved = savedTx(outcome === "kept" ? there! : info, outcome);
-      if (outcome === "kept") return null;
-      // The same again mends a payload that is damaged or gone.
-      const isThere = there !== null && isSameRow(there, info) &&
-        (this.#changed.has(info.txId) || this.#isSound(info));
-      return isThere ? null : entry;
-    } catch (error) {
-      if (!(error instanceof TxExistsError)) throw error;
-      result.failure = error;
-      return null;
-    }
+    if (ifMatch) requireMatch(ifMatch, info.txId, there);
+    const outcome = there ? decide(there, info, rule!) : "created";
+    result.saved = savedTx(outcome === "kept" ? there! : info, outcome);
+    if (outcome === "kept") return null;
+    // The same again mends a payload that is damaged or gone.
+    const isThere = there !== null && isSameRow(there, info) &&
+      (this.#changed.has(info.txId) || this.#isSound(info));
+    return isThere ? null : entry;
   }
 
   /** Fast path: true if a small payload matches its row. False proves nothing. */

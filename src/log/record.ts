@@ -29,6 +29,7 @@
  */
 
 import { InvalidTxError } from "../errors.ts";
+import type { IfMatch } from "../model/if_exists.ts";
 import { HEAD_BYTES, MAX_PAYLOAD } from "../model/limits.ts";
 import type { TxInfo } from "../types.ts";
 import { crc32 } from "./crc32.ts";
@@ -105,6 +106,8 @@ export interface Change {
   seen?: TxInfo;
   /** Only of a payload that is still at this place in the log; null: in a file. */
   home?: number | null;
+  /** Only of what somebody outside has seen there; else it is refused. */
+  ifMatch?: IfMatch | undefined;
 }
 
 /** A change in the log. */

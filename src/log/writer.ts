@@ -159,6 +159,7 @@ export class LogWriter {
    * of that id is decided when the log is written, in its order.
    *
    * @throws {TxExistsError} If the rule forbids it; nothing was changed.
+   * @throws {PreconditionError} If what is there is not what the change demands.
    */
   async save(
     change: Omit<Change, "seen">,

@@ -5,8 +5,14 @@
  * @module
  */
 
-import { TxExistsError } from "../errors.ts";
-import { oneOf, type OptionsType, optionsType, rule } from "../options.ts";
+import { PreconditionError, TxExistsError } from "../errors.ts";
+import {
+  oneOf,
+  type OptionsType,
+  optionsType,
+  type Rule,
+  rule,
+} from "../options.ts";
 import type { TxInfo } from "../types.ts";
 
 /**
@@ -19,6 +25,12 @@ export type IfExists = "replace" | "keep" | "fail";
 /** Every {@linkcode IfExists}. */
 export const IF_EXISTS = ["replace", "keep", "fail"] as const;
 
+/**
+ * What must be there for a change to be made: a payload that has one of these
+ * SHA-256 digests, in hex, or, with `"*"`, any transaction of that id.
+ */
+export type IfMatch = "*" | readonly string[];
+
 /** How to save. */
 export interface SaveOptions {
   /**
@@ -27,6 +39,14 @@ export interface SaveOptions {
    * `"fail"`.
    */
   ifExists?: IfExists;
+  /** What must be there; default: anything or nothing. */
+  ifMatch?: IfMatch;
+}
+
+/** How to delete. */
+export interface DeleteOptions {
+  /** What must be there to be deleted; default: anything. */
+  ifMatch?: IfMatch;
 }
 
 /** How to save a payload that comes in pieces. */
@@ -36,23 +56,35 @@ export interface SaveStreamOptions extends SaveOptions {
 }
 
 /** How to save many transactions. */
-export interface SaveTxsOptions extends SaveOptions {
+export interface SaveTxsOptions extends Pick<SaveOptions, "ifExists"> {
   /** Told of each transaction that is done, and its place in the iterable. */
   onSaved?: (tx: SavedTx, index: number) => void;
 }
 
 const ifExists = oneOf(...IF_EXISTS);
+const ifMatch: Rule = {
+  what: '"*" or a list of SHA-256 digests in hex',
+  is: (value) =>
+    value === "*" ||
+    Array.isArray(value) && value.every((one) => typeof one === "string"),
+};
 
 /** Checks {@linkcode SaveOptions}. */
 export const SAVE_OPTIONS: OptionsType = optionsType<SaveOptions>(
   "SaveOptions",
-  { ifExists },
+  { ifExists, ifMatch },
+);
+
+/** Checks {@linkcode DeleteOptions}. */
+export const DELETE_OPTIONS: OptionsType = optionsType<DeleteOptions>(
+  "DeleteOptions",
+  { ifMatch },
 );
 
 /** Checks {@linkcode SaveStreamOptions}. */
 export const SAVE_STREAM_OPTIONS: OptionsType = optionsType<SaveStreamOptions>(
   "SaveStreamOptions",
-  { ifExists, expected: rule.text },
+  { ifExists, ifMatch, expected: rule.text },
 );
 
 /** Checks {@linkcode SaveTxsOptions}. */
@@ -103,6 +135,21 @@ export function decide(
   if (rule === "replace") return "replaced";
   if (rule === "keep") return "kept";
   throw new TxExistsError(there.txId, there.storageHash, given.storageHash);
+}
+
+/**
+ * Makes sure that what is there is what a change demands.
+ *
+ * @throws {PreconditionError} If it is not.
+ */
+export function requireMatch(
+  ifMatch: IfMatch,
+  txId: string,
+  there: TxInfo | null,
+): void {
+  const matches = there !== null &&
+    (ifMatch === "*" || ifMatch.includes(there.storageHash));
+  if (!matches) throw new PreconditionError(txId, there?.storageHash ?? null);
 }
 
 /** Whether two rows are of the same transaction: a size may be unknown. */

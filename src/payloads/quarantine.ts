@@ -197,7 +197,7 @@ interface Restored {
     row: TxInfo,
     payload: AsyncIterable<Uint8Array>,
     rule: "fail",
-    expected: string,
+    demands: { expected: string },
   ): Promise<TxInfo>;
   /** The row of an id; null when there is none. */
   info(txId: string): TxInfo | null | Promise<TxInfo | null>;
@@ -257,7 +257,7 @@ export async function restoreCase(
     yield* bytes;
   };
   const { txId, holderId, timestamp, storageHash, size } = await store
-    .saveStream(row, payload(), "fail", row.storageHash)
+    .saveStream(row, payload(), "fail", { expected: row.storageHash })
     .catch((error) => restoredBefore(row, store, error));
   await cases.remove(name);
   return { txId, holderId, timestamp, storageHash, size };

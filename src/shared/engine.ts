@@ -10,6 +10,7 @@ import {
   type Engine,
   infoOf,
   type Quarantine,
+  type StreamDemands,
   txOf,
   type TxQueries,
   type WithoutSources,
@@ -24,7 +25,9 @@ import {
 import {
   decide,
   type IfExists,
+  type IfMatch,
   isSameTx,
+  requireMatch,
   type SavedTx,
   savedTx,
 } from "../model/if_exists.ts";
@@ -150,11 +153,12 @@ export class RemoteEngine implements Engine {
     head: TxHead,
     payload: Uint8Array,
     rule: IfExists,
+    ifMatch?: IfMatch,
   ): Promise<SavedTx> {
     return this.#change(head.txId, async (before) => {
       const digest = await digestInTurns(payload);
       const info = infoOf(head, digest, payload.length);
-      return await this.#put(info, payload, before, rule);
+      return await this.#put(info, payload, before, rule, ifMatch);
     });
   }
 
@@ -163,7 +167,7 @@ export class RemoteEngine implements Engine {
     head: TxHead,
     chunks: AsyncIterable<Uint8Array>,
     rule: IfExists,
-    expected?: string,
+    { expected, ifMatch }: StreamDemands = {},
   ): Promise<SavedTx> {
     const { txId } = head;
     return this.#change(txId, async (before) => {
@@ -173,7 +177,7 @@ export class RemoteEngine implements Engine {
         throw new IntegrityError(txId, expected, digest);
       }
       const info = infoOf(head, digest, size);
-      return await this.#put(info, source, before, rule);
+      return await this.#put(info, source, before, rule, ifMatch);
     });
   }
 
@@ -242,8 +246,10 @@ export class RemoteEngine implements Engine {
   }
 
   /** {@inheritDoc Engine.remove} */
-  remove(txId: string): Promise<boolean> {
-    return this.#remove({ remove: txId });
+  remove(txId: string, ifMatch?: IfMatch): Promise<boolean> {
+    return ifMatch === undefined
+      ? this.#remove({ remove: txId })
+      : this.#removeMatching(txId, ifMatch);
   }
 
   /** {@inheritDoc Engine.prune} */
@@ -346,8 +352,9 @@ export class RemoteEngine implements Engine {
     source: PayloadSource,
     before: Promise<unknown>,
     rule: IfExists,
+    ifMatch?: IfMatch,
   ): Promise<SavedTx> {
-    let isNew = !await this.#isLikelyTaken(info);
+    let isNew = ifMatch === undefined && !await this.#isLikelyTaken(info);
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       let placed = isNew ? await this.#placeFirst(info, source) : null;
       await before;
@@ -357,9 +364,11 @@ export class RemoteEngine implements Engine {
         : null;
       if (!placed) {
         const there = await this.#finds.submit(info.txId);
+        if (ifMatch) requireMatch(ifMatch, info.txId, there?.info ?? null);
         const settled = there && await this.#settle(there, info, rule);
         if (settled) return settled;
-        if (there && isSameTx(there.info, info)) seen = there; // to be mended
+        const isSame = there !== null && isSameTx(there.info, info);
+        if (isSame || ifMatch !== undefined) seen = there;
         placed = await this.#placeVersion(info, source);
       }
       const { key, deadline } = placed;
@@ -456,6 +465,29 @@ export class RemoteEngine implements Engine {
       const isRemoved = isMade(await this.#commits.submit(change));
       if (isRemoved) this.#sweeper.sweep();
       return isRemoved;
+    });
+  }
+
+  /** Removes the row that matches, and not one that has come since. */
+  #removeMatching(txId: string, ifMatch: IfMatch): Promise<boolean> {
+    return this.#change(txId, async (before) => {
+      await before;
+      for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+        const seen = await this.#finds.submit(txId);
+        if (!seen) return false;
+        requireMatch(ifMatch, txId, seen.info);
+        if (!isMade(await this.#commits.submit({ remove: txId, seen }))) {
+          continue;
+        }
+        this.#sweeper.sweep();
+        return true;
+      }
+      throw new PohStorageError(
+        "TOO_SLOW",
+        `Cannot delete tx ${
+          JSON.stringify(txId)
+        }: others change it all the time`,
+      );
     });
   }
 

@@ -185,7 +185,10 @@ export function testQuarantine(
     };
     const digest = await sha256Hex(payload);
     const { payload: _, ...head } = sampleTx({ holderId: "older" });
-    const late = () => engine.saveStream(head, chunks(), "fail", digest);
+    const late = () =>
+      engine.saveStream(head, chunks(), "fail", {
+        expected: digest,
+      });
     await assertCode(late, "EXISTS");
     await other.close();
     assertEquals((await engine.load("a"))?.holderId, "newer");

@@ -6,7 +6,14 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { sha256Hex, TxExistsError, type TxInfo } from "../../mod.ts";
+import {
+  type IfMatch,
+  PreconditionError,
+  type SavedTx,
+  sha256Hex,
+  TxExistsError,
+  type TxInfo,
+} from "../../mod.ts";
 import type { Engine } from "../../src/engine.ts";
 import { type IfExists, savedTx } from "../../src/model/if_exists.ts";
 import { assertBytes, bytes, randomBytes, sampleTx } from "../helpers.ts";
@@ -73,9 +80,11 @@ export function testSaving(
     test(`a stream tells it as well, ${size}`, async ({ engine }) => {
       const outcomes = [];
       for (const payload of [one, one, two, one]) {
-        outcomes.push((await saveStream(engine, payload, "replace")).outcome);
+        outcomes.push(
+          (await saveStream(engine, { payload }, "replace")).outcome,
+        );
       }
-      const kept = await saveStream(engine, two, "keep");
+      const kept = await saveStream(engine, { payload: two }, "keep");
       outcomes.push(kept.outcome);
       assertEquals(outcomes, [
         "created",
@@ -94,7 +103,7 @@ export function testSaving(
       for (
         const work of [
           () => save(engine, { payload: two }, "fail"),
-          () => saveStream(engine, two, "fail"),
+          () => saveStream(engine, { payload: two }, "fail"),
         ]
       ) {
         const error = await assertRejects(work, TxExistsError);
@@ -218,6 +227,85 @@ export function testSaving(
     assertEquals((await engine.verify({})).findings, []);
   });
 
+  for (const [size, length] of Object.entries(SIZES)) {
+    const [one, two] = [randomBytes(length, 1), randomBytes(length, 2)];
+
+    test(`a change is made only of what it demands, ${size}`, async ({ engine }) => {
+      const refused = async (work: () => Promise<unknown>) =>
+        (await assertRejects(work, PreconditionError)).storageHash;
+      const other = { payload: two };
+      const wanted: IfMatch[] = ["*", [await sha256Hex(one)]];
+      for (const ifMatch of wanted) {
+        for (const work of [save, saveStream]) {
+          assertEquals(
+            await refused(() => work(engine, other, "replace", ifMatch)),
+            null,
+          );
+        }
+        assertEquals(await engine.remove("a", ifMatch), false);
+      }
+      assertEquals(await engine.info("a"), null);
+      for (const work of [save, saveStream]) {
+        for (const ifMatch of wanted) {
+          await save(engine, { payload: one });
+          const saved = await work(engine, other, "replace", ifMatch);
+          assertEquals(saved, savedTx(await infoOf(other), "replaced"));
+        }
+      }
+      const [digest] = wanted[1]!;
+      const there = await sha256Hex(two);
+      for (const ifMatch of [[digest!], [], ["no digest"]]) {
+        for (const rule of ["replace", "keep", "fail"] as const) {
+          for (const payload of [one, two]) {
+            for (const work of [save, saveStream]) {
+              assertEquals(
+                await refused(() => work(engine, { payload }, rule, ifMatch)),
+                there,
+              );
+            }
+          }
+        }
+        assertEquals(await refused(() => engine.remove("a", ifMatch)), there);
+      }
+      assertEquals(
+        await outcome(save(engine, { payload: one }, "fail", [there])),
+        "EXISTS",
+      );
+      assertBytes((await engine.load("a"))?.payload, two);
+      assertEquals(await engine.remove("a", [digest!, there]), true);
+      assertEquals(await engine.info("a"), null);
+      assertEquals((await engine.verify({})).findings, []);
+    });
+  }
+
+  test("of changes of one row at once one is made", async (made) => {
+    const nodes = [made.engine, await made.again(), await made.again()];
+    await save(made.engine, { payload: bytes("0") });
+    for (let round = 0; round < 4; round++) {
+      const ifMatch = [(await made.engine.info("a"))!.storageHash];
+      const outcomes = await Promise.all(nodes.map((engine, n) =>
+        outcome(
+          save(engine, { payload: bytes(`${round} ${n}`) }, "replace", ifMatch),
+        )
+      ));
+      assertEquals(outcomes.toSorted(), [
+        "PRECONDITION_FAILED",
+        "PRECONDITION_FAILED",
+        "replaced",
+      ]);
+    }
+    const ifMatch = [(await made.engine.info("a"))!.storageHash];
+    const removed = await Promise.allSettled(
+      nodes.map((engine) => engine.remove("a", ifMatch)),
+    );
+    assertEquals(
+      removed.filter((result) => result.status === "fulfilled" && result.value)
+        .length,
+      1,
+    );
+    assertEquals((await made.engine.verify({})).damaged, false);
+  });
+
   test("a refusal does no harm to what is saved with it", async ({ engine }) => {
     await save(engine, { txId: "b" });
     const results = await Promise.allSettled(
@@ -234,15 +322,30 @@ export function testSaving(
   });
 }
 
-function save(engine: Engine, parts: Parts, rule: IfExists = "replace") {
+function save(
+  engine: Engine,
+  parts: Parts,
+  rule?: IfExists,
+  ifMatch?: IfMatch,
+) {
   const { payload, ...head } = sampleTx(parts);
-  return engine.save(head, new Uint8Array(payload), rule);
+  return engine.save(head, new Uint8Array(payload), rule ?? "replace", ifMatch);
 }
 
-function saveStream(engine: Engine, payload: Uint8Array, rule: IfExists) {
-  const { payload: _, ...head } = sampleTx();
+function saveStream(
+  engine: Engine,
+  parts: Parts,
+  rule: IfExists,
+  ifMatch?: IfMatch,
+) {
+  const { payload, ...head } = sampleTx(parts);
   const chunks = ReadableStream.from([new Uint8Array(payload)]);
-  return engine.saveStream(head, chunks, rule);
+  return engine.saveStream(head, chunks, rule, { ifMatch });
+}
+
+/** What became of a save, or the code of its refusal. */
+function outcome(saving: Promise<SavedTx>): Promise<string> {
+  return saving.then(({ outcome }) => outcome, ({ code }) => code);
 }
 
 async function infoOf(parts: Parts): Promise<TxInfo> {

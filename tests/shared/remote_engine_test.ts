@@ -163,12 +163,15 @@ test("a payload that is not the expected one is not saved", async () => {
   const { payload, ...head } = sampleTx();
   const pieces = () => ReadableStream.from([payload]);
   await assertRejects(
-    () => node.engine.saveStream(head, pieces(), "replace", "0".repeat(64)),
+    () =>
+      node.engine.saveStream(head, pieces(), "replace", {
+        expected: "0".repeat(64),
+      }),
     IntegrityError,
   );
   assertEquals(await keysOf(node), []);
   const digest = await sha256Hex(payload);
-  await node.engine.saveStream(head, pieces(), "replace", digest);
+  await node.engine.saveStream(head, pieces(), "replace", { expected: digest });
   assertEquals(await loaded(node), "payload of a");
 });
 
