@@ -8,7 +8,7 @@ import { infoJson, savedJson } from "../format/tx_json.ts";
 import { validateTxId } from "../tx.ts";
 import type { SavedTx } from "../model/if_exists.ts";
 import type { Guard } from "./access.ts";
-import { requireNoOtherCondition } from "./conditions.ts";
+import { ifMatchToDelete, requireNoCondition } from "./conditions.ts";
 import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
 import { listTxs } from "./listing.ts";
 import {
@@ -30,13 +30,8 @@ import {
 } from "./query.ts";
 import { type Service, stopping } from "./service.ts";
 import { STYLE } from "./style.ts";
-import {
-  saveLines,
-  saveOne,
-  savePayload,
-  txOf,
-  txOfBroadcast,
-} from "./uploads.ts";
+import { saveOne, savePayload, txOf, txOfBroadcast } from "./uploads.ts";
+import { saveLines, saveLinesTellingEach } from "./upload_lines.ts";
 
 type Env = { Bindings: Exchange };
 type Answer = Response | Promise<Response>;
@@ -76,7 +71,7 @@ export function makeHandler(
       if (!PUBLIC.has(target.path)) guard(request.headers);
       if (!BODILESS.has(method)) {
         requireReadableBody(request.headers);
-        requireNoOtherCondition(request.headers);
+        requireNoCondition(request.headers, "if-unmodified-since");
       }
       answer = app.fetch(request, exchange);
     } catch (error) {
@@ -163,7 +158,9 @@ export function makeApp(service: Service): Hono<Env> {
     "/txs/:id",
     takes([], async (c) => {
       const txId = idOf(c);
-      if (!await service.store.deleteTx(txId)) throw unknownTx(txId);
+      const ifMatch = ifMatchToDelete(c.env.request.headers);
+      const options = ifMatch === undefined ? {} : { ifMatch };
+      if (!await service.store.deleteTx(txId, options)) throw unknownTx(txId);
       service.metrics.deleted();
       return c.body(null, 204);
     }),
@@ -275,14 +272,17 @@ async function postTxs(
   const { store, room, limits, metrics } = service;
   const type = mediaType(c);
   if (NDJSON_TYPES.includes(type)) {
-    const counts = await saveLines(
+    const upload = {
       store,
-      c.env.request,
+      exchange: c.env,
       room,
       limits,
-      (saved) => metrics.saved(saved),
-    );
-    return c.json(counts);
+      metrics,
+      problemOf: (error: unknown) => service.problemOf(error),
+    };
+    return NDJSON_TYPES.some((type) => wants(c.env.request, type))
+      ? await saveLinesTellingEach(upload)
+      : c.json(await saveLines(upload));
   }
   if (type !== JSON_TYPE) throw unsupportedType([JSON_TYPE, ...NDJSON_TYPES]);
   const saved = await saveOne(store, c.env.request, txOf, room, limits);

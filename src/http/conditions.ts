@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { IfMatch } from "../model/if_exists.ts";
 import { Problem } from "./problem.ts";
 
 /** The headers that may hold a payload's digest, where no coding is applied. */
@@ -66,51 +67,63 @@ export function digestMismatch(
   );
 }
 
-/**
- * Whether a request is only to create: `If-None-Match: *`.
- *
- * @throws {Problem} 400 if the header has another value.
- */
-export function createsOnly(headers: Headers): boolean {
-  const value = headers.get("if-none-match");
-  if (value === null) return false;
-  if (value.trim() === "*") return true;
-  throw new Problem(
-    400,
-    "INVALID_REQUEST",
-    "If-None-Match of a save must be *",
-  );
+/** Under which conditions a request makes its change. */
+export interface Conditions {
+  /** Whether it is only to create: `If-None-Match: *`. */
+  createsOnly: boolean;
+  /** What must be there, by `If-Match`; undefined: anything. */
+  ifMatch: IfMatch | undefined;
 }
 
 /**
- * Refuses a change under a condition that the service does not decide within a
- * commit: to pass over it would be to make the change whatever is there.
+ * The conditions of a request that saves.
  *
- * @throws {Problem} 400 if there is one.
+ * @throws {Problem} 400 if one is malformed, or none that can be decided within
+ * a commit.
  */
-export function requireNoOtherCondition(headers: Headers): void {
-  for (const name of ["if-match", "if-unmodified-since"]) {
-    if (!headers.has(name)) continue;
-    throw new Problem(
-      400,
-      "INVALID_REQUEST",
-      `${name} is not supported; If-None-Match: * is, for saves`,
-    );
+export function conditionsOf(headers: Headers): Conditions {
+  const noneMatch = headers.get("if-none-match");
+  if (noneMatch !== null && noneMatch.trim() !== "*") {
+    throw unsupported("If-None-Match of a save must be *");
+  }
+  return { createsOnly: noneMatch !== null, ifMatch: ifMatchOf(headers) };
+}
+
+/**
+ * The condition of a request that deletes.
+ *
+ * @throws {Problem} 400 as {@linkcode conditionsOf} does.
+ */
+export function ifMatchToDelete(headers: Headers): IfMatch | undefined {
+  if (headers.has("if-none-match")) {
+    throw unsupported("If-None-Match is for saves; If-Match is for deletions");
+  }
+  return ifMatchOf(headers);
+}
+
+/** Refuses conditions: to pass over one would be to make the change anyway. */
+export function requireNoCondition(headers: Headers, ...names: string[]): void {
+  for (const name of names) {
+    if (headers.has(name)) throw unsupported(`${name} is not supported here`);
   }
 }
 
-/** There is a transaction of that id, and the request is only to create. */
-export function preconditionFailed(
-  txId: string,
-  storageHash: string,
-): Problem {
-  return new Problem(
-    412,
-    "PRECONDITION_FAILED",
-    `There is a transaction ${JSON.stringify(txId)}`,
-    {
-      members: { tx_id: txId, storage_hash: storageHash },
-      headers: { etag: `"${storageHash}"` },
-    },
-  );
+/**
+ * The digests that `If-Match` names. A weak entity tag matches nothing.
+ *
+ * @throws {Problem} 400 if it is malformed.
+ */
+export function ifMatchOf(headers: Headers): IfMatch | undefined {
+  const value = headers.get("if-match")?.trim();
+  if (value === undefined || value === "*") return value;
+  const tag = /(W\/)?"([^"]*)"/g;
+  if (!/^\s*(W\/)?"[^"]*"\s*(,\s*((W\/)?"[^"]*"\s*)?)*$/.test(value)) {
+    throw unsupported('If-Match must be * or a list of entity tags, as "…"');
+  }
+  return [...value.matchAll(tag)].filter(([, weak]) => !weak)
+    .map(([, , digest]) => digest!);
+}
+
+function unsupported(detail: string): Problem {
+  return new Problem(400, "INVALID_REQUEST", detail);
 }

@@ -52,11 +52,12 @@ export class Exchange {
    * client takes nothing for too long, the connection is broken off: a body that
    * ends as HTTP says it must is a whole one.
    *
-   * @param source What the pieces are made from, to be cancelled with them.
+   * @param source What the pieces are made from, to be cancelled with them where
+   * they do not come to their end, even if the first one was never asked for.
    */
   stream(
     pieces: AsyncGenerator<Uint8Array>,
-    source?: ReadableStream<Uint8Array>,
+    source?: { cancel(): Promise<void> },
   ): ReadableStream<Uint8Array> {
     const { idle } = this.#service.limits;
     let ended = false;

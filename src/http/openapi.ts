@@ -78,6 +78,14 @@ function digestHeader(name: string): Record<string, unknown> {
   };
 }
 
+const ifMatch = {
+  name: "If-Match",
+  in: "header",
+  description:
+    "Entity tags, or *: makes the change only where the transaction that is there has one of them, else 412",
+  schema: { type: "string" },
+};
+
 const createOnly = {
   name: "If-None-Match",
   in: "header",
@@ -141,7 +149,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
           summary: "Save one transaction, or many as NDJSON",
           description:
             `Another one of the same id is replaced; in a write-once store it is kept, and the answer is 409. The same one again changes nothing. A transaction may be ${maxBody} bytes long as JSON. NDJSON stops at the first bad line; what stands before it is saved.`,
-          parameters: [createOnly],
+          parameters: [createOnly, ifMatch],
           requestBody: {
             required: true,
             content: {
@@ -198,6 +206,7 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
             digestHeader("Repr-Digest"),
             digestHeader("Content-Digest"),
             createOnly,
+            ifMatch,
           ],
           requestBody: {
             required: true,
@@ -219,9 +228,10 @@ export function openApi({ maxBody }: Pick<Limits, "maxBody">) {
         delete: {
           operationId: "deleteTx",
           summary: "Delete a transaction",
+          parameters: [ifMatch],
           responses: {
             204: { description: "Deleted" },
-            ...problems(400, 404),
+            ...problems(400, 404, 412),
           },
         },
       },

@@ -16,8 +16,10 @@ import {
   txLine,
   txLineStart,
 } from "../format/tx_json.ts";
+import { requireMatch } from "../model/if_exists.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import type { TxInfo, TxStream } from "../types.ts";
+import { ifMatchOf } from "./conditions.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Budget, Limits } from "./limits.ts";
 import { Problem, unknownTx } from "./problem.ts";
@@ -61,7 +63,7 @@ export function payloadResponse(
 /** Whether a request asks for the whole payload, whatever the client has of it. */
 function isPlain({ method, headers }: Request): boolean {
   return method === "GET" && !headers.has("range") &&
-    !headers.has("if-none-match");
+    !headers.has("if-none-match") && !headers.has("if-match");
 }
 
 async function anyPayloadResponse(
@@ -72,6 +74,8 @@ async function anyPayloadResponse(
   const { request } = download;
   const known = await store.infoTx(txId);
   if (!known) throw unknownTx(txId);
+  const ifMatch = ifMatchOf(request.headers);
+  if (ifMatch) requireMatch(ifMatch, txId, known);
   if (matches(request.headers.get("if-none-match"), known)) {
     return new Response(null, { status: 304, headers: headersOf(known) });
   }

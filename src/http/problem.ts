@@ -9,6 +9,7 @@ import {
   InvalidTxError,
   PayloadUnreadableError,
   PohStorageError,
+  PreconditionError,
   StoreBusyError,
   StoreClosedError,
   StoreMovedError,
@@ -73,17 +74,23 @@ export class Problem extends Error {
     this.headers = headers;
   }
 
-  /** The response that tells it. */
-  toResponse(): Response {
-    const { status, code, message, members, headers } = this;
-    return Response.json({
+  /** It as an object, for JSON. */
+  toJSON(): Record<string, unknown> {
+    const { status, code, message, members } = this;
+    return {
       type: "about:blank",
       title: TITLES[status],
       status,
       detail: message,
       code,
       ...members,
-    }, {
+    };
+  }
+
+  /** The response that tells it. */
+  toResponse(): Response {
+    const { status, headers } = this;
+    return Response.json(this, {
       status,
       headers: {
         ...headers,
@@ -136,6 +143,27 @@ export function unknownTx(txId: string): Problem {
   );
 }
 
+/** What is there is not what the request demands; null: nothing is there. */
+export function preconditionFailed(
+  txId: string,
+  storageHash: string | null,
+): Problem {
+  const id = JSON.stringify(txId);
+  return new Problem(
+    412,
+    "PRECONDITION_FAILED",
+    storageHash === null
+      ? `There is no transaction ${id}`
+      : `There is a transaction ${id}, its payload has SHA-256 ${storageHash}`,
+    {
+      members: { tx_id: txId, storage_hash: storageHash },
+      ...(storageHash !== null && {
+        headers: { etag: `"${storageHash}"` },
+      }),
+    },
+  );
+}
+
 /** The problem that an error is for a client. What is not foreseen says little. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
@@ -147,6 +175,9 @@ export function problemOf(error: unknown): Problem {
   }
   if (error instanceof UsageError) {
     return new Problem(400, "INVALID_REQUEST", error.message);
+  }
+  if (error instanceof PreconditionError) {
+    return preconditionFailed(error.txId, error.storageHash);
   }
   if (error instanceof TxExistsError) {
     const { txId, storageHash, found } = error;

@@ -243,7 +243,12 @@ export class Service {
   async close(): Promise<void> {
     this.stop();
     await this.#summaries?.idle();
-    for (const store of this.#opened) await store.close();
+    const closed = await Promise.allSettled(
+      this.#opened.map((store) => store.close()),
+    );
+    for (const result of closed) {
+      if (result.status === "rejected") throw result.reason;
+    }
   }
 
   /** The problem that an error is for a client. */

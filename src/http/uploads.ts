@@ -4,39 +4,24 @@
  * @module
  */
 
-import { linesOf } from "../format/lines.ts";
 import { readTxJson } from "../format/read_tx_json.ts";
 import { IntegrityError, InvalidTxError, TxExistsError } from "../errors.ts";
 import { SMALL } from "../files/durable_fs.ts";
 import { sha256HexSync } from "../files/hash.ts";
-import {
-  countSave,
-  noSaves,
-  type SaveCounts,
-  type SavedTx,
-  type SaveOptions,
-} from "../model/if_exists.ts";
+import type { SavedTx, SaveOptions } from "../model/if_exists.ts";
 import { fileName } from "../files/file_name.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { txFromJson } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
-import {
-  createsOnly,
-  digestMismatch,
-  preconditionFailed,
-  promisedDigest,
-} from "./conditions.ts";
+import { conditionsOf, digestMismatch, promisedDigest } from "./conditions.ts";
 import {
   announcedLength,
   bodyOf,
-  Budget,
+  type Budget,
   type Limits,
   wholeBody,
 } from "./limits.ts";
-import { Problem, problemOf, tooLarge } from "./problem.ts";
-
-/** Transactions of one NDJSON body that may be on their way to the disk. */
-const IN_FLIGHT = 1_024;
+import { preconditionFailed, Problem } from "./problem.ts";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -135,14 +120,16 @@ async function withBody(
   }
 }
 
-/** Saves under the precondition of a request. */
-async function saving(
-  { headers }: Request,
+/** Saves under the conditions of a request. */
+export async function saving(
+  { headers }: Pick<Request, "headers">,
   save: (options: SaveOptions) => Promise<SavedTx>,
 ): Promise<SavedTx> {
-  if (!createsOnly(headers)) return await save({});
+  const { createsOnly, ifMatch } = conditionsOf(headers);
+  const options = ifMatch === undefined ? {} : { ifMatch };
+  if (!createsOnly) return await save(options);
   try {
-    const saved = await save({ ifExists: "fail" });
+    const saved = await save({ ...options, ifExists: "fail" });
     if (saved.outcome === "created") return saved;
     throw preconditionFailed(saved.txId, saved.storageHash);
   } catch (error) {
@@ -154,99 +141,6 @@ async function saving(
 function requireDigest(bytes: Uint8Array, expected: string): void {
   const found = sha256HexSync(bytes);
   if (found !== expected) throw digestMismatch(expected, found);
-}
-
-/**
- * Saves the transactions of an NDJSON body, however many. They share commits
- * with each other and with what other requests save. It takes no more from the
- * client than it can keep up with.
- *
- * @returns What became of them.
- * @throws {Problem} At the first bad line; what stands before it is saved.
- */
-export async function saveLines(
-  store: StorageManager,
-  request: Request,
-  room: UploadRoom,
-  limits: Limits,
-  onSaved: (saved: SavedTx) => void,
-): Promise<SaveCounts> {
-  const release = await room.streams.take(1, limits.patience);
-  try {
-    return await new Lines(store, room, limits, onSaved).save(request);
-  } finally {
-    release();
-  }
-}
-
-class Lines {
-  readonly #store: StorageManager;
-  readonly #room: UploadRoom;
-  readonly #limits: Limits;
-  readonly #onSaved: (saved: SavedTx) => void;
-  readonly #inFlight = new Budget(IN_FLIGHT);
-  readonly #counts = noSaves();
-  #failure: { line: number; error: unknown } | null = null;
-
-  constructor(
-    store: StorageManager,
-    room: UploadRoom,
-    limits: Limits,
-    onSaved: (saved: SavedTx) => void,
-  ) {
-    this.#store = store;
-    this.#room = room;
-    this.#limits = limits;
-    this.#onSaved = onSaved;
-  }
-
-  async save(request: Request): Promise<SaveCounts> {
-    let line = 0;
-    try {
-      const { maxBody } = this.#limits;
-      for await (
-        const next of linesOf(bodyOf(request, this.#limits), maxBody)
-      ) {
-        line = next.number;
-        if (next.bytes.length > maxBody) throw tooLarge("The line", maxBody);
-        if (!isBlank(next.bytes)) await this.#begin(line, next.bytes);
-        if (this.#failure) break;
-      }
-    } catch (error) {
-      this.#failure ??= { line, error };
-    }
-    await this.#inFlight.take(IN_FLIGHT); // all of it: nothing is in flight
-    if (this.#failure) throw this.#problem(this.#failure);
-    return this.#counts;
-  }
-
-  /** Begins to save a line once there is room for it. */
-  async #begin(line: number, bytes: Uint8Array): Promise<void> {
-    const releaseBytes = await this.#room.bytes.take(bytes.length);
-    const releaseTurn = await this.#inFlight.take(1);
-    this.#saveLine(bytes)
-      .catch((error) => this.#failure ??= { line, error })
-      .finally(() => {
-        releaseBytes();
-        releaseTurn();
-      });
-  }
-
-  async #saveLine(bytes: Uint8Array): Promise<void> {
-    const saved = await this.#store.saveTx(txOf(parsed(bytes)));
-    countSave(this.#counts, saved);
-    this.#onSaved(saved);
-  }
-
-  #problem({ line, error }: { line: number; error: unknown }): Problem {
-    const { status, code, message, members, headers } = problemOf(error);
-    return new Problem(status, code, `Line ${line}: ${message}`, {
-      members: { ...members, line, ...this.#counts },
-      // What follows the line has not been read.
-      headers: { ...headers, connection: "close" },
-      cause: error,
-    });
-  }
 }
 
 /** A transaction in the JSON form of the whole program. */
@@ -273,7 +167,8 @@ export function txOfBroadcast(fields: Record<string, unknown>): Tx {
   return { ...tx, payload: bytes };
 }
 
-function parsed(bytes: Uint8Array): Record<string, unknown> {
+/** The fields of a transaction as JSON. */
+export function parsed(bytes: Uint8Array): Record<string, unknown> {
   let text: string;
   try {
     text = UTF8.decode(bytes);
@@ -286,8 +181,4 @@ function parsed(bytes: Uint8Array): Record<string, unknown> {
     if (!(error instanceof SyntaxError)) throw error;
     throw new Problem(400, "NOT_JSON", `not JSON: ${error.message}`);
   }
-}
-
-function isBlank(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 32 || byte === 9 || byte === 13);
 }

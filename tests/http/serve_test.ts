@@ -575,11 +575,169 @@ test("GET /txs/{id}/info tells what the metadata says", async () => {
   );
 });
 
+test("NDJSON heeds If-None-Match, and no condition that it cannot", async () => {
+  await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
+  const post = (headers: Record<string, string>) =>
+    served.ask("/txs", {
+      method: "POST",
+      headers: { "content-type": "application/x-ndjson", ...headers },
+      body: `${json("b")}\n${json("a")}\n`,
+    });
+  const digest = "sha-256=:uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=:";
+  for (const name of ["if-match", "content-digest"]) {
+    const answer = await post({ [name]: name === "if-match" ? "*" : digest });
+    assertEquals(answer.problem, "400 INVALID_REQUEST");
+  }
+  assertEquals(await served.service.store.listTxs(), ["a"]);
+  const answer = await post({ "if-none-match": "*" });
+  assertEquals(answer.problem, "412 PRECONDITION_FAILED");
+  assertEquals([answer.json.line, answer.json.created], [2, 1]);
+});
+
+test("NDJSON tells of each line what became of it, when asked", async () => {
+  await using served = await startService({ limits: { maxBody: 1_000 } });
+  const ask = async (body: BodyInit) => {
+    const answer = await served.ask("/txs", {
+      method: "POST",
+      headers: {
+        "content-type": "application/x-ndjson",
+        "accept": "application/x-ndjson",
+      },
+      body,
+    });
+    assertEquals(answer.status, 200);
+    assertEquals(answer.headers.get("content-type"), "application/x-ndjson");
+    const lines = answer.text.trimEnd().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    const last = lines.pop();
+    return {
+      last,
+      lines: lines.toSorted((a, b) => a.line - b.line).map((line) => [
+        line.line,
+        line.outcome ?? line.error.code,
+        line.tx_id ?? line.error.field,
+      ]),
+    };
+  };
+  const none = { txs: 0, created: 0, replaced: 0, unchanged: 0, kept: 0 };
+  const bad = '{"tx_id":"x","holder_id":1,"timestamp":0,"payload":""}';
+  const { lines, last } = await ask(
+    [json("a"), "", bad, "{", json("b"), json("c")].join("\n"),
+  );
+  assertEquals(lines, [
+    [1, "created", "a"],
+    [3, "INVALID_TX", "holder_id"],
+    [4, "NOT_JSON", undefined],
+    [5, "created", "b"],
+    [6, "created", "c"],
+  ]);
+  assertEquals(last, { ...none, txs: 3, created: 3, failed: 2, error: null });
+  assertEquals(await served.service.store.listTxs(), ["a", "b", "c"]);
+
+  // What is too long cannot be told from what follows it.
+  const cut = await ask(`${json("d")}\n${" ".repeat(2_000)}\n${json("e")}`);
+  assertEquals(cut.lines, [[1, "created", "d"]]);
+  assertEquals(
+    [cut.last.txs, cut.last.error.code, cut.last.error.line],
+    [1, "TOO_LARGE", 2],
+  );
+
+  const many = Array.from(
+    { length: 20_000 },
+    (_, n) => json(`id ${n}`, bytes("")),
+  );
+  const all = await ask(
+    ReadableStream.from(many.map((line) => bytes(`${line}\n`))),
+  );
+  assertEquals(all.lines.map(([line]) => line), many.map((_, n) => n + 1));
+  assertEquals(all.last.created, 20_000);
+});
+
+test("a client that sends lines and takes no answers keeps nobody out", async () => {
+  const limits = { streams: 1, idle: 200, patience: 10_000 };
+  await using served = await startService({ limits });
+  const line = `${json("x".repeat(200), bytes(""))}\n`;
+  const many = line.repeat(100_000);
+  const wire = await served.connect([
+    "POST /txs HTTP/1.1",
+    "Host: localhost",
+    "Content-Type: application/x-ndjson",
+    "Accept: application/x-ndjson",
+    `Content-Length: ${many.length}`,
+    "",
+    "",
+  ].join("\r\n"));
+  const sending = wire.send(many).catch(() => {}); // until it is closed
+  while (await served.service.store.countTxs() === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const other = await served.postLines(json("b"));
+  assertEquals(other.json.created, 1);
+  assertEquals(served.service.requests, 0);
+  wire[Symbol.dispose]();
+  await sending;
+});
+
+test("a change is made only where If-Match names what is there", async () => {
+  for (const size of [10, LARGE]) {
+    const txs = [sampleTx({ txId: "a", payload: bytes("old") })];
+    await using served = await startService({ txs });
+    const etag = async () =>
+      (await served.ask("/txs/a", { method: "HEAD" })).headers.get("etag")!;
+    const old = await etag();
+    const put = (ifMatch: string, txId = "a") =>
+      served.ask(`/txs/${txId}?holder=h&timestamp=1`, {
+        method: "PUT",
+        headers: { "if-match": ifMatch },
+        body: randomBytes(size),
+      });
+    for (const tags of ['"x"', `W/${old}`, '"x", "y"']) {
+      const answer = await put(tags);
+      assertEquals(answer.problem, "412 PRECONDITION_FAILED");
+      assertEquals(answer.headers.get("etag"), old);
+    }
+    for (const tags of ["", "x", '"x', '"x" "y"']) {
+      assertEquals((await put(tags)).problem, "400 INVALID_REQUEST");
+    }
+    for (const tags of ["*", old]) {
+      assertEquals((await put(tags, "b")).problem, "412 PRECONDITION_FAILED");
+    }
+    const first = await put(`"x", ${old}`);
+    assertEquals([first.status, first.json.outcome], [200, "replaced"]);
+    assertEquals((await put(old)).problem, "412 PRECONDITION_FAILED");
+    assertEquals((await put("*")).json.outcome, "unchanged");
+
+    const change = (method: string, tags: string) =>
+      served.ask("/txs/a", { method, headers: { "if-match": tags } });
+    assertEquals(
+      (await change("DELETE", old)).problem,
+      "412 PRECONDITION_FAILED",
+    );
+    assertEquals((await change("GET", old)).problem, "412 PRECONDITION_FAILED");
+    assertEquals((await change("GET", await etag())).body.length, size);
+    const post = await served.ask("/txs", {
+      method: "POST",
+      headers: { "content-type": "application/json", "if-match": old },
+      body: json("a"),
+    });
+    assertEquals(post.problem, "412 PRECONDITION_FAILED");
+    assertEquals((await change("DELETE", await etag())).status, 204);
+    assertEquals((await change("DELETE", "*")).problem, "404 UNKNOWN_TX");
+    assertEquals(namesIn(served.files.base, ".poh", "staged"), []);
+  }
+});
+
 test("a change under a condition that is not known is not made", async () => {
   await using served = await startService({ txs: [sampleTx({ txId: "a" })] });
-  const headers = { "if-match": '"x"' };
-  const deletion = await served.ask("/txs/a", { method: "DELETE", headers });
-  assertEquals(deletion.problem, "400 INVALID_REQUEST");
+  const headers = { "if-unmodified-since": "Sat, 29 Oct 1994 19:43:31 GMT" };
+  for (const condition of [headers, { "if-none-match": "*" }]) {
+    const deletion = await served.ask("/txs/a", {
+      method: "DELETE",
+      headers: condition as HeadersInit,
+    });
+    assertEquals(deletion.problem, "400 INVALID_REQUEST");
+  }
   const put = await served.ask("/txs/b?holder=h&timestamp=1", {
     method: "PUT",
     headers,
