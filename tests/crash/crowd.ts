@@ -108,7 +108,9 @@ class Seat {
       stderr: "piped",
     }).spawn();
     let isOver = false;
-    const output = child.output().finally(() => isOver = true);
+    const output = child.output();
+    // It ends before all that it printed is read.
+    child.status.then(() => isOver = true);
     const disturbing = this.#disturb(child, () => isOver);
     const ending = await output;
     await disturbing;
