@@ -18,6 +18,7 @@ import {
   MetadataDamagedError,
   PayloadUnreadableError,
   PohStorageError,
+  PreconditionError,
   SaveTxsError,
   StoreBusyError,
   StoreClosedError,
@@ -43,6 +44,11 @@ const CASES: [PohStorageError, string, string][] = [
   [new StoreMovedError("/x"), "StoreMovedError", "STORE_MOVED"],
   [new DiskFullError("/x"), "DiskFullError", "DISK_FULL"],
   [new TxExistsError("a", "00", "11"), "TxExistsError", "EXISTS"],
+  [
+    new PreconditionError("a", "00"),
+    "PreconditionError",
+    "PRECONDITION_FAILED",
+  ],
   [new SaveTxsError(3, "a", new Error("no")), "SaveTxsError", "NOT_SAVED"],
   [
     new MetadataDamagedError("/x", "no"),
