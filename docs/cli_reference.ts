@@ -13,13 +13,9 @@ import {
   optionTerm,
   variables,
 } from "../src/cli/help.ts";
-import {
-  type CommandName,
-  commands,
-  type CommandSpec,
-  commonOptions,
-  type OptionSpec,
-} from "../src/cli/table.ts";
+import { commonOptions } from "../src/cli/specs/shared.ts";
+import type { CommandSpec, OptionSpec } from "../src/cli/specs/spec.ts";
+import { type CommandName, commands } from "../src/cli/table.ts";
 
 const INTRODUCTION = `# On the command line
 

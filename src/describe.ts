@@ -14,6 +14,8 @@ import { requireKnown } from "./options.ts";
 import { packBelow } from "./local/pack_below.ts";
 import { countQuarantine } from "./payloads/quarantine.ts";
 import { isRemote, remoteStores } from "./remote_url.ts";
+import { countDays, countSizes } from "./model/distribution.ts";
+import type { TxFilter } from "./model/filter.ts";
 import {
   STORAGE_OPTIONS,
   type StorageOptions,
@@ -60,6 +62,9 @@ export async function describeStore(
   const store = await openStore(base, db, { ...options, readOnly: true });
   try {
     const { rows, log } = store;
+    const count = (filter: TxFilter) => countTxs(rows, filter);
+    const txs = await count({});
+    const totals = sumTxs(rows);
     const facts = {
       base,
       db,
@@ -68,8 +73,10 @@ export async function describeStore(
       packBelow: packBelow(rows),
       log: hasLog(rows) ? await logUse({ dir: log.dir, rows }) : null,
       writeOnce: store.writeOnce,
-      txs: await countTxs(rows),
-      ...sumTxs(rows),
+      txs,
+      ...totals,
+      sizes: await countSizes(count, txs - totals.unknownSizes),
+      days: await countDays(count, totals.oldest, totals.newest),
       holders: countHolders(rows, TOP),
       writers: listHolders(base),
       pending: hasLog(rows) ? log.pending().toArray().length : 0,

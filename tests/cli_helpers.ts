@@ -237,7 +237,10 @@ export async function cliStore(
 
 /** What one line of stderr says of an error, for people or for programs. */
 export function errorIn(stderr: string): string {
-  if (stderr.startsWith("{")) return JSON.parse(stderr).error.message;
+  if (stderr.startsWith("{")) {
+    const { message, hint } = JSON.parse(stderr).error;
+    return hint === undefined ? message : `${message}; ${hint}`;
+  }
   assertMatch(stderr, /^poh-storage: [^\n]+\n$/);
   return stderr.slice("poh-storage: ".length, -1);
 }
@@ -275,5 +278,7 @@ export function txText(
 export function importLine(created: number, unchanged = 0): string {
   const [all, news, same] = [created + unchanged, created, unchanged]
     .map((count) => count.toLocaleString("en-US"));
-  return `${all} txs: ${news} new, ${same} unchanged, 0 replaced\n`;
+  return `${all} ${
+    all === "1" ? "tx" : "txs"
+  }: ${news} new, ${same} unchanged, 0 replaced\n`;
 }

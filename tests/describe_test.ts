@@ -31,6 +31,43 @@ function hints({ hints }: StoreDescription, code: Hint["code"]): string[] {
   return hints.filter((hint) => hint.code === code).map((h) => h.message);
 }
 
+/** So many days without a transaction, then one with some. */
+function days(empty: number, last: string, txs: number) {
+  const end = Date.parse(last);
+  return Array.from({ length: empty + 1 }, (_, n) => ({
+    day: new Date(end - (empty - n) * 86_400_000).toISOString().slice(0, 10),
+    txs: n === empty ? txs : 0,
+  }));
+}
+
+Deno.test("describeStore() counts by size and by day, and stops where nothing is", async () => {
+  await using temp = await tempStore();
+  const sizes = [0, 64, 65, 5000];
+  await temp.store.saveTxs(
+    sizes.map((size, n) =>
+      sampleTx({
+        txId: `tx-${n}`,
+        timestamp: n * 43_200,
+        payload: new Uint8Array(size),
+      })
+    ),
+  );
+  const told = await describe(temp);
+  assertEquals(told.sizes, [
+    { upTo: 64, txs: 2 },
+    { upTo: 256, txs: 1 },
+    { upTo: 1024, txs: 0 },
+    { upTo: 4096, txs: 0 },
+    { upTo: 16_384, txs: 1 },
+  ]);
+  assertEquals(told.days, [
+    { day: "1970-01-01", txs: 2 },
+    { day: "1970-01-02", txs: 2 },
+  ]);
+  await temp.store.saveTx(sampleTx({ txId: "far", timestamp: 1e300 }));
+  assertEquals((await describe(temp)).days, []);
+});
+
 testDrivers(
   "describeStore() tells what is there and changes nothing",
   async (driver) => {
@@ -59,6 +96,8 @@ testDrivers(
       unknownSizes: 0,
       oldest: -1.5,
       newest: 1464307123.25,
+      sizes: [{ upTo: 64, txs: 2 }],
+      days: days(13, "2016-05-26", 1),
       holders: {
         count: 2,
         top: [{ holderId: "alice", txs: 1 }, { holderId: "bob", txs: 1 }],
@@ -168,12 +207,21 @@ testDrivers(
   },
 );
 
-test("why the FFI binding is not used is a hint, unless nobody wants it", async () => {
+test("why the FFI binding is not used is a hint for whoever names a library", async () => {
   await using temp = await tempStore();
-  const { fallbackReason } = temp.store.driver;
-  const told = hints(await describe(temp), "ffi");
-  assertEquals(told.length, fallbackReason === undefined ? 0 : 1);
-  if (fallbackReason) assert(told[0]!.endsWith(fallbackReason));
+  const before = Deno.env.get("DENO_SQLITE_PATH");
+  Deno.env.delete("DENO_SQLITE_PATH");
+  assertEquals(hints(await describe(temp), "ffi"), []);
+  try {
+    Deno.env.set("DENO_SQLITE_PATH", temp.file("none"));
+    const { driver, ...told } = await describe(temp);
+    const [hint = ""] = hints({ driver, ...told }, "ffi");
+    assert(hint.endsWith(driver.fallbackReason ?? ""), hint);
+    assertEquals(hint === "", driver.fallbackReason === undefined);
+  } finally {
+    if (before === undefined) Deno.env.delete("DENO_SQLITE_PATH");
+    else Deno.env.set("DENO_SQLITE_PATH", before);
+  }
   assertEquals(hints(await describe(temp, "builtin"), "ffi"), []);
 });
 

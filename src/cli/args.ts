@@ -6,22 +6,26 @@
 
 import { UsageError } from "../format/usage_error.ts";
 import { listed, nearest } from "../text/suggestion.ts";
+import type { OptionSpec, PositionalSpec } from "./specs/spec.ts";
 import {
   type CommandName,
   commands,
   optionsOf,
-  type OptionSpec,
   type OptionValues,
-  type PositionalSpec,
 } from "./table.ts";
 import { readValue } from "../format/values.ts";
 
 /** What `help` explains. */
-export type HelpTopic = CommandName | "environment";
+export type HelpTopic = CommandName | (typeof TOPICS)[number];
+
+/** What `help` explains beside commands. */
+export const TOPICS = ["environment", "exit-codes", "permissions"] as const;
 
 /** What the arguments ask for. */
 export type Invocation =
   | { kind: "help"; topic: HelpTopic | null }
+  /** Help that nobody asked for. */
+  | { kind: "nothing" }
   | { kind: "version"; json: boolean }
   | { kind: "run"; command: CommandName; args: ParsedArgs };
 
@@ -66,7 +70,10 @@ export function parse(args: readonly string[], env: ReadEnv): Invocation {
     if (isVersion || named.includes("--version") || named.includes("-V")) {
       return { kind: "version", json: named.includes("--json") };
     }
-    throw new UsageError("No command given; see poh-storage --help");
+    if (args.length === 0) return { kind: "nothing" };
+    throw new UsageError("No command given", {
+      hint: "see poh-storage --help",
+    });
   }
   const parsed = parseCommand(command, rest, env);
   return parsed.options.version
@@ -135,15 +142,13 @@ function splitOption(
   const written = equals < 0 ? arg : arg.slice(0, equals);
   const name = written.slice(2);
   if (!written.startsWith("--") || !Object.hasOwn(specs, name)) {
-    throw new UsageError(
-      `Unknown option ${written} for ${command}${
-        didYouMean(
-          written,
-          Object.keys(specs).map((known) => `--${known}`),
-          `see poh-storage ${command} --help`,
-        )
-      }`,
-    );
+    throw new UsageError(`Unknown option ${written} for ${command}`, {
+      hint: didYouMean(
+        written,
+        Object.keys(specs).map((known) => `--${known}`),
+        `see poh-storage ${command} --help`,
+      ),
+    });
   }
   return { name, value: equals < 0 ? undefined : arg.slice(equals + 1) };
 }
@@ -155,7 +160,8 @@ function valueAfter(name: string, next: string | undefined): string {
   }
   if (next.startsWith("--")) {
     throw new UsageError(
-      `Option --${name} needs a value; write --${name}=${next} if that is it`,
+      `Option --${name} needs a value`,
+      { hint: `write --${name}=${next} if that is it` },
     );
   }
   return next;
@@ -266,11 +272,9 @@ function requireOption(option: string): void {
     ...Array.from(allOptions().keys(), (name) => `--${name}`),
   ];
   if (known.includes(option)) return;
-  throw new UsageError(
-    `Unknown option ${option}${
-      didYouMean(option, known, "see poh-storage --help")
-    }`,
-  );
+  throw new UsageError(`Unknown option ${option}`, {
+    hint: didYouMean(option, known, "see poh-storage --help"),
+  });
 }
 
 /** Whether `-h` stands there as an option, not as the value of one. */
@@ -286,8 +290,8 @@ function helpTopic(rest: readonly string[]): HelpTopic | null {
       `help takes one command, got ${JSON.stringify(extra)} as well`,
     );
   }
-  if (word === null || word === "environment") return word;
-  return commandName(word);
+  if (word === null) return null;
+  return TOPICS.find((topic) => topic === word) ?? commandName(word);
 }
 
 function requireOneWord(word: string, rest: readonly string[]): void {
@@ -304,16 +308,15 @@ export const ALIASES: Readonly<Record<string, CommandName>> = {
   ls: "list",
   put: "save",
   rm: "delete",
+  stats: "info",
 };
 
 function commandName(word: string): CommandName {
   if (Object.hasOwn(ALIASES, word)) return ALIASES[word]!;
   if (Object.hasOwn(commands, word)) return word as CommandName;
-  throw new UsageError(
-    `Unknown command ${JSON.stringify(word)}${
-      didYouMean(word, Object.keys(commands), "see poh-storage --help")
-    }`,
-  );
+  throw new UsageError(`Unknown command ${JSON.stringify(word)}`, {
+    hint: didYouMean(word, Object.keys(commands), "see poh-storage --help"),
+  });
 }
 
 // --- wording ----------------------------------------------------------------
@@ -324,5 +327,5 @@ function didYouMean(
   otherwise: string,
 ): string {
   const best = nearest(word, known);
-  return best === null ? `; ${otherwise}` : `; did you mean ${best}?`;
+  return best === null ? otherwise : `did you mean ${best}?`;
 }

@@ -2,6 +2,7 @@ import type { BackupReport } from "../copy/backup_options.ts";
 import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
+import { countText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { endingOf } from "./left_out.ts";
 import { requireAccess } from "./permissions.ts";
@@ -46,7 +47,9 @@ function folderOf(call: Call<"backup">): string | null {
     throw new UsageError("--json and --tar cannot both have stdout");
   }
   if (output.isTerminal) {
-    throw new UsageError("A tar archive is not for a terminal: redirect it");
+    throw new UsageError("A tar archive is not for a terminal", {
+      hint: "redirect it",
+    });
   }
   return null;
 }
@@ -90,7 +93,7 @@ function summary(report: BackupReport, folder: string | null): string {
   const linkedText = linked > 0 ? `, ${linked} of them as hard links` : "";
   const begin = interrupted
     ? `Backup${where} not complete`
-    : `Backed up ${txs} txs${where}`;
+    : `Backed up ${countText(txs, "tx")}${where}`;
   return `${begin}: ${written} new (${
     byteText(bytes)
   }${linkedText}), ${kept} kept, ${removed} removed`;

@@ -30,14 +30,16 @@ async function readSecret(path: string, base: string): Promise<string> {
   if (!within.startsWith("..") && !isAbsolute(within)) {
     throw new CliError(
       Exit.usage,
-      `The key ${path} is inside the store, whose copies would have it: move it elsewhere`,
+      `The key ${path} is inside the store, whose copies would have it`,
+      { hint: "move it elsewhere" },
     );
   }
   const { mode } = await Deno.stat(path);
   if (Deno.build.os !== "windows" && (mode! & 0o077) !== 0) {
     throw new CliError(
       Exit.usage,
-      `Others may read the key ${path}: chmod 600 it, or make another`,
+      `Others may read the key ${path}`,
+      { hint: "chmod 600 it, or make another" },
     );
   }
   return await Deno.readTextFile(path);

@@ -13,6 +13,7 @@ export async function run(call: Call<"delete">): Promise<number> {
     throw new CliError(
       Exit.unknownTx,
       `No transaction ${JSON.stringify(txId)}`,
+      { hint: '"poh-storage list" shows what is there' },
     );
   }
   await output.print(

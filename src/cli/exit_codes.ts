@@ -17,7 +17,7 @@ import {
   StoreNotFoundError,
   TxExistsError,
 } from "../errors.ts";
-import { UsageError } from "../format/usage_error.ts";
+import { type HintOptions, UsageError } from "../format/usage_error.ts";
 import { ProofError, type ProofErrorCode } from "../proofs/proof_error.ts";
 
 /** What each exit code means. */
@@ -59,12 +59,15 @@ export const Exit = {
 export class CliError extends Error {
   /** The exit code. */
   readonly exitCode: number;
+  /** What to do next; null where the message says enough. */
+  readonly hint: string | null;
 
   /** Makes an error that ends the program with `exitCode`. */
-  constructor(exitCode: number, message: string, options?: ErrorOptions) {
+  constructor(exitCode: number, message: string, options: HintOptions = {}) {
     super(message, options);
     this.name = "CliError";
     this.exitCode = exitCode;
+    this.hint = options.hint ?? null;
   }
 }
 

@@ -7,6 +7,7 @@ import { fileName } from "../files/file_name.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { validateTxHead } from "../tx.ts";
 import type { Tx, TxInfo } from "../types.ts";
+import { countText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
@@ -25,7 +26,7 @@ export async function run(call: Call<"export">): Promise<number> {
   await using store = await openStore(call, "read");
   const job = new Export(call, store);
   await job.run();
-  call.output.notice(`Exported ${job.exported} txs`);
+  call.output.notice(`Exported ${countText(job.exported, "tx")}`);
   return endingOf(job, interruptionOf(call, job));
 }
 

@@ -4,19 +4,18 @@
  * @module
  */
 
-import { ALIASES, type HelpTopic } from "./args.ts";
+import { ALIASES, type HelpTopic, TOPICS } from "./args.ts";
 import { EXIT_CODES } from "./exit_codes.ts";
-import {
-  type CommandName,
-  commands,
-  type CommandSpec,
-  commonOptions,
-  type Example,
-  type OptionSpec,
-} from "./table.ts";
+import { commonOptions } from "./specs/shared.ts";
+import type { CommandSpec, Example, OptionSpec } from "./specs/spec.ts";
+import type { Paint } from "./style.ts";
+import { type CommandName, commands, groups } from "./table.ts";
 
 /** Widest line, so that it fits the narrowest usual terminal. */
 const WIDTH = 80;
+
+/** Longest name of a command. */
+const NAME_WIDTH = Math.max(...Object.keys(commands).map((n) => n.length));
 
 /** Variables that stand in for no option. */
 const OTHER_VARIABLES: readonly [string, string][] = [
@@ -42,18 +41,24 @@ const OTHER_VARIABLES: readonly [string, string][] = [
 ];
 
 /** Help on a command or a topic; null: on the program. */
-export function helpOn(topic: HelpTopic | null): string {
-  if (topic === null) return programHelp();
-  return topic === "environment" ? environmentHelp() : commandHelp(topic);
-}
-
-function environmentHelp(): string {
-  return sections([["Environment", columns(variables())]]);
+export function helpOn(topic: HelpTopic | null, paint: Paint): string {
+  switch (topic) {
+    case null:
+      return sections(programHelp(), paint);
+    case "environment":
+      return sections([["Environment", columns(variables())]], paint);
+    case "exit-codes":
+      return sections([["Exit codes", exitCodeLines()]], paint);
+    case "permissions":
+      return sections(permissionHelp(), paint);
+    default:
+      return sections(commandHelp(topic), paint);
+  }
 }
 
 /** Help for the program. */
-function programHelp(): string {
-  return sections([
+function programHelp(): Section[] {
+  return [
     [
       "",
       [
@@ -62,36 +67,31 @@ function programHelp(): string {
       ],
     ],
     ["Usage", ["  poh-storage <command> [options]"]],
-    [
-      "Commands",
+    ...Object.entries(groups).map(([title, group]): Section => [
+      title,
       columns(
-        Object.entries(commands).map(([name, { summary }]) => [name, summary]),
+        Object.entries(group).map(([name, { summary }]) => [
+          name.padEnd(NAME_WIDTH),
+          summary,
+        ]),
       ),
-    ],
+    ]),
     ["Options of every command", optionLines(commonOptions)],
-    ["Exit codes", exitCodeLines(Object.keys(EXIT_CODES).map(Number))],
-    [
-      "Examples",
-      exampleLines([
-        commands.init.examples[0],
-        commands.save.examples[0],
-        commands.load.examples[0],
-        commands.recover.examples[0],
-      ]),
-    ],
     ["", [
-      "poh-storage help <command> explains a command, poh-storage help environment",
-      "the variables that it reads.",
+      "poh-storage help <command> explains a command. Further pages:",
+      TOPICS
+        .filter((topic) => !Deno.build.standalone || topic !== "permissions")
+        .map((topic) => `help ${topic}`).join(", "),
     ]],
-  ]);
+  ];
 }
 
 /** Help for one command. */
-function commandHelp(name: CommandName): string {
+function commandHelp(name: CommandName): Section[] {
   const spec: CommandSpec = commands[name];
   const aliases = Object.keys(ALIASES).filter((word) => ALIASES[word] === name);
   const also = aliases.length > 0 ? ` (also ${aliases.join(", ")})` : "";
-  return sections([
+  return [
     ["", [`poh-storage ${name}${also}: ${spec.summary}`]],
     [
       "Usage",
@@ -113,51 +113,77 @@ function commandHelp(name: CommandName): string {
       ),
     ],
     ["Options", optionLines(spec.options)],
-    ["Options of every command", optionLines(commonOptions)],
     ["Examples", exampleLines(spec.examples)],
-    ["Exit codes", exitCodeLines([0, 1, 2, ...spec.exitCodes])],
-    [
-      "Permissions, when run by deno",
-      Deno.build.standalone ? [] : permissionLines(spec),
-    ],
-    ["", ["poh-storage help environment lists the variables that it reads."]],
-  ]);
+    ["", [
+      `Ends with ${
+        exitCodesOf(spec).join(", ")
+      }: see poh-storage help exit-codes.`,
+      "Options of every command: see poh-storage --help.",
+    ]],
+  ];
 }
 
-/** The Deno flags that a command needs, and those that it can do without. */
-function permissionLines(
-  { writes, local = false, permissions = [] }: CommandSpec,
-): string[] {
+/** The exit codes a command can end with. */
+function exitCodesOf({ exitCodes }: CommandSpec): number[] {
+  return [0, 1, 2, ...exitCodes];
+}
+
+/** The Deno flags that commands need, and those that they can do without. */
+function permissionHelp(): Section[] {
+  if (Deno.build.standalone) {
+    return [["", [
+      "This program brings its permissions along: it needs no option of Deno's.",
+    ]]];
+  }
+  const specs = Object.entries<CommandSpec>(commands);
+  const writers = specs.filter(([, { writes }]) => writes);
   const paths = "=<base>,<folder of db>";
-  const ffi = "DENO_SQLITE_PATH,DENO_SQLITE_LOCAL";
   return [
-    `  --allow-read${paths}`,
-    ...(writes
-      ? [
+    ["Commands that read", [`  --allow-read${paths}`]],
+    [
+      "Commands that change the store",
+      [
+        ...wrap(writers.map(([name]) => name).join(", "), WIDTH - 2)
+          .map((line) => `  ${line}`),
+        `  --allow-read${paths}`,
         `  --allow-write${paths}`,
         "  --allow-read of the parent of a folder that has to be made",
-      ]
-      : []),
-    ...permissions.map((line) => `  ${line}`),
-    ...(local ? [] : [
-      "  For a bucket or a server, in the place of folder and file:",
+        "  --allow-sys=hostname (optional)",
+      ],
+    ],
+    ...specs.flatMap(([name, { permissions = [] }]): Section[] =>
+      permissions.length === 0
+        ? []
+        : [[`Beside those, ${name}`, permissions.map((line) => `  ${line}`)]]
+    ),
+    ["For a bucket or a server, in the place of folder and file", [
+      ...wrap(
+        `(not for ${
+          specs.filter(([, { local }]) => local).map(([name]) => name)
+            .join(", ")
+        })`,
+        WIDTH - 2,
+      ).map((line) => `  ${line}`),
       "  --allow-net=<host>:<port> of each",
       "  --allow-env=AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY (for a bucket)",
       "  --allow-env=AWS_ENDPOINT_URL_S3,AWS_REGION,PGPASSWORD (where they are set)",
-    ]),
-    "  --allow-env=POH_BASE,POH_DB,POH_DEBUG (optional)",
-    ...(writes ? ["  --allow-sys=hostname (optional)"] : []),
-    `  --allow-ffi --allow-env=${ffi} (optional: FFI binding)`,
+    ]],
+    ["Optional for all", [
+      "  --allow-env=POH_BASE,POH_DB,POH_DEBUG",
+      "  --allow-ffi --allow-env=DENO_SQLITE_PATH,DENO_SQLITE_LOCAL (FFI binding)",
+      "  --allow-run=less --allow-env=PAGER,LESS (pager of list)",
+    ]],
   ];
 }
 
 type Section = readonly [title: string, lines: readonly string[]];
 
-function sections(all: readonly Section[]): string {
+function sections(all: readonly Section[], paint: Paint): string {
   return all
     .filter(([, lines]) => lines.length > 0)
     .map(([title, lines]) =>
-      (title ? [`${title}:`, ...lines] : lines).map((line) => `${line}\n`)
+      (title ? [paint("heading", `${title}:`), ...lines] : lines)
+        .map((line) => `${line}\n`)
         .join("")
     )
     .join("\n");
@@ -206,8 +232,8 @@ export function variables(): [string, string][] {
   ];
 }
 
-function exitCodeLines(codes: readonly number[]): string[] {
-  return columns(codes.map((code) => [String(code), EXIT_CODES[code]!]));
+function exitCodeLines(): string[] {
+  return columns(Object.entries(EXIT_CODES));
 }
 
 function exampleLines(examples: readonly Example[]): string[] {

@@ -10,6 +10,7 @@ import { fileName } from "../files/file_name.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import { requireTxFields, txFromJson } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
+import { countText, numberText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit, exitCodeOf } from "./exit_codes.ts";
 import { type Input, openInput } from "./input.ts";
@@ -41,12 +42,13 @@ export async function run(call: Call<"import">): Promise<number> {
 /** `1,557 txs: 1,500 new, 57 unchanged, 0 replaced` */
 function countsText(counts: SaveCounts): string {
   const { txs, created, unchanged, replaced, kept } = counts;
-  const text = (count: number) => count.toLocaleString("en-US");
-  return `${text(txs)} txs: ${text(created)} new, ${
-    text(unchanged)
-  } unchanged, ${text(replaced)} replaced${
-    kept > 0 ? `, ${text(kept)} kept` : ""
-  }`;
+  const kinds = [
+    `${numberText(created)} new`,
+    `${numberText(unchanged)} unchanged`,
+    `${numberText(replaced)} replaced`,
+    ...(kept > 0 ? [`${numberText(kept)} kept`] : []),
+  ];
+  return `${countText(txs, "tx")}: ${kinds.join(", ")}`;
 }
 
 function ending(
@@ -60,7 +62,9 @@ function ending(
     );
   }
   if (call.signal.aborted) {
-    throw new CliError(Exit.interrupted, "Interrupted; run it again to go on");
+    throw new CliError(Exit.interrupted, "Interrupted", {
+      hint: "run it again to go on",
+    });
   }
   if (bad > 0) {
     throw new UsageError(

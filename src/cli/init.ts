@@ -8,6 +8,7 @@ import { Exit } from "./exit_codes.ts";
 import { packBelow } from "./pack_below.ts";
 import { isRemote } from "../remote_url.ts";
 import type { StorageManager } from "../storage_manager.ts";
+import { commandText } from "./shell_line.ts";
 import { dbPath, openStore, requireStore } from "./store.ts";
 
 /** What became of the store. */
@@ -24,13 +25,22 @@ interface Outcome {
 export async function run(call: Call<"init">): Promise<number> {
   const { options, output } = call;
   const { base, db, created, writeOnce } = await init(call);
-  await output.print(
-    options.json
-      ? `${JSON.stringify({ base, db, created, write_once: writeOnce })}\n`
-      : `${
-        created ? "Initialized storage at" : "There is a store already at"
-      } ${printable(base)} ${printable(db)}\n`,
+  if (options.json) {
+    const facts = { base, db, created, write_once: writeOnce };
+    await output.print(`${JSON.stringify(facts)}\n`);
+    return Exit.done;
+  }
+  const save = commandText(
+    ["save", "--tx-id=first", "--holder-id=me", "--payload-file=FILE"],
+    { base, db: options.db === undefined ? undefined : db },
   );
+  await output.print([
+    created ? "Initialized storage" : "There is a store already",
+    `Payloads:  ${printable(base)}`,
+    `Database:  ${printable(db)}`,
+    ...(created ? [`Next:      ${save}`] : []),
+    "",
+  ].join("\n"));
   return Exit.done;
 }
 
@@ -62,7 +72,11 @@ function requirePackBelow(
 ): void {
   if (asked === packBelow) return;
   throw new UsageError(
-    `There is a store already, which packs payloads of at most ${packBelow} bytes; poh-storage repack --pack-below ${asked} changes that and moves what is there`,
+    `There is a store already, which packs payloads of at most ${packBelow} bytes`,
+    {
+      hint:
+        `poh-storage repack --pack-below ${asked} changes that and moves what is there`,
+    },
   );
 }
 

@@ -38,10 +38,13 @@ export async function run(call: Call<"list">): Promise<number> {
     if (!isGone) throw error;
     throw new CliError(
       Exit.unknownTx,
-      `${error.message}; ${
-        options.reverse ? "--before" : "--since"
-      } with the time of the last one does`,
-      { cause: error },
+      error.message,
+      {
+        cause: error,
+        hint: `${
+          options.reverse ? "--before" : "--since"
+        } with the time of the last one does`,
+      },
     );
   } finally {
     await store.close();

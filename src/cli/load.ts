@@ -18,6 +18,7 @@ export async function run(call: Call<"load">): Promise<number> {
     throw new CliError(
       Exit.unknownTx,
       `No transaction ${JSON.stringify(txId)}`,
+      { hint: '"poh-storage list" shows what is there' },
     );
   }
   const { payload, info } = found;
@@ -36,7 +37,10 @@ function requireSafe({ options, output }: Call<"load">): void {
   }
   if (!options.raw || !output.isTerminal) return;
   throw new UsageError(
-    "load --raw does not print to a terminal: use a pipe, --output <file>, or --output - to print all the same",
+    "load --raw does not print to a terminal",
+    {
+      hint: "use a pipe, --output <file>, or --output - to print all the same",
+    },
   );
 }
 
@@ -59,7 +63,9 @@ async function createFile(path: string): Promise<Deno.FsFile> {
     return await Deno.open(path, { write: true, createNew: true });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    throw new UsageError(`${path} is there already: name a new file`);
+    throw new UsageError(`${path} is there already`, {
+      hint: "name a new file",
+    });
   }
 }
 

@@ -4,15 +4,16 @@
  * @module
  */
 
-import { StoreNotFoundError } from "../errors.ts";
 import { endOfOptions, type Invocation, parse } from "./args.ts";
 import type { Call } from "./call.ts";
 import { Exit, EXIT_NAMES, exitCodeOf } from "./exit_codes.ts";
+import { hintOf } from "./hints.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { type CliIo, Output, OutputClosedError } from "./output.ts";
 import { readEnv } from "./permissions.ts";
 import type { ColorChoice } from "./style.ts";
-import { type CommandName, commands, commonOptions } from "./table.ts";
+import { commonOptions } from "./specs/shared.ts";
+import { type CommandName, commands } from "./table.ts";
 
 /**
  * Deno fetches whatever an import names when the program starts; the packages
@@ -112,8 +113,13 @@ async function dispatch(
   switch (invocation.kind) {
     case "help": {
       const { helpOn } = await import("./help.ts");
-      await output.print(helpOn(invocation.topic));
+      await output.print(helpOn(invocation.topic, output.paint));
       return Exit.done;
+    }
+    case "nothing": {
+      const { helpOn } = await import("./help.ts");
+      output.help(helpOn(null, output.paintNotice));
+      return Exit.usage;
     }
     case "version": {
       const { versionText } = await import("./version.ts");
@@ -161,16 +167,20 @@ async function fail(
   } catch {
     // The error at hand is the one to tell.
   }
-  if (isJson) output.errorJson(errorJson(error));
-  else output.error(messageOf(error));
+  const hint = hintOf(error);
+  if (isJson) output.errorJson(errorJson(error, hint));
+  else output.error(`${messageOf(error)}${hint === null ? "" : `; ${hint}`}`);
   if (readEnv("POH_DEBUG") === "1" && error instanceof Error) {
     output.debug(error.stack ?? "");
   }
   return exitCodeOf(error);
 }
 
-/** An error for programs: what it is called, and how the program ends. */
-function errorJson(error: unknown): Record<string, unknown> {
+/** An error for programs: its name, what to do next, and how the program ends. */
+function errorJson(
+  error: unknown,
+  hint: string | null,
+): Record<string, unknown> {
   const exitCode = exitCodeOf(error);
   const { code, cause } = error as {
     code?: unknown;
@@ -180,13 +190,11 @@ function errorJson(error: unknown): Record<string, unknown> {
   return {
     code: named ?? EXIT_NAMES[exitCode],
     message: messageOf(error),
+    ...(hint !== null && { hint }),
     exit_code: exitCode,
   };
 }
 
 function messageOf(error: unknown): string {
-  if (error instanceof StoreNotFoundError) {
-    return `${error.message}; "poh-storage init" makes one`;
-  }
   return error instanceof Error ? error.message || error.name : String(error);
 }

@@ -2,13 +2,9 @@ import config from "../../deno.json" with { type: "json" };
 import type { Call } from "./call.ts";
 import { Exit, EXIT_CODES } from "./exit_codes.ts";
 import { commandLine, optionHelp, optionTerm, variables } from "./help.ts";
-import {
-  type CommandName,
-  commands,
-  type CommandSpec,
-  commonOptions,
-  type OptionSpec,
-} from "./table.ts";
+import { commonOptions } from "./specs/shared.ts";
+import type { CommandSpec, OptionSpec } from "./specs/spec.ts";
+import { type CommandName, commands } from "./table.ts";
 
 /** `poh-storage man` */
 export async function run({ options, output }: Call<"man">): Promise<number> {

@@ -180,6 +180,11 @@ export class Output {
     this.#tell(JSON.stringify({ error }));
   }
 
+  /** Tells on stderr how the program is used. */
+  help(text: string): void {
+    this.#writeNotice(text);
+  }
+
   /** Tells more of an error to whoever debugs the program. */
   debug(text: string): void {
     this.#tell(text);

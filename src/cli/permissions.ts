@@ -28,7 +28,8 @@ export function requireAccess(
   if (flags.length === 0) return;
   throw new CliError(
     Exit.failed,
-    `Missing permission; run again with ${flags.join(" ")}`,
+    "Missing permission",
+    { hint: `run again with ${flags.join(" ")}` },
   );
 }
 
@@ -46,7 +47,8 @@ export async function requireNet(host: string, port: number): Promise<void> {
   if (state === "granted") return;
   throw new CliError(
     Exit.failed,
-    `Missing permission; run again with --allow-net=${address}`,
+    "Missing permission",
+    { hint: `run again with --allow-net=${address}` },
   );
 }
 
@@ -80,7 +82,8 @@ export async function requireServers(
   if (flags.length === 0) return;
   throw new CliError(
     Exit.failed,
-    `Missing permission; run again with ${flags.join(" ")}`,
+    "Missing permission",
+    { hint: `run again with ${flags.join(" ")}` },
   );
 }
 

@@ -21,9 +21,8 @@ import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import type { Output } from "./output.ts";
 import type { Progress } from "./progress.ts";
-import { shellLine } from "./shell_line.ts";
+import { commandText } from "./shell_line.ts";
 import type { StoreValues } from "./store.ts";
-import { commonOptions } from "./table.ts";
 
 /** Tells findings as they come, shows progress, and stops at Ctrl-C. */
 export function checkOptions(
@@ -37,7 +36,13 @@ export function checkOptions(
     signal,
     onProgress: ({ step, ...amount }) => progress.update(amount, step),
     ...(!options.json && {
-      onFinding: (finding) => output.notice(findingText(finding, dryRun)),
+      onFinding: (finding) =>
+        output.notice(
+          findingText(finding, dryRun).replace(
+            finding.kind,
+            output.paintNotice("damage", finding.kind),
+          ),
+        ),
     }),
   };
 }
@@ -62,7 +67,11 @@ export function tellOutcome(
   store: StoreValues,
   report: StoreReport,
 ): void {
-  for (const line of outcomeLines(store, report)) output.notice(line);
+  for (const line of outcomeLines(store, report)) {
+    output.notice(
+      line.replace(/^Found:/, (word) => output.paintNotice("damage", word)),
+    );
+  }
 }
 
 /** {@linkcode tellOutcome} in lines. */
@@ -124,15 +133,6 @@ function namesText(ids: readonly string[], count: number): string {
   return others > 0 ? `${named} and ${others} more` : named;
 }
 
-/** A command on the same store, as it is typed. */
-function commandText(words: string[], { base, db }: StoreValues): string {
-  const store = [
-    ...(base === commonOptions.base.default ? [] : ["--base", base]),
-    ...(db === undefined ? [] : ["--db", db]),
-  ];
-  return shellLine(["poh-storage", ...words, ...store]);
-}
-
 /** How many of each kind were found, in words; `""` when nothing was. */
 export function countsText(
   { counts }: StoreReport,
@@ -158,7 +158,8 @@ export function requireSoundDatabase(report: StoreReport): void {
   if (!isDatabaseDamaged(report)) return;
   throw new CliError(
     Exit.damage,
-    "The database is damaged, nothing was repaired; recover --rebuild makes a new one",
+    "The database is damaged, nothing was repaired",
+    { hint: "recover --rebuild makes a new one" },
   );
 }
 
@@ -178,7 +179,8 @@ export function requireAllSources(report: StoreReport): void {
     Exit.failed,
     `${failed.map(({ source }) => source).join(", ")} failed, and ${left} tx${
       left === 1 ? " was" : "s were"
-    } left as found that it may have: run it again to go on`,
+    } left as found that it may have`,
+    { hint: "run it again to go on" },
   );
 }
 

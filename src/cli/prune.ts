@@ -1,6 +1,7 @@
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { PruneFilter, PruneResult } from "../check/prune.ts";
+import { countText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
@@ -20,7 +21,8 @@ export async function run(call: Call<"prune">): Promise<number> {
   if (result.interrupted) {
     throw new CliError(
       Exit.interrupted,
-      "Interrupted; what was deleted stays so, run it again to go on",
+      "Interrupted; what was deleted stays so",
+      { hint: "run it again to go on" },
     );
   }
   return Exit.done;
@@ -71,7 +73,9 @@ async function prune(
 
 function text({ options }: Call<"prune">, result: PruneResult): string {
   const verb = options["dry-run"] ? "Would prune" : "Pruned";
-  return `${verb} ${result.deleted} txs (${byteText(result.bytes)})\n`;
+  return `${verb} ${countText(result.deleted, "tx")} (${
+    byteText(result.bytes)
+  })\n`;
 }
 
 function json({ options }: Call<"prune">, result: PruneResult): string {

@@ -65,7 +65,8 @@ async function empty(call: Call<"quarantine">): Promise<number> {
   const { options, output } = call;
   if (!options.yes) {
     throw new UsageError(
-      "quarantine empty deletes every entry for good; confirm it with --yes",
+      "quarantine empty deletes every entry for good",
+      { hint: "confirm it with --yes" },
     );
   }
   await using store = await openStore(call, "write");

@@ -2,6 +2,7 @@ import { resolve } from "@std/path";
 import { StoreBusyError } from "../errors.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { StoreReport } from "../model/report.ts";
+import { countText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { fromOptions } from "./from.ts";
@@ -41,7 +42,9 @@ export async function run(call: Call<"recover">): Promise<number> {
     await output.print(
       options["skip-payloads"]
         ? "Recovery complete, but for the payloads\n"
-        : `Recovery complete: ${report.sound} valid txs\n`,
+        : `Recovery complete: ${
+          output.paint("count", countText(report.sound, "valid tx"))
+        }\n`,
     );
   }
   if (options["dry-run"]) await requireNobodyElse(options);
@@ -120,7 +123,8 @@ function ending({ options }: Call<"recover">, report: StoreReport): number {
   if (report.interrupted) {
     throw new CliError(
       Exit.interrupted,
-      "Interrupted; what was repaired stays so, run it again to go on",
+      "Interrupted; what was repaired stays so",
+      { hint: "run it again to go on" },
     );
   }
   requireAllSources(report);

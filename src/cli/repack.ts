@@ -23,7 +23,8 @@ export async function run(call: Call<"repack">): Promise<number> {
   if (signal.aborted) {
     throw new CliError(
       Exit.interrupted,
-      "Interrupted; what was moved stays so, run it again to go on",
+      "Interrupted; what was moved stays so",
+      { hint: "run it again to go on" },
     );
   }
   if (done.dead > 0) {

@@ -3,6 +3,7 @@ import type { RestoreReport } from "../copy/restore_place.ts";
 import { printable } from "../text/printable.ts";
 import { byteText } from "../format/size_text.ts";
 import { UsageError } from "../format/usage_error.ts";
+import { countText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { requireAccess } from "./permissions.ts";
@@ -21,7 +22,9 @@ export async function run(call: Call<"restore">): Promise<number> {
   await output.print(
     options.json
       ? `${JSON.stringify({ base, db: dbPath(options), txs, bytes })}\n`
-      : `Restored ${txs} txs (${byteText(bytes)}) to ${printable(base)}\n`,
+      : `Restored ${countText(txs, "tx")} (${byteText(bytes)}) to ${
+        printable(base)
+      }\n`,
   );
   return Exit.done;
 }

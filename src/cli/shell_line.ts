@@ -4,6 +4,8 @@
  * @module
  */
 
+import { commonOptions } from "./specs/shared.ts";
+
 const IS_WINDOWS = Deno.build.os === "windows";
 
 /**
@@ -15,6 +17,19 @@ export function shellLine(
   isWindows = IS_WINDOWS,
 ): string {
   return words.map(isWindows ? windowsWord : posixWord).join(" ");
+}
+
+/** A command on a store, as it is typed. */
+export function commandText(
+  words: readonly string[],
+  { base, db }: { base: string; db?: string | undefined },
+): string {
+  return shellLine([
+    "poh-storage",
+    ...words,
+    ...(base === commonOptions.base.default ? [] : ["--base", base]),
+    ...(db === undefined ? [] : ["--db", db]),
+  ]);
 }
 
 function posixWord(word: string): string {

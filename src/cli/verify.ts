@@ -1,6 +1,7 @@
 import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { Finding, StoreReport } from "../model/report.ts";
+import { countText, numberText } from "../format/count_text.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
@@ -31,9 +32,14 @@ export async function run(call: Call<"verify">): Promise<number> {
   else {
     tellSteps(output, report);
     for (const line of sourceLines(report)) output.notice(printable(line));
+    const paint = options.findings ? output.paintNotice : output.paint;
+    const count = `${numberText(report.sound)} of ${
+      countText(report.checked, "tx")
+    }`;
+    const isAll = report.sound === report.checked;
     const summary = `Verification ${
       report.interrupted ? "interrupted" : "complete"
-    }: ${report.sound} of ${report.checked} txs valid${
+    }: ${paint(isAll ? "good" : "damage", count)} valid${
       options.from.length > 0 ? `, ${report.healable} could be healed` : ""
     }`;
     if (options.findings) output.notice(summary);
@@ -54,7 +60,9 @@ export async function run(call: Call<"verify">): Promise<number> {
       "metadata-outdated",
       "log-damaged",
     ]);
-    throw new CliError(Exit.damage, `Damage found: ${damage}`);
+    throw new CliError(Exit.damage, `Damage found: ${damage}`, {
+      hint: "poh-storage recover repairs it, with --from <backup> from a copy",
+    });
   }
   if (report.interrupted) {
     throw new CliError(Exit.interrupted, `Interrupted${next && `; ${next}`}`);

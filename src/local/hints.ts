@@ -42,12 +42,17 @@ export async function hintsOf(
   );
 }
 
-/** A default installation does without FFI, and lacks nothing. */
+/** Who names no library does without FFI, and lacks nothing. */
 function ffi({ driver }: Facts): string | null {
-  const { state } = Deno.permissions.querySync({ name: "ffi" });
-  return driver.fallbackReason === undefined || state !== "granted"
+  return driver.fallbackReason === undefined || !namesLibrary()
     ? null
     : `The built-in SQLite is used, since the FFI binding cannot be: ${driver.fallbackReason}`;
+}
+
+function namesLibrary(): boolean {
+  const variable = "DENO_SQLITE_PATH";
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" && Boolean(Deno.env.get(variable));
 }
 
 function walReset({ driver }: Facts): string | null {

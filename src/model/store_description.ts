@@ -28,6 +28,16 @@ export interface StoreDescription extends StoreTotals {
   txs: number;
   /** How many holders there are, and those with the most transactions. */
   holders: { count: number; top: { holderId: string; txs: number }[] };
+  /**
+   * Transactions by size of the payload, where it is known: each class has
+   * payloads of up to `upTo` bytes that are too large for the one before it.
+   */
+  sizes: { upTo: number; txs: number }[];
+  /**
+   * Transactions of the 14 days (UTC, `"2016-05-26"`) that end with the newest
+   * transaction, the oldest day first.
+   */
+  days: { day: string; txs: number }[];
   /** Processes that have the store open for writing. */
   writers: StoreHolder[];
   /** Changes whose files may not have followed yet. */

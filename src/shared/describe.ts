@@ -4,6 +4,8 @@
  * @module
  */
 
+import { countDays, countSizes } from "../model/distribution.ts";
+import type { TxFilter } from "../model/filter.ts";
 import type { Hint, StoreDescription } from "../model/store_description.ts";
 import type { RemoteParts } from "./contracts.ts";
 import { countCases } from "./quarantine.ts";
@@ -34,12 +36,18 @@ export async function describeRemote(
   const early = totals.newest !== null && totals.newest > latest
     ? await catalog.count({ since: latest })
     : 0;
+  const count = (filter: TxFilter) => catalog.count(filter);
+  const [sizes, days] = await Promise.all([
+    countSizes(count, txs - totals.unknownSizes),
+    countDays(count, totals.oldest, totals.newest),
+  ]);
   const hints: Hint[] = [];
   if (early > 0) {
     hints.push({
       code: "clock",
-      message:
-        `${early} timestamps are in the future: a clock was wrong, here or where they came from`,
+      message: `${early} ${
+        early === 1 ? "timestamp is" : "timestamps are"
+      } in the future: a clock was wrong, here or where they came from`,
     });
   }
   return {
@@ -52,6 +60,8 @@ export async function describeRemote(
     writeOnce,
     txs,
     ...totals,
+    sizes,
+    days,
     holders,
     writers: [],
     pending: retired.filter(({ deleted }) => !deleted).length,

@@ -6,6 +6,7 @@ import {
 } from "@std/assert";
 import { join } from "@std/path";
 import { commands, optionsOf } from "../../src/cli/table.ts";
+import { commonOptions } from "../../src/cli/specs/shared.ts";
 import type { CommandName } from "../../src/cli/table.ts";
 import { clockTime } from "../../src/format/values.ts";
 import { placeOf } from "../../src/payloads/payload_layout.ts";
@@ -60,7 +61,9 @@ test("the program saves, loads, lists, deletes and recovers as a process", async
 
   assertEquals(
     await got("init"),
-    done(`Initialized storage at ./data ${db}\n`),
+    done(
+      `Initialized storage\nPayloads:  ./data\nDatabase:  ${db}\nNext:      poh-storage save --tx-id=first --holder-id=me --payload-file=FILE\n`,
+    ),
   );
   assertEquals(await got("list"), done(""));
   assertEquals(await got("save", "--tx", txText("b")), done("Saved tx b\n"));
@@ -69,12 +72,20 @@ test("the program saves, loads, lists, deletes and recovers as a process", async
   assertEquals(await got("load", "--tx-id", "a"), done(`${txText("a")}\n`));
   assertEquals(await got("load", "a", "--raw"), done("payload of a"));
   assertEquals(await got("delete", "--tx-id", "a"), done("Deleted tx a\n"));
-  assertFails(await poh("load", "a"), 3, 'No transaction "a"');
-  assertFails(await poh("delete", "a"), 3, 'No transaction "a"');
+  assertFails(
+    await poh("load", "a"),
+    3,
+    'No transaction "a"; "poh-storage list" shows what is there',
+  );
+  assertFails(
+    await poh("delete", "a"),
+    3,
+    'No transaction "a"; "poh-storage list" shows what is there',
+  );
   const recovered = await poh("recover", "--quiet");
   assertEquals(recovered, {
     ...recovered,
-    ...done("Recovery complete: 1 valid txs\n"),
+    ...done("Recovery complete: 1 valid tx\n"),
   });
   assertFails(await poh("save"), 2, /^save needs --tx/);
 });
@@ -171,7 +182,7 @@ test("a missing permission is one line that names the flag", async () => {
   assertFails(elsewhere, 1, /run again with --allow-read=\/etc\/hostname$/);
 });
 
-test("commands need no more permissions than --help says", async () => {
+test("commands need no more permissions than help permissions says", async () => {
   await using dir = await tempDir();
   await using elsewhere = await tempDir();
   const base = dir.join("store"), db = dir.join("meta", "poh.db");
@@ -212,12 +223,12 @@ test("POH_BASE and POH_DB stand in for options, which go first", async () => {
   await using dir = await tempDir();
   const env = { POH_BASE: "from-env", POH_DB: "meta.db" };
   const one = await run(["init"], { cwd: dir.path, env });
-  assertEquals(one.stdout, "Initialized storage at from-env meta.db\n");
+  assertMatch(one.stdout, /^Payloads: +from-env\nDatabase: +meta.db$/m);
   const two = await run(["init", "--base", "given", "--db=given.db"], {
     cwd: dir.path,
     env,
   });
-  assertEquals(two.stdout, "Initialized storage at given given.db\n");
+  assertMatch(two.stdout, /^Payloads: +given\nDatabase: +given.db$/m);
   assertEquals(namesIn(dir.path), ["from-env", "given", "given.db", "meta.db"]);
 });
 
@@ -348,7 +359,7 @@ test("the demo shows a failed disk healed from a backup", async () => {
 test("wrong usage is one line on stderr, exit 2, and nothing is written", async () => {
   const head = ["--tx-id", "a", "--holder-id", "b"];
   const cases: [string[], string | RegExp][] = [
-    [[], "No command given; see poh-storage --help"],
+    [["--quiet"], "No command given; see poh-storage --help"],
     [["lst"], 'Unknown command "lst"; did you mean list?'],
     [["xyz"], 'Unknown command "xyz"; see poh-storage --help'],
     [["constructor"], /^Unknown command "constructor"/],
@@ -609,7 +620,7 @@ test("init on a store says that there is one, and changes nothing", async () => 
   const db = join(store.base, "poh.db");
   assertEquals(
     await store.ok(["init"]),
-    `There is a store already at ${store.base} ${db}\n`,
+    `There is a store already\nPayloads:  ${store.base}\nDatabase:  ${db}\n`,
   );
   assertEquals(JSON.parse(await store.ok(["init", "--json"])), {
     base: store.base,
@@ -700,7 +711,7 @@ test("a lost database is no empty store: recover --rebuild is the only way", asy
     const rebuilt = await store.call(["recover", "--rebuild"]);
     assertEquals([rebuilt.code, rebuilt.stdout], [
       0,
-      "Recovery complete: 1 valid txs\n",
+      "Recovery complete: 1 valid tx\n",
     ]);
     assertEquals(
       JSON.parse(await store.ok(["load", "a"])).payload,
@@ -744,7 +755,7 @@ test("a database elsewhere whose first page is gone is still known as damaged", 
   await Deno.writeFile(db, content);
   assertFails(await store.call(["list", "--db", db]), 4, /is damaged/);
   const rebuilt = await store.call(["recover", "--rebuild", "--db", db]);
-  assertEquals(rebuilt.stdout, "Recovery complete: 1 valid txs\n");
+  assertEquals(rebuilt.stdout, "Recovery complete: 1 valid tx\n");
 });
 
 // --- help and version -------------------------------------------------------
@@ -764,15 +775,18 @@ test("--help describes the program and every command", async () => {
     });
     assertStringIncludes(help.stdout, `poh-storage ${name}`);
     for (const option of Object.keys(optionsOf(name))) {
-      assertMatch(help.stdout, new RegExp(`^  --${option}\\b`, "m"));
+      const isCommon = Object.hasOwn(commonOptions, option);
+      assertMatch(
+        isCommon ? program.stdout : help.stdout,
+        new RegExp(`^  --${option}\\b`, "m"),
+      );
+      assert(!isCommon || !help.stdout.includes(`  --${option} `), option);
     }
-    for (
-      const part of ["Examples:", "Exit codes:", "POH_BASE", "--allow-read="]
-    ) {
+    for (const part of ["Examples:", "help exit-codes", "--help"]) {
       assertStringIncludes(help.stdout, part);
     }
     const prose = help.stdout.replace(
-      /^(Usage|Examples|Permissions.*):\n( {2}.*\n)+/gm,
+      /^(Usage|Examples):\n( {2}.*\n)+/gm,
       "",
     );
     for (const line of prose.split("\n")) assert(line.length <= 80, line);
@@ -1004,7 +1018,7 @@ test("saving an id again replaces its transaction", async () => {
   await save(store, txText("a", "one"));
   assertEquals(
     await store.ok(["import"], { stdin: txText("a", "two") }),
-    "1 txs: 0 new, 0 unchanged, 1 replaced\n",
+    "1 tx: 0 new, 0 unchanged, 1 replaced\n",
   );
   assertEquals(await store.ok(["load", "a", "--raw"]), "two");
   const third = await store.call(["save", "--tx", txText("a", "three")]);
@@ -1076,6 +1090,8 @@ test("--json prints one object for each result", async () => {
     pending: 0,
     quarantined: 0,
     oldest: 1464307123.25,
+    sizes: [{ up_to: 64, txs: 1 }],
+    days: [{ day: "2016-05-26", txs: 1 }],
     newest: 1464307123.25,
     durability: "full",
   });
@@ -1175,7 +1191,7 @@ test("prune deletes what it is told, and nothing without being told", async () =
   assertEquals(await store.ok(["list"]), "old\nyoung\n");
   assertEquals(
     await store.ok(["prune", "--holder", "alice", "--before", "2h"]),
-    "Pruned 1 txs (2.0 KiB)\n",
+    "Pruned 1 tx (2.0 KiB)\n",
   );
   assertEquals(
     await store.ok(["prune", "--holder", "bob"]),
@@ -1483,7 +1499,7 @@ test("export leaves out what is damaged, says so, and ends with 4", async () => 
   assertEquals(stdout, `${txText("a")}\n`);
   assertMatch(
     stderr,
-    /^poh-storage: .*"b".*\npoh-storage: .*"c".*missing\nExported 1 txs\npoh-storage: 2 damaged left out\n$/,
+    /^poh-storage: .*"b".*\npoh-storage: .*"c".*missing\nExported 1 tx\npoh-storage: 2 damaged left out\n$/,
   );
 });
 
@@ -1506,10 +1522,14 @@ test("load of a damaged or missing payload ends with 4", async () => {
   assertFails(
     await store.call(["load", "a"]),
     4,
-    /^Cannot load tx "a": its payload has SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}$/,
+    /^Cannot load tx "a": its payload has SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}; "poh-storage recover/,
   );
-  assertFails(await store.call(["load", "b"]), 4, /its payload is missing$/);
-  assertFails(await store.call(["load", "b", "--raw"]), 4, /missing$/);
+  assertFails(
+    await store.call(["load", "b"]),
+    4,
+    /its payload is missing; "poh-storage recover/,
+  );
+  assertFails(await store.call(["load", "b", "--raw"]), 4, /missing; /);
   const raw = await store.call(["load", "a", "--raw"]);
   assertEquals(raw.code, 4);
   assertMatch(raw.stderr, /^poh-storage: Cannot load tx "a": .*\n$/);
@@ -1569,7 +1589,7 @@ test("verify reports damage, changes nothing and ends with 4", async () => {
   assertMatch(damaged.stderr, /^payload-missing: tx "c"/m);
   assertMatch(
     damaged.stderr,
-    /\npoh-storage: Damage found: 1 payload-missing, 1 payload-corrupt\n$/,
+    /\npoh-storage: Damage found: 1 payload-missing, 1 payload-corrupt; .*\n$/,
   );
   const json = await store.call(["verify", "--json"]);
   assertEquals(json.code, 4);
@@ -1639,7 +1659,11 @@ test("recover quarantines what is damaged, and finds nothing the second time", a
   });
   assertMatch(first.stderr, /^payload-corrupt: tx "b".*: quarantined$/m);
   assertEquals(await store.ok(["list"]), "a\nc\n");
-  assertFails(await store.call(["load", "b"]), 3, 'No transaction "b"');
+  assertFails(
+    await store.call(["load", "b"]),
+    3,
+    'No transaction "b"; "poh-storage list" shows what is there',
+  );
   const second = await store.call(["recover", "--strict", "--json"]);
   assertEquals(second.code, 0);
   assertEquals(JSON.parse(second.stdout).findings, []);
@@ -1701,7 +1725,7 @@ test("recover --dry-run says what recover would do and does nothing", async () =
   const { code, stdout, stderr } = await store.call(["recover", "--dry-run"]);
   assertEquals({ code, stdout }, {
     code: 0,
-    stdout: "Recovery complete: 1 valid txs\n",
+    stdout: "Recovery complete: 1 valid tx\n",
   });
   assertMatch(stderr, /^payload-corrupt: tx "b".*: to be quarantined$/m);
   const strict = await store.call(["recover", "--dry-run", "--strict"]);

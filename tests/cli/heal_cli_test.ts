@@ -296,7 +296,7 @@ test("a source that ends in the middle leaves what it may have, and ends with 1"
   assertMatch(cut.stderr, /^From \S+cut\.tar: 1 found.*; then it failed: /m);
   assertMatch(
     cut.stderr,
-    /\npoh-storage: \S+cut\.tar failed, and 1 tx was left as found that it may have: run it again to go on\n$/,
+    /\npoh-storage: \S+cut\.tar failed, and 1 tx was left as found that it may have; run it again to go on\n$/,
   );
   await Deno.writeFile(tar, whole);
   const { code, stdout } = await store.call(["recover", "--from", tar]);

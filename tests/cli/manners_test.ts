@@ -26,15 +26,26 @@ test("version is a command as well", async () => {
   assertEquals((await call(["version", "now"])).code, 2);
 });
 
-test("help has the environment on a page of its own", async () => {
+test("help is a screen, and has what all commands share on pages of its own", async () => {
   const { code, stdout } = await call(["help", "environment"]);
   assertEquals(code, 0);
   assertStringIncludes(stdout, "POH_BASE");
+  assertStringIncludes((await call(["help", "exit-codes"])).stdout, "130");
+  assertStringIncludes(
+    (await call(["help", "permissions"])).stdout,
+    "--allow-read=<base>",
+  );
   for (const args of [["--help"], ["save", "--help"]]) {
     const help = (await call(args)).stdout;
-    assert(!help.includes("AWS_ACCESS_KEY_ID  "), help);
-    assertStringIncludes(help, "poh-storage help environment");
+    assert(help.split("\n").length <= 60, help);
+    assert(!/AWS_ACCESS_KEY_ID|--allow-read/.test(help), help);
   }
+});
+
+test("no arguments are answered with help and exit code 2", async () => {
+  const { code, stdout, stderr } = await call([]);
+  assertEquals([code, stdout], [2, ""]);
+  assertEquals(stderr, (await call(["--help"])).stdout);
 });
 
 test("list tells a pipe ids, and --plain the line of the Python package", async () => {
@@ -124,9 +135,12 @@ test("an error under --json is an object that says how the program ends", async 
     const { error } = JSON.parse(stderr);
     assertEquals(error.exit_code, code);
     assert(error.message.length > 10);
-    return [error.code, code];
+    return [error.code, error.hint ?? null];
   };
-  assertEquals(await errorOf(["load", "none"]), ["UNKNOWN_TX", 3]);
-  assertEquals(await errorOf(["lits"]), ["USAGE", 2]);
-  assertEquals(await errorOf(["save", "--tx", "{}"]), ["INVALID_TX_ID", 2]);
+  assertEquals(await errorOf(["load", "none"]), [
+    "UNKNOWN_TX",
+    '"poh-storage list" shows what is there',
+  ]);
+  assertEquals(await errorOf(["lits"]), ["USAGE", "did you mean list?"]);
+  assertEquals(await errorOf(["save", "--tx", "{}"]), ["INVALID_TX_ID", null]);
 });

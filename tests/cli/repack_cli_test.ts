@@ -24,7 +24,7 @@ test("init --pack-below makes a store that packs small payloads", async () => {
   );
   assertMatch(
     await store.ok(["info"]),
-    /^Log: +256 \(256 bytes\): 96 bytes of payloads that live there, 0 bytes dead$/m,
+    /^Log: +256 bytes: 96 bytes of payloads that live there, 0 bytes dead$/m,
   );
   assertEquals(JSON.parse(await store.ok(["info", "--json"])).log, {
     bytes: 256,

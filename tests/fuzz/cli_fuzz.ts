@@ -9,12 +9,8 @@ import { join } from "@std/path";
 import fc from "../fast_check.ts";
 import { main } from "../../cli.ts";
 import { verifyStore } from "../../mod.ts";
-import {
-  type CommandName,
-  commands,
-  optionsOf,
-  type OptionSpec,
-} from "../../src/cli/table.ts";
+import type { OptionSpec } from "../../src/cli/specs/spec.ts";
+import { type CommandName, commands, optionsOf } from "../../src/cli/table.ts";
 import { namesIn, tempDir, text } from "../helpers.ts";
 import { validId } from "./key_fuzz.ts";
 

@@ -90,7 +90,7 @@ function test(name: string, fn: (program: Program) => Promise<void>): void {
 test("every command of a shared store does what it does locally", async (poh) => {
   assertMatch(
     await poh.ok(["init"]),
-    /^Initialized storage at s3:.* postgres:/,
+    /^Initialized storage\nPayloads: +s3:.*\nDatabase: +postgres:/,
   );
   assertEquals(await poh.ok(["save", "--tx", txText("a")]), "Saved tx a\n");
   const lines = `${txText("b")}\n${txText("c/d")}\n`;
@@ -343,5 +343,8 @@ test("without init nothing makes a shared store, nor the schema or the bucket", 
     );
   }
   assertMatch(await poh.ok(["recover", "--create"]), /: 0 valid txs/);
-  assertMatch(await poh.ok(["init"]), /^There is a store already at s3:/);
+  assertMatch(
+    await poh.ok(["init"]),
+    /^There is a store already\nPayloads: +s3:/,
+  );
 });

@@ -5,14 +5,9 @@
  * @module
  */
 
-import {
-  type CommandName,
-  commands,
-  commonOptions,
-  optionsOf,
-  type OptionSpec,
-  type PositionalSpec,
-} from "../table.ts";
+import { commonOptions } from "../specs/shared.ts";
+import type { OptionSpec, PositionalSpec } from "../specs/spec.ts";
+import { type CommandName, commands, optionsOf } from "../table.ts";
 
 /** What completes a place of the command line. */
 export type Slot =

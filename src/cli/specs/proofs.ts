@@ -1,0 +1,197 @@
+/**
+ * The commands of the transparency log and its proofs.
+ *
+ * @module
+ */
+
+import { durability } from "./shared.ts";
+import type { CommandSpec } from "./spec.ts";
+
+/** The commands of the transparency log and its proofs. */
+export const proofs = {
+  tlog: {
+    summary: "Begin a transparency log, or make a key for one",
+    description: [
+      "A store with a log has an entry for every save and removal, in a Merkle tree that root, checkpoint and prove work with. init begins it, with an entry for each transaction that is there, while nobody else has the store open; payloads above 8 KiB are read for it. A damaged one has no entry, and is named.",
+      "keygen writes a private key to a new file that only you can read, and prints the key by which others check what it signs. The name of a log is its address without https://.",
+    ],
+    usage: [
+      "init [--origin <name>]",
+      "status",
+      "keygen <file> --origin <name>",
+    ],
+    positionals: [
+      {
+        name: "action",
+        help: "What to do.",
+        choices: ["init", "status", "keygen"],
+      },
+      { name: "file", help: "Where the private key goes.", completes: "files" },
+    ],
+    options: {
+      origin: {
+        type: "text",
+        metavar: "name",
+        help:
+          "Name of the log, such as node7.example/log; poh.invalid/<store id> unless given.",
+      },
+      pq: {
+        type: "flag",
+        help:
+          "Make an ML-DSA-87 key as well, which no quantum computer forges.",
+      },
+      durability,
+    },
+    examples: [
+      {
+        line: "tlog keygen ~/keys/node7 --origin node7.example/log --pq",
+        note: "Two private keys in one file, their public keys on stdout",
+      },
+      {
+        line: "tlog init --origin node7.example/log",
+        note: "From now on every change has an entry",
+      },
+    ],
+    local: true,
+    writes: true,
+    interruptible: false,
+    exitCodes: [4, 5, 6],
+  },
+  root: {
+    summary: "Print size and root of the transparency log",
+    usage: [""],
+    positionals: [],
+    options: { durability },
+    examples: [{ line: "root --json", note: "For a program" }],
+    local: true,
+    writes: true,
+    interruptible: false,
+    exitCodes: [4, 5, 6],
+  },
+  checkpoint: {
+    summary: "Sign the transparency log as it is now",
+    description: [
+      "Signs size and root, prints that, and keeps it in <base>/.poh/tlog/checkpoint. What was signed last stands beside the key, in <key>.state: a log that does not continue it, as that of an older copy of the store, is not signed, and the exit code is 4.",
+    ],
+    usage: ["--tlog-key <file>"],
+    positionals: [],
+    options: {
+      "tlog-key": {
+        type: "path",
+        metavar: "file",
+        help: "Private keys, as tlog keygen writes them; outside the store.",
+        env: "POH_TLOG_KEY",
+      },
+      durability,
+    },
+    examples: [{
+      line: "checkpoint --tlog-key ~/keys/node7",
+      note: "What witnesses, auditors and proofs refer to",
+    }],
+    local: true,
+    permissions: [
+      "--allow-read=<key>,<key>.state,<key>.lock --allow-write=<key>.state,<key>.state.tmp,<key>.lock --allow-env=POH_TLOG_KEY",
+    ],
+    writes: true,
+    interruptible: false,
+    exitCodes: [4, 5, 6],
+  },
+  prove: {
+    summary: "Print a proof from the transparency log",
+    description: [
+      "inclusion proves that the published checkpoint covers a transaction: a .tlog-proof, which holds the transaction's id, holder, time, size and SHA-256. consistency proves that it continues an older one.",
+    ],
+    usage: ["inclusion <id>", "consistency --from <size|file>"],
+    positionals: [
+      {
+        name: "what",
+        help: "What to prove.",
+        choices: ["inclusion", "consistency"],
+      },
+      { name: "id", help: "Id of the transaction.", completes: "ids" },
+    ],
+    options: {
+      from: {
+        type: "text",
+        metavar: "size|file",
+        help: "The older size, or the file of the older checkpoint.",
+      },
+      durability,
+    },
+    examples: [
+      {
+        line: "prove inclusion a > a.tlog-proof",
+        note: "For whoever had it saved; check checks it",
+      },
+    ],
+    local: true,
+    writes: true,
+    interruptible: false,
+    exitCodes: [3, 4, 5, 6],
+  },
+  check: {
+    summary: "Check proofs of a node's log, without a store",
+    description: [
+      "A file tells by its first line what it is: a proof of inclusion (.tlog-proof), of consistency, of possession, an answer to a challenge, or a checkpoint. Each has one line on stdout that says what was proven. What is refuted ends it with 4, what is malformed with 2.",
+      "A key is believed because you name it by --key or in a policy, never because a proof brings it.",
+      "docs/proofs.md says what each proof means, and what it does not.",
+    ],
+    usage: ["<proof>… --key <vkey>", "<proof>… --policy <file>"],
+    positionals: [{
+      name: "proof",
+      help: "A file; - is stdin. May be several.",
+      completes: "files",
+      repeats: true,
+    }],
+    options: {
+      key: {
+        type: "text",
+        metavar: "vkey",
+        help: "A key of the log. May be given several times.",
+        repeats: true,
+      },
+      policy: {
+        type: "path",
+        metavar: "file",
+        help:
+          "Keys of logs and witnesses, and how many of these must have cosigned (C2SP tlog-policy).",
+      },
+      payload: {
+        type: "path",
+        metavar: "file",
+        help:
+          "The payload that a proof of inclusion or of possession is to be about.",
+      },
+      kept: {
+        type: "path",
+        metavar: "file",
+        help:
+          "The older checkpoint that a proof of consistency has to begin at.",
+      },
+      challenge: {
+        type: "path",
+        metavar: "file",
+        help: "The challenge that an answer has to be to.",
+      },
+      nonce: {
+        type: "text",
+        metavar: "base64",
+        help: "The nonce that a proof of possession has to answer.",
+      },
+    },
+    examples: [
+      {
+        line: "check a.tlog-proof --policy node7.policy --payload a.bin",
+        note: "The node committed to this transaction, with these bytes",
+      },
+      {
+        line: "check step --policy node7.policy --kept checkpoint",
+        note: "Nothing that the older checkpoint covers was altered",
+      },
+    ],
+    local: true,
+    writes: false,
+    interruptible: false,
+    exitCodes: [4],
+  },
+} as const satisfies Record<string, CommandSpec>;
