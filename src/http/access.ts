@@ -9,7 +9,10 @@ import { sha256HexSync } from "../files/hash.ts";
 import { Problem } from "./problem.ts";
 
 /** Lets a request pass, or throws the problem that it is answered with. */
-export type Guard = (headers: Headers) => void;
+export type Guard = (headers: Headers, scope: Scope) => void;
+
+/** What a request needs to be allowed: to read, to change, to operate. */
+export type Scope = "read" | "write" | "admin";
 
 /** Whether only this machine can reach a service that binds to `host`. */
 export function isLoopback(host: string): boolean {
@@ -28,7 +31,6 @@ export function tokenGuard(token: string): Guard {
     // Digests are of one length, and comparing them takes one time.
     if (given !== null && timingSafeEqual(digest(given), expected)) return;
     throw new Problem(
-      401,
       "UNAUTHORIZED",
       given === null
         ? "A bearer token is needed"
@@ -51,7 +53,6 @@ export const localGuard: Guard = (headers) => {
   const name = /^(?:\[([^\]]*)\]|([^:]*))(?::\d+)?$/.exec(host);
   if (isLoopback((name?.[1] ?? name?.[2] ?? "").toLowerCase())) return;
   throw new Problem(
-    421,
     "WRONG_HOST",
     "Without a token the service answers to localhost only",
   );

@@ -51,7 +51,7 @@ function malformed(name: string): Problem {
 }
 
 function invalidDigest(detail: string): Problem {
-  return new Problem(400, "INVALID_DIGEST", detail);
+  return new Problem("INVALID_DIGEST", detail);
 }
 
 /** The payload that came is not the promised one. */
@@ -60,7 +60,6 @@ export function digestMismatch(
   found: string | null,
 ): Problem {
   return new Problem(
-    400,
     "DIGEST_MISMATCH",
     "The payload does not have the promised digest; nothing was saved",
     { members: { expected, found } },
@@ -125,5 +124,5 @@ export function ifMatchOf(headers: Headers): IfMatch | undefined {
 }
 
 function unsupported(detail: string): Problem {
-  return new Problem(400, "INVALID_REQUEST", detail);
+  return new Problem("INVALID_REQUEST", detail);
 }

@@ -16,6 +16,8 @@ export class Exchange {
   /** The path as the client wrote it, and its query. */
   readonly path: string;
   readonly #query: string;
+  /** The path of its route; null until it has come to one. */
+  route: string | null = null;
   /** Gives up the stream that the answer is, unless it has ended; null: none. */
   #giveUp: (() => void) | null = null;
 
@@ -147,7 +149,6 @@ export function requireReadableBody(headers: Headers): void {
   if (transfer !== null) {
     if (transfer.trim().toLowerCase() !== "chunked") {
       throw new Problem(
-        501,
         "UNSUPPORTED_TRANSFER",
         "The only transfer coding is chunked",
         { headers: { connection: "close" } },
@@ -155,7 +156,6 @@ export function requireReadableBody(headers: Headers): void {
     }
     if (headers.has("content-length")) {
       throw new Problem(
-        400,
         "AMBIGUOUS_LENGTH",
         "A body has a length or comes in chunks, not both",
         { headers: { connection: "close" } },
@@ -165,7 +165,6 @@ export function requireReadableBody(headers: Headers): void {
   const coding = headers.get("content-encoding");
   if (coding !== null && coding.trim().toLowerCase() !== "identity") {
     throw new Problem(
-      415,
       "UNSUPPORTED_CODING",
       "The body must not be encoded",
       { headers: { "accept-encoding": "identity" } },

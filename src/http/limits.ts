@@ -177,7 +177,7 @@ async function before(
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     if (isLate) throw tooSlow();
-    throw new Problem(400, "CUT_SHORT", "The request ended early", { cause });
+    throw new Problem("CUT_SHORT", "The request ended early", { cause });
   } finally {
     clearTimeout(timer);
   }

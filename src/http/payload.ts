@@ -196,7 +196,7 @@ async function partOf(
   const part = parseRange(range, info.size);
   if (part !== "unsatisfiable") return part;
   await payload.cancel();
-  throw new Problem(416, "NO_SUCH_RANGE", `There are ${info.size} bytes`, {
+  throw new Problem("NO_SUCH_RANGE", `There are ${info.size} bytes`, {
     headers: { "content-range": `bytes */${info.size}` },
   });
 }
@@ -271,7 +271,7 @@ async function verifiedStream(
   const again = await store.loadTxStream(info.txId);
   if (again?.info.storageHash === info.storageHash) return again.payload;
   await again?.payload.cancel();
-  throw new Problem(409, "REPLACED", "The payload has just been replaced");
+  throw new Problem("REPLACED", "The payload has just been replaced");
 }
 
 /**

@@ -7,6 +7,7 @@
 import {
   IntegrityError,
   InvalidTxError,
+  InvalidTxIdError,
   PayloadUnreadableError,
   PohStorageError,
   PreconditionError,
@@ -15,28 +16,18 @@ import {
   StoreMovedError,
   TxExistsError,
 } from "../errors.ts";
+import {
+  isProblemCode,
+  PROBLEM_CODES,
+  type ProblemCode,
+  type ProblemStatus,
+  TITLES,
+} from "./problem_codes.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { isDiskFull } from "../files/full_disk.ts";
 
 /** How long a client should wait before it tries again, in seconds. */
 const RETRY_AFTER = { soon: "1", later: "30" };
-
-const TITLES: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  401: "Unauthorized",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  408: "Request Timeout",
-  409: "Conflict",
-  412: "Precondition Failed",
-  413: "Content Too Large",
-  415: "Unsupported Media Type",
-  416: "Range Not Satisfiable",
-  421: "Misdirected Request",
-  500: "Internal Server Error",
-  501: "Not Implemented",
-  503: "Service Unavailable",
-};
 
 /** What else a problem says: members of its JSON, headers of its response. */
 export interface ProblemOptions {
@@ -51,9 +42,9 @@ export interface ProblemOptions {
 /** An error that is told to the client. */
 export class Problem extends Error {
   /** The HTTP status. */
-  readonly status: number;
+  readonly status: ProblemStatus;
   /** Stable, machine-readable name of the problem. */
-  readonly code: string;
+  readonly code: ProblemCode;
   /** Further members of its JSON. */
   readonly members: Record<string, unknown>;
   /** Further headers of its response. */
@@ -61,14 +52,13 @@ export class Problem extends Error {
 
   /** Makes a problem; `detail` is shown to the client. */
   constructor(
-    status: number,
-    code: string,
+    code: ProblemCode,
     detail: string,
     { members = {}, headers = {}, cause }: ProblemOptions = {},
   ) {
     super(detail, { cause });
     this.name = "Problem";
-    this.status = status;
+    this.status = PROBLEM_CODES[code];
     this.code = code;
     this.members = members;
     this.headers = headers;
@@ -104,14 +94,14 @@ export class Problem extends Error {
 
 /** A problem that goes away by itself. */
 export function unavailable(
-  code: string,
+  code: ProblemCode,
   detail: string,
   { when = "soon", cause }: {
     when?: keyof typeof RETRY_AFTER;
     cause?: unknown;
   } = {},
 ): Problem {
-  return new Problem(503, code, detail, {
+  return new Problem(code, detail, {
     headers: { "retry-after": RETRY_AFTER[when] },
     cause,
   });
@@ -119,7 +109,7 @@ export function unavailable(
 
 /** What may be sent twice without harm, told after the connection is given up. */
 export function tooSlow(): Problem {
-  return new Problem(408, "TOO_SLOW", "The request came too slowly", {
+  return new Problem("TOO_SLOW", "The request came too slowly", {
     headers: { connection: "close" },
   });
 }
@@ -127,7 +117,6 @@ export function tooSlow(): Problem {
 /** A body of more than `limit` bytes. */
 export function tooLarge(what: string, limit: number): Problem {
   return new Problem(
-    413,
     "TOO_LARGE",
     `${what} is longer than ${limit} bytes`,
     { members: { limit }, headers: { connection: "close" } },
@@ -137,7 +126,6 @@ export function tooLarge(what: string, limit: number): Problem {
 /** No transaction has that id. */
 export function unknownTx(txId: string): Problem {
   return new Problem(
-    404,
     "UNKNOWN_TX",
     `No transaction ${JSON.stringify(txId)}`,
   );
@@ -150,7 +138,6 @@ export function preconditionFailed(
 ): Problem {
   const id = JSON.stringify(txId);
   return new Problem(
-    412,
     "PRECONDITION_FAILED",
     storageHash === null
       ? `There is no transaction ${id}`
@@ -169,44 +156,45 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof InvalidTxError) {
     const { field } = error;
-    return new Problem(400, error.code, error.message, {
+    const code = error instanceof InvalidTxIdError
+      ? "INVALID_TX_ID"
+      : "INVALID_TX";
+    return new Problem(code, error.message, {
       ...(field !== "" && { members: { field } }),
     });
   }
   if (error instanceof UsageError) {
-    return new Problem(400, "INVALID_REQUEST", error.message);
+    return new Problem("INVALID_REQUEST", error.message);
   }
   if (error instanceof PreconditionError) {
     return preconditionFailed(error.txId, error.storageHash);
   }
   if (error instanceof TxExistsError) {
     const { txId, storageHash, found } = error;
-    return new Problem(409, error.code, error.message, {
+    return new Problem("EXISTS", error.message, {
       members: { tx_id: txId, storage_hash: storageHash, found },
     });
   }
   if (error instanceof IntegrityError) {
     const { expected, found } = error;
-    return new Problem(500, error.code, error.message, {
+    return new Problem("INTEGRITY", error.message, {
       members: { expected, found },
     });
   }
   if (error instanceof PayloadUnreadableError) {
     return new Problem(
-      500,
-      error.code,
+      "UNREADABLE",
       `The payload of tx ${JSON.stringify(error.txId)} cannot be read`,
       { cause: error },
     );
   }
   if (error instanceof StoreBusyError || error instanceof StoreClosedError) {
-    return unavailable(error.code, "The store is busy", {
-      cause: error,
-    });
+    const code = error instanceof StoreBusyError ? "BUSY" : "CLOSED";
+    return unavailable(code, "The store is busy", { cause: error });
   }
   if (error instanceof StoreMovedError) {
     const detail = "The store was moved or replaced: start the service anew";
-    return unavailable(error.code, detail, { when: "later", cause: error });
+    return unavailable("STORE_MOVED", detail, { when: "later", cause: error });
   }
   if (isDiskFull(error)) {
     return unavailable("DISK_FULL", "The disk is full", {
@@ -214,6 +202,11 @@ export function problemOf(error: unknown): Problem {
       cause: error,
     });
   }
-  const code = error instanceof PohStorageError ? error.code : "INTERNAL";
-  return new Problem(500, code, "The service failed", { cause: error });
+  return new Problem(codeOf(error), "The service failed", { cause: error });
+}
+
+/** A code of 500 that says what failed, where it is a known one. */
+function codeOf(error: unknown): ProblemCode {
+  const code = error instanceof PohStorageError ? error.code : "";
+  return isProblemCode(code) && PROBLEM_CODES[code] === 500 ? code : "INTERNAL";
 }

@@ -12,11 +12,6 @@ import { nearest } from "../text/suggestion.ts";
 import { InvalidTxError } from "../errors.ts";
 import type { TxFilter, TxHead } from "../types.ts";
 
-/** The parameters that list transactions, which are the options of `list`. */
-export const LIST_PARAMETERS: readonly string[] = filterFields.map(
-  ([, { option }]) => option,
-);
-
 /**
  * Makes sure that a query has no parameters but these, each once.
  *
@@ -57,9 +52,6 @@ export function filterOfQuery(params: URLSearchParams): TxFilter {
       ]),
   ));
 }
-
-/** The parameters that say whose payload is put, and of when. */
-export const HEAD_PARAMETERS: readonly string[] = ["holder", "timestamp"];
 
 /**
  * What is said of a payload that is put: by the query, or by headers. Both must

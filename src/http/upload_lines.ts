@@ -273,8 +273,8 @@ function problemAt(
   counts: Partial<SaveCounts>,
   { problemOf }: LinesUpload,
 ): Problem {
-  const { status, code, message, members, headers } = problemOf(error);
-  return new Problem(status, code, `Line ${line}: ${message}`, {
+  const { code, message, members, headers } = problemOf(error);
+  return new Problem(code, `Line ${line}: ${message}`, {
     members: { ...members, line, ...counts },
     // What follows the line has not been read.
     headers: { ...headers, connection: "close" },

@@ -173,12 +173,12 @@ export function parsed(bytes: Uint8Array): Record<string, unknown> {
   try {
     text = UTF8.decode(bytes);
   } catch {
-    throw new Problem(400, "NOT_JSON", "not UTF-8 text");
+    throw new Problem("NOT_JSON", "not UTF-8 text");
   }
   try {
     return readTxJson(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new Problem(400, "NOT_JSON", `not JSON: ${error.message}`);
+    throw new Problem("NOT_JSON", `not JSON: ${error.message}`);
   }
 }
