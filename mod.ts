@@ -29,6 +29,7 @@ export { backupStore } from "./src/copy/backup.ts";
 export type { BackupOptions, BackupReport } from "./src/copy/backup_options.ts";
 export type { WalkOptions, WalkReport } from "./src/copy/backup_walk.ts";
 export { describeStore } from "./src/describe.ts";
+export type { ErrorCode } from "./src/model/error_codes.ts";
 export * from "./src/errors.ts";
 export { FileStore, type FileStoreOptions } from "./src/payloads/file_store.ts";
 export { sha256Hex, sha256HexOfStream } from "./src/files/hash.ts";
@@ -104,7 +105,6 @@ export type {
   RestoreReport,
 } from "./src/copy/restore_place.ts";
 export { StorageManager } from "./src/storage_manager.ts";
-export type { MetadataStore, PayloadStore } from "./src/model/store.ts";
 export { txFromJson, txToJson, validateTx } from "./src/tx.ts";
 export type {
   StoreTotals,

@@ -7,13 +7,15 @@
  * @module
  */
 
+import type { ErrorCode } from "./model/error_codes.ts";
+
 /** Base of all errors that this package defines. */
 export class PohStorageError extends Error {
   /** Stable, machine-readable name of the failure. */
-  readonly code: string;
+  readonly code: ErrorCode;
 
   /** Makes an error with its `code` and the usual `cause`. */
-  constructor(code: string, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
     this.name = new.target.name;
@@ -26,7 +28,11 @@ export class InvalidTxError extends PohStorageError {
   readonly field: string;
 
   /** Makes an error that blames `field`. */
-  constructor(field: string, message: string, code = "INVALID_TX") {
+  constructor(
+    field: string,
+    message: string,
+    code: ErrorCode = "INVALID_TX",
+  ) {
     super(code, message);
     this.field = field;
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { resolve } from "@std/path";
+import { join, resolve } from "@std/path";
 import {
   type CheckOptions,
   RECOVER_OPTIONS,
@@ -27,7 +27,11 @@ import {
   MOVE_PACKED_OPTIONS,
   type MovePackedOptions,
 } from "./model/packing.ts";
-import { type PohStorageError, StoreClosedError } from "./errors.ts";
+import {
+  InvalidTxError,
+  type PohStorageError,
+  StoreClosedError,
+} from "./errors.ts";
 import { TX_FILTER } from "./model/filter.ts";
 import {
   DELETE_OPTIONS,
@@ -64,7 +68,13 @@ import {
   type StorageOptions,
 } from "./model/storage_options.ts";
 import { Pacer } from "./async/turn.ts";
-import { isText, validateTx, validateTxHead, validateTxId } from "./tx.ts";
+import {
+  isText,
+  looksLikeMilliseconds,
+  validateTx,
+  validateTxHead,
+  validateTxId,
+} from "./tx.ts";
 import { TX_QUERY } from "./sqlite/tx_query.ts";
 import type {
   StoreTotals,
@@ -76,8 +86,14 @@ import type {
   TxStream,
 } from "./types.ts";
 import type { OddRow } from "./sqlite/odd_rows.ts";
+import { abortable, inOrder } from "./async/in_order.ts";
 import { saveMany } from "./async/save_many.ts";
+import { ndjsonOf, txsOf } from "./format/ndjson.ts";
 import type { StoreLog } from "./model/tlog.ts";
+
+/** How many loads, whose payloads are in memory, and deletions are under way. */
+const LOADS = 8;
+const DELETIONS = 128;
 
 /**
  * A store of transactions: payloads in files, metadata in SQLite, a SHA-256
@@ -116,11 +132,15 @@ export class StorageManager implements AsyncDisposable {
   /** Calls under way, which `close` waits for. */
   #calls = 0;
   #onIdle = () => {};
+  /** A folder that goes when the store is closed. */
+  #folder: string | null = null;
+  readonly #refusesMilliseconds: boolean;
   readonly #pacer = new Pacer();
   #closing: Promise<void> | null = null;
 
-  private constructor(engine: Engine) {
+  private constructor(engine: Engine, options: StorageOptions) {
     this.#engine = engine;
+    this.#refusesMilliseconds = options.refuseMilliseconds ?? false;
   }
 
   /**
@@ -185,13 +205,53 @@ export class StorageManager implements AsyncDisposable {
       const { openRemote } = await remoteStores();
       return new StorageManager(
         await openRemote(basePath, sqlitePath, options, create),
+        options,
       );
     }
     const base = resolve(basePath), db = resolve(sqlitePath);
     if (!options.readOnly) requireNoBackup(base);
     return new StorageManager(
       await LocalEngine.open(base, db, options, create),
+      options,
     );
+  }
+
+  /**
+   * Makes a store in a temporary folder, for tests: {@linkcode close} deletes it.
+   * It does all that others do, and syncs nothing unless `durability` is given.
+   * Needs `--allow-write` for the folder of temporary files.
+   *
+   * @example A test
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using store = await StorageManager.temporary();
+   * const payload = new Uint8Array([1, 2, 3]);
+   * await store.saveTx({ txId: "a", holderId: "b", timestamp: 0, payload });
+   * assertEquals(await store.listTxs(), ["a"]);
+   * ```
+   */
+  static async temporary(
+    options: StorageOptions = {},
+  ): Promise<StorageManager> {
+    requireKnown(options, STORAGE_OPTIONS);
+    const folder = await Deno.makeTempDir({ prefix: "poh-" });
+    try {
+      const store = await StorageManager.create(
+        folder,
+        join(folder, "poh.db"),
+        {
+          durability: "relaxed",
+          ...options,
+        },
+      );
+      store.#folder = folder;
+      return store;
+    } catch (error) {
+      await Deno.remove(folder, { recursive: true });
+      throw error;
+    }
   }
 
   /** Absolute path of the payload directory, or URL of the bucket. */
@@ -292,6 +352,7 @@ export class StorageManager implements AsyncDisposable {
       const rule = ruleOf(options ?? {}, this.writeOnce);
       validateTx(tx);
       fileName(tx.txId); // refuses what no file can stand for
+      this.#requireSeconds(tx);
       const { txId, holderId, timestamp, payload } = tx;
       // A copy: the caller's buffer is the caller's again at once.
       return this.#engine.save(
@@ -340,6 +401,7 @@ export class StorageManager implements AsyncDisposable {
       const rule = ruleOf(options, this.writeOnce);
       validateTxHead(head);
       fileName(head.txId);
+      this.#requireSeconds(head);
       return this.#engine.saveStream(head, payload, rule, options);
     });
   }
@@ -360,9 +422,42 @@ export class StorageManager implements AsyncDisposable {
   ): Promise<SaveCounts> {
     this.#requireOpen();
     requireKnown(options, SAVE_TXS_OPTIONS); // before anything is read
-    const { ifExists, onSaved } = options;
+    const { ifExists, onSaved, signal } = options;
     const how = ifExists && { ifExists };
-    return await saveMany(txs, (tx) => this.saveTx(tx, how), onSaved);
+    return await saveMany(
+      signal ? abortable(txs, signal) : txs,
+      (tx) => this.saveTx(tx, how),
+      onSaved,
+    );
+  }
+
+  /**
+   * Saves the transactions of NDJSON, one a line in the form of
+   * {@linkcode txToJson}, as {@linkcode saveTxs} does. A line is held in memory
+   * and may have 64 MiB.
+   *
+   * @param options As of {@linkcode saveTxs}.
+   * @throws {InvalidTxError} At the first line that is no transaction, which the
+   * message names; what stands before it is saved.
+   * @throws {SaveTxsError} As {@linkcode saveTxs} does.
+   *
+   * @example From one store to another
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using from = await StorageManager.temporary();
+   * await using to = await StorageManager.temporary();
+   * const payload = new Uint8Array([1, 2, 3]);
+   * await from.saveTx({ txId: "a", holderId: "b", timestamp: 0, payload });
+   * assertEquals((await to.importNdjson(from.exportNdjson())).created, 1);
+   * ```
+   */
+  importNdjson(
+    lines: AsyncIterable<Uint8Array>,
+    options: SaveTxsOptions = {},
+  ): Promise<SaveCounts> {
+    return this.saveTxs(txsOf(lines), options);
   }
 
   /**
@@ -376,6 +471,57 @@ export class StorageManager implements AsyncDisposable {
     return this.#read(() =>
       this.#withId(txId, fileName, () => this.#engine.load(txId))
     );
+  }
+
+  /**
+   * Loads transactions and verifies them, some ahead of the one that is asked
+   * for. Null stands for an id that is unknown.
+   *
+   * @throws As {@linkcode loadTx} does, when it is the turn of the one that
+   * failed; the reason of `signal` once it is aborted.
+   */
+  loadTxs(
+    txIds: Iterable<string> | AsyncIterable<string>,
+    { signal }: { signal?: AbortSignal } = {},
+  ): AsyncIterableIterator<Tx | null> {
+    return inOrder(txIds, LOADS, (txId) => this.loadTx(txId), signal);
+  }
+
+  /**
+   * What a query selects, in its order, each transaction loaded and verified as
+   * {@linkcode loadTxs} does. One that is deleted meanwhile is left out.
+   *
+   * @example Every payload of a holder
+   * ```ts
+   * import { StorageManager } from "@poh/storage";
+   *
+   * await using store = await StorageManager.temporary();
+   * for await (const tx of store.iterateLoaded({ holderId: "alice" })) {
+   *   console.log(tx.txId, tx.payload.length);
+   * }
+   * ```
+   */
+  async *iterateLoaded(
+    query: TxQuery = {},
+    options: { signal?: AbortSignal } = {},
+  ): AsyncIterableIterator<Tx> {
+    for await (const tx of this.loadTxs(this.iterateTxIds(query), options)) {
+      if (tx !== null) yield tx;
+    }
+  }
+
+  /**
+   * What a query selects as NDJSON, one transaction a line in the form of
+   * {@linkcode txToJson}, each verified. The stream errors at the first that is
+   * damaged; the command `export` leaves such out.
+   */
+  exportNdjson(
+    query: TxQuery = {},
+    options: { signal?: AbortSignal } = {},
+  ): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#requireOpen();
+    requireKnown(query, TX_QUERY);
+    return ReadableStream.from(ndjsonOf(this.iterateLoaded(query, options)));
   }
 
   /**
@@ -523,6 +669,25 @@ export class StorageManager implements AsyncDisposable {
         () => this.#engine.remove(txId, ifMatch),
       );
     });
+  }
+
+  /**
+   * Deletes transactions, some at the same time.
+   *
+   * @returns How many there were; ids that are unknown do not count.
+   * @throws What {@linkcode deleteTx} throws for the first that fails, and the
+   * reason of `signal` once it is aborted; what was deleted stays so.
+   */
+  async deleteTxs(
+    txIds: Iterable<string> | AsyncIterable<string>,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<number> {
+    let deleted = 0;
+    const remove = (txId: string) => this.deleteTx(txId);
+    for await (const wasThere of inOrder(txIds, DELETIONS, remove, signal)) {
+      if (wasThere) deleted++;
+    }
+    return deleted;
   }
 
   /**
@@ -794,6 +959,9 @@ export class StorageManager implements AsyncDisposable {
       await new Promise<void>((resolve) => this.#onIdle = resolve);
     }
     await this.#engine.close();
+    if (this.#folder !== null) {
+      await Deno.remove(this.#folder, { recursive: true });
+    }
   }
 
   /** What `close` waits for, and what a closed manager refuses. */
@@ -846,6 +1014,14 @@ export class StorageManager implements AsyncDisposable {
       const turn = this.#pacer.giveWay();
       return turn ? turn.then(work) : work();
     });
+  }
+
+  #requireSeconds({ timestamp }: TxHead): void {
+    if (!this.#refusesMilliseconds || !looksLikeMilliseconds(timestamp)) return;
+    throw new InvalidTxError(
+      "timestamp",
+      `timestamp must be UNIX seconds, and ${timestamp} looks like milliseconds`,
+    );
   }
 
   #requireOpen(): void {

@@ -108,6 +108,14 @@ export function validateTxId(txId: unknown): asserts txId is string {
   if (flaw) throw new InvalidTxIdError(`tx_id must not contain ${flaw}`);
 }
 
+/** In seconds this is the year 5138, in milliseconds it was 1973. */
+const LIKELY_MILLISECONDS = 1e11;
+
+/** Whether a timestamp is plainly one in milliseconds, where seconds are meant. */
+export function looksLikeMilliseconds(timestamp: number): boolean {
+  return timestamp > LIKELY_MILLISECONDS;
+}
+
 /**
  * The JSON form of a transaction.
  *

@@ -124,3 +124,13 @@ Deno.test("an error keeps what caused it", () => {
   assertEquals(new PayloadUnreadableError("a", "no", { cause }).cause, cause);
   assertEquals(new MetadataDamagedError("/x", "no", { cause }).cause, cause);
 });
+
+Deno.test("docs/errors.md explains every code of the type ErrorCode", async () => {
+  const read = (path: string) =>
+    Deno.readTextFile(new URL(path, import.meta.url));
+  const type = await read("../src/model/error_codes.ts");
+  const text = await read("../docs/errors.md");
+  const codes = Array.from(type.matchAll(/"([A-Z_]+)"/g), ([, code]) => code);
+  assert(codes.length > 50);
+  for (const code of codes) assertStringIncludes(text, `| \`${code}\` `);
+});

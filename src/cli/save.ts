@@ -2,7 +2,7 @@ import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { SavedTx } from "../model/if_exists.ts";
 import { fileName } from "../files/file_name.ts";
-import { txFromJson, validateTxHead } from "../tx.ts";
+import { looksLikeMilliseconds, txFromJson, validateTxHead } from "../tx.ts";
 import type { Tx, TxHead } from "../types.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
@@ -23,6 +23,11 @@ export async function run(call: Call<"save">): Promise<number> {
   if (options.json) {
     await output.print(`${savedJson(saved)}\n`);
     return Exit.done;
+  }
+  if (looksLikeMilliseconds(saved.timestamp)) {
+    output.notice(
+      `The timestamp ${saved.timestamp} looks like milliseconds: it is read as seconds`,
+    );
   }
   const { done, notice } = WORDS[saved.outcome];
   await output.print(`${done} tx ${printable(saved.txId)}\n`);

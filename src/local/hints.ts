@@ -9,12 +9,10 @@ import type { Hint, StoreDescription } from "../model/store_description.ts";
 import type { Database } from "../sqlite/database.ts";
 import { countTxs } from "../sqlite/tx_counts.ts";
 import { SCHEMA_VERSION } from "../sqlite/schema.ts";
+import { looksLikeMilliseconds } from "../tx.ts";
 
 /** Timestamps ahead of the clock by less than this, in seconds, are usual. */
 const USUAL_SKEW = 300;
-
-/** In seconds this is far in the future, in milliseconds it was in 1973. */
-const LIKELY_MILLISECONDS = 1e11;
 
 /** The first version of SQLite without the WAL-reset defect. */
 const MENDED = [3, 51, 3];
@@ -122,7 +120,7 @@ async function clock(
   return `${count} ${
     count === 1 ? "transaction has a timestamp" : "transactions have timestamps"
   } in the future: ${
-    newest > LIKELY_MILLISECONDS
+    looksLikeMilliseconds(newest)
       ? "they look like milliseconds, timestamps are seconds"
       : "a clock was wrong, here or where they came from"
   }`;

@@ -59,6 +59,8 @@ export interface SaveStreamOptions extends SaveOptions {
 export interface SaveTxsOptions extends Pick<SaveOptions, "ifExists"> {
   /** Told of each transaction that is done, and its place in the iterable. */
   onSaved?: (tx: SavedTx, index: number) => void;
+  /** Takes no further transaction once aborted; what was begun is finished. */
+  signal?: AbortSignal;
 }
 
 const ifExists = oneOf(...IF_EXISTS);
@@ -90,7 +92,7 @@ export const SAVE_STREAM_OPTIONS: OptionsType = optionsType<SaveStreamOptions>(
 /** Checks {@linkcode SaveTxsOptions}. */
 export const SAVE_TXS_OPTIONS: OptionsType = optionsType<SaveTxsOptions>(
   "SaveTxsOptions",
-  { ifExists, onSaved: rule.callback },
+  { ifExists, onSaved: rule.callback, signal: rule.signal },
 );
 
 /**

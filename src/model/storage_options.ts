@@ -49,6 +49,11 @@ export interface StorageOptions extends LockWait {
    * opening it takes so long.
    */
   upgradeQuiet?: number;
+  /**
+   * Refuses to save a timestamp that looks like milliseconds: one above 1e11,
+   * which as seconds is after the year 5138. Of this manager, not remembered.
+   */
+  refuseMilliseconds?: boolean;
   /** Opens what is there, takes no lock, changes and creates nothing. */
   readOnly?: boolean;
 }
@@ -62,6 +67,7 @@ export const storageRules: Rules<StorageOptions> = {
   writeOnce: rule.flag,
   driver: rule.driver,
   readOnly: rule.flag,
+  refuseMilliseconds: rule.flag,
   onUpgrade: rule.callback,
   upgradeQuiet: rule.duration,
 };

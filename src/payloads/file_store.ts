@@ -12,7 +12,6 @@ import {
   requireKnown,
   rule,
 } from "../options.ts";
-import type { PayloadStore } from "../model/store.ts";
 import { PayloadFiles } from "./payload_files.ts";
 
 /** Options of {@linkcode FileStore}. */
@@ -45,7 +44,7 @@ const FILE_STORE_OPTIONS: OptionsType = optionsType<FileStoreOptions>(
  * await Deno.remove(base, { recursive: true });
  * ```
  */
-export class FileStore implements PayloadStore {
+export class FileStore {
   readonly #files: PayloadFiles;
   readonly #sync: boolean;
   #hasFolders = false;
@@ -57,7 +56,7 @@ export class FileStore implements PayloadStore {
     this.#sync = options.sync ?? true;
   }
 
-  /** {@inheritDoc PayloadStore.save} */
+  /** Keeps a payload, durable and whole once resolved; replaces an older one. */
   async save(txId: string, payload: Uint8Array): Promise<void> {
     fileName(txId); // refuses what no file can stand for
     if (!this.#hasFolders) await this.#files.init();
@@ -66,18 +65,18 @@ export class FileStore implements PayloadStore {
     await replaceFile(path, payload, this.#files.tmpName(), this.#sync);
   }
 
-  /** {@inheritDoc PayloadStore.load} */
+  /** Returns the payload, or null when there is none. */
   async load(txId: string): Promise<Uint8Array | null> {
     return await this.#files.load(txId);
   }
 
-  /** {@inheritDoc PayloadStore.exists} */
+  /** Returns whether there is a payload. */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async exists(txId: string): Promise<boolean> {
     return this.#files.find(txId) !== null;
   }
 
-  /** {@inheritDoc PayloadStore.remove} */
+  /** Removes a payload; returns false when there was none. */
   async remove(txId: string): Promise<boolean> {
     if (!await this.exists(txId)) return false;
     const removed = removeFileSync(this.#files.pathOf(txId));
@@ -85,7 +84,7 @@ export class FileStore implements PayloadStore {
     return removed;
   }
 
-  /** {@inheritDoc PayloadStore.listKeys} */
+  /** Returns the ids of all payloads, in no order, all at once. */
   async listKeys(): Promise<string[]> {
     const keys: string[] = [];
     try {

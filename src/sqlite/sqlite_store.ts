@@ -12,7 +12,6 @@ import {
   rule,
   waitRules,
 } from "../options.ts";
-import type { MetadataStore } from "../model/store.ts";
 import type { TxInfo } from "../types.ts";
 import type { Database } from "./database.ts";
 import { findInfo } from "./lookups.ts";
@@ -57,7 +56,7 @@ const OPTIONS: OptionsType = optionsType<DatabaseOptions>(
  * assertEquals(await store.listIds(), ["a"]);
  * ```
  */
-export class SqliteStore implements MetadataStore, AsyncDisposable {
+export class SqliteStore implements AsyncDisposable {
   readonly #rows: Database;
 
   private constructor(rows: Database) {
@@ -92,32 +91,32 @@ export class SqliteStore implements MetadataStore, AsyncDisposable {
     await initDatabase(this.#rows);
   }
 
-  /** {@inheritDoc MetadataStore.save} */
+  /** Keeps facts, durable once resolved; replaces older ones of that id. */
   async save(info: TxInfo): Promise<void> {
     if (!Number.isFinite(info.timestamp)) throw noTime(info);
     await this.#rows.change(() => putRow(this.#rows, info));
     await this.#rows.wal.flush();
   }
 
-  /** {@inheritDoc MetadataStore.load} */
+  /** Returns the facts, or null when the id is unknown. */
   // deno-lint-ignore require-await -- the contract is asynchronous
   async load(txId: string): Promise<TxInfo | null> {
     return findInfo(this.#rows, txId);
   }
 
-  /** {@inheritDoc MetadataStore.remove} */
+  /** Forgets an id; returns false when it was unknown. */
   async remove(txId: string): Promise<boolean> {
     const existed = await this.#rows.change(() => deleteRow(this.#rows, txId));
     await this.#rows.wal.flush();
     return existed;
   }
 
-  /** {@inheritDoc MetadataStore.listIds} */
+  /** Returns all ids, in the order of their UTF-8 bytes, all at once. */
   async listIds(): Promise<string[]> {
     return (await Array.fromAsync(iterateIds(this.#rows))).flat();
   }
 
-  /** {@inheritDoc MetadataStore.close} */
+  /** Closes the database. */
   async close(): Promise<void> {
     await this.#rows.close();
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ErrorCode } from "../model/error_codes.ts";
 import { dirname, join } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
 import {
@@ -399,6 +400,6 @@ export class StoreTlog implements StoreLog {
   }
 }
 
-function tlogError(code: string, message: string): PohStorageError {
+function tlogError(code: ErrorCode, message: string): PohStorageError {
   return new PohStorageError(code, message);
 }

@@ -144,3 +144,11 @@ test("an error under --json is an object that says how the program ends", async 
   assertEquals(await errorOf(["lits"]), ["USAGE", "did you mean list?"]);
   assertEquals(await errorOf(["save", "--tx", "{}"]), ["INVALID_TX_ID", null]);
 });
+
+test("save warns of a timestamp that looks like milliseconds", async () => {
+  await using store = await cliStore();
+  const late = txText("a", "", "alice", 1464307123000);
+  const { code, stdout, stderr } = await store.call(["save", "--tx", late]);
+  assertEquals([code, stdout], [0, "Saved tx a\n"]);
+  assertMatch(stderr, /^The timestamp 1464307123000 looks like milliseconds/);
+});

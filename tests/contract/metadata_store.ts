@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { InvalidTxError, type MetadataStore, type TxInfo } from "../../mod.ts";
+import { InvalidTxError, type TxInfo } from "../../mod.ts";
+import type { MetadataStore } from "../../src/model/store.ts";
 import { TRICKY_IDS } from "./payload_store.ts";
 import { suite } from "./suite.ts";
 

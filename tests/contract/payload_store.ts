@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { InvalidTxIdError, type PayloadStore } from "../../mod.ts";
+import { InvalidTxIdError } from "../../mod.ts";
+import type { PayloadStore } from "../../src/model/store.ts";
 import { assertBytes, bytes, randomBytes, text } from "../helpers.ts";
 import { suite } from "./suite.ts";
 
