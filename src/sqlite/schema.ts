@@ -17,9 +17,11 @@ import type { ColumnNames } from "./selection.ts";
  *
  * 5 had an index of `place` with a condition, which the check of version 4's
  * program takes for a foreign one: it would have said so, and told to drop it,
- * where it has to say that the schema is too new for it.
+ * where it has to say that the schema is too new for it. 6 had these tables; its
+ * first programs know nothing of a tree over the log, and would drop segments
+ * that the tree has not followed.
  */
-export const SCHEMA_VERSION = 6;
+export const SCHEMA_VERSION = 7;
 
 /** The first version whose payloads and changes are in the log alone. */
 export const FIRST_WITH_LOG = 5;

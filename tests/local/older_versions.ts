@@ -23,6 +23,7 @@ export const KILLED_SAVING = [
   "version_3",
   "version_4",
   "version_5",
+  "version_6",
 ] as const;
 
 /** Killed while they moved a damaged payload to quarantine. */

@@ -63,6 +63,7 @@ const DIFFERENT: OlderVersion[] = [
   "version_1_first",
   "version_4",
   "version_5",
+  "version_6",
   "version_4_recover",
   "version_5_recover",
 ];
@@ -265,8 +266,8 @@ testDrivers("a store of a later version is left as it is", async (driver) => {
   await temp.close();
   const { base, db } = temp;
   const rows = await openSqlite(db, driver, false);
-  rows.exec("PRAGMA user_version = 7");
-  rows.exec("UPDATE settings SET value = '7' WHERE name = 'schema'");
+  rows.exec("PRAGMA user_version = 8");
+  rows.exec("UPDATE settings SET value = '8' WHERE name = 'schema'");
   rows.close();
   // Whatever rules that version names its files by.
   await Deno.remove(join(base, ".poh", "names"));
@@ -275,7 +276,7 @@ testDrivers("a store of a later version is left as it is", async (driver) => {
     const error = await assertRejects(
       () => StorageManager.open(base, db, { driver, readOnly }),
       PohStorageError,
-      "has schema version 7, this program knows 6: use a newer one",
+      "has schema version 8, this program knows 7: use a newer one",
     );
     assertEquals(error.code, "SCHEMA_TOO_NEW");
   }
@@ -295,6 +296,29 @@ test("a store of today is too new for the program of version 4", async () => {
   rows.close();
   assert(version as number > 4);
   assertEquals(partial, []);
+});
+
+test("a program that knows no transparency log refuses a store with one", async () => {
+  await using temp = await tempStore();
+  await temp.store.tlog.init("node7.example/poh");
+  await temp.store.saveTx(sampleTx());
+  await temp.close();
+  const versionOf = async () => {
+    const rows = await openSqlite(temp.db, "builtin", false);
+    const [version] = rows.prepare("PRAGMA user_version").get()!;
+    rows.close();
+    return version as number;
+  };
+  assert(await versionOf() > 6, "the last one that some of these write");
+  const rows = await openSqlite(temp.db, "builtin", false);
+  rows.exec("PRAGMA user_version = 6");
+  rows.exec("UPDATE settings SET value = '6' WHERE name = 'schema'");
+  rows.close();
+  await temp.open();
+  assertEquals(await temp.store.tlog.check(), []);
+  assertEquals((await temp.store.tlog.status()).size, 2);
+  await temp.close();
+  assert(await versionOf() > 6, "an upgrade keeps the log, and says so");
 });
 
 /** A store with a log, and beside it a database of version 4 from before. */

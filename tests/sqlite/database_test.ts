@@ -105,7 +105,7 @@ testDrivers("the table of a new store is the contract's", async (driver) => {
       ["place", "INTEGER", 0, null, 0],
     ],
   );
-  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[6]]);
+  assertEquals(await query(dir, driver, "PRAGMA user_version"), [[7]]);
 });
 
 testDrivers(

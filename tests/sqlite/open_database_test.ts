@@ -156,7 +156,7 @@ testDrivers(
       assertEquals(pragma(reader, "user_version"), 70);
     }
     await using rows = await openRows(path, { driver });
-    assertEquals(pragma(rows, "user_version"), 6);
+    assertEquals(pragma(rows, "user_version"), 7);
   },
 );
 
