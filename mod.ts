@@ -85,7 +85,13 @@ export type {
 } from "./src/check/check.ts";
 export type { LongWork, Progress } from "./src/model/long_work.ts";
 export { performRecovery, verifyStore } from "./src/recovery.ts";
-export type { StoreLog, TlogFinding, TlogStatus } from "./src/model/tlog.ts";
+export type {
+  HoldingKey,
+  StoreLog,
+  TlogCheck,
+  TlogFinding,
+  TlogStatus,
+} from "./src/model/tlog.ts";
 export type { Checkpoint } from "./src/proofs/checkpoint.ts";
 export type { KeyKind, Signer, Verifier } from "./src/proofs/keys.ts";
 export type {

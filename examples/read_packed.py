@@ -71,7 +71,7 @@ def packed(base, place, tx_id, digest):
 base = pathlib.Path(sys.argv[1])
 path = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else base / "poh.db"
 db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-if db.execute("PRAGMA user_version").fetchone()[0] not in (5, 6):
+if db.execute("PRAGMA user_version").fetchone()[0] not in (5, 6, 7):
     sys.exit("The database is of a version that this program does not know")
 folded = (base / ".poh/names").read_text().startswith("folded")
 applied = int(db.execute("SELECT max(value) FROM settings WHERE name = 'applied'").fetchone()[0] or 0)

@@ -5,9 +5,7 @@ import { checkHolding, type HoldingReport } from "../proofs/holding.ts";
 import { parseNote } from "../proofs/note.ts";
 import {
   openCheckpoint,
-  parsePolicy,
   type Policy,
-  policyOf,
   type SignedCheckpoint,
 } from "../proofs/policy.ts";
 import { checkPossession, parsePossession } from "../proofs/possession.ts";
@@ -22,6 +20,7 @@ import { printable } from "../text/printable.ts";
 import type { Call } from "./call.ts";
 import { Exit, exitCodeOf } from "./exit_codes.ts";
 import { type Input, openInput, readBytes } from "./input.ts";
+import { readPolicy } from "./read_key.ts";
 
 /** What a proof came to. */
 interface Checked {
@@ -37,7 +36,7 @@ interface Checked {
 export async function run(call: Call<"check">): Promise<number> {
   const { positionals, output, options } = call;
   if (positionals.length === 0) throw new UsageError("check needs a proof");
-  const policy = await policyFrom(call);
+  const policy = await readPolicy("check", call, call.options);
   const codes = new Set<number>();
   for (const name of positionals) {
     try {
@@ -67,17 +66,6 @@ export async function run(call: Call<"check">): Promise<number> {
 
 function json(value: unknown): string {
   return `${JSON.stringify(value)}\n`;
-}
-
-async function policyFrom(call: Call<"check">): Promise<Policy> {
-  const { key, policy } = call.options;
-  if ((key.length === 0) === (policy === undefined)) {
-    throw new UsageError(
-      "check needs the keys that you believe: --key or --policy, and one of them only",
-    );
-  }
-  if (policy === undefined) return policyOf(...key);
-  return parsePolicy(await fileOf(call, policy, "The policy"));
 }
 
 async function fileOf(

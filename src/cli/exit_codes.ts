@@ -80,6 +80,7 @@ const TLOG_CODES: Readonly<Record<string, number>> = {
   TLOG_MISMATCH: Exit.damage,
   TLOG_DAMAGED: Exit.damage,
   TLOG_CONFLICT: Exit.damage,
+  NOT_HELD: Exit.damage,
   TLOG_ROLLED_BACK: Exit.damage,
 };
 

@@ -52,6 +52,7 @@ const runners: {
   tlog: () => import("./tlog.ts"),
   root: () => import("./root.ts"),
   checkpoint: () => import("./checkpoint.ts"),
+  challenge: () => import("./challenge.ts"),
   prove: () => import("./prove.ts"),
   completions: () => import("./completions.ts"),
   man: () => import("./man.ts"),

@@ -1,38 +1,77 @@
 import { UsageError } from "../format/usage_error.ts";
-import { type Checkpoint, parseCheckpoint } from "../proofs/checkpoint.ts";
-import { MAX_TEXT, textOf } from "../proofs/encoding.ts";
-import { parseNote } from "../proofs/note.ts";
-import type { StoreLog } from "../model/tlog.ts";
+import { type Challenge, parseChallenge } from "../proofs/challenge.ts";
+import type { Checkpoint } from "../proofs/checkpoint.ts";
+import { hashFromBase64, MAX_TEXT } from "../proofs/encoding.ts";
+import type { StorageManager } from "../storage_manager.ts";
 import type { Call } from "./call.ts";
 import { Exit } from "./exit_codes.ts";
 import { openInput, readBytes } from "./input.ts";
+import { readCheckpoint } from "./read_checkpoint.ts";
+import { readLogKey } from "./read_key.ts";
 import { openStore } from "./store.ts";
+
+type Prove = (
+  store: StorageManager,
+) => Promise<string> | AsyncIterable<Uint8Array>;
 
 /** `poh-storage prove` */
 export async function run(call: Call<"prove">): Promise<number> {
-  const { positionals: [what, txId], options, output } = call;
-  const older = what === "consistency" ? await olderFrom(call) : null;
-  if (what === "consistency" && txId !== undefined) {
-    throw new UsageError("prove consistency takes no id");
-  }
+  const { options, output } = call;
+  const prove = await proverOf(call);
   await using store = await openStore(call, "write");
-  const proof = await prove(store.tlog, what, txId, older);
+  const made = prove(store);
+  if (!(made instanceof Promise)) {
+    for await (const piece of made) await output.printBytes(piece);
+    return Exit.done;
+  }
+  const proof = await made;
   await output.print(options.json ? `${JSON.stringify({ proof })}\n` : proof);
   return Exit.done;
 }
 
-async function prove(
-  tlog: StoreLog,
-  what: string | undefined,
-  txId: string | undefined,
-  older: Checkpoint | number | null,
-): Promise<string> {
-  if (older !== null) return await tlog.proveConsistency(older);
-  if (what !== "inclusion") {
-    throw new UsageError("prove needs inclusion or consistency");
+/** What proves what is asked for, once all that it needs is read. */
+async function proverOf(call: Call<"prove">): Promise<Prove> {
+  const { positionals: [what, txId], options } = call;
+  const requireId = () => {
+    if (txId !== undefined) return txId;
+    throw new UsageError(`prove ${what} needs an id`);
+  };
+  const refuseId = () => {
+    if (txId === undefined) return;
+    throw new UsageError(`prove ${what} takes no id`);
+  };
+  const readKey = () =>
+    readLogKey(`prove ${what}`, options["tlog-key"], options.base);
+  switch (what) {
+    case "inclusion": {
+      const id = requireId();
+      return (store) => store.tlog.proveInclusion(id);
+    }
+    case "consistency": {
+      refuseId();
+      const older = await olderFrom(call);
+      return (store) => store.tlog.proveConsistency(older);
+    }
+    case "holding": {
+      refuseId();
+      if (options.json) {
+        throw new UsageError("An answer is lines of JSON: leave out --json");
+      }
+      const challenge = await challengeFrom(call);
+      const how = { ...await readKey(), signal: call.signal };
+      return (store) => store.tlog.proveHolding(challenge, how);
+    }
+    case "possession": {
+      const id = requireId();
+      const nonce = nonceFrom(options.nonce);
+      const { signers: [signer] } = await readKey();
+      return (store) => store.tlog.provePossession(id, nonce, signer!);
+    }
+    default:
+      throw new UsageError(
+        "prove needs inclusion, consistency, holding or possession",
+      );
   }
-  if (txId === undefined) throw new UsageError("prove inclusion needs an id");
-  return await tlog.proveInclusion(txId);
 }
 
 async function olderFrom(call: Call<"prove">): Promise<Checkpoint | number> {
@@ -41,7 +80,20 @@ async function olderFrom(call: Call<"prove">): Promise<Checkpoint | number> {
     throw new UsageError("prove consistency needs --from");
   }
   if (/^[1-9][0-9]{0,15}$/.test(from)) return Number(from);
-  using input = await openInput(call, from);
-  const bytes = await readBytes(input, from, MAX_TEXT, call.signal);
-  return parseCheckpoint(parseNote(textOf(bytes, "note")).text);
+  return await readCheckpoint(call, from);
+}
+
+async function challengeFrom(call: Call<"prove">): Promise<Challenge> {
+  const { challenge } = call.options;
+  if (challenge === undefined) {
+    throw new UsageError("prove holding needs --challenge");
+  }
+  using input = await openInput(call, challenge);
+  const json = await readBytes(input, challenge, MAX_TEXT, call.signal);
+  return parseChallenge(json);
+}
+
+function nonceFrom(nonce: string | undefined): Uint8Array {
+  if (nonce !== undefined) return hashFromBase64(nonce, "nonce");
+  throw new UsageError("prove possession needs --nonce, 32 bytes in base64");
 }

@@ -2,6 +2,8 @@ import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { Finding, StoreReport } from "../model/report.ts";
 import { countText, numberText } from "../format/count_text.ts";
+import type { TlogFinding } from "../model/tlog.ts";
+import type { Checkpoint } from "../proofs/checkpoint.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
@@ -17,6 +19,7 @@ import {
   tellSteps,
 } from "./print_report.ts";
 import { Progress } from "./progress.ts";
+import { readCheckpoint } from "./read_checkpoint.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
 import { dbPath, openStore, requireStore, storageOptions } from "./store.ts";
 
@@ -27,6 +30,7 @@ export async function run(call: Call<"verify">): Promise<number> {
   if (options.findings && options.json) {
     throw new UsageError("--findings is JSON already: leave out --json");
   }
+  const kept = await keptCheckpoint(call);
   const report = await verify(call);
   if (options.json) await output.print(`${reportJson(report)}\n`);
   else {
@@ -45,7 +49,7 @@ export async function run(call: Call<"verify">): Promise<number> {
     if (options.findings) output.notice(summary);
     else await output.print(`${summary}\n`);
   }
-  const altered = options.tlog ? await checkTlog(call) : 0;
+  const altered = options.tlog ? await checkTlog(call, kept) : 0;
   const next = report.cursor === null
     ? ""
     : `go on with --after ${JSON.stringify(report.cursor)}`;
@@ -88,23 +92,46 @@ export async function run(call: Call<"verify">): Promise<number> {
 }
 
 /** Tells where rows, seals and tree disagree; in how many places. */
-async function checkTlog(call: Call<"verify">): Promise<number> {
+async function checkTlog(
+  call: Call<"verify">,
+  kept: Checkpoint | undefined,
+): Promise<number> {
   const { options, output } = call;
+  const isJson = options.json || options.findings;
   await using store = await openStore(call, "write");
-  const findings = await store.tlog.check();
-  for (const { kind, txId, details } of findings) {
-    const about = txId === null ? "" : ` tx ${JSON.stringify(txId)}:`;
-    await output.print(
-      options.json || options.findings
-        ? `${JSON.stringify({ kind: `tlog-${kind}`, tx_id: txId, details })}\n`
-        : printable(`tlog-${kind}:${about} ${details}`) + "\n",
-    );
-  }
-  if (!options.json && !options.findings && findings.length === 0) {
+  let count = 0, printed = Promise.resolve();
+  const onFinding = (finding: TlogFinding) => {
+    count++;
+    const line = `${isJson ? tlogJson(finding) : tlogText(finding)}\n`;
+    printed = printed.then(() => output.print(line));
+    printed.catch(() => {}); // who waits for it is told
+  };
+  await store.tlog.check({ onFinding, ...(kept && { kept }) });
+  await printed;
+  if (!isJson && count === 0) {
     const { size, live } = await store.tlog.status();
     await output.print(`Log sound: ${size} entries, ${live} of them live\n`);
   }
-  return findings.length;
+  return count;
+}
+
+function tlogJson({ kind, txId, details }: TlogFinding): string {
+  return JSON.stringify({ kind: `tlog-${kind}`, tx_id: txId, details });
+}
+
+function tlogText({ kind, txId, details }: TlogFinding): string {
+  const about = txId === null ? "" : ` tx ${JSON.stringify(txId)}:`;
+  return printable(`tlog-${kind}:${about} ${details}`);
+}
+
+/** The checkpoint that the log has to continue. */
+async function keptCheckpoint(
+  call: Call<"verify">,
+): Promise<Checkpoint | undefined> {
+  const { kept, tlog } = call.options;
+  if (kept === undefined) return undefined;
+  if (!tlog) throw new UsageError("--kept needs --tlog");
+  return await readCheckpoint(call, kept);
 }
 
 /** The ranges that as many runs check, each as options of one. */

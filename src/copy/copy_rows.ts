@@ -16,7 +16,8 @@ import { COMPANIONS } from "../sqlite/database_file.ts";
 import { initDatabase, openDatabase } from "../sqlite/open_database.ts";
 import { logState } from "../sqlite/log_state.ts";
 import { forgetLog } from "../sqlite/places.ts";
-import { forgetTlog } from "../tlog/tlog_tables.ts";
+import { publishedBy } from "../tlog/tlog.ts";
+import { leaveTlog } from "../tlog/tlog_tables.ts";
 
 /** A copy of a store's rows as they are now, that follows no log. */
 export async function copyRows(
@@ -26,6 +27,7 @@ export async function copyRows(
 ): Promise<Database> {
   for (;;) {
     const until = resolvedIn(live);
+    const checkpoint = await publishedBy(live.files.basePath);
     await live.rows.backup(path);
     // It is synced as a whole at its end.
     const rows = await openDatabase(path, { driver, sync: false });
@@ -35,7 +37,7 @@ export async function copyRows(
       if (await catchUp(live, rows, until)) {
         rows.transaction(() => {
           forgetLog(rows);
-          forgetTlog(rows); // its files stay behind
+          leaveTlog(rows, checkpoint); // its files stay behind
         });
         return rows;
       }

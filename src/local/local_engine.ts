@@ -53,8 +53,7 @@ import {
   listQuarantine,
   restoreCase,
 } from "../payloads/quarantine.ts";
-import { PRUNED } from "../tlog/tlog.ts";
-import type { LogEntry } from "../log/record.ts";
+import { because, type Why } from "../log/why.ts";
 import { recoverStore, verifyRows } from "./local_check.ts";
 import type { StoreReport } from "../model/report.ts";
 import type { DriverInfo } from "../model/driver_info.ts";
@@ -130,7 +129,12 @@ export class LocalEngine implements Engine {
   /** {@inheritDoc Engine.quarantine} */
   readonly quarantine: Quarantine = {
     list: () => listQuarantine(this.base),
-    restore: (name) => restoreCase(casesIn(this.base), name, this),
+    restore: (name) =>
+      restoreCase(casesIn(this.base), name, {
+        info: (txId) => this.info(txId),
+        saveStream: (row, payload, rule, { expected }) =>
+          this.#saveStream(row, payload, rule, { expected, why: "restored" }),
+      }),
     empty: () =>
       this.#change(() => {
         requireInPlace(this.#store);
@@ -158,6 +162,15 @@ export class LocalEngine implements Engine {
     chunks: AsyncIterable<Uint8Array>,
     rule: IfExists,
     demands?: StreamDemands,
+  ): Promise<SavedTx> {
+    return this.#saveStream(head, chunks, rule, demands);
+  }
+
+  #saveStream(
+    head: TxHead,
+    chunks: AsyncIterable<Uint8Array>,
+    rule: IfExists,
+    demands?: StreamDemands & { why?: Why },
   ): Promise<SavedTx> {
     return this.#saving((writer) =>
       this.#saves.saveStaged(writer, head, chunks, rule, demands)
@@ -324,14 +337,14 @@ export class LocalEngine implements Engine {
 
   /** Which of these were deleted: those that are still as they were seen. */
   async #removeAll(
-    { queue, tlog }: StoreWriter,
+    { queue }: StoreWriter,
     seen: TxInfo[],
   ): Promise<boolean[]> {
-    const entryOf = tlog.isOn ? pruned : removal;
     const removals = await Promise.allSettled(
-      seen.map((info) =>
-        queue.submit({ entry: entryOf(info.txId), seen: info })
-      ),
+      seen.map((info) => {
+        const entry = because(removal(info.txId), "pruned");
+        return queue.submit({ entry, seen: info });
+      }),
     );
     return removals.map((removal) => {
       if (removal.status === "rejected") throw removal.reason;
@@ -354,9 +367,4 @@ export class LocalEngine implements Engine {
       resolve();
     }
   }
-}
-
-/** A removal, and why. */
-function pruned(txId: string): LogEntry {
-  return { ...removal(txId), extensions: [PRUNED] };
 }

@@ -11,7 +11,9 @@ import { crashPoint } from "../async/crash_points.ts";
 import { SMALL } from "../files/durable_fs.ts";
 import { bytesInLog } from "./find_payload.ts";
 import { sha256HexSync } from "../files/hash.ts";
-import type { LogEntry } from "../log/record.ts";
+import type { Extension, LogEntry } from "../log/record.ts";
+import { because } from "../log/why.ts";
+import { HashedOnTheWay } from "./hashed_on_the_way.ts";
 import {
   type OpenStore,
   saving,
@@ -23,7 +25,6 @@ import { copyBytes, writeBytes, writeNote } from "../payloads/quarantine.ts";
 import type { TxInfo } from "../types.ts";
 import { isPossible, isRight, readFrom, type Take } from "../check/source.ts";
 import type { Sources } from "../check/sources.ts";
-import type { PayloadFiles } from "../payloads/payload_files.ts";
 
 /** Commits under way at the same time, which share transactions and syncs. */
 const COMMITS = { tasks: 128, bytes: 4 * 1024 * 1024 };
@@ -75,7 +76,7 @@ export async function healLocal(
   if (!act) return await sources.find(infos, isRight, signal, onFound);
   const pool = new Pool(COMMITS);
   const take: Take = async (info, bytes) => {
-    const taken = await takeIn(store.files, info, bytes);
+    const taken = await takeIn(store, info, bytes);
     if (taken === null) return false;
     const one = byId.get(info.txId)!;
     await pool.start(sizeOf(taken), () => putInPlace(store, one, taken));
@@ -89,18 +90,26 @@ export async function healLocal(
 }
 
 /** A verified payload: its bytes, or, when it is large, the name it is staged under. */
-type Taken = { bytes: Uint8Array } | { staged: string; size: number };
+type Taken = { bytes: Uint8Array } | Staged;
+
+/** What is staged, and what its record has to tell of it. */
+interface Staged {
+  staged: string;
+  size: number;
+  extensions: Extension[];
+}
 
 /**
  * Takes a payload in; null when it is not the right one, or breaks off. Of a
  * large one no more than a piece is held.
  */
 async function takeIn(
-  files: PayloadFiles,
+  store: OpenStore,
   info: TxInfo,
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<Taken | null> {
   const { storageHash } = info;
+  const { files: { staged: to } } = store;
   return await readFrom(bytes, info, async (pieces) => {
     const { held, isAll } = await readHead(pieces);
     if (isAll) {
@@ -111,9 +120,13 @@ async function takeIn(
       yield* held;
       yield* pieces;
     };
-    const { name: staged, digest, size } = await files.staged.add(whole());
-    if (digest === storageHash) return { staged, size };
-    files.staged.remove(staged);
+    const { tlog } = writerOf(store);
+    const hashing = tlog.isOn ? new HashedOnTheWay(whole()) : null;
+    const { name: staged, digest, size } = await to.add(hashing ?? whole());
+    if (digest === storageHash) {
+      return { staged, size, extensions: hashing ? [hashing.extension()] : [] };
+    }
+    to.remove(staged);
     return null;
   });
 }
@@ -160,8 +173,9 @@ async function putInPlace(
   const size = "bytes" in taken ? taken.bytes.length : taken.size;
   const row = { ...info, size };
   const entry = await entryOf(store, writer, row, taken);
-  if (isOut) await writer.queue.save({ entry }, "keep");
-  else await writer.queue.submit({ entry, seen: info });
+  if (isOut) {
+    await writer.queue.save({ entry: because(entry, "restored") }, "keep");
+  } else await writer.queue.submit({ entry, seen: info });
 }
 
 /** What is logged of a payload that comes in, as of one that is saved. */
@@ -175,8 +189,8 @@ async function entryOf(
   if ("bytes" in taken) {
     return saving(info, { payload: taken.bytes, isPacked: staysInLog });
   }
-  const { staged } = taken;
-  if (!staysInLog) return saving(info, { staged });
+  const { staged, extensions } = taken;
+  if (!staysInLog) return { ...saving(info, { staged }), extensions };
   const payload = await files.staged.take(staged);
   return saving(info, { payload, isPacked: true });
 }

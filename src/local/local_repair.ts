@@ -22,6 +22,7 @@ import type { CheckRun } from "./check_run.ts";
 import { bytesInLog, readPayload, readSource } from "./find_payload.ts";
 import { healLocal, type Lost } from "./local_healer.ts";
 import { removal, saving } from "./open_store.ts";
+import { because } from "../log/why.ts";
 
 /** A damaged payload of a store on this machine. */
 export interface LocalDamage extends Damage {
@@ -72,7 +73,7 @@ async function takeOut(
   const { queue } = store.writer!;
   const { txId, storageHash } = info;
   if (repair!.purge) {
-    await queue.submit({ entry: removal(txId) });
+    await queue.submit({ entry: because(removal(txId), "damaged") });
     return;
   }
   const name = await writeNote(base, file, {

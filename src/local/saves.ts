@@ -9,9 +9,9 @@ import { infoOf, type StreamDemands } from "../engine.ts";
 import { IntegrityError } from "../errors.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import type { IfExists, IfMatch, SavedTx } from "../model/if_exists.ts";
+import { because, type Why } from "../log/why.ts";
+import { HashedOnTheWay } from "./hashed_on_the_way.ts";
 import { saving, type StoreWriter } from "./open_store.ts";
-import { PayloadHasher } from "../proofs/chunk_tree.ts";
-import { CHUNK_ROOT } from "../tlog/tlog.ts";
 import type { TxHead } from "../types.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
 
@@ -52,6 +52,7 @@ export class Saves {
   /**
    * Saves a payload that is staged first, for it is large or comes in pieces.
    *
+   * @param demands What it has to be; `why`: where it is no ordinary save.
    * @throws {IntegrityError} If the payload is not the expected one.
    */
   async saveStaged(
@@ -59,7 +60,7 @@ export class Saves {
     head: TxHead,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     rule: IfExists,
-    { expected, ifMatch }: StreamDemands = {},
+    { expected, ifMatch, why }: StreamDemands & { why?: Why } = {},
   ): Promise<SavedTx> {
     const files = this.#files;
     const { txId } = head;
@@ -84,9 +85,10 @@ export class Saves {
         : { staged: name };
       const entry = saving(info, how);
       if (hashing && entry.kind === "put-staged") {
-        entry.extensions = [{ type: CHUNK_ROOT, bytes: hashing.chunkRoot() }];
+        entry.extensions = [hashing.extension()];
       }
-      const committed = writer.queue.save({ entry, ifMatch }, rule);
+      const change = { entry: why ? because(entry, why) : entry, ifMatch };
+      const committed = writer.queue.save(change, rule);
       submitted.resolve();
       return await committed;
     } finally {
@@ -95,27 +97,5 @@ export class Saves {
         this.#staging.delete(txId);
       }
     }
-  }
-}
-
-/** Chunks of a payload that are hashed for the transparency log as they pass. */
-class HashedOnTheWay implements AsyncIterable<Uint8Array> {
-  readonly #chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-  readonly #hasher = new PayloadHasher();
-
-  constructor(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) {
-    this.#chunks = chunks;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    for await (const chunk of this.#chunks) {
-      this.#hasher.update(chunk);
-      yield chunk;
-    }
-  }
-
-  /** The chunk root of all that has passed. */
-  chunkRoot(): Uint8Array {
-    return this.#hasher.finish().chunkRoot;
   }
 }

@@ -4,12 +4,10 @@
  * @module
  */
 
-import { PohStorageError } from "../errors.ts";
 import { piecesOf } from "../files/durable_fs.ts";
-import { type HashedPayload, PayloadHasher } from "../proofs/chunk_tree.ts";
 import { StoreTlog, type TlogHost } from "../tlog/store_tlog.ts";
 import type { TxInfo } from "../types.ts";
-import { openPayload } from "./find_payload.ts";
+import { openPayload, unreadable } from "./find_payload.ts";
 import { type OpenStore, writerOf } from "./open_store.ts";
 
 /**
@@ -27,24 +25,30 @@ export function tlogOf(
     ...{ rows, basePath, tlog, alone },
     flush: () => queue.flush(),
     others: () => locks.others(),
-    hash: (info) => hash(store, info),
+    open: (info) => open(store, info),
   });
 }
 
-/** What a payload comes to, a piece at a time; null where it cannot be read. */
-async function hash(
+/** The bytes of a payload, a piece at a time; null where there are none. */
+async function open(
   store: OpenStore,
   info: TxInfo,
-): Promise<HashedPayload | null> {
-  const hasher = new PayloadHasher();
+): Promise<AsyncIterable<Uint8Array> | null> {
+  const opened = await openPayload(store, info);
+  if (!opened) return null;
+  return opened instanceof Uint8Array
+    ? ReadableStream.from([opened])
+    : readable(info.txId, piecesOf(opened));
+}
+
+/** Pieces, whose failures are told as such of a payload. */
+async function* readable(
+  txId: string,
+  pieces: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   try {
-    const opened = await openPayload(store, info);
-    if (!opened) return null;
-    if (opened instanceof Uint8Array) hasher.update(opened);
-    else for await (const piece of piecesOf(opened)) hasher.update(piece);
-    return hasher.finish();
+    yield* pieces;
   } catch (error) {
-    if (error instanceof PohStorageError) return null;
-    throw error;
+    throw unreadable(txId, error);
   }
 }

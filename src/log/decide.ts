@@ -14,6 +14,7 @@ import { dropStaged, type Waiting } from "./batch.ts";
 import type { Followers } from "./follow.ts";
 import type { LogReader } from "./log_reader.ts";
 import { type LogEntry, rowOf } from "./record.ts";
+import { moving } from "./why.ts";
 import { isSameRow } from "../sqlite/row.ts";
 import { findInfos, findRow } from "../sqlite/lookups.ts";
 
@@ -109,7 +110,7 @@ class Decider {
       const { place } = findRow(this.#followers.rows, txId) ?? {};
       if (this.#changed.has(txId) || place !== home) return null;
     }
-    if (after) return entry;
+    if (after) return moving(entry);
     const { storageHash } = before!;
     // A row may have been edited by hand.
     const isDigest = /^[0-9a-f]{64}$/.test(storageHash);

@@ -14,6 +14,7 @@ import {
   KINDS,
   type LogRecord,
   MAX_RECORD,
+  MOVED,
   PACKED,
   type RecordKind,
   type Salt,
@@ -24,7 +25,7 @@ const KIND_NAMES = new Map(
   Object.entries(KINDS).map(([name, n]) => [n, name as RecordKind]),
 );
 
-const KNOWN_FLAGS = PACKED | EXTENDED | STARTS_BATCH;
+const KNOWN_FLAGS = PACKED | MOVED | EXTENDED | STARTS_BATCH;
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -117,6 +118,7 @@ export function decodeRecord(
     size: view.getFloat64(72, true),
     payload: kind === "put" ? payload : null,
     isPacked: (flags & PACKED) !== 0,
+    ...((flags & MOVED) !== 0 && { isMoved: true }),
     ...(extensions.length > 0 && { extensions }),
     position,
     length,

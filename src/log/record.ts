@@ -61,6 +61,8 @@ export const KINDS: Record<RecordKind, number> = {
 
 /** The payload stays in the log: no file follows. */
 export const PACKED = 1;
+/** The transaction stays as it is: its payload moves, or is mended. */
+export const MOVED = 4;
 /** There are extensions behind the name. */
 export const EXTENDED = 8;
 /** Nothing of this batch was written before; all before it had been synced. */
@@ -68,7 +70,7 @@ export const STARTS_BATCH = 16;
 
 /** A further field. */
 export interface Extension {
-  /** 2: chunk root, 32 bytes; 3: why a removal, 1 byte: 1 pruned. */
+  /** 2: chunk root, 32 bytes; 3: why it was made, 1 byte, see `why.ts`. */
   type: number;
   /** Its value. */
   bytes: Uint8Array;
@@ -94,6 +96,8 @@ export interface LogEntry {
   name: string;
   /** Whether the payload stays in the log, without a file. */
   isPacked: boolean;
+  /** Whether a put leaves the transaction as it was, see `why.ts`. */
+  isMoved?: boolean;
   /** Further fields; unknown ones are kept as they are. */
   extensions?: Extension[];
 }
@@ -215,6 +219,7 @@ export class RecordBuffer {
     view.setUint32(start + 20, size, true);
     bytes[start + 24] = KINDS[entry.kind];
     bytes[start + 25] = (entry.isPacked ? PACKED : 0) |
+      (entry.isMoved ? MOVED : 0) |
       (extensions.length > 0 ? EXTENDED : 0) | (startsBatch ? STARTS_BATCH : 0);
     view.setUint16(start + 26, idLength, true);
     view.setUint16(start + 28, holderLength, true);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Challenge } from "../proofs/challenge.ts";
 import type { Checkpoint } from "../proofs/checkpoint.ts";
 import type { Signer } from "../proofs/keys.ts";
 
@@ -33,6 +34,24 @@ export interface TlogFinding {
   txId: string | null;
   /** What was found. */
   details: string;
+}
+
+/** How to check a log. */
+export interface TlogCheck {
+  /** A checkpoint that somebody kept: the log has to continue it. */
+  kept?: Checkpoint;
+  /** Told of every finding. */
+  onFinding?: (finding: TlogFinding) => void;
+}
+
+/** What signs the answer to a challenge. */
+export interface HoldingKey {
+  /** Keys of the log; the first signs the answer. */
+  signers: readonly Signer[];
+  /** The key's file: beside it stands what it signed last. */
+  keyPath: string;
+  /** Ends it between two entries. */
+  signal?: AbortSignal;
 }
 
 /** The transparency log of an open store. */
@@ -73,6 +92,37 @@ export interface StoreLog {
   proveInclusion(txId: string): Promise<string>;
   /** Proves that the published checkpoint continues an older one, or a size. */
   proveConsistency(from: Checkpoint | number): Promise<string>;
-  /** Whether rows, seals and tree agree; changes nothing of them. */
-  check(): Promise<TlogFinding[]>;
+  /**
+   * Answers a challenge with the chunks that it draws. The answer is under the
+   * published checkpoint, or under one that is signed and published for it where a
+   * drawn transaction has ended since.
+   *
+   * @returns Lines of JSON.
+   * @throws {PohStorageError} `TLOG_MISMATCH`: the log does not continue what the
+   * challenge is about; `TLOG_DAMAGED`; as {@linkcode sign}.
+   */
+  proveHolding(
+    challenge: Challenge,
+    key: HoldingKey,
+  ): AsyncIterableIterator<Uint8Array>;
+  /**
+   * Proves that all bytes of a payload are there.
+   *
+   * @param nonce 32 bytes that whoever asks has drawn.
+   * @returns A signed note.
+   * @throws {PohStorageError} `NOT_LOGGED`: it has no entry; `NOT_HELD`: its
+   * payload is missing or damaged; `TLOG_MISMATCH`: its row was altered.
+   */
+  provePossession(
+    txId: string,
+    nonce: Uint8Array,
+    signer: Signer,
+  ): Promise<string>;
+  /**
+   * Whether rows, seals and tree agree, and the log continues the published
+   * checkpoint; changes nothing of them.
+   *
+   * @returns What was found, the first 1,000.
+   */
+  check(options?: TlogCheck): Promise<TlogFinding[]>;
 }

@@ -47,28 +47,54 @@ export function boundedText(given: string | Uint8Array, at: string): string {
   throw malformed(at, `The ${at} is longer than ${MAX_TEXT} bytes`);
 }
 
+/** Base64 of the language itself, which not every runtime has. */
+interface Native {
+  fromBase64(
+    text: string,
+    options: { lastChunkHandling: "strict" },
+  ): Uint8Array<ArrayBuffer>;
+}
+const native = Uint8Array as unknown as Partial<Native>;
+
 /** Bytes in base64, RFC 4648 section 4. */
-export function toBase64(bytes: Uint8Array): string {
+export function toBase64(
+  bytes: Uint8Array & { toBase64?: () => string },
+): string {
+  if (bytes.toBase64) return bytes.toBase64();
   let binary = "";
-  for (let at = 0; at < bytes.length; at += 8192) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  for (let at = 0; at < bytes.length; at += 1024) {
+    binary += String.fromCharCode(...bytes.subarray(at, at + 1024));
   }
   return btoa(binary);
+}
+
+/** Bytes of a text in base64 with its padding; bits that stand for nothing are 0. */
+export function fromBase64(text: string, at: string): Uint8Array<ArrayBuffer> {
+  const bytes = native.fromBase64 ? byLanguage(text) : byTable(text);
+  if (bytes) return bytes;
+  throw malformed(at, `The ${at} holds something else than base64`);
+}
+
+function byLanguage(text: string): Uint8Array<ArrayBuffer> | null {
+  if (/\s/.test(text)) return null; // which the language skips
+  try {
+    return native.fromBase64!(text, { lastChunkHandling: "strict" });
+  } catch {
+    return null;
+  }
 }
 
 const BASE64 =
   /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const LAST = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/** Bytes of a text in base64 with its padding; bits that stand for nothing are 0. */
-export function fromBase64(text: string, at: string): Uint8Array<ArrayBuffer> {
+/** The same where the language has none; null for what is no base64. */
+export function byTable(text: string): Uint8Array<ArrayBuffer> | null {
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
   const spare = padding === 0
     ? 0
     : LAST.indexOf(text.at(-1 - padding)!) % (padding === 2 ? 16 : 4);
-  if (!BASE64.test(text) || spare !== 0) {
-    throw malformed(at, `The ${at} holds something else than base64`);
-  }
+  if (!BASE64.test(text) || spare !== 0) return null;
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);

@@ -13,9 +13,11 @@ import {
   type StoreHolder,
 } from "../errors.ts";
 import {
+  isThere,
   makeDir,
   readRegular,
   removeFileSync,
+  renameFile,
   replaceFile,
 } from "../files/durable_fs.ts";
 import { tmpPath } from "../files/layout.ts";
@@ -25,32 +27,56 @@ import {
   formatCheckpoint,
   parseCheckpoint,
 } from "../proofs/checkpoint.ts";
-import type { HashedPayload } from "../proofs/chunk_tree.ts";
-import { isEqual, textOf, toBase64, toHex } from "../proofs/encoding.ts";
-import { CHUNK_SIZE, parseEntry, type PutEntry } from "../proofs/entry.ts";
+import { type HashedPayload, PayloadHasher } from "../proofs/chunk_tree.ts";
+import { isEqual, toBase64, toHex } from "../proofs/encoding.ts";
+import { CHUNK_SIZE, parseEntry, type PutReason } from "../proofs/entry.ts";
 import { isKeyName, type Signer } from "../proofs/keys.ts";
 import { isConsistent } from "../proofs/merkle.ts";
 import { openNote, parseNote, signNote } from "../proofs/note.ts";
+import { provePossession } from "../proofs/possession.ts";
+import { ProofError } from "../proofs/proof_error.ts";
 import {
   demandIncluded,
   formatConsistencyProof,
   formatInclusionProof,
 } from "../proofs/proof_files.ts";
 import { entriesOf } from "../proofs/tiles.ts";
+import { answerChallenge } from "../proofs/answer.ts";
+import type { Challenge } from "../proofs/challenge.ts";
+import { Spool } from "./spool.ts";
+import { demanded, Drawn, notHeld } from "./store_holding.ts";
 import type { Database } from "../sqlite/database.ts";
 import { logState, readSetting } from "../sqlite/log_state.ts";
 import { findInfo } from "../sqlite/lookups.ts";
 import { iterateTxs } from "../sqlite/tx_pages.ts";
 import { appendPut, appendRemoval, isUnderSeal, recordOf } from "./seal.ts";
-import { beginning, damaged, type Tlog, tlogPath } from "./tlog.ts";
-import type { StoreLog, TlogFinding, TlogStatus } from "../model/tlog.ts";
-import { checkTlog } from "./tlog_check.ts";
+import {
+  beginning,
+  damaged,
+  publishedBy,
+  type Tlog,
+  tlogPath,
+} from "./tlog.ts";
+import { MAX_FINDINGS } from "../model/report.ts";
+import type {
+  HoldingKey,
+  StoreLog,
+  TlogCheck,
+  TlogFinding,
+  TlogStatus,
+} from "../model/tlog.ts";
+import { checkTlog, type Kept } from "./tlog_check.ts";
 import {
   countLive,
+  forgetPredecessor,
   Growth,
+  liveBefore,
+  type LiveEntry,
   liveEntry,
   makeTables,
+  predecessorOf,
   setOrigin,
+  setPredecessor,
   setTreePosition,
   strayIds,
 } from "./tlog_tables.ts";
@@ -58,6 +84,23 @@ import type { TxInfo } from "../types.ts";
 
 /** Rows that are taken in at once: the event loop waits for them. */
 const PAGE = 128;
+
+/** A row that gets its entry. */
+interface Adopted {
+  info: TxInfo;
+  chunkRoot: Uint8Array | null;
+  reason: PutReason;
+}
+
+/** How many entries of the predecessor its last checkpoint covers. */
+function coveredBefore(rows: Database): number {
+  const checkpoint = predecessorOf(rows);
+  return checkpoint === null ? 0 : checkpointOf(checkpoint).size;
+}
+
+function checkpointOf(note: string): Checkpoint {
+  return parseCheckpoint(parseNote(note).text);
+}
 
 /** What it needs of an open store. */
 export interface TlogHost {
@@ -73,8 +116,12 @@ export interface TlogHost {
   alone<T>(work: () => Promise<T>): Promise<{ value: T } | null>;
   /** Who else has it open. */
   others(): StoreHolder[];
-  /** What a payload above a chunk comes to; null where it cannot be read. */
-  hash(info: TxInfo): Promise<HashedPayload | null>;
+  /**
+   * The bytes of a row's payload, unverified; null: none.
+   *
+   * @throws {PayloadUnreadableError} Also as they are read.
+   */
+  open(info: TxInfo): Promise<AsyncIterable<Uint8Array> | null>;
 }
 
 /** The log of an open store. */
@@ -106,8 +153,9 @@ export class StoreTlog implements StoreLog {
       if (this.#tlog.isOn) {
         throw tlogError("TLOG_EXISTS", "The store keeps a log already");
       }
-      const predecessor = await this.#setOldAside();
+      await this.#setOldAside();
       await this.#flush();
+      const predecessor = predecessorOf(this.#rows);
       await this.#rows.change(() => {
         makeTables(this.#rows);
         const growth = new Growth(this.#rows);
@@ -118,6 +166,7 @@ export class StoreTlog implements StoreLog {
         iterateTxs(this.#rows, { sort: "time" }),
       );
       await this.#rows.change(() => {
+        forgetPredecessor(this.#rows);
         setOrigin(this.#rows, name);
         setTreePosition(this.#rows, logState(this.#rows).applied);
       });
@@ -132,36 +181,29 @@ export class StoreTlog implements StoreLog {
   }
 
   /**
-   * Files of a log that the database knows nothing of make way.
-   *
-   * @returns The last checkpoint of that log.
+   * Files of a log that the database knows nothing of make way. Its last
+   * checkpoint is remembered first: whoever begins again after a crash has it.
    */
-  async #setOldAside(): Promise<string | null> {
-    const published = await this.#published();
+  async #setOldAside(): Promise<void> {
     const path = tlogPath(this.#base);
-    try {
-      await Deno.rename(path, `${path}-${Date.now()}`);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!isThere(path)) return;
+    const published = await this.#published();
+    if (published !== null && predecessorOf(this.#rows) === null) {
+      await this.#rows.change(() => setPredecessor(this.#rows, published));
+      await this.#flush();
     }
-    return published;
+    await renameFile(path, `${path}-${Date.now()}`, true);
   }
 
   /** Gives rows their entries; the ids of those that have none. */
   async #takeInRows(infos: AsyncIterable<TxInfo>): Promise<string[]> {
     const left: string[] = [];
-    let page: { info: TxInfo; chunkRoot: Uint8Array | null }[] = [];
+    let page: Adopted[] = [];
     const flush = async () => {
       await this.#rows.change(() => {
         const growth = new Growth(this.#rows);
-        for (const { info, chunkRoot } of page) {
-          const isIn = appendPut(
-            this.#rows,
-            growth,
-            info,
-            "adopted",
-            chunkRoot,
-          );
+        for (const { info, chunkRoot, reason } of page) {
+          const isIn = appendPut(this.#rows, growth, info, reason, chunkRoot);
           if (!isIn) left.push(info.txId);
         }
         growth.end();
@@ -169,8 +211,20 @@ export class StoreTlog implements StoreLog {
       crashPoint("tree grown");
       page = [];
     };
+    const covered = coveredBefore(this.#rows);
     for await (const info of infos) {
-      page.push({ info, chunkRoot: await this.#chunkRootOf(info) });
+      const before = liveBefore(this.#rows, info.txId);
+      const isCarried = before !== null && before.entry < covered &&
+        isUnderSeal(info, before);
+      page.push(
+        isCarried
+          ? { info, chunkRoot: before.chunkRoot, reason: "carried-over" }
+          : {
+            info,
+            chunkRoot: await this.#chunkRootOf(info),
+            reason: "adopted",
+          },
+      );
       if (page.length === PAGE) await flush();
     }
     await flush();
@@ -180,9 +234,23 @@ export class StoreTlog implements StoreLog {
   /** The chunk root of a sound payload that has one. */
   async #chunkRootOf(info: TxInfo): Promise<Uint8Array | null> {
     if (info.size >= 0 && info.size <= CHUNK_SIZE) return null;
-    const hashed = await this.#host.hash(info);
+    const hashed = await this.#hash(info);
     const isSound = hashed && toHex(hashed.digest) === info.storageHash;
     return isSound ? hashed.chunkRoot : null;
+  }
+
+  /** What a payload comes to; null where it cannot be read. */
+  async #hash(info: TxInfo): Promise<HashedPayload | null> {
+    const hasher = new PayloadHasher();
+    try {
+      const pieces = await this.#host.open(info);
+      if (!pieces) return null;
+      for await (const piece of pieces) hasher.update(piece);
+      return hasher.finish();
+    } catch (error) {
+      if (error instanceof PohStorageError) return null;
+      throw error;
+    }
   }
 
   /**
@@ -193,18 +261,20 @@ export class StoreTlog implements StoreLog {
     if (!this.#tlog.isOn) return;
     await this.#host.flush();
     if (this.#tlog.conflict) return; // each of the log's own commands tells it
-    const { vanished, unlogged } = strayIds(this.#rows);
-    await this.#rows.change(() => {
-      const growth = new Growth(this.#rows);
-      for (const txId of vanished) {
-        if (findInfo(this.#rows, txId)) continue;
-        appendRemoval(this.#rows, growth, txId, "vanished");
-      }
-      growth.end();
-    });
     const rows = this.#rows;
+    for (;;) {
+      const page = [...take(strayIds(rows, "vanished"), PAGE)];
+      if (page.length === 0) break;
+      await rows.change(() => {
+        const growth = new Growth(rows);
+        for (const txId of page) {
+          appendRemoval(rows, growth, txId, "vanished");
+        }
+        growth.end();
+      });
+    }
     await this.#takeInRows((async function* () {
-      for (const txId of unlogged) {
+      for (const txId of strayIds(rows, "unlogged")) {
         const info = findInfo(rows, txId);
         if (info) yield await Promise.resolve(info);
       }
@@ -222,9 +292,7 @@ export class StoreTlog implements StoreLog {
       size: this.#tlog.size(),
       root: toBase64(await this.#tlog.tree().root()),
       live: countLive(this.#rows),
-      published: published === null
-        ? null
-        : parseCheckpoint(parseNote(published).text).size,
+      published: published === null ? null : checkpointOf(published).size,
     };
   }
 
@@ -243,22 +311,13 @@ export class StoreTlog implements StoreLog {
     );
   }
 
-  async #published(): Promise<string | null> {
-    const path = join(tlogPath(this.#base), "checkpoint");
-    const bytes = await readRegular(path);
-    return bytes && textOf(bytes, "note");
+  #published(): Promise<string | null> {
+    return publishedBy(this.#base);
   }
 
   /** {@inheritDoc StoreLog.sign} */
   async sign(signers: readonly Signer[], keyPath: string): Promise<string> {
-    const origin = this.#requireOn();
-    const odd = signers.find(({ verifier }) => verifier.name !== origin);
-    if (odd) {
-      throw tlogError(
-        "KEY_UNKNOWN",
-        `The key is that of ${odd.verifier.name}, the log is ${origin}`,
-      );
-    }
+    const origin = this.#requireKeysOf(signers);
     const lock = new LockFile(`${keyPath}.lock`);
     if (!lock.tryLock(true)) {
       lock.close();
@@ -292,6 +351,17 @@ export class StoreTlog implements StoreLog {
     }
   }
 
+  /** Name of the log, of which all of these have to be keys. */
+  #requireKeysOf(signers: readonly Signer[]): string {
+    const origin = this.#requireOn();
+    const odd = signers.find(({ verifier }) => verifier.name !== origin);
+    if (!odd) return origin;
+    throw tlogError(
+      "KEY_UNKNOWN",
+      `The key is that of ${odd.verifier.name}, the log is ${origin}`,
+    );
+  }
+
   async #requireContinues(
     before: Uint8Array,
     signers: readonly Signer[],
@@ -320,7 +390,7 @@ export class StoreTlog implements StoreLog {
         'No checkpoint is published: "checkpoint" signs one',
       );
     }
-    return { ...parseCheckpoint(parseNote(note).text), note };
+    return { ...checkpointOf(note), note };
   }
 
   /** {@inheritDoc StoreLog.proveInclusion} */
@@ -334,14 +404,7 @@ export class StoreTlog implements StoreLog {
         `Tx ${JSON.stringify(txId)} is not in the published checkpoint`,
       );
     }
-    if (!isUnderSeal(row, live)) {
-      throw tlogError(
-        "TLOG_MISMATCH",
-        `The row of tx ${
-          JSON.stringify(txId)
-        } is not what entry ${live.entry} has under its seal`,
-      );
-    }
+    this.#requireUnderSeal(row, live);
     const index = live.entry;
     const bytes = await this.#entry(index);
     const path = await this.#tlog.tree(checkpoint.size).inclusion(index);
@@ -350,8 +413,15 @@ export class StoreTlog implements StoreLog {
     } catch (error) {
       throw damaged((error as Error).message);
     }
+    const entry = parseEntry(bytes);
+    if (entry.kind !== "put" || !isEqual(entry.seal, live.seal)) {
+      throw tlogError(
+        "TLOG_MISMATCH",
+        `Entry ${index} is not that of tx ${JSON.stringify(txId)}`,
+      );
+    }
     return formatInclusionProof({
-      entry: parseEntry(bytes) as PutEntry,
+      entry,
       record: recordOf(row, live),
       index,
       path,
@@ -385,6 +455,70 @@ export class StoreTlog implements StoreLog {
     return formatConsistencyProof({ oldSize, oldRoot, path, checkpoint: note });
   }
 
+  /** {@inheritDoc StoreLog.proveHolding} */
+  async *proveHolding(
+    challenge: Challenge,
+    { signers, keyPath, signal }: HoldingKey,
+  ): AsyncGenerator<Uint8Array> {
+    this.#requireKeysOf(signers);
+    await this.#flush();
+    using spool = new Spool(this.#base);
+    const drawn = await Drawn.read(this.#host, challenge, spool, signal);
+    // Witnesses may have cosigned the one that is published.
+    const published = await this.#published();
+    const isNewEnough = published !== null &&
+      checkpointOf(published).size >= drawn.size;
+    const note = isNewEnough ? published : await this.sign(signers, keyPath);
+    const source = await drawn.shownUnder({ ...checkpointOf(note), note });
+    const encoder = new TextEncoder();
+    for await (const line of answerChallenge(challenge, source, signers[0]!)) {
+      signal?.throwIfAborted();
+      yield encoder.encode(line);
+    }
+  }
+
+  /** {@inheritDoc StoreLog.provePossession} */
+  async provePossession(
+    txId: string,
+    nonce: Uint8Array,
+    signer: Signer,
+  ): Promise<string> {
+    this.#requireOn();
+    this.#requireKeysOf([signer]);
+    for (let attempt = 0;; attempt++) {
+      await this.#flush();
+      const row = findInfo(this.#rows, txId);
+      const live = liveEntry(this.#rows, txId);
+      if (!row || !live) {
+        throw tlogError(
+          "NOT_LOGGED",
+          `Tx ${JSON.stringify(txId)} has no entry in the log`,
+        );
+      }
+      this.#requireUnderSeal(row, live);
+      try {
+        const pieces = await this.#host.open(row);
+        if (!pieces) throw notHeld(txId);
+        const payload = demanded(pieces, row);
+        return await provePossession(live.entry, nonce, payload, signer);
+      } catch (error) {
+        const isNotHeld = error instanceof PohStorageError &&
+          error.code === "NOT_HELD";
+        if (!isNotHeld || attempt > 0) throw error;
+      }
+    }
+  }
+
+  #requireUnderSeal(row: TxInfo, live: LiveEntry): void {
+    if (isUnderSeal(row, live)) return;
+    throw tlogError(
+      "TLOG_MISMATCH",
+      `The row of tx ${
+        JSON.stringify(row.txId)
+      } is not what entry ${live.entry} has under its seal`,
+    );
+  }
+
   async #entry(index: number): Promise<Uint8Array> {
     const bundle = await this.#tlog.bundle(Math.floor(index / 256));
     const entry = entriesOf(bundle)[index % 256];
@@ -393,10 +527,38 @@ export class StoreTlog implements StoreLog {
   }
 
   /** {@inheritDoc StoreLog.check} */
-  async check(): Promise<TlogFinding[]> {
+  async check({ kept, onFinding }: TlogCheck = {}): Promise<TlogFinding[]> {
     this.#requireOn();
     await this.#flush();
-    return await checkTlog(this.#rows, this.#tlog);
+    const all: Kept[] = [];
+    const published = await this.#published();
+    const told: TlogFinding[] = [];
+    const tell = (finding: TlogFinding) => {
+      onFinding?.(finding);
+      if (told.length < MAX_FINDINGS) told.push(finding);
+    };
+    if (published !== null) {
+      try {
+        const name = "the published checkpoint";
+        all.push({ name, ...checkpointOf(published) });
+      } catch (error) {
+        if (!(error instanceof ProofError)) throw error;
+        const details = `the published checkpoint is none: ${error.message}`;
+        tell({ kind: "damaged", txId: null, details });
+      }
+    }
+    if (kept) all.push({ name: "the checkpoint that was kept", ...kept });
+    const findings = checkTlog(this.#rows, this.#tlog, all);
+    for await (const finding of findings) tell(finding);
+    return told;
+  }
+}
+
+function* take<T>(items: Iterable<T>, count: number): Generator<T> {
+  let left = count;
+  for (const item of items) {
+    yield item;
+    if (--left === 0) return;
   }
 }
 

@@ -15,11 +15,12 @@ import { PohStorageError } from "../errors.ts";
 import { makeDir, readRegular, replaceFile } from "../files/durable_fs.ts";
 import { tmpPath } from "../files/layout.ts";
 import type { LogDir } from "../log/log_dir.ts";
-import { type Extension, type LogRecord, rowOf } from "../log/record.ts";
+import { type LogRecord, type RecordKind, rowOf } from "../log/record.ts";
 import { scanLog } from "../log/scan.ts";
 import { type Tree, treePosition } from "../log/tree.ts";
+import { type Why, whyOf } from "../log/why.ts";
 import { hashPayload } from "../proofs/chunk_tree.ts";
-import { isEqual } from "../proofs/encoding.ts";
+import { isEqual, textOf } from "../proofs/encoding.ts";
 import { encodeEntry, type RemoveReason } from "../proofs/entry.ts";
 import { TiledTree, type TileEdge, tilePath } from "../proofs/tiles.ts";
 import type { Database } from "../sqlite/database.ts";
@@ -43,12 +44,15 @@ const FILES = 64;
 /** Type of the extension of a record that has a chunk root. */
 export const CHUNK_ROOT = 2;
 
-/** Extension of the record of a removal: it was pruned. */
-export const PRUNED: Extension = { type: 3, bytes: Uint8Array.of(1) };
-
 /** Folder of the log in a base. */
 export function tlogPath(basePath: string): string {
   return join(basePath, ".poh", "tlog");
+}
+
+/** The checkpoint that a base publishes; null for none. */
+export async function publishedBy(basePath: string): Promise<string | null> {
+  const bytes = await readRegular(join(tlogPath(basePath), "checkpoint"));
+  return bytes && textOf(bytes, "note");
 }
 
 /** The tree of an open store. */
@@ -194,6 +198,13 @@ export class Tlog implements Tree {
     throw damaged(`${path} is missing`);
   }
 
+  /** A bundle that a log of this size does not have yet, and a file has; or null. */
+  async pathBeyond(size: number): Promise<string | null> {
+    const path = tilePath("entries", Math.floor(size / 256));
+    const there = await readRegular(join(tlogPath(this.#base), path));
+    return there && path;
+  }
+
   /** A full tile or bundle, by its path; null where it is missing. */
   async full(path: string): Promise<Uint8Array | null> {
     return fileBytes(this.#rows, path) ??
@@ -223,18 +234,21 @@ export function beginning(
 /** Appends what a record has done. Within a transaction. */
 function takeIn(rows: Database, growth: Growth, record: LogRecord): void {
   const row = rowOf(record);
-  if (row) {
-    appendPut(rows, growth, row, "saved", chunkRootOf(record));
+  const why = whyOf(record);
+  if (!row) {
+    appendRemoval(rows, growth, record.txId, removalReason(record.kind, why));
     return;
   }
-  appendRemoval(rows, growth, record.txId, reasonOf(record));
+  // Its holder and time come from the row, which may have been edited by hand.
+  if (record.isMoved) return;
+  const reason = why === "restored" ? "restored" : "saved";
+  appendPut(rows, growth, row, reason, chunkRootOf(record));
 }
 
 /** Why a record takes a transaction away. */
-function reasonOf({ kind, extensions }: LogRecord): RemoveReason {
-  if (kind === "quarantine") return "damaged";
-  const isPruned = extensions?.some(({ type }) => type === PRUNED.type);
-  return isPruned ? "pruned" : "deleted";
+function removalReason(kind: RecordKind, why: Why | null): RemoveReason {
+  if (kind === "quarantine" || why === "damaged") return "damaged";
+  return why === "pruned" ? "pruned" : "deleted";
 }
 
 /** The chunk root that a record tells, or that its payload has. */

@@ -7,7 +7,9 @@
 import { Pacer } from "../async/turn.ts";
 import { PohStorageError } from "../errors.ts";
 import type { TlogFinding } from "../model/tlog.ts";
+import type { Checkpoint } from "../proofs/checkpoint.ts";
 import { isEqual } from "../proofs/encoding.ts";
+import { parseEntry } from "../proofs/entry.ts";
 import { LogAudit } from "../proofs/log_audit.ts";
 import { ProofError } from "../proofs/proof_error.ts";
 import { entriesOf, TileBuilder } from "../proofs/tiles.ts";
@@ -17,73 +19,92 @@ import { isUnderSeal } from "./seal.ts";
 import { damaged, type Tlog } from "./tlog.ts";
 import { liveEntries, strayIds } from "./tlog_tables.ts";
 
+/**
+ * Entries whose seals are held in memory at once, 8 MiB. Rows are gone through
+ * once for each so many entries; tests have fewer.
+ */
+export const WINDOW = { entries: 2 ** 18 };
+
+/** A checkpoint that the log has to continue, and where it stands. */
+export interface Kept extends Checkpoint {
+  /** What it is, for people. */
+  name: string;
+}
+
 /** Goes through all entries, and all rows. Changes nothing. */
-export async function checkTlog(
+export async function* checkTlog(
   rows: Database,
   tlog: Tlog,
-): Promise<TlogFinding[]> {
-  const findings: TlogFinding[] = [];
+  kept: readonly Kept[],
+): AsyncGenerator<TlogFinding> {
   const pacer = new Pacer();
-  const damage = (details: string) =>
-    findings.push({ kind: "damaged", txId: null, details });
-  const seals = new Map<number, Uint8Array>();
+  let log: LogAudit;
   try {
-    await audit(tlog, seals, pacer);
+    log = await auditTiles(tlog, pacer);
   } catch (error) {
-    const isOfLog = error instanceof ProofError ||
-      error instanceof PohStorageError;
-    if (!isOfLog) throw error;
-    damage(error.message);
-    return findings;
+    yield damage(messageOf(error));
+    return;
   }
-  for (const page of liveEntries(rows)) {
-    for (const live of page) {
-      const { txId, entry } = live;
-      const seal = seals.get(entry);
-      seals.delete(entry);
-      const row = findInfo(rows, txId);
-      const tell = (kind: TlogFinding["kind"], details: string) =>
-        findings.push({ kind, txId, details });
-      if (!seal || !isEqual(seal, live.seal)) {
-        damage(`entry ${entry} is not that of tx ${JSON.stringify(txId)}`);
-      } else if (!row) {
-        tell("vanished", `entry ${entry} is live, its row is gone`);
-      } else if (!isUnderSeal(row, live)) {
-        tell(
-          "altered",
-          `its row is not what entry ${entry} has under its seal`,
-        );
-      }
-    }
+  for (const checkpoint of kept) {
+    const why = await whyNotContinued(tlog, log.size, checkpoint);
+    if (why !== null) yield damage(why);
+  }
+  const beyond = await tlog.pathBeyond(log.size);
+  if (beyond !== null) {
+    yield damage(
+      `${beyond} is there, and the log has ${log.size} entries: the database is older than its log`,
+    );
+  }
+  for (let from = 0; from < log.size; from += WINDOW.entries) {
+    yield* checkLive(rows, tlog, log, from, pacer);
+  }
+  for (const txId of strayIds(rows, "unlogged")) {
+    yield { kind: "unlogged", txId, details: "its row has no entry" };
     await pacer.giveWay();
   }
-  for (const entry of seals.keys()) {
-    damage(`entry ${entry} is live, and unknown`);
+}
+
+function damage(details: string): TlogFinding {
+  return { kind: "damaged", txId: null, details };
+}
+
+/** What is wrong with the log, by the error that tells it. */
+function messageOf(error: unknown): string {
+  const isOfLog = error instanceof ProofError ||
+    error instanceof PohStorageError;
+  if (isOfLog) return error.message;
+  throw error;
+}
+
+/** Why a log does not continue a checkpoint; null: it does. */
+async function whyNotContinued(
+  tlog: Tlog,
+  size: number,
+  kept: Kept,
+): Promise<string | null> {
+  const origin = tlog.origin();
+  if (kept.origin !== origin) {
+    return `${kept.name} is of the log ${kept.origin}, this is ${origin}`;
   }
-  for (const txId of strayIds(rows).unlogged) {
-    findings.push({ kind: "unlogged", txId, details: "its row has no entry" });
+  if (kept.size > size) {
+    return `${kept.name} has ${kept.size} entries, the log ${size}: it was rolled back`;
   }
-  return findings;
+  if (kept.size === 0) return null;
+  const root = await tlog.tree(size).root(kept.size);
+  return isEqual(root, kept.root)
+    ? null
+    : `the first ${kept.size} entries are not those of ${kept.name}`;
 }
 
 /** Goes through all entries, and grows the tree anew over them. */
-async function audit(
-  tlog: Tlog,
-  seals: Map<number, Uint8Array>,
-  pacer: Pacer,
-): Promise<void> {
+async function auditTiles(tlog: Tlog, pacer: Pacer): Promise<LogAudit> {
   const log = new LogAudit();
   let grown: [string, Uint8Array][] = [];
   const builder = new TileBuilder((path, bytes) => grown.push([path, bytes]));
   for await (const bundle of tlog.bundles()) {
     for (const bytes of entriesOf(bundle)) {
-      const index = log.size;
-      const entry = log.add(bytes);
+      log.add(bytes);
       builder.append(bytes);
-      if (entry.kind !== "begin" && entry.prev !== null) {
-        seals.delete(entry.prev);
-      }
-      if (entry.kind === "put") seals.set(index, entry.seal);
     }
     for (const [path, bytes] of grown) {
       const there = await tlog.full(path);
@@ -99,4 +120,67 @@ async function audit(
     tiles.every((tile, level) => isEqual(tile, edge.tiles[level]!));
   if (!isSame) throw damaged("its edge is not over its entries");
   if (log.begin?.origin !== tlog.origin()) throw damaged("it began otherwise");
+  return log;
+}
+
+/** Holds the live entries from an index on against what is behind their seals. */
+async function* checkLive(
+  rows: Database,
+  tlog: Tlog,
+  log: LogAudit,
+  from: number,
+  pacer: Pacer,
+): AsyncGenerator<TlogFinding> {
+  const end = Math.min(log.size, from + WINDOW.entries);
+  const seals = await sealsOf(tlog, log, from, end);
+  const isSeen = new Uint8Array(end - from);
+  for (const page of liveEntries(rows, { from, end })) {
+    for (const live of page) {
+      const { txId, entry } = live;
+      const at = entry - from;
+      const seal = seals.subarray(at * 32, at * 32 + 32);
+      const isOne = log.isLive(entry) && !isSeen[at] &&
+        isEqual(seal, live.seal);
+      isSeen[at] = 1;
+      const row = isOne ? findInfo(rows, txId) : null;
+      if (!isOne) {
+        yield damage(
+          `entry ${entry} is not that of tx ${JSON.stringify(txId)}`,
+        );
+      } else if (!row) {
+        const details = `entry ${entry} is live, its row is gone`;
+        yield { kind: "vanished", txId, details };
+      } else if (!isUnderSeal(row, live)) {
+        const details = `its row is not what entry ${entry} has under its seal`;
+        yield { kind: "altered", txId, details };
+      }
+    }
+    await pacer.giveWay();
+  }
+  for (let at = 0; at < isSeen.length; at++) {
+    if (!log.isLive(from + at) || isSeen[at]) continue;
+    yield damage(`entry ${from + at} is live, and unknown`);
+  }
+}
+
+/** The seals of live entries, 32 bytes for each entry. */
+async function sealsOf(
+  tlog: Tlog,
+  log: LogAudit,
+  from: number,
+  end: number,
+): Promise<Uint8Array> {
+  const seals = new Uint8Array((end - from) * 32);
+  for (let index = from; index < end;) {
+    const bundle = await tlog.bundle(Math.floor(index / 256));
+    for (const bytes of entriesOf(bundle).slice(index % 256)) {
+      if (index === end) break;
+      if (log.isLive(index)) {
+        const entry = parseEntry(bytes);
+        if (entry.kind === "put") seals.set(entry.seal, (index - from) * 32);
+      }
+      index++;
+    }
+  }
+  return seals;
 }

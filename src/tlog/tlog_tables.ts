@@ -16,6 +16,9 @@ import { TREE_POSITION } from "../log/tree.ts";
 /** Name of the setting that has the origin. */
 const ORIGIN = "tlog_origin";
 
+/** Name of the setting that has the last checkpoint of a copied store's log. */
+const PREDECESSOR = "tlog_predecessor";
+
 const TABLES = {
   tlog_edge: "(name TEXT PRIMARY KEY, value BLOB NOT NULL)",
   tlog_live:
@@ -37,21 +40,82 @@ export interface LiveEntry {
   seal: Uint8Array;
 }
 
+/** What was behind the live seals of the predecessor. */
+const BEFORE = "tlog_before";
+
 /** Makes the tables anew, empty. Within a transaction. */
 export function makeTables(rows: Database): void {
-  forgetTlog(rows);
+  dropTables(rows);
   for (const [name, columns] of Object.entries(TABLES)) {
     rows.run(`CREATE TABLE ${name} ${columns}`);
   }
 }
 
-/** Drops all that a database has of a log. Within a transaction. */
-export function forgetTlog(rows: Database): void {
+function dropTables(rows: Database): void {
   for (const name of Object.keys(TABLES)) {
     rows.run(`DROP TABLE IF EXISTS ${name}`);
   }
   writeSetting(rows, TREE_POSITION, null);
   writeSetting(rows, ORIGIN, null);
+}
+
+// --- the predecessor --------------------------------------------------------
+
+/**
+ * Turns the log of a copied database into the predecessor of one that is begun
+ * there: two copies must not go on with the same. Within a transaction.
+ *
+ * @param checkpoint What it published last; null: nobody knows of it.
+ */
+export function leaveTlog(rows: Database, checkpoint: string | null): void {
+  if (originOf(rows) === null) return;
+  forgetPredecessor(rows);
+  if (checkpoint !== null) {
+    rows.run(`ALTER TABLE tlog_live RENAME TO ${BEFORE}`);
+    writeSetting(rows, PREDECESSOR, checkpoint);
+  }
+  dropTables(rows);
+}
+
+/** The last checkpoint of the log that a new one succeeds; null for none. */
+export function predecessorOf(rows: Database): string | null {
+  return readSetting(rows, PREDECESSOR);
+}
+
+/** What the predecessor had of a live transaction; null: nothing. */
+export function liveBefore(rows: Database, txId: string): LiveEntry | null {
+  if (predecessorOf(rows) === null) return null;
+  return liveIn(rows, BEFORE, txId);
+}
+
+/**
+ * Remembers the checkpoint of a log that the database itself knows nothing of.
+ * Within a transaction.
+ */
+export function setPredecessor(rows: Database, checkpoint: string): void {
+  rows.run(`CREATE TABLE IF NOT EXISTS ${BEFORE} ${TABLES.tlog_live}`);
+  writeSetting(rows, PREDECESSOR, checkpoint);
+}
+
+/** Forgets the predecessor: the first entry names it. Within a transaction. */
+export function forgetPredecessor(rows: Database): void {
+  rows.run(`DROP TABLE IF EXISTS ${BEFORE}`);
+  writeSetting(rows, PREDECESSOR, null);
+}
+
+/** Has another database know the predecessor. */
+export async function copyPredecessor(
+  from: Database,
+  to: Database,
+): Promise<void> {
+  const checkpoint = predecessorOf(from);
+  if (checkpoint === null) return;
+  await to.change(() => setPredecessor(to, checkpoint));
+  for (const page of liveEntries(from, { from: 0, end: 2 ** 53 }, BEFORE)) {
+    await to.change(() => {
+      for (const live of page) putLiveInto(to, BEFORE, live);
+    });
+  }
 }
 
 /** Name of the log; null where a store keeps none. */
@@ -132,20 +196,32 @@ export class Growth {
 
 // --- live entries -----------------------------------------------------------
 
-const LIVE = "SELECT tx_id, entry, salt, chunk_root, seal FROM tlog_live";
+const LIVE = "SELECT tx_id, entry, salt, chunk_root, seal FROM";
 
 /** What is known of the live entry of a transaction; null: it has none. */
 export function liveEntry(rows: Database, txId: string): LiveEntry | null {
-  const row = rows.firstInTable(`${LIVE} WHERE tx_id = ?`, txId);
+  return liveIn(rows, "tlog_live", txId);
+}
+
+function liveIn(rows: Database, table: string, txId: string): LiveEntry | null {
+  const row = rows.firstInTable(`${LIVE} ${table} WHERE tx_id = ?`, txId);
   return row ? liveFrom(row) : null;
 }
 
-/** Live entries in the order of their ids, page by page. */
-export function* liveEntries(rows: Database): Generator<LiveEntry[]> {
-  for (let after = "";;) {
-    const page = rows.allInTable(
-      `${LIVE} WHERE tx_id > ? ORDER BY tx_id LIMIT 512`,
-      after,
+/**
+ * Live entries in the order of their ids, page by page.
+ *
+ * @param range Only those of entries from one index to before another.
+ */
+export function* liveEntries(
+  rows: Database,
+  { from, end }: { from: number; end: number },
+  table: "tlog_live" | typeof BEFORE = "tlog_live",
+): Generator<LiveEntry[]> {
+  for (let after = "", than = ">=";; than = ">") {
+    const page: LiveEntry[] = rows.allInTable(
+      `${LIVE} ${table} WHERE tx_id ${than} ? AND entry >= ? AND entry < ? ORDER BY tx_id LIMIT 512`,
+      ...[after, from, end],
     ).map(liveFrom);
     if (page.length === 0) return;
     yield page;
@@ -164,10 +240,28 @@ function liveFrom(row: unknown[]): LiveEntry {
   return {
     txId,
     entry: Number(entry),
-    salt: new Uint8Array(salt),
-    chunkRoot: chunkRoot ? new Uint8Array(chunkRoot) : new Uint8Array(32),
-    seal: new Uint8Array(seal),
+    salt: bytesOf(salt, 16),
+    chunkRoot: bytesOf(chunkRoot, 32),
+    seal: bytesOf(seal, 32),
   };
+}
+
+/** Bytes of a column; zeros where it has something else, put there by hand. */
+function bytesOf(value: Uint8Array | null, length: number): Uint8Array {
+  const isSound = value instanceof Uint8Array && value.length === length;
+  return isSound ? new Uint8Array(value) : new Uint8Array(length);
+}
+
+/** What is known of the live ones of some entries, in one pass over the table. */
+export function liveAt(
+  rows: Database,
+  entries: readonly number[],
+): Map<number, LiveEntry> {
+  const found = rows.allInTable(
+    `${LIVE} tlog_live WHERE entry IN (SELECT value FROM json_each(?))`,
+    JSON.stringify(entries),
+  ).map(liveFrom);
+  return new Map(found.map((live) => [live.entry, live]));
 }
 
 /** Remembers a live entry in the place of the one before. Within a transaction. */
@@ -177,12 +271,23 @@ export function putLive(
   { txId, salt, chunkRoot, size }: TxRecord,
   seal: Uint8Array,
 ): void {
+  const root = size > CHUNK_SIZE ? chunkRoot : new Uint8Array(32);
+  const live = { txId, entry, salt, chunkRoot: root, seal };
+  putLiveInto(rows, "tlog_live", live);
+}
+
+function putLiveInto(
+  rows: Database,
+  table: string,
+  { txId, entry, salt, chunkRoot, seal }: LiveEntry,
+): void {
+  const hasRoot = chunkRoot.some((byte) => byte !== 0);
   rows.run(
-    "INSERT OR REPLACE INTO tlog_live VALUES (?, ?, ?, ?, ?)",
+    `INSERT OR REPLACE INTO ${table} VALUES (?, ?, ?, ?, ?)`,
     txId,
     entry,
     salt,
-    size > CHUNK_SIZE ? chunkRoot : null,
+    hasRoot ? chunkRoot : null,
     seal,
   );
 }
@@ -197,17 +302,25 @@ export function countLive(rows: Database): number {
   return rows.firstInTable("SELECT count(*) FROM tlog_live")![0] as number;
 }
 
-/** Ids of live entries without a row, and of rows without a live entry. */
-export function strayIds(rows: Database) {
-  const ids = (sql: string) => rows.all(sql).map(([txId]) => txId as string);
-  return {
-    vanished: ids(
-      "SELECT tx_id FROM tlog_live WHERE tx_id NOT IN (SELECT tx_id FROM txs)",
-    ),
-    unlogged: ids(
-      "SELECT tx_id FROM txs WHERE tx_id NOT IN (SELECT tx_id FROM tlog_live)",
-    ),
-  };
+/** Ids of live entries without a row, or of rows without a live entry. */
+export function* strayIds(
+  rows: Database,
+  kind: "vanished" | "unlogged",
+): Generator<string> {
+  const [here, there] = kind === "vanished"
+    ? ["tlog_live", "txs"]
+    : ["txs", "tlog_live"];
+  for (let after = "", than = ">=";; than = ">") {
+    const page: string[] = rows.all(
+      `SELECT tx_id FROM ${here} h WHERE tx_id ${than} ? AND typeof(tx_id) = 'text'
+      AND NOT EXISTS (SELECT 1 FROM ${there} t WHERE t.tx_id = h.tx_id)
+      ORDER BY tx_id LIMIT 512`,
+      after,
+    ).map(([txId]) => txId as string);
+    yield* page;
+    if (page.length < 512) return;
+    after = page.at(-1)!;
+  }
 }
 
 // --- files ------------------------------------------------------------------

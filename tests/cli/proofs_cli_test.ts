@@ -14,6 +14,7 @@ import {
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { call } from "../cli_helpers.ts";
 import { IS_WINDOWS, type TempDir, tempDir } from "../helpers.ts";
+import { copyDir } from "../tlog/log_helpers.ts";
 import {
   hasMlDsa,
   hello,
@@ -298,6 +299,84 @@ Deno.test("verify --tlog ends with 4 when a row was edited behind the store's ba
     found.stdout,
     /tlog-altered: tx "a": its row is not what entry 1 has/,
   );
+});
+
+Deno.test("a node answers a challenge, and is caught without a payload", async () => {
+  await using dir = await tempDir();
+  const { base, at, key, vkey } = await loggedStore(dir);
+  await save(dir, at, "large", "x".repeat(100_000));
+  const signed = await call(["checkpoint", "--tlog-key", key, ...at]);
+  const checkpoint = await write(dir, "checkpoint", signed.stdout);
+  const drawn = await call([
+    ...["challenge", checkpoint, "--key", vkey],
+    ...["--entries", "50", "--chunks", "2"],
+  ]);
+  assertEquals([drawn.code, drawn.stderr], [0, ""]);
+  const challenge = await write(dir, "challenge", drawn.stdout);
+  await call(["delete", "b", ...at]);
+  const holding = ["prove", "holding", "--challenge", challenge, ...at];
+  assertEquals((await call(holding)).code, 2, "no key");
+  const answered = await call([...holding, "--tlog-key", key]);
+  assertEquals([answered.code, answered.stderr], [0, ""]);
+  const checking = ["check", "--key", vkey, "--challenge", challenge];
+  const answer = await write(dir, "answer", answered.stdout);
+  const { code, stdout } = await call([...checking, answer]);
+  assertEquals(code, 0);
+  assertMatch(stdout, /^holding ok: .*2 held, 1 ended/);
+  await Deno.remove(`${base}/large.bin`);
+  const lacking = await call([...holding, "--tlog-key", key]);
+  assertEquals(lacking.code, 0);
+  const caught = await call([
+    ...checking,
+    await write(dir, "l", lacking.stdout),
+  ]);
+  assertEquals(caught.code, 4);
+  assertMatch(caught.stdout, /holding FAILED: .* 1 not held: entry 3 missing/);
+  const other = await call(["challenge", checkpoint, "--key", vkey]);
+  const another = await write(dir, "another", other.stdout);
+  const replayed = await call([
+    ...["check", "--key", vkey, "--challenge", another, answer],
+  ]);
+  assertEquals(replayed.code, 4);
+});
+
+Deno.test("a node proves that it has a payload to whoever has it", async () => {
+  await using dir = await tempDir();
+  const { base, at, key, vkey } = await loggedStore(dir);
+  const nonce = NONCE.toBase64();
+  const prove = ["prove", "possession", "a", "--tlog-key", key, ...at];
+  const proof = await call([...prove, "--nonce", nonce]);
+  assertEquals([proof.code, proof.stderr], [0, ""]);
+  const { code, stdout } = await call([
+    ...["check", await write(dir, "possession", proof.stdout), "--key", vkey],
+    ...["--nonce", nonce],
+    ...["--payload", await write(dir, "payload", "payload of a")],
+  ]);
+  assertEquals(code, 0);
+  assertMatch(stdout, /^possession ok: all bytes of the payload of entry 1/);
+  assertEquals((await call(prove)).code, 2);
+  assertEquals((await call([...prove, "--nonce", "AAAA"])).code, 2);
+  await Deno.writeTextFile(`${base}/a.bin`, "other");
+  assertEquals((await call([...prove, "--nonce", nonce])).code, 4);
+});
+
+Deno.test("verify --tlog --kept ends with 4 for an older copy of the store", async () => {
+  await using dir = await tempDir();
+  const { base, at, key } = await loggedStore(dir);
+  const older = dir.join("older");
+  await copyDir(base, older);
+  await save(dir, at, "c", "more");
+  await call(["checkpoint", "--tlog-key", key, ...at]);
+  const kept = ["verify", "--tlog", "--kept", `${key}.state`];
+  assertEquals((await call([...kept, ...at])).code, 0);
+  const { code, stdout } = await call([...kept, "--base", older]);
+  assertEquals(code, 4);
+  assertMatch(
+    stdout,
+    /tlog-damaged: .* has 4 entries, the log 3: it was rolled/,
+  );
+  const alone = await call(["verify", "--kept", `${key}.state`, ...at]);
+  assertEquals([alone.code, alone.stdout], [2, ""]);
 });
 
 Deno.test("the log's commands say what is missing", async () => {

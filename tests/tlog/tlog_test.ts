@@ -1,28 +1,35 @@
 // The transparency log of a store: what is saved, replaced and removed has its
 // entry, whoever did it, and whatever became of the process.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import {
   checkConsistency,
   checkInclusion,
-  generateKey,
   LogAudit,
   openCheckpoint,
   parseEntry,
   policyOf,
-  signerOf,
 } from "../../proofs.ts";
 import {
   backupStore,
   performRecovery,
-  PohStorageError,
   restoreStore,
   StorageManager,
 } from "../../mod.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { entriesOf } from "../../src/proofs/tiles.ts";
 import { readEdge } from "../../src/tlog/tlog_tables.ts";
+import {
+  codeOf,
+  copyDir,
+  entriesIn,
+  keys,
+  large,
+  ORIGIN,
+  tamper,
+  tx,
+} from "./log_helpers.ts";
 import {
   bytes,
   denoScript,
@@ -31,23 +38,6 @@ import {
   tempStore,
   test,
 } from "../helpers.ts";
-
-const ORIGIN = "node7.example/poh";
-
-function tx(txId: string, payload: Uint8Array | string = txId) {
-  return {
-    ...{ txId, holderId: "alice", timestamp: 1464307123 },
-    payload: typeof payload === "string" ? bytes(payload) : payload,
-  };
-}
-
-function large(seed: number, size = 200_000): Uint8Array {
-  return Uint8Array.from({ length: size }, (_, i) => (i * 31 + seed) & 255);
-}
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return (await assertRejects(() => call, PohStorageError)).code;
-}
 
 /** Reads all entries of a closed store's log; the audit over them. */
 async function auditOf(temp: TempStore): Promise<LogAudit> {
@@ -62,13 +52,6 @@ async function auditOf(temp: TempStore): Promise<LogAudit> {
   for (const entry of entriesOf(bundle)) audit.add(entry);
   assertEquals(audit.size, size);
   return audit;
-}
-
-async function keys(dir: { join(name: string): string }) {
-  const { privateKey, vkey } = await generateKey(ORIGIN);
-  const path = dir.join("key");
-  await Deno.writeTextFile(path, privateKey);
-  return { path, vkey, signers: [await signerOf(privateKey)] };
 }
 
 test("a store has no log unless one is begun", async () => {
@@ -153,16 +136,6 @@ test("a log of many entries is in tiles, whoever packs, and is the same after ea
   const audit = await auditOf(temp);
   assertEquals([audit.size, audit.liveCount], [1 + 3 * 500, 3 * 300]);
 });
-
-/** Changes the database of a closed store behind its back. */
-async function tamper(temp: TempStore, sql: string, ...params: string[]) {
-  await temp.close();
-  {
-    await using rows = await openDatabase(temp.db);
-    await rows.change(() => rows.run(sql, ...params));
-  }
-  return await temp.open();
-}
 
 for (
   const [what, sql, kind] of [
@@ -266,14 +239,6 @@ test("an older copy of the store is not signed", async () => {
     "TLOG_ROLLED_BACK",
   );
 });
-
-async function copyDir(from: string, to: string): Promise<void> {
-  await Deno.mkdir(to, { recursive: true });
-  for await (const { name, isDirectory } of Deno.readDir(from)) {
-    if (isDirectory) await copyDir(join(from, name), join(to, name));
-    else await Deno.copyFile(join(from, name), join(to, name));
-  }
-}
 
 test("a restored store has no log until one is begun", async () => {
   await using dir = await tempDir();
@@ -429,10 +394,4 @@ function saver(
   return denoScript("log_changes.ts", [
     ...[temp.base, temp.db, name, String(count)],
   ], { stdout: "piped", stderr: "piped" }).spawn();
-}
-
-/** The entries of a closed store's log. */
-async function entriesIn(temp: TempStore): Promise<Uint8Array[]> {
-  await using rows = await openDatabase(temp.db, { readOnly: true });
-  return entriesOf(readEdge(rows).bundle);
 }

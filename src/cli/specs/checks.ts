@@ -34,6 +34,12 @@ export const checks = {
         type: "flag",
         help: "Compare rows, seals and tree of the transparency log as well.",
       },
+      kept: {
+        type: "path",
+        metavar: "file",
+        help:
+          "With --tlog: a checkpoint that the log has to continue, such as the key's <key>.state.",
+      },
       ...filters,
       until: {
         type: "text",
@@ -59,6 +65,10 @@ export const checks = {
     examples: [
       { line: "verify", note: "Everything" },
       { line: "verify --sample 5%", note: "A twentieth, chosen at random" },
+      {
+        line: "verify --tlog --kept ~/keys/node7.state",
+        note: "Nothing has changed that the log does not know of",
+      },
       {
         line: "verify --from /mnt/backup",
         note: "Which damage the backup could heal",

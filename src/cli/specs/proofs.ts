@@ -5,7 +5,34 @@
  */
 
 import { durability } from "./shared.ts";
-import type { CommandSpec } from "./spec.ts";
+import type { CommandSpec, OptionSpec } from "./spec.ts";
+
+/** Whom a checker believes. */
+const believed = {
+  key: {
+    type: "text",
+    metavar: "vkey",
+    help: "A key of the log. May be given several times.",
+    repeats: true,
+  },
+  policy: {
+    type: "path",
+    metavar: "file",
+    help:
+      "Keys of logs and witnesses, and how many of these must have cosigned (C2SP tlog-policy).",
+  },
+} as const satisfies Record<string, OptionSpec>;
+
+const logKey = {
+  type: "path",
+  metavar: "file",
+  help: "Private keys, as tlog keygen writes them; outside the store.",
+  env: "POH_TLOG_KEY",
+} as const satisfies OptionSpec;
+
+/** What it takes to sign with it. */
+const KEY_ACCESS =
+  "--allow-read=<key>,<key>.state,<key>.lock --allow-write=<key>.state,<key>.state.tmp,<key>.lock --allow-env=POH_TLOG_KEY";
 
 /** The commands of the transparency log and its proofs. */
 export const proofs = {
@@ -76,12 +103,7 @@ export const proofs = {
     usage: ["--tlog-key <file>"],
     positionals: [],
     options: {
-      "tlog-key": {
-        type: "path",
-        metavar: "file",
-        help: "Private keys, as tlog keygen writes them; outside the store.",
-        env: "POH_TLOG_KEY",
-      },
+      "tlog-key": logKey,
       durability,
     },
     examples: [{
@@ -89,24 +111,64 @@ export const proofs = {
       note: "What witnesses, auditors and proofs refer to",
     }],
     local: true,
-    permissions: [
-      "--allow-read=<key>,<key>.state,<key>.lock --allow-write=<key>.state,<key>.state.tmp,<key>.lock --allow-env=POH_TLOG_KEY",
-    ],
+    permissions: [KEY_ACCESS],
     writes: true,
     interruptible: false,
     exitCodes: [4, 5, 6],
+  },
+  challenge: {
+    summary: "Draw what a node has to show of the payloads it holds",
+    description: [
+      "Prints a challenge for the log of a checkpoint: a nonce draws entries, and chunks of 8 KiB of their payloads. The node answers with prove holding, and check checks the answer. Draw it when you have the checkpoint, not before, and give it to the node last.",
+      "A node that has lost a share p of its transactions passes k draws with (1 - p)^k: 300 entries find 1 % with 95 %.",
+    ],
+    usage: ["<checkpoint> --key <vkey>", "<checkpoint> --policy <file>"],
+    positionals: [{
+      name: "checkpoint",
+      help: "The file of a checkpoint; - is stdin.",
+      completes: "files",
+    }],
+    options: {
+      ...believed,
+      entries: {
+        type: "count",
+        metavar: "n",
+        help: "How many entries are drawn, up to 4096.",
+        default: "20",
+      },
+      chunks: {
+        type: "count",
+        metavar: "n",
+        help: "How many chunks of each payload, up to 4096.",
+        default: "4",
+      },
+    },
+    examples: [{
+      line: "challenge checkpoint --policy node7.policy > challenge.json",
+      note: "20 entries, 4 chunks of each",
+    }],
+    local: true,
+    writes: false,
+    interruptible: false,
+    exitCodes: [4],
   },
   prove: {
     summary: "Print a proof from the transparency log",
     description: [
       "inclusion proves that the published checkpoint covers a transaction: a .tlog-proof, which holds the transaction's id, holder, time, size and SHA-256. consistency proves that it continues an older one.",
+      "holding answers a challenge: it shows the chunks that are drawn, so that whoever may not load must not challenge. possession proves that every byte of one payload is there, to those who have it as well, and shows none. Both are signed; holding signs a new checkpoint where a transaction that is drawn has ended since the published one.",
     ],
-    usage: ["inclusion <id>", "consistency --from <size|file>"],
+    usage: [
+      "inclusion <id>",
+      "consistency --from <size|file>",
+      "holding --challenge <file> --tlog-key <file>",
+      "possession <id> --nonce <base64> --tlog-key <file>",
+    ],
     positionals: [
       {
         name: "what",
         help: "What to prove.",
-        choices: ["inclusion", "consistency"],
+        choices: ["inclusion", "consistency", "holding", "possession"],
       },
       { name: "id", help: "Id of the transaction.", completes: "ids" },
     ],
@@ -116,6 +178,17 @@ export const proofs = {
         metavar: "size|file",
         help: "The older size, or the file of the older checkpoint.",
       },
+      challenge: {
+        type: "path",
+        metavar: "file",
+        help: "The challenge that is answered; - is stdin.",
+      },
+      nonce: {
+        type: "text",
+        metavar: "base64",
+        help: "32 bytes that whoever asks has drawn.",
+      },
+      "tlog-key": logKey,
       durability,
     },
     examples: [
@@ -123,8 +196,14 @@ export const proofs = {
         line: "prove inclusion a > a.tlog-proof",
         note: "For whoever had it saved; check checks it",
       },
+      {
+        line:
+          "prove holding --challenge challenge.json --tlog-key ~/keys/node7 > answer",
+        note: "For whoever drew the challenge",
+      },
     ],
     local: true,
+    permissions: [KEY_ACCESS],
     writes: true,
     interruptible: false,
     exitCodes: [3, 4, 5, 6],
@@ -144,18 +223,7 @@ export const proofs = {
       repeats: true,
     }],
     options: {
-      key: {
-        type: "text",
-        metavar: "vkey",
-        help: "A key of the log. May be given several times.",
-        repeats: true,
-      },
-      policy: {
-        type: "path",
-        metavar: "file",
-        help:
-          "Keys of logs and witnesses, and how many of these must have cosigned (C2SP tlog-policy).",
-      },
+      ...believed,
       payload: {
         type: "path",
         metavar: "file",
