@@ -28,6 +28,7 @@ export type ErrorCode =
   | "KEY_UNKNOWN"
   | "TLOG_NONE"
   | "TLOG_EXISTS"
+  | "NOT_HELD"
   | "NOT_LOGGED"
   | "TLOG_MISMATCH"
   | "TLOG_ROLLED_BACK"
