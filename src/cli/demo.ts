@@ -50,18 +50,19 @@ export async function demo(keep: boolean): Promise<boolean> {
   } finally {
     if (!keep) await Deno.remove(dir, { recursive: true });
   }
+  const deno = denoCommand();
+  const cli = `${deno} task cli`;
   tour.say(
     keep
       ? `The store is in ${tour.base}; delete ${dir} when you are done.`
       : `The store was in ${dir} and is deleted; --keep would have kept it.`,
     "",
     "What to try next, in this folder, with a store in ./data:",
-    "  deno task cli init",
-    "  deno task cli save --tx-id first --holder-id me --payload-file LICENSE",
-    "  deno task cli load first --raw",
-    "  deno task cli --help",
-    "poh-storage above is what deno task compile makes; deno task cli runs the same from source.",
-    "Without an installed Deno: npx -y deno task cli --help",
+    `  ${cli} init`,
+    `  ${cli} save --tx-id first --holder-id me --payload-file LICENSE`,
+    `  ${cli} load first --output -`,
+    `  ${cli} --help`,
+    `poh-storage above is the same program as a single file; ${deno} task compile makes it.`,
   );
   return tour.asExpected;
 }
@@ -87,7 +88,7 @@ async function takeTour(tour: Tour, dir: string): Promise<void> {
 
   tour.say("What is loaded has been checked against its SHA-256.");
   await tour.run(["load", "holding-2026-0004"], 0);
-  await tour.run(["load", "holding-2026-0004", "--raw"], 0);
+  await tour.run(["load", "holding-2026-0004", "--output", "-"], 0);
 
   const backup = join(dir, "backup");
   tour.say("A backup can be made while others use the store.");
@@ -115,12 +116,19 @@ async function takeTour(tour: Tour, dir: string): Promise<void> {
 
   tour.say("Nothing was lost. The damaged bytes are kept, in quarantine.");
   await tour.run(["list"], 0);
-  await tour.run(["load", damaged, "--raw"], 0);
-  await tour.run(["load", lost, "--raw"], 0);
+  await tour.run(["load", damaged, "--output", "-"], 0);
+  await tour.run(["load", lost, "--output", "-"], 0);
   await tour.run(["quarantine", "list"], 0);
 
   tour.say("Running it again finds nothing to do.");
   await tour.run(["recover"], 0);
+}
+
+/** How whoever runs this runs Deno. */
+function denoCommand(): string {
+  return /[\\/](_npx|node_modules)[\\/]/.test(Deno.execPath())
+    ? `npx -y deno@${Deno.version.deno}`
+    : "deno";
 }
 
 class Tour {
@@ -141,7 +149,7 @@ class Tour {
     const all = [...args, "--base", this.base];
     this.#print(`\n$ ${shellLine(["poh-storage", ...all])}\n`);
     const code = await main(all);
-    if (args.includes("--raw")) this.#print("\n");
+    if (args.includes("--output")) this.#print("\n");
     if (code !== 0) this.#print(`(exit code ${code})\n`);
     if (code !== expected) {
       this.asExpected = false;

@@ -347,7 +347,7 @@ test("the demo shows a failed disk healed from a backup", async () => {
   assertStringIncludes(stdout, "payload-corrupt");
   // Its hints are for whoever ran it: from a checkout, by deno task.
   const hints = stdout.slice(stdout.indexOf("What to try next"));
-  assertStringIncludes(hints, "  deno task cli init\n");
+  assertStringIncludes(hints, " task cli init\n");
   assert(!/^ +poh-storage/m.test(hints), hints);
   const folder = /The store was in (\S+)/.exec(stdout)?.[1];
   assert(folder !== undefined);

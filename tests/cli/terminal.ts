@@ -31,6 +31,8 @@ export interface TerminalOptions {
   env?: Record<string, string>;
   /** Permissions of Deno's beside those below `cwd`. */
   permissions?: string[];
+  /** The script to run; the program unless given. */
+  script?: string;
   /** Called with all that has been shown when there is more; what it returns is typed. */
   onShown?: (screen: string) => string | undefined;
 }
@@ -41,7 +43,7 @@ export function onTerminal(
   options: TerminalOptions,
   tail = "",
 ): Promise<Shown> {
-  const { cwd, permissions = [] } = options;
+  const { cwd, permissions = [], script = "cli.ts" } = options;
   const allowed = [
     `--allow-read=${cwd}`,
     `--allow-write=${cwd}`,
@@ -50,7 +52,7 @@ export function onTerminal(
   ];
   const line = [
     Deno.execPath(),
-    ...denoArgs(args, { cwd, permissions: allowed }),
+    ...denoArgs(args, { cwd, permissions: allowed, script }),
   ];
   return shellOnTerminal(line.map(quoted).join(" ") + tail, options);
 }

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type CliStore, cliStore, run, txText } from "../cli_helpers.ts";
-import { randomBytes } from "../helpers.ts";
+import { randomBytes, tempDir } from "../helpers.ts";
 import { NO_TERMINAL, onTerminal, quoted } from "./terminal.ts";
 
 const TIME_LIMIT = 110_000;
@@ -121,6 +121,18 @@ test("a terminal has colours unless NO_COLOR is set, a pipe with FORCE_COLOR", a
     const { stderr } = await run(args, { cwd, env, permissions });
     assertEquals(stderr.includes(red), isOn, stderr);
   }
+});
+
+test("every step of the demo ends as it should on a terminal", async () => {
+  await using dir = await tempDir();
+  const { code, screen } = await onTerminal([], {
+    cwd: dir.path,
+    columns: 80,
+    env: { NO_COLOR: "1", PAGER: "", TMPDIR: dir.path },
+    script: "src/cli/demo.ts",
+  });
+  assertEquals(code, 0, screen);
+  assertEquals(/\(expected \d\)/.test(screen), false, screen);
 });
 
 test("--quiet draws nothing on a terminal", async () => {
