@@ -4,7 +4,7 @@
  * @module
  */
 
-import { infoJson } from "../format/tx_json.ts";
+import { infoJson, jsonFloat } from "../format/tx_json.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { StorageManager } from "../storage_manager.ts";
 import type { TxInfo } from "../types.ts";
@@ -15,7 +15,8 @@ import {
   NDJSON_TYPES,
   wants,
 } from "./media_types.ts";
-import { filterOfQuery } from "./query.ts";
+import { gzipped } from "./gzip.ts";
+import { listQueryOf } from "./query.ts";
 
 /** Transactions of one JSON page. */
 const PAGE = { usual: 100, most: 1_000 };
@@ -33,38 +34,46 @@ export async function listTxs(
   exchange: Exchange,
 ): Promise<Response> {
   const { request, query: params } = exchange;
-  const filter = filterOfQuery(params);
+  const query = listQueryOf(params);
   if (NDJSON_TYPES.some((type) => wants(request, type))) {
-    return new Response(exchange.stream(ndjson(store.iterateTxs(filter))), {
-      headers: { ...METADATA_HEADERS, "content-type": NDJSON_TYPES[0]! },
-    });
+    const lines = exchange.stream(ndjson(store.iterateTxs(query)));
+    const headers = { ...METADATA_HEADERS, "content-type": NDJSON_TYPES[0]! };
+    return gzipped(request, new Response(lines, { headers }));
   }
-  const limit = filter.limit ?? PAGE.usual;
+  const limit = query.limit ?? PAGE.usual;
   if (limit > PAGE.most) {
     throw new UsageError(
       `limit must be at most ${PAGE.most} unless NDJSON is asked for`,
     );
   }
   const found = await Array.fromAsync(
-    store.iterateTxs({ ...filter, limit: limit + 1 }),
+    store.iterateTxs({ ...query, limit: limit + 1 }),
   );
   const txs = found.slice(0, limit);
   const next = found.length > limit ? nextPage(params, txs.at(-1)!) : null;
   const body = `{"txs":[${txs.map(infoJson).join(",")}],"next":${
     JSON.stringify(next)
   }}`;
-  return new Response(body, {
+  const response = new Response(body, {
     headers: {
       ...METADATA_HEADERS,
       "content-type": JSON_TYPE,
       ...(next !== null && { link: `<${next}>; rel="next"` }),
     },
   });
+  return gzipped(request, response, body.length);
 }
 
-function nextPage(params: URLSearchParams, { txId }: TxInfo): string {
+function nextPage(
+  params: URLSearchParams,
+  { txId, timestamp }: TxInfo,
+): string {
   const next = new URLSearchParams(params);
   next.set("after", txId);
+  next.delete("after-time");
+  if (params.get("sort") === "time" && Number.isFinite(timestamp)) {
+    next.set("after-time", jsonFloat(timestamp));
+  }
   return `/txs?${next}`;
 }
 

@@ -138,7 +138,8 @@ export async function jsonResponse(
   });
 }
 
-function isSmall({ size }: TxInfo): boolean {
+/** Whether a payload is verified before any of it is sent. */
+export function isSmall({ size }: TxInfo): boolean {
   return size >= 0 && size <= SMALL;
 }
 
@@ -315,7 +316,8 @@ async function* cut(
   }
 }
 
-async function* jsonPieces(
+/** The JSON of a transaction, line feed and all, whose payload is large. */
+export async function* jsonPieces(
   { info, payload }: TxStream,
 ): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();

@@ -202,6 +202,12 @@ export function problemOf(error: unknown): Problem {
       cause: error,
     });
   }
+  if (error instanceof PohStorageError && error.code === "CURSOR_GONE") {
+    return new Problem(
+      "CURSOR_GONE",
+      `${error.message}: after-time does, as the next page of a list has it`,
+    );
+  }
   return new Problem(codeOf(error), "The service failed", { cause: error });
 }
 

@@ -10,7 +10,8 @@ import { filterFields } from "../model/filter.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { nearest } from "../text/suggestion.ts";
 import { InvalidTxError } from "../errors.ts";
-import type { TxFilter, TxHead } from "../types.ts";
+import type { Parameter } from "./route.ts";
+import type { TxHead, TxQuery } from "../types.ts";
 
 /**
  * Makes sure that a query has no parameters but these, each once.
@@ -41,9 +42,44 @@ export function requireParameters(
   }
 }
 
-/** The filter of a query whose parameters are known. */
-export function filterOfQuery(params: URLSearchParams): TxFilter {
-  return filterOf(Object.fromEntries(
+/** In which order, beside the parameters of the filter. */
+const ORDER: Readonly<Record<string, Parameter>> = {
+  "sort": {
+    description: "id, or time: the oldest first",
+    schema: { type: "string", enum: ["id", "time"] },
+  },
+  "reverse": {
+    description: "true: the other way round, by time the newest first",
+    schema: { type: "string", enum: ["true", "false"] },
+  },
+  "after-time": {
+    description:
+      "In an order of time, the time of the transaction that after names: then it may be gone by now",
+  },
+};
+
+/** What a list may be asked. */
+export const LIST_QUERY: Readonly<Record<string, Parameter>> = {
+  ...Object.fromEntries(
+    filterFields.map(([name, { option, kind, help }]) => [option, {
+      description: name === "limit"
+        ? "At most so many; of JSON at most 1000, and 100 unless given"
+        : name === "after"
+        ? "Only what comes after this id in the order of the list"
+        : help,
+      schema: { type: kind === "count" ? "integer" : "string" },
+    }]),
+  ),
+  ...ORDER,
+};
+
+/**
+ * What a list is asked, whose parameters are known.
+ *
+ * @throws {UsageError} If a value is malformed.
+ */
+export function listQueryOf(params: URLSearchParams): TxQuery {
+  const { after, ...filter } = filterOf(Object.fromEntries(
     filterFields
       .filter(([, { option }]) => params.has(option))
       .map(([, { option, kind }]) => [
@@ -51,6 +87,32 @@ export function filterOfQuery(params: URLSearchParams): TxFilter {
         readValue(kind, option, params.get(option)!),
       ]),
   ));
+  const sort = wordOf(params, "sort") ?? "id";
+  const reverse = wordOf(params, "reverse") === "true";
+  const time = params.get("after-time");
+  if (time !== null && (sort !== "time" || after === undefined)) {
+    throw new UsageError("after-time is for sort=time, beside after");
+  }
+  const timestamp = time === null
+    ? null
+    : readValue("time", "after-time", time) as number;
+  return {
+    ...filter,
+    ...after !== undefined && {
+      after: timestamp === null ? after : { txId: after, timestamp },
+    },
+    sort: sort as "id" | "time",
+    reverse,
+  };
+}
+
+function wordOf(params: URLSearchParams, name: string): string | null {
+  const word = params.get(name);
+  const words = ORDER[name]!.schema!.enum as string[];
+  if (word === null || words.includes(word)) return word;
+  throw new UsageError(
+    `${name} must be ${words.join(" or ")}, got ${JSON.stringify(word)}`,
+  );
 }
 
 /**

@@ -7,6 +7,9 @@
 import { PROBLEM_CODES, TITLES } from "./problem_codes.ts";
 import { ref, type Schema, TEXT } from "./route.ts";
 
+/** So many transactions may be asked for at once. */
+export const MOST_IDS = 1_000;
+
 const COUNT: Schema = { type: "integer", minimum: 0 };
 
 /** What became of the lines of NDJSON; in a problem, of those before it. */
@@ -69,6 +72,18 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     txs: { type: "array", items: ref("TxInfo") },
     next: { type: ["string", "null"], description: "URL of the next page" },
   }),
+  TxIds: {
+    ...object({
+      tx_ids: { type: "array", items: head.tx_id, maxItems: MOST_IDS },
+    }),
+    additionalProperties: false,
+  },
+  LoadedLine: {
+    oneOf: [
+      ref("Tx"),
+      object({ tx_id: head.tx_id, error: ref("Problem") }),
+    ],
+  },
   Problem: {
     type: "object",
     required: ["type", "title", "status", "detail", "code"],

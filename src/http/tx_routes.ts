@@ -5,7 +5,6 @@
  */
 
 import { infoJson, savedJson } from "../format/tx_json.ts";
-import { filterFields } from "../model/filter.ts";
 import type { SavedTx } from "../model/if_exists.ts";
 import { validateTxId } from "../tx.ts";
 import { ifMatchToDelete } from "./conditions.ts";
@@ -16,11 +15,12 @@ import {
   NDJSON_TYPES,
   wants,
 } from "./media_types.ts";
+import { loadTxs } from "./load_many.ts";
 import { OF_CHANGES, OF_STORE } from "./openapi.ts";
 import { type Download, jsonResponse, payloadResponse } from "./payload.ts";
 import { Problem, unknownTx } from "./problem.ts";
 import type { ProblemCode } from "./problem_codes.ts";
-import { headOf } from "./query.ts";
+import { headOf, LIST_QUERY } from "./query.ts";
 import {
   type AnswerKind,
   type Call,
@@ -113,17 +113,10 @@ export const txRoutes: readonly Route[] = [
     scope: "read",
     operation: {
       id: "listTxs",
-      summary: "Transactions in the order of their ids",
+      summary: "Transactions, in the order of their ids unless asked",
       description:
         "With Accept: application/x-ndjson all of them, a TxInfo a line.",
-      query: Object.fromEntries(
-        filterFields.map(([name, { option, kind, help }]) => [option, {
-          description: name === "limit"
-            ? "At most so many; of JSON at most 1000, and 100 unless given"
-            : help,
-          schema: { type: kind === "count" ? "integer" : "string" },
-        }]),
-      ),
+      query: LIST_QUERY,
       answers: {
         200: {
           description: "A page of them",
@@ -131,9 +124,32 @@ export const txRoutes: readonly Route[] = [
           content: jsonContent(ref("Page")),
         },
       },
-      problems: OF_STORE,
+      problems: [...OF_STORE, "CURSOR_GONE"],
     },
     handle: (c, service) => listTxs(service.store, c.env),
+  },
+  {
+    method: "POST",
+    path: "/txs/get",
+    scope: "read",
+    operation: {
+      id: "loadTxs",
+      summary: "Many transactions by their ids, verified",
+      description:
+        "The answer has a line for each id, in this order: a Tx, or its tx_id with an error. A connection that breaks off before the end means that a large payload proved to be damaged.",
+      body: jsonContent(ref("TxIds")),
+      answers: {
+        200: {
+          description: "Lines of JSON",
+          content: { "application/x-ndjson": { schema: ref("LoadedLine") } },
+        },
+      },
+      problems: [...OF_STORE, "TOO_LARGE", "UNSUPPORTED_TYPE"],
+    },
+    handle: (c, service) => {
+      if (mediaType(c) !== JSON_TYPE) throw unsupportedType([JSON_TYPE]);
+      return loadTxs(service, c.env);
+    },
   },
   {
     method: "POST",

@@ -102,12 +102,12 @@ export async function savePayload(
 }
 
 /** Does something with a whole body, for which there is room in memory. */
-async function withBody(
+export async function withBody<T>(
   request: Request,
   room: UploadRoom,
   limits: Limits,
-  work: (body: Uint8Array) => Promise<SavedTx>,
-): Promise<SavedTx> {
+  work: (body: Uint8Array) => T | Promise<T>,
+): Promise<T> {
   const length = announcedLength(request, limits.maxBody);
   const release = await room.bytes.take(
     length ?? limits.maxBody,
@@ -169,16 +169,20 @@ export function txOfBroadcast(fields: Record<string, unknown>): Tx {
 
 /** The fields of a transaction as JSON. */
 export function parsed(bytes: Uint8Array): Record<string, unknown> {
-  let text: string;
-  try {
-    text = UTF8.decode(bytes);
-  } catch {
-    throw new Problem("NOT_JSON", "not UTF-8 text");
-  }
+  const text = decoded(bytes);
   try {
     return readTxJson(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new Problem("NOT_JSON", `not JSON: ${error.message}`);
+  }
+}
+
+/** JSON is UTF-8. */
+export function decoded(bytes: Uint8Array): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    throw new Problem("NOT_JSON", "not UTF-8 text");
   }
 }

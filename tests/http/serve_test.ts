@@ -15,6 +15,7 @@ import {
   startScript,
   test,
   testDrivers,
+  TIME_LIMIT,
   within,
 } from "../helpers.ts";
 import { startService } from "./serve_helpers.ts";
@@ -515,11 +516,125 @@ test("GET /txs lists a page, and the next, as JSON; everything as NDJSON", async
   });
   assertEquals(lines.headers.get("content-type"), "application/x-ndjson");
   assertEquals(lines.text.trimEnd().split("\n").length, 170);
-  const bad = ["limit=0", "limit=1001", "since=x", "more=1"];
+  const bad = [
+    "limit=0",
+    "limit=1001",
+    "since=x",
+    "more=1",
+    "sort=size",
+    "reverse=1",
+    "after=a&after-time=1",
+    "sort=time&after-time=1",
+  ];
   for (const query of bad) {
     const answer = await served.ask(`/txs?${query}`);
     assertEquals(answer.problem, "400 INVALID_REQUEST", query);
   }
+});
+
+test("GET /txs lists the newest first, page by page, whatever goes meanwhile", async () => {
+  const txs = Array.from(
+    { length: 50 },
+    (_, i) =>
+      sampleTx({ txId: `t${i * 7 % 50}`, timestamp: Math.floor(i / 3) + 0.1 }),
+  );
+  await using served = await startService({ txs });
+  const { store } = served.service;
+  const wanted = await store.listTxs({ sort: "time", reverse: true });
+  const ids: string[] = [];
+  let next: string | null = "/txs?sort=time&reverse=true&limit=7";
+  while (next) {
+    const page = await served.ask(next);
+    ids.push(...page.json.txs.map((tx: { tx_id: string }) => tx.tx_id));
+    next = page.json.next;
+    if (next) await store.deleteTx(ids.at(-1)!);
+  }
+  assertEquals(ids, wanted);
+  const gone = await served.ask(`/txs?sort=time&after=${wanted[6]}`);
+  assertEquals(gone.problem, "410 CURSOR_GONE");
+  const asked = { headers: { accept: "application/x-ndjson" } };
+  const oldest = await served.ask("/txs?sort=time&limit=1", asked);
+  assertEquals(JSON.parse(oldest.text).timestamp, 0.1);
+});
+
+test("lists are compressed where the client takes that, and only then", async () => {
+  const txs = Array.from(
+    { length: 100 },
+    (_, i) => sampleTx({ txId: `t${i}` }),
+  );
+  await using served = await startService({ txs });
+  const ask = async (path: string, coding: string, accept = "*/*") => {
+    const raw = await served.raw(`GET ${path} HTTP/1.1`, [
+      `Accept-Encoding: ${coding}`,
+      `Accept: ${accept}`,
+    ]);
+    assertMatch(raw, /^vary: .*accept-encoding/im);
+    const { body } = await served.ask(path, { headers: { accept } });
+    assert(body.length > 10_000); // which fetch has decompressed
+    return { isGzip: /^content-encoding: gzip/im.test(raw), size: raw.length };
+  };
+  for (const type of ["application/json", "application/x-ndjson"]) {
+    const zipped = await ask("/txs", "br, gzip", type);
+    assert(zipped.isGzip && zipped.size < 8_000, `${zipped.size}`);
+    for (const coding of ["identity", "gzip;q=0", "x-gzip"]) {
+      assertEquals((await ask("/txs", coding, type)).isGzip, false);
+    }
+  }
+});
+
+test("POST /txs/get gives many, each with its own error", async () => {
+  const small = sampleTx({ txId: "small", payload: randomBytes(1_000) });
+  const large = sampleTx({ txId: "large", payload: randomBytes(LARGE) });
+  const bad = sampleTx({ txId: "bad", payload: randomBytes(100) });
+  await using served = await startService({ txs: [small, large, bad] });
+  await flipBit(served.files.file("bad"));
+  const ask = (body: unknown) => served.post("/txs/get", body);
+  const tx_ids = ["large", "none", "small", "bad", "", "large"];
+  const answer = await ask({ tx_ids });
+  assertEquals(answer.status, 200);
+  const lines = answer.text.trimEnd().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+  assertEquals(lines.map(({ tx_id }) => tx_id), tx_ids);
+  assertEquals(lines.map(({ error }) => error?.code), [
+    undefined,
+    "UNKNOWN_TX",
+    undefined,
+    "INTEGRITY",
+    "INVALID_TX_ID",
+    undefined,
+  ]);
+  assertEquals(lines[0], txToJson(large));
+  assertEquals(lines[2], txToJson(small));
+  assertEquals([...served.service.damaged], ["bad"]);
+
+  assertEquals((await ask({ tx_ids: [] })).text, "");
+  const escaped = '{"tx_ids":["\\u0073mall"]}';
+  assertEquals(
+    (await ask(escaped)).text,
+    `${JSON.stringify(txToJson(small))}\n`,
+  );
+  for (
+    const body of [
+      "",
+      "{}",
+      '{"tx_ids":"a"}',
+      '{"tx_ids":[1]}',
+      '{"tx_ids":["a",]}',
+      '{"tx_ids":["\\x"]}',
+      '{"tx_ids":[["a"]]}',
+      '{"tx_ids":[],"more":1}',
+      { tx_ids: Array(1_001).fill("a") },
+    ]
+  ) {
+    assertEquals((await ask(body)).problem, "400 INVALID_REQUEST");
+  }
+  const long = await ask(`{"tx_ids":["${"a".repeat(1024 * 1024)}"]}`);
+  assertEquals(long.problem, "413 TOO_LARGE");
+  const nested = await ask(`{"tx_ids":${"[".repeat(1_000_000)}`);
+  assertEquals(nested.problem, "400 INVALID_REQUEST");
+  assertEquals((await served.ask("/txs/get")).problem, "404 UNKNOWN_TX");
+  assertEquals(served.service.requests, 0);
 });
 
 test("Accept has weights, and no answer is sniffed", async () => {
@@ -652,30 +767,34 @@ test("NDJSON tells of each line what became of it, when asked", async () => {
   assertEquals(all.last.created, 5_000);
 });
 
-test("a client that sends lines and takes no answers keeps nobody out", async () => {
-  const limits = { streams: 1, idle: 200, patience: 10_000 };
-  await using served = await startService({ limits });
-  const tx = sampleTx({ txId: "a", holderId: "x".repeat(20_000) });
-  const many = `${JSON.stringify(txToJson(tx))}\n`.repeat(2_000);
-  const wire = await served.connect([
-    "POST /txs HTTP/1.1",
-    "Host: localhost",
-    "Content-Type: application/x-ndjson",
-    "Accept: application/x-ndjson",
-    `Content-Length: ${many.length}`,
-    "",
-    "",
-  ].join("\r\n"));
-  const sending = wire.send(many).catch(() => {}); // until it is closed
-  while (await served.service.store.countTxs() === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  const other = await served.postLines(json("b"));
-  assertEquals(other.json.created, 1);
-  assertEquals(served.service.requests, 0);
-  wire[Symbol.dispose]();
-  await sending;
-});
+test(
+  "a client that sends lines and takes no answers keeps nobody out",
+  async () => {
+    const limits = { streams: 1, idle: 200 };
+    await using served = await startService({ limits });
+    const tx = sampleTx({ txId: "a", holderId: "x".repeat(20_000) });
+    const many = `${JSON.stringify(txToJson(tx))}\n`.repeat(2_000);
+    const wire = await served.connect([
+      "POST /txs HTTP/1.1",
+      "Host: localhost",
+      "Content-Type: application/x-ndjson",
+      "Accept: application/x-ndjson",
+      `Content-Length: ${many.length}`,
+      "",
+      "",
+    ].join("\r\n"));
+    const sending = wire.send(many).catch(() => {}); // until it is closed
+    const { service } = served;
+    do await new Promise((resolve) => setTimeout(resolve, 10)); while (
+      service.requests > 0 || await service.store.countTxs() === 0
+    );
+    const other = await served.postLines(json("b"));
+    assertEquals(other.json.created, 1);
+    wire[Symbol.dispose]();
+    await sending;
+  },
+  { timeout: 4 * TIME_LIMIT },
+);
 
 test("a change is made only where If-Match names what is there", async () => {
   for (const size of [10, LARGE]) {
