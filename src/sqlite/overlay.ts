@@ -93,9 +93,12 @@ export class Overlay {
         place,
       );
     }
-    db.exec(`CREATE TEMP VIEW txs AS SELECT ${COLUMNS} FROM main.txs
-        WHERE tx_id NOT IN (SELECT tx_id FROM changed)
-      UNION ALL SELECT ${COLUMNS} FROM changed WHERE storage_hash IS NOT NULL`);
+    // Queries look rows up by rowid, which a view has not of itself; those of
+    // changes are texts, as no row's is.
+    db.exec(`CREATE TEMP VIEW txs AS SELECT rowid AS rowid, ${COLUMNS}
+        FROM main.txs WHERE tx_id NOT IN (SELECT tx_id FROM changed)
+      UNION ALL SELECT 'ahead ' || rowid AS rowid, ${COLUMNS}
+        FROM changed WHERE storage_hash IS NOT NULL`);
     this.#onChange();
     this.#laid = { version, until };
   }

@@ -3,7 +3,12 @@ import type { TxInfo } from "../../src/types.ts";
 import { findInfo, findInfos, findRow } from "../../src/sqlite/lookups.ts";
 import { setLogState } from "../../src/sqlite/log_state.ts";
 import { type ChangeAhead, dataVersion } from "../../src/sqlite/overlay.ts";
-import { rowidRange } from "../../src/sqlite/tx_pages.ts";
+import { findOddRows } from "../../src/sqlite/odd_rows.ts";
+import {
+  iterateByRowid,
+  pageOfTxs,
+  rowidRange,
+} from "../../src/sqlite/tx_pages.ts";
 import { countTxs } from "../../src/sqlite/tx_counts.ts";
 import { sampleInfo } from "../contract/metadata_store.ts";
 import { type Driver, tempDir, testDrivers } from "../helpers.ts";
@@ -58,6 +63,35 @@ testDrivers(
     assertEquals(findInfo(reader, "b")?.size, 5);
   },
 );
+
+testDrivers("queries by two conditions see them as well", async (driver) => {
+  await using temp = await tempRows(driver);
+  const { reader, writer } = temp;
+  for (let n = 0; n < 40; n++) {
+    await saveRow(writer, sampleInfo({ txId: `row ${n}`, timestamp: n }));
+  }
+  const rows = Array.from(
+    { length: 40 },
+    (_, n) => ahead({ txId: `row ${n + 20}`, timestamp: n + 20, size: 9 }),
+  );
+  reader.overlay.lay(rows);
+  for (const sort of ["id", "time"] as const) {
+    const query = { since: 18, before: 22, idPrefix: "row ", sort, limit: 10 };
+    assertEquals(
+      pageOfTxs(reader, query).map(({ txId, size }) => [txId, size]),
+      [["row 18", 5], ["row 19", 5], ["row 20", 9], ["row 21", 9]],
+    );
+  }
+  assertEquals(pageOfTxs(reader, { minSize: 9, limit: 100 }).length, 40);
+  const last = { holderId: "alice", since: 59, limit: 10 };
+  assertEquals(pageOfTxs(reader, last).map(({ txId }) => txId), [
+    "a",
+    "b",
+    "row 59",
+  ]);
+  assertEquals((await Array.fromAsync(iterateByRowid(reader))).length, 22);
+  assertEquals(findOddRows(reader), []);
+});
 
 testDrivers("they are there until the database changes", async (driver) => {
   await using temp = await tempRows(driver);
