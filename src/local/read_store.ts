@@ -94,7 +94,7 @@ async function overlay(
   if (!log.isAhead()) return;
   const { listHolders } = await import("../files/locks.ts");
   if (listHolders(basePath).length > 0) return;
-  rows.overlay.lay(log.changesAhead());
+  rows.atOneMoment(() => rows.overlay.lay(log.changesAhead().changes));
 }
 
 function logOf(basePath: string, storeId: string | null): LogDir {

@@ -13,6 +13,7 @@ import { payloadAt, recordAt, scanLog } from "./scan.ts";
 import { FIRST_RECORD, offsetOf, positionOf, segmentOf } from "./segment.ts";
 import type { Database } from "../sqlite/database.ts";
 import { logState } from "../sqlite/log_state.ts";
+import type { ChangeAhead, ChangesAhead } from "../sqlite/overlay.ts";
 
 /** The log of an open store, for reading. */
 export class LogReader {
@@ -120,12 +121,9 @@ export class LogReader {
     return this.dir.peekState().resolved;
   }
 
-  /** What the log has behind that, up to a position, of each id the last. */
-  changesAhead(until = Infinity) {
-    const last = new Map<
-      string,
-      { txId: string; row: TxInfo | null; place: number | null }
-    >();
+  /** What the log has behind what the rows have followed, up to a position. */
+  changesAhead(until = Infinity): ChangesAhead {
+    const last = new Map<string, ChangeAhead>();
     const { applied } = logState(this.#rows);
     for (const record of this.recordsFrom(Math.max(applied, this.start()))) {
       const { txId, position, isPacked } = record;
@@ -133,7 +131,8 @@ export class LogReader {
       const place = isPacked ? position : null;
       last.set(txId, { txId, row: rowOf(record), place });
     }
-    return last.values();
+    const [first = 0] = this.dir.numbers();
+    return { changes: last.values(), isWhole: first <= segmentOf(applied) };
   }
 
   /** Bytes of the log. */

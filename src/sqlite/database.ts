@@ -32,6 +32,12 @@ import { leaveWal } from "./wal_mode.ts";
  */
 const OWN_THREAD = 2_000;
 
+/**
+ * Looks at rows and log until they fit: what the log has no more, the rows have
+ * by then, unless one of them is older than the other.
+ */
+const LOOKS = 3;
+
 /** Databases that this process has open, by real path, and how often. */
 const OPEN = new Map<string, number>();
 
@@ -130,14 +136,12 @@ export class Database implements Sql, AsyncDisposable {
 
   /** The first row that a statement gives. */
   first(sql: string, ...params: SqlValue[]): SqlValue[] | undefined {
-    this.#settle();
-    return this.firstInTable(sql, ...params);
+    return this.#seeingAll(() => this.firstInTable(sql, ...params));
   }
 
   /** All rows that a statement gives: bound the number by LIMIT. */
   all(sql: string, ...params: SqlValue[]): SqlValue[][] {
-    this.#settle();
-    return this.allInTable(sql, ...params);
+    return this.#seeingAll(() => this.allInTable(sql, ...params));
   }
 
   /** As `first`, for what rows that are not in the table yet do not change. */
@@ -162,8 +166,8 @@ export class Database implements Sql, AsyncDisposable {
   ): SqlValue[] | undefined {
     try {
       const row = this.#statement(sql, isToRead).get(txId);
-      if (row || !this.#refresh()) return row;
-      return this.#statement(sql, isToRead).get(txId);
+      if (row || !this.#mayBeAhead()) return row;
+      return this.#seeingAll(() => this.#statement(sql).get(txId));
     } catch (error) {
       throw translate(this.path, error);
     }
@@ -183,9 +187,15 @@ export class Database implements Sql, AsyncDisposable {
     return statement;
   }
 
+  /** Runs work to which the table shows all that is known. */
+  #seeingAll<T>(work: () => T): T {
+    if (this.#mayBeAhead()) return this.#seeingLog(work);
+    this.#settle();
+    return work();
+  }
+
   /** Has the table show all that is known. */
   #settle(): void {
-    this.#refresh();
     if (!this.deferred.requireFree()) return;
     const [usual] = this.firstInTable("PRAGMA busy_timeout")!;
     this.connection.exec(`PRAGMA busy_timeout = ${OWN_THREAD}`);
@@ -196,10 +206,25 @@ export class Database implements Sql, AsyncDisposable {
     }
   }
 
-  /** Looks at the log; true when it had anything that was not seen before. */
-  #refresh(): boolean {
-    if (!this.overlay.hasLog || this.#isWithin || this.#closed) return false;
-    return this.overlay.refresh(() => logState(this).applied);
+  /** Whether a log may have what the table does not show. */
+  #mayBeAhead(): boolean {
+    return this.overlay.hasLog && !this.#isWithin && !this.#closed;
+  }
+
+  /**
+   * Runs work at a moment at which the table shows all that had resolved before,
+   * by itself or with what the log has beyond it.
+   */
+  #seeingLog<T>(work: () => T): T {
+    for (let look = 1;; look++) {
+      const resolved = this.overlay.resolved();
+      const seen = this.#within(() => {
+        const applied = () => logState(this).applied;
+        const isSeen = this.overlay.follow(resolved, applied, look < LOOKS);
+        return isSeen ? { value: work() } : null;
+      });
+      if (seen) return seen.value;
+    }
   }
 
   // --- transactions -----------------------------------------------------------
@@ -245,16 +270,21 @@ export class Database implements Sql, AsyncDisposable {
   /** Runs `work`, all of which sees the database at one moment. */
   atOneMoment<T>(work: () => T): T {
     return translatedSync(this.path, () => {
+      if (this.#mayBeAhead()) return this.#seeingLog(work);
       this.#settle();
-      this.connection.exec("BEGIN");
-      this.#isWithin = true;
-      try {
-        return work();
-      } finally {
-        this.#isWithin = false;
-        this.connection.exec("COMMIT");
-      }
+      return this.#within(work);
     });
+  }
+
+  #within<T>(work: () => T): T {
+    this.connection.exec("BEGIN");
+    this.#isWithin = true;
+    try {
+      return work();
+    } finally {
+      this.#isWithin = false;
+      this.connection.exec("COMMIT");
+    }
   }
 
   #rollback(): void {

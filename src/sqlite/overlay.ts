@@ -21,12 +21,20 @@ export interface ChangeAhead {
   place: number | null;
 }
 
+/** What a log has that no row has followed yet. */
+export interface ChangesAhead {
+  /** Of each id the last one. */
+  changes: Iterable<ChangeAhead>;
+  /** Whether the log still had all of it. */
+  isWhole: boolean;
+}
+
 /** The log of a store that is open read-only. */
 export interface LogAhead {
   /** Up to where saves have resolved, as far as a live writer tells. */
   resolved(): number;
   /** The changes up to there that no row has followed yet. */
-  changesAhead(until: number): Iterable<ChangeAhead>;
+  changesAhead(until: number): ChangesAhead;
 }
 
 const COLUMNS = "tx_id, storage_hash, timestamp, holder_id, size, place";
@@ -60,7 +68,7 @@ export class Overlay {
   }
 
   /**
-   * From now on `refresh` also shows the saves that have resolved and have no row
+   * From now on `follow` also shows the saves that have resolved and have no row
    * yet. Only new ids: to replace or delete one a writer waits for the rows.
    */
   readAhead(log: LogAhead): void {
@@ -68,7 +76,8 @@ export class Overlay {
   }
 
   /**
-   * Lays changes over the rows, until somebody has had the rows follow.
+   * Lays changes over the rows, until somebody has had the rows follow. Within
+   * the transaction in which it was seen what the rows lack.
    *
    * @param changes Of each id the last; a null row is a deletion.
    */
@@ -109,18 +118,32 @@ export class Overlay {
     if (dataVersion(this.#connection()) !== this.#laid.version) this.#drop();
   }
 
+  /** Up to where saves have resolved, as far as a live writer tells. */
+  resolved(): number {
+    return this.#log?.resolved() ?? 0;
+  }
+
   /**
-   * Looks at the log.
+   * Lays over the rows what they have not followed. Within a transaction that
+   * shows them at one moment.
    *
-   * @param applied Up to where the rows have followed it.
-   * @returns Whether it had anything that was not seen before.
+   * @param resolved Up to where saves had resolved before that moment.
+   * @param applied Up to where the rows have followed the log.
+   * @param mustBeWhole Whether to lay nothing where the log has a part no more.
+   * @returns False when nothing was laid for that: rows follow before a part of
+   * the log goes, so that a later moment shows them.
    */
-  refresh(applied: () => number): boolean {
-    const resolved = this.#log?.resolved() ?? 0;
-    if (resolved === 0) return false;
+  follow(
+    resolved: number,
+    applied: () => number,
+    mustBeWhole: boolean,
+  ): boolean {
+    if (resolved === 0) return true;
     this.requireFresh();
-    if (resolved <= (this.#laid?.until ?? applied())) return false;
-    this.lay(this.#log!.changesAhead(resolved), resolved);
+    if (resolved <= (this.#laid?.until ?? applied())) return true;
+    const { changes, isWhole } = this.#log!.changesAhead(resolved);
+    if (mustBeWhole && !isWhole) return false;
+    this.lay(changes, resolved);
     return true;
   }
 

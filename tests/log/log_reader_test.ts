@@ -88,9 +88,11 @@ test("changes ahead are the last of each id, up to a position", async () => {
   const { log, records } = parts;
   const [first, second, third] = records;
   const ahead = (until?: number) =>
-    log.changesAhead(until).map(({ txId, place, row }) =>
-      [txId, place, row?.storageHash ?? null] as const
-    ).toArray();
+    Array.from(
+      log.changesAhead(until).changes,
+      ({ txId, place, row }) =>
+        [txId, place, row?.storageHash ?? null] as const,
+    );
   const hash = (n: number) => rowOf(records[n]!)!.storageHash;
   assertEquals(ahead(), [
     ["a", null, hash(2)],
@@ -104,6 +106,10 @@ test("changes ahead are the last of each id, up to a position", async () => {
   await setApplied(parts, second!.position, 0);
   assertEquals(ahead().map(([txId]) => txId), ["b", "a"]);
   assertEquals(log.recordsFrom(third!.position).toArray(), [third!]);
+  assertEquals(log.changesAhead().isWhole, true);
+  await writeSegment(parts.dir, 2, [], { previousEnd: parts.end });
+  parts.dir.drop(1);
+  assertEquals(log.changesAhead().isWhole, false);
 });
 
 test("payloads are read at their places", async () => {

@@ -2,7 +2,12 @@ import { assertEquals } from "@std/assert";
 import type { TxInfo } from "../../src/types.ts";
 import { findInfo, findInfos, findRow } from "../../src/sqlite/lookups.ts";
 import { setLogState } from "../../src/sqlite/log_state.ts";
-import { type ChangeAhead, dataVersion } from "../../src/sqlite/overlay.ts";
+import {
+  type ChangeAhead,
+  type ChangesAhead,
+  dataVersion,
+} from "../../src/sqlite/overlay.ts";
+import { deleteRow, putRow } from "../../src/sqlite/row_changes.ts";
 import { findOddRows } from "../../src/sqlite/odd_rows.ts";
 import {
   iterateByRowid,
@@ -117,7 +122,8 @@ testDrivers(
       resolved: () => resolved,
       changesAhead(until) {
         asked.push(until);
-        return [ahead({ txId: `at ${until}` }, until)];
+        const changes = [ahead({ txId: `at ${until}` }, until)];
+        return { changes, isWhole: true };
       },
     });
     assertEquals(findInfo(reader, "at 8"), null);
@@ -140,15 +146,57 @@ testDrivers(
     });
     assertEquals(asked, [8, 16, 24]);
     assertEquals(findRow(reader, "at 32")?.place, 32); // the next moment
+  },
+);
+
+testDrivers(
+  "what a writer does while the log is read comes to the next look",
+  async (driver) => {
+    await using temp = await tempRows(driver);
+    const { reader, writer } = temp;
+    const follow = (applied: number, ...txIds: string[]) =>
+      writer.transaction(() => {
+        for (const txId of txIds) putRow(writer, sampleInfo({ txId }));
+        setLogState(writer, { applied });
+      });
+    const changes = (...txIds: string[]) =>
+      txIds.map((txId) => ahead({ txId }));
+    const given: (() => ChangesAhead)[] = [];
+    let resolved = 8;
+    reader.overlay.readAhead({
+      resolved: () => resolved,
+      changesAhead: () => given.shift()!(),
+    });
+
+    given.push(() => {
+      follow(16, "c");
+      writer.transaction(() => deleteRow(writer, "c"));
+      return { changes: changes("c"), isWhole: true };
+    });
+    assertEquals(await idsOf(reader), ["a", "b", "c"]);
+    assertEquals(await idsOf(reader), ["a", "b"]);
+
+    resolved = 32;
+    given.push(() => ({
+      changes: (function* () {
+        follow(24, "d"); // one of both
+        yield* changes("d", "e");
+      })(),
+      isWhole: true,
+    }));
+    assertEquals(await idsOf(reader), ["a", "b", "d", "e"]);
+
     resolved = 40;
-    const { overlay } = reader;
-    assertEquals([overlay.refresh(() => 0), overlay.refresh(() => 0)], [
-      true,
-      false,
-    ]);
-    await saveRow(writer, sampleInfo({ txId: "e" }));
-    assertEquals(overlay.refresh(() => 40), false);
-    resolved = 0;
-    assertEquals(overlay.refresh(() => -1), false);
+    given.push(() => {
+      follow(40, "e", "f");
+      return { changes: [], isWhole: false }; // for a checkpoint has dropped it
+    });
+    assertEquals(await idsOf(reader), ["a", "b", "d", "e", "f"]);
+
+    resolved = 48; // where rows and log do not fit, it shows what there is
+    const rest = { changes: changes("g"), isWhole: false };
+    given.push(() => rest, () => rest, () => rest);
+    assertEquals(findInfo(reader, "g")?.txId, "g");
+    assertEquals(given.length, 0);
   },
 );
