@@ -28,13 +28,14 @@ export async function copyRows(
   for (;;) {
     const until = resolvedIn(live);
     const checkpoint = await publishedBy(live.files.basePath);
+    const [oldest] = live.log.dir.numbers();
     await live.rows.backup(path);
     // It is synced as a whole at its end.
     const rows = await openDatabase(path, { driver, sync: false });
     try {
       await requireSoundDatabase(rows, live.rows.path);
       await initDatabase(rows);
-      if (await catchUp(live, rows, until)) {
+      if (await catchUp(live, rows, until, oldest)) {
         rows.transaction(() => {
           forgetLog(rows);
           leaveTlog(rows, checkpoint); // its files stay behind
@@ -61,6 +62,7 @@ function resolvedIn({ files, log }: OpenStore): number {
 /**
  * Has copied rows follow the log.
  *
+ * @param oldest The first segment before the rows were copied.
  * @returns False when a writer has dropped that part of it meanwhile: by now the
  * rows have followed it, and can be copied again.
  */
@@ -68,6 +70,7 @@ async function catchUp(
   { log }: OpenStore,
   rows: Database,
   until: number,
+  oldest: number | undefined,
 ): Promise<boolean> {
   const { applied } = logState(rows);
   if (!log.dir.exists() || until <= applied) return true;
@@ -76,7 +79,7 @@ async function catchUp(
     await makeRows([record], record.position + record.length, rows);
   }
   const [first = 0] = log.dir.numbers();
-  return until === Infinity || first <= segmentOf(applied);
+  return first === oldest || first <= segmentOf(applied);
 }
 
 /** A database is one file when SQLite could close it as it should. */

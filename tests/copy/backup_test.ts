@@ -45,6 +45,7 @@ import {
   testDrivers,
   text,
 } from "../helpers.ts";
+import { Database } from "../../src/sqlite/database.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { waitingName } from "../../src/payloads/staged_files.ts";
@@ -292,6 +293,34 @@ testDrivers("what only the log has is backed up", async (driver) => {
   const { d, e, f } = await contentsOf(dir.path);
   assertEquals([d, e, f], ["logged", await sha256Hex(large), "payload of f"]);
 });
+
+testDrivers(
+  "what a writer drops from the log meanwhile is backed up",
+  async (driver) => {
+    await using temp = await filled(driver);
+    await using dir = await tempDir();
+    const store = await temp.open();
+    for (const txId of ["d", "e"]) await store.saveTx(sampleTx({ txId }));
+    await using crash = await temp.snapshot();
+    await unfollow(crash, driver, ["d", "e"]);
+    const { backup } = Database.prototype;
+    let writes = 0;
+    Database.prototype.backup = async function (path) {
+      await backup.call(this, path);
+      if (writes++ > 0) return;
+      await (await StorageManager.open(crash.base, crash.db, { driver }))
+        .close();
+    };
+    try {
+      await backupStore(crash.base, crash.db, dir.path, { driver });
+    } finally {
+      Database.prototype.backup = backup;
+    }
+    const ids = Object.keys(await contentsOf(dir.path));
+    assertEquals(ids, ["a", "b", "c", "d", "e"]);
+    assertEquals(writes, 2);
+  },
+);
 
 /** Takes back the rows of a crashed store; the staged names of its records. */
 async function unfollow(crash: TempStore, driver: Driver, ids: string[]) {
