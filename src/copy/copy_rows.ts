@@ -55,7 +55,7 @@ export async function copyRows(
  * as saves have resolved; the rest is its own business.
  */
 function resolvedIn({ files, log }: OpenStore): number {
-  const hasWriter = listHolders(files.basePath).length > 0;
+  const hasWriter = log.hasWriter() && listHolders(files.basePath).length > 0;
   return hasWriter ? log.resolved() : Infinity;
 }
 

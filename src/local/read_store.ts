@@ -72,9 +72,10 @@ function filesAsNamed(basePath: string, rows: Database): PayloadFiles {
 }
 
 /**
- * After a crash the log may be ahead of the rows, and nobody is there to have
- * them follow. A live writer has, a few milliseconds after saves have resolved:
- * until then they are read from the log as well.
+ * After a crash the log may be ahead of the rows: nobody is there to have them
+ * follow, or a writer that is about to. One that has joined has rows follow a few
+ * milliseconds after saves have resolved: until then they are read from the log
+ * as well.
  */
 async function overlay(
   basePath: string,
@@ -82,8 +83,12 @@ async function overlay(
   open: () => LogDir,
 ): Promise<void> {
   if (!hasLog(rows)) return;
+  let isLeft = false; // by a crash
   rows.overlay.readAhead({
-    resolved: () => open().peekState().resolved,
+    resolved() {
+      const { joins, resolved } = open().peekState();
+      return isLeft && joins === 0 ? Infinity : resolved;
+    },
     changesAhead(until) {
       using dir = open();
       return new LogReader(dir, rows).changesAhead(until);
@@ -93,7 +98,8 @@ async function overlay(
   const log = new LogReader(dir, rows);
   if (!log.isAhead()) return;
   const { listHolders } = await import("../files/locks.ts");
-  if (listHolders(basePath).length > 0) return;
+  if (log.hasWriter() && listHolders(basePath).length > 0) return;
+  isLeft = true;
   rows.atOneMoment(() => rows.overlay.lay(log.changesAhead().changes));
 }
 

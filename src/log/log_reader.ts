@@ -116,6 +116,11 @@ export class LogReader {
     return next.some((byte) => byte !== 0);
   }
 
+  /** Whether a writer has joined, which may be dead by now. */
+  hasWriter(): boolean {
+    return this.dir.peekState().joins > 0;
+  }
+
   /** Up to where saves have resolved, as far as a live writer tells. */
   resolved(): number {
     return this.dir.peekState().resolved;

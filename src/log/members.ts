@@ -49,14 +49,17 @@ export class Members {
     const dir = this.#dir;
     const isFirst = this.#lock.tryLock(true);
     if (isFirst || dir.state().hasFailed) {
-      if (isFirst) dir.clearLeftovers();
+      if (isFirst) {
+        dir.setState({ joins: 0 }); // readers take from the log what rows lack
+        dir.clearLeftovers();
+      }
       await replay();
       dir.setState({
         hasFailed: false,
         isCheckpointing: false,
         newest: dir.numbers().at(-1)!,
         // What a crash has left there counts no more.
-        ...isFirst && { joins: 0, resolved: 0 },
+        ...isFirst && { resolved: 0 },
       });
     }
     const joins = dir.state().joins + 1;
