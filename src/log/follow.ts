@@ -11,7 +11,12 @@
 
 import { join } from "@std/path";
 import { crashPoint } from "../async/crash_points.ts";
-import { makeDir, renameFile } from "../files/durable_fs.ts";
+import {
+  digestOfOpen,
+  makeDir,
+  openRegular,
+  renameFile,
+} from "../files/durable_fs.ts";
 import { quarantinePath } from "../files/layout.ts";
 import { quarantineFile } from "../payloads/quarantine.ts";
 import { Pacer } from "../async/turn.ts";
@@ -131,11 +136,24 @@ async function setAside(
   if (name === null) return;
   const quarantine = quarantinePath(files.basePath);
   await makeDir(quarantine, true);
-  await renameFile(
-    join(files.basePath, name),
-    join(quarantine, record.name),
-    true,
-  );
+  const from = join(files.basePath, name), to = join(quarantine, record.name);
+  if (await isAnother(from, to)) {
+    const { txId } = record;
+    return await quarantineFile(files.basePath, from, {
+      txId,
+      reason: "orphan-payload",
+    });
+  }
+  await renameFile(from, to, true);
+}
+
+/** Whether something else than a file is kept where it is to go. */
+async function isAnother(path: string, kept: string): Promise<boolean> {
+  const there = openRegular(kept);
+  if (!there) return false;
+  const { digest } = await digestOfOpen(there);
+  const file = openRegular(path);
+  return file !== null && (await digestOfOpen(file)).digest !== digest;
 }
 
 /** Whether a record's file is as the record wants it. */

@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { quarantinePath } from "../../src/files/layout.ts";
+import { listQuarantine } from "../../src/payloads/quarantine.ts";
 import {
   followingRow,
   hasFollowed,
@@ -99,6 +100,28 @@ test("what is taken out of service goes to quarantine, if it is there", async ()
   assertEquals(namesIn(quarantine), ["case.bin"]);
   assertEquals(await Deno.readTextFile(join(quarantine, "case.bin")), "bad");
   assertEquals(await hasFollowed(aside, parts), true);
+});
+
+test("what is in quarantine is not replaced by a file that came since", async () => {
+  await using parts = await tempParts();
+  const { files } = parts;
+  const aside = record({ txId: "a", kind: "quarantine", name: "case.bin" });
+  const quarantine = quarantinePath(files.basePath);
+  const kept = () => Deno.readTextFile(join(quarantine, "case.bin"));
+  for (
+    const [payload, count] of [["bad", 1], ["bad", 1], ["other", 3]] as const
+  ) {
+    await files.place("a", bytes(payload));
+    await makeFile(aside, parts);
+    assertEquals([files.find("a"), await kept()], [null, "bad"]);
+    assertEquals(namesIn(quarantine).length, count);
+  }
+  const [found] = await Array.fromAsync(listQuarantine(files.basePath));
+  assertEquals([found?.txId, found?.reason, found?.size], [
+    "a",
+    "orphan-payload",
+    5,
+  ]);
 });
 
 test(
