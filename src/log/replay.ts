@@ -243,7 +243,10 @@ export async function replay(
     parts,
     filesOf(dir, found),
     stuck,
-    (record) => makeFile(record, parts),
+    // What was void stays so: its file may be the only copy of what the row says.
+    async (record) => {
+      if (!isVoid(record, parts)) await makeFile(record, parts);
+    },
   );
   await keepInLog(stuck, parts);
   await beginAnew(parts, found, stuck);

@@ -155,6 +155,24 @@ test("a row that was changed since by a repair is not undone", async () => {
   assertEquals(await contentOf(parts), ["adopted=5", "overtaken=new"]);
 });
 
+test("a row that was changed since keeps its file when the disk refuses it", async () => {
+  await using parts = await tempParts();
+  const { files, rows, dir } = parts;
+  const end = await writeSegment(dir, 1, [removal("a")]);
+  rows.transaction(() => setLogState(rows, { applied: end, changes: 1 }));
+  await files.place("a", bytes("adopted"));
+  const storageHash = sha256HexSync(bytes("adopted"));
+  await saveRow(rows, sampleInfo({ txId: "a", storageHash, size: 7 }));
+  const { sync } = files;
+  let refused = 0;
+  files.sync = async (txIds, onRefused) => {
+    if (refused++ > 0) return await sync.call(files, txIds, onRefused);
+    txIds.forEach((txId) => onRefused!(txId, new Error("refused")));
+  };
+  assertEquals(await outcomesOf(parts), ["remove a: void"]);
+  assertEquals(await contentOf(parts), ["a=adopted"]);
+});
+
 test("what cannot follow keeps its record, and its row says where", async () => {
   await using parts = await tempParts();
   const { files, rows, dir } = parts;
