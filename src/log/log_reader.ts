@@ -54,8 +54,13 @@ export class LogReader {
    * as its row says.
    */
   find(txId: string): LogRecord | null {
-    const position = this.positions().get(txId);
-    return position === undefined ? null : this.at(position);
+    for (let isSure = false;; isSure = true) {
+      const position = this.positions().get(txId);
+      const record = position === undefined ? null : this.at(position);
+      if (!record || record.txId === txId) return record;
+      if (isSure) return null;
+      this.#index = null; // a write that failed was seen, and another one came
+    }
   }
 
   /** Where the last record is of each id that a checkpoint may not have covered. */
@@ -67,12 +72,13 @@ export class LogReader {
     const { end, last } = this.#index;
     if (!this.#isBehind(end)) return last;
     const scan = scanLog(this.dir, end);
-    let next = scan.next();
+    let next = scan.next(), torn: number | null = null;
     for (; !next.done; next = scan.next()) {
-      const { record } = next.value;
+      const { record, gap } = next.value;
       if (record) last.set(record.txId, record.position);
+      else torn ??= gap!.from; // a write is seen in part: the rest is to come
     }
-    this.#index.end = next.value;
+    this.#index.end = torn ?? next.value;
     return last;
   }
 

@@ -47,6 +47,26 @@ test("the last change of an id is found, as the log grows", async () => {
   assertEquals(log.find("a"), null);
 });
 
+test("a write that is seen in part is looked at again", async () => {
+  await using parts = await filled();
+  const { log, dir, end } = parts;
+  const segment = dir.segment(1)!, { salt } = segment.header;
+  const write = (txId: string, position: number) => {
+    const record = encodeRecord(putEntry({ txId }), position, salt, true);
+    segment.write(position - positionOf(1, 0), record);
+    return position + record.length;
+  };
+  const zeros = new Uint8Array(write("c", end) - end);
+  const behind = end + zeros.length;
+  segment.write(end - positionOf(1, 0), zeros);
+  write("d", behind);
+  assertEquals([log.find("c"), log.find("d")?.position], [null, behind]);
+  write("c", end);
+  assertEquals(log.find("c")?.position, end);
+  write("e", behind); // in the place of one that could not be written
+  assertEquals([log.find("d"), log.find("e")?.position], [null, behind]);
+});
+
 test("a log begins with its first segment, whatever the rows say", async () => {
   await using parts = await tempParts();
   const log = new LogReader(parts.dir, parts.rows);
