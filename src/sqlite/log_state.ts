@@ -59,10 +59,12 @@ export function logState(db: Sql): LogPosition {
     const value = Number(readSetting(db, name) ?? 0);
     return Number.isSafeInteger(value) && value >= 0 ? value : 0;
   };
+  const applied = number("applied");
   return {
-    applied: number("applied"),
+    applied,
     changes: number("changes"),
-    filesSynced: number("files_synced"),
+    // Files never are ahead: where they seem to be, more is looked at, not less.
+    filesSynced: Math.min(number("files_synced"), applied),
   };
 }
 

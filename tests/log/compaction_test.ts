@@ -333,7 +333,7 @@ test("dead are bytes that a checkpoint covers and where no payload lives", async
   const [a, b, c] = records as [LogRecord, LogRecord, LogRecord];
   const bytes = dir.segment(1)!.size();
   const use = async (filesSynced: number) => {
-    await rows.change(() => setLogState(rows, { filesSynced }));
+    await rows.change(() => setLogState(rows, { applied: end, filesSynced }));
     return await logUse(parts);
   };
   const dead = b.length + c.length;

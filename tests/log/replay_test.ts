@@ -155,6 +155,18 @@ test("a row that was changed since by a repair is not undone", async () => {
   assertEquals(await contentOf(parts), ["adopted=5", "overtaken=new"]);
 });
 
+test("what rows have not followed is not skipped, whatever is said of files", async () => {
+  await using parts = await tempParts();
+  const { rows, dir } = parts;
+  await writeSegment(dir, 1, [put("a", bytes("1")), put("b", bytes("2"))]);
+  const applied = positionOf(1, FIRST_RECORD);
+  const filesSynced = positionOf(9, FIRST_RECORD); // a digit was flipped
+  rows.transaction(() => setLogState(rows, { applied, filesSynced }));
+  assertEquals(await outcomesOf(parts), ["put a: finished", "put b: finished"]);
+  assertEquals(await contentOf(parts), ["a=1", "b=2"]);
+  assertEquals(await countTxs(rows), 2);
+});
+
 test("a row that was changed since keeps its file when the disk refuses it", async () => {
   await using parts = await tempParts();
   const { files, rows, dir } = parts;

@@ -185,10 +185,12 @@ testDrivers("settings are kept, replaced and forgotten", async (driver) => {
     await rows.change(() => writeSetting(rows, "applied", value));
     assertEquals(logState(rows).applied, 0, value);
   }
-  const state = { applied: 1, changes: 0, filesSynced: 3 };
+  const state = { applied: 3, changes: 0, filesSynced: 1 };
   await rows.change(() => setLogState(rows, state));
   await rows.change(() => setLogState(rows, {}));
   assertEquals(logState(rows), state);
+  await rows.change(() => setLogState(rows, { filesSynced: 9 }));
+  assertEquals(logState(rows).filesSynced, 3); // files never are ahead
 });
 
 testDrivers("a deletion says whether there was a row", async (driver) => {
