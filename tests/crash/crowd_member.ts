@@ -11,6 +11,8 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   backupStore,
+  migrateStore,
+  restoreStore,
   StorageManager,
   type StorageOptions,
   StoreBusyError,
@@ -52,6 +54,21 @@ const LANES = 4, CHANGES = 6;
 /** Beyond this a payload is staged. */
 const LARGE = 64 * 1024 + 1;
 
+/** What a member does between changes, and what it may do beside them. */
+const DEEDS = [
+  "list",
+  "verify",
+  "recover",
+  "backup",
+  "restore",
+  "migrate",
+  "read",
+  "prune",
+] as const;
+const BESIDE = ["move", "repack", "compact", "verify", "nothing"] as const;
+
+type Deed = typeof DEEDS[number] | typeof BESIDE[number];
+
 class Member {
   readonly #task: MemberTask;
   readonly #journal: Journal;
@@ -81,8 +98,11 @@ class Member {
       const life = this.#random.between(1, 6);
       for (let n = 0; n < life && performance.now() < end; n++) {
         const lanes = this.#random.sample(this.#ids, LANES);
-        await Promise.all(lanes.map((id) => this.#changeOften(store, id)));
-        await this.#doOther(store);
+        await Promise.all([
+          ...lanes.map((id) => this.#changeOften(store, id)),
+          this.#do(this.#random.pick(BESIDE), store),
+        ]);
+        await this.#do(this.#random.pick(DEEDS), store);
       }
     }
   }
@@ -129,56 +149,19 @@ class Member {
     });
     if (kind < 0.5) return;
     this.#count("loaded");
+    if (kind < 0.6) {
+      const loaded = await store.loadTxStream(id);
+      assert(loaded?.info.timestamp === tx.timestamp, `${id} is another one`);
+      const payload = await new Response(loaded.payload).bytes();
+      return assertEquals(payload.length, size, id);
+    }
     const loaded = await store.loadTx(id);
     assert(loaded?.timestamp === tx.timestamp, `${id} is of another version`);
   }
 
-  async #doOther(store: StorageManager): Promise<void> {
-    const { base, db, folder, prefix } = this.#task;
-    const known = () => allowedStates(readJournal(this.#task.journal));
-    const deed = this.#random.pick(
-      ["list", "verify", "recover", "backup", "read", "move"] as const,
-    );
+  async #do(deed: Deed, store: StorageManager): Promise<void> {
     try {
-      switch (deed) {
-        case "list":
-          await contentsOf(store, known(), prefix);
-          break;
-        case "read": {
-          const options = { readOnly: true };
-          await using other = await StorageManager.open(base, db, options);
-          await contentsOf(other, known(), prefix);
-          break;
-        }
-        case "verify": {
-          const { damaged, findings } = await verifyStore(base, db);
-          assert(!damaged, JSON.stringify(findings));
-          break;
-        }
-        case "recover": {
-          const { damaged, findings } = await store.recover();
-          assert(!damaged, JSON.stringify(findings));
-          break;
-        }
-        case "move":
-          await store.movePacked();
-          break;
-        case "backup": {
-          const to = `${folder}/${this.#n++}`;
-          await backupStore(base, db, to);
-          {
-            const options = { readOnly: true };
-            await using copy = await StorageManager.open(
-              to,
-              `${to}/poh.db`,
-              options,
-            );
-            await contentsOf(copy, known(), prefix);
-          }
-          await Deno.remove(to, { recursive: true });
-          break;
-        }
-      }
+      await this.#carryOut(deed, store);
       this.#count(deed);
     } catch (error) {
       if (!(error instanceof StoreBusyError)) {
@@ -186,6 +169,90 @@ class Member {
         throw new Error(`${deed}: ${message}`, { cause: error });
       }
       this.#count(`${deed} refused`);
+    }
+  }
+
+  async #carryOut(deed: Deed, store: StorageManager): Promise<void> {
+    const { base, db, prefix } = this.#task;
+    switch (deed) {
+      case "nothing":
+        return;
+      case "list":
+        return await this.#check(store);
+      case "read": {
+        const options = { readOnly: true };
+        await using other = await StorageManager.open(base, db, options);
+        return await this.#check(other);
+      }
+      case "verify": {
+        const { damaged, findings } = await verifyStore(base, db);
+        return assert(!damaged, JSON.stringify(findings));
+      }
+      case "recover": {
+        const { damaged, findings } = await store.recover();
+        return assert(!damaged, JSON.stringify(findings));
+      }
+      case "move":
+        return void await store.movePacked();
+      case "repack": {
+        const packBelow = this.#random.pick([0, 1_000, 65_536]);
+        return void await store.movePacked({ packBelow });
+      }
+      case "compact":
+        return void await store.compact();
+      case "prune":
+        return await this.#prune(store, prefix);
+      case "backup":
+        return await this.#inCopy(async (to) => {
+          await backupStore(base, db, to);
+        });
+      case "restore":
+        return await this.#inCopy(async (to) => {
+          const archive = new TransformStream<Uint8Array, Uint8Array>();
+          await Promise.all([
+            backupStore(base, db, archive.writable),
+            restoreStore(archive.readable, to, `${to}/poh.db`),
+          ]);
+        });
+      case "migrate":
+        return await this.#inCopy(async (to) => {
+          await using copy = await StorageManager.create(to, `${to}/poh.db`);
+          const { damaged, unreadable } = await migrateStore(store, copy);
+          assertEquals([damaged, unreadable], [0, 0]);
+        });
+    }
+  }
+
+  /** Holds a store against what this member knows of its ids. */
+  async #check(store: StorageManager): Promise<void> {
+    const known = allowedStates(readJournal(this.#task.journal));
+    await contentsOf(store, known, this.#task.prefix);
+  }
+
+  /** Makes a copy of the store, checks it, and removes it. */
+  async #inCopy(make: (to: string) => Promise<void>): Promise<void> {
+    const to = `${this.#task.folder}/${this.#n++}`;
+    await make(to);
+    {
+      const options = { readOnly: true };
+      await using copy = await StorageManager.open(to, `${to}/poh.db`, options);
+      await this.#check(copy);
+    }
+    await Deno.remove(to, { recursive: true });
+  }
+
+  /** Deletes its versions before one of the last ones. */
+  async #prune(store: StorageManager, idPrefix: string): Promise<void> {
+    const before = this.#n - this.#random.between(0, 40);
+    const known = allowedStates(readJournal(this.#task.journal));
+    const mayGo = [...known].filter(([, states]) =>
+      states.some((state) => state && state.n < before)
+    );
+    for (const [id] of mayGo) this.#journal.add("begin", id, null);
+    const { changed } = await store.prune({ idPrefix, before });
+    assertEquals(changed, 0); // its ids are nobody else's
+    for (const [id, states] of mayGo) {
+      if (states.length === 1) this.#journal.add("done", id, null);
     }
   }
 
