@@ -7,6 +7,7 @@
  * @module
  */
 
+import { regularSize } from "../files/durable_fs.ts";
 import { sha256HexSync } from "../files/hash.ts";
 import type { TxInfo } from "../types.ts";
 import type { LogDir } from "./log_dir.ts";
@@ -94,19 +95,23 @@ export function* scanLog(dir: LogDir, from: number): Generator<Found, number> {
   const numbers = dir.numbers().filter((number) =>
     number >= first && !dir.isForeign(number)
   );
-  let end = from;
-  for (const [index, number] of numbers.entries()) {
+  let end = from, followsOn = false;
+  for (const number of numbers) {
     const segment = dir.segment(number);
     if (!segment) {
-      yield { gap: gapOf(dir, number) };
-      end = gapOf(dir, number).to;
+      const gap = gapOf(dir, number);
+      followsOn = gap !== null;
+      if (!gap) continue; // a checkpoint has dropped it meanwhile
+      yield { gap };
+      end = gap.to;
       continue;
     }
     const { previousEnd } = segment.header;
     // What the segment before had at its end and has no more.
-    if (index > 0 && previousEnd > end) {
+    if (followsOn && previousEnd > end) {
       yield { gap: { from: end, to: previousEnd } };
     }
+    followsOn = true;
     let offset = number === first ? offsetOf(from) : FIRST_RECORD;
     offset = Math.max(offset, FIRST_RECORD);
     for (;;) {
@@ -128,10 +133,10 @@ export function* scanLog(dir: LogDir, from: number): Generator<Found, number> {
   return end;
 }
 
-/** A segment of which nothing can be read. */
-function gapOf(dir: LogDir, number: number): Gap {
-  const { size } = Deno.statSync(dir.pathOf(number));
-  return {
+/** A segment of which nothing can be read; null where it is not there any more. */
+function gapOf(dir: LogDir, number: number): Gap | null {
+  const size = regularSize(dir.pathOf(number));
+  return size === null ? null : {
     from: positionOf(number, Math.min(FIRST_RECORD, size)),
     to: positionOf(number, Math.max(FIRST_RECORD, size)),
   };

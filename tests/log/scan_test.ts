@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { MAX_PAYLOAD } from "../../src/model/limits.ts";
+import { LogDir } from "../../src/log/log_dir.ts";
 import {
+  type Found,
   isBlank,
   nextSound,
   payloadAt,
@@ -157,6 +159,24 @@ test("a segment whose header is gone is a gap", async () => {
     to: end2,
   });
   assertEquals(found.end, end3);
+});
+
+test("a segment that is dropped while the log is read is not missed", async () => {
+  await using log = await tempLog();
+  const { dir } = log;
+  const [a, b, c] = ["a", "b", "c"].map((txId) => putEntry({ txId }));
+  const first = await writeSegment(dir, 1, [a!]);
+  const second = await writeSegment(dir, 2, [b!], { previousEnd: first });
+  const end = await writeSegment(dir, 3, [c!], { previousEnd: second });
+  const reader = new LogDir(log.base, { sync: false, write: false });
+  const scan = scanLog(reader, START);
+  assertEquals(scan.next().value, { record: recordAt(dir, START)! });
+  for (const number of [1, 2]) dir.drop(number);
+  const { position } = recordAt(dir, positionOf(3, FIRST_RECORD))!;
+  const next = scan.next().value as Found;
+  assertEquals([next.record?.txId, next.record?.position], ["c", position]);
+  assertEquals(scan.next(), { done: true, value: end });
+  reader[Symbol.dispose]();
 });
 
 test("a payload full of records is not taken for some", async () => {
