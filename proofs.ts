@@ -10,7 +10,8 @@
  * - {@linkcode checkConsistency}: its log continues what it was, nothing was altered;
  * - {@linkcode checkHolding}: it produced chunks that were drawn at random;
  * - {@linkcode checkPossession}: it computed over every byte of a payload;
- * - {@linkcode LogAudit}: its entries are the log that the checkpoint stands for.
+ * - {@linkcode LogAudit}: its entries are the log that the checkpoint stands for;
+ * - {@linkcode Auditor}: it does so again and again, and nothing was rewritten.
  *
  * The formats are those of C2SP (tlog-tiles, tlog-checkpoint, tlog-proof,
  * signed-note, tlog-cosignature, tlog-policy), so other programs read them, too.
@@ -50,7 +51,13 @@ export {
   sealOf,
   type TxRecord,
 } from "./src/proofs/entry.ts";
-export { LogAudit } from "./src/proofs/log_audit.ts";
+export { LogAudit, type LogAuditState } from "./src/proofs/log_audit.ts";
+export {
+  Auditor,
+  type AuditReport,
+  type Misbehaviour,
+  type PublicLog,
+} from "./src/proofs/auditor.ts";
 export {
   type HashedPayload,
   hashPayload,

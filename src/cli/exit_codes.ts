@@ -91,6 +91,9 @@ const PROOF_CODES: Readonly<Record<ProofErrorCode, number>> = {
   PROOF_INVALID: Exit.damage,
   KEY_UNKNOWN: Exit.damage,
   QUORUM: Exit.damage,
+  TLOG_ROLLED_BACK: Exit.damage,
+  TLOG_FORKED: Exit.damage,
+  TLOG_RESTARTED: Exit.damage,
 };
 
 /** The exit code that an error ends the program with. */

@@ -53,6 +53,7 @@ const runners: {
   root: () => import("./root.ts"),
   checkpoint: () => import("./checkpoint.ts"),
   challenge: () => import("./challenge.ts"),
+  audit: () => import("./audit.ts"),
   prove: () => import("./prove.ts"),
   completions: () => import("./completions.ts"),
   man: () => import("./man.ts"),

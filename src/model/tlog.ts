@@ -83,6 +83,15 @@ export interface StoreLog {
    * does not continue.
    */
   sign(signers: readonly Signer[], keyPath: string): Promise<string>;
+  /** The checkpoint that is published, a signed note; null for none. */
+  published(): Promise<string | null>;
+  /**
+   * A tile, or a bundle of entries, as far as the log has it: C2SP tlog-tiles.
+   *
+   * @param level From 0 up, or `"entries"`.
+   * @returns Whole hashes or entries, up to 256; null where there is none.
+   */
+  tile(level: number | "entries", index: number): Promise<Uint8Array | null>;
   /**
    * Proves that a transaction is in the published checkpoint.
    *

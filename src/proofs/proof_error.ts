@@ -13,7 +13,10 @@
  * - `KEY_UNKNOWN`: none of the keys that were pinned has signed it;
  * - `KEY_FORMAT`: a key, or a policy, cannot be used as it is written;
  * - `KEY_UNSUPPORTED`: this runtime has not got the key's algorithm;
- * - `QUORUM`: too few witnesses of the policy have cosigned it.
+ * - `QUORUM`: too few witnesses of the policy have cosigned it;
+ * - `TLOG_ROLLED_BACK`: a log has fewer entries than it had signed;
+ * - `TLOG_FORKED`: a log has signed two histories;
+ * - `TLOG_RESTARTED`: a log begins anew, and names the one before.
  */
 export type ProofErrorCode =
   | "TLOG_FORMAT"
@@ -21,7 +24,10 @@ export type ProofErrorCode =
   | "KEY_UNKNOWN"
   | "KEY_FORMAT"
   | "KEY_UNSUPPORTED"
-  | "QUORUM";
+  | "QUORUM"
+  | "TLOG_ROLLED_BACK"
+  | "TLOG_FORKED"
+  | "TLOG_RESTARTED";
 
 /**
  * A proof, or what belongs to one, that is refused.

@@ -187,7 +187,7 @@ export class StoreTlog implements StoreLog {
   async #setOldAside(): Promise<void> {
     const path = tlogPath(this.#base);
     if (!isThere(path)) return;
-    const published = await this.#published();
+    const published = await publishedBy(this.#base);
     if (published !== null && predecessorOf(this.#rows) === null) {
       await this.#rows.change(() => setPredecessor(this.#rows, published));
       await this.#flush();
@@ -286,7 +286,7 @@ export class StoreTlog implements StoreLog {
   async status(): Promise<TlogStatus> {
     const origin = this.#requireOn();
     await this.#flush();
-    const published = await this.#published();
+    const published = await publishedBy(this.#base);
     return {
       origin,
       size: this.#tlog.size(),
@@ -311,8 +311,19 @@ export class StoreTlog implements StoreLog {
     );
   }
 
-  #published(): Promise<string | null> {
+  /** {@inheritDoc StoreLog.published} */
+  published(): Promise<string | null> {
+    this.#requireOn();
     return publishedBy(this.#base);
+  }
+
+  /** {@inheritDoc StoreLog.tile} */
+  tile(
+    level: number | "entries",
+    index: number,
+  ): Promise<Uint8Array | null> {
+    this.#requireOn();
+    return this.#tlog.tile(level, index);
   }
 
   /** {@inheritDoc StoreLog.sign} */
@@ -383,7 +394,7 @@ export class StoreTlog implements StoreLog {
   /** The published checkpoint. */
   async #checkpoint(): Promise<Checkpoint & { note: string }> {
     this.#requireOn();
-    const note = await this.#published();
+    const note = await publishedBy(this.#base);
     if (note === null) {
       throw tlogError(
         "NOT_LOGGED",
@@ -465,7 +476,7 @@ export class StoreTlog implements StoreLog {
     using spool = new Spool(this.#base);
     const drawn = await Drawn.read(this.#host, challenge, spool, signal);
     // Witnesses may have cosigned the one that is published.
-    const published = await this.#published();
+    const published = await publishedBy(this.#base);
     const isNewEnough = published !== null &&
       checkpointOf(published).size >= drawn.size;
     const note = isNewEnough ? published : await this.sign(signers, keyPath);
@@ -531,7 +542,7 @@ export class StoreTlog implements StoreLog {
     this.#requireOn();
     await this.#flush();
     const all: Kept[] = [];
-    const published = await this.#published();
+    const published = await publishedBy(this.#base);
     const told: TlogFinding[] = [];
     const tell = (finding: TlogFinding) => {
       onFinding?.(finding);

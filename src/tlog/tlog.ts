@@ -22,7 +22,12 @@ import { type Why, whyOf } from "../log/why.ts";
 import { hashPayload } from "../proofs/chunk_tree.ts";
 import { isEqual, textOf } from "../proofs/encoding.ts";
 import { encodeEntry, type RemoveReason } from "../proofs/entry.ts";
-import { TiledTree, type TileEdge, tilePath } from "../proofs/tiles.ts";
+import {
+  TiledTree,
+  type TileEdge,
+  tilePath,
+  tileWidth,
+} from "../proofs/tiles.ts";
 import type { Database } from "../sqlite/database.ts";
 import { appendPut, appendRemoval } from "./seal.ts";
 import {
@@ -193,6 +198,21 @@ export class Tlog implements Tree {
     const { size, bundle } = readEdge(this.#rows);
     if ((index + 1) * 256 > size) return bundle;
     const path = tilePath("entries", index);
+    const bytes = await this.full(path);
+    if (bytes) return bytes;
+    throw damaged(`${path} is missing`);
+  }
+
+  /** A tile or bundle, full or as far as it is; null where there is none. */
+  async tile(
+    level: number | "entries",
+    index: number,
+  ): Promise<Uint8Array | null> {
+    const { size, tiles, bundle } = readEdge(this.#rows);
+    const width = tileWidth(level, index, size);
+    if (width === 0) return null;
+    if (width < 256) return level === "entries" ? bundle : tiles[level]!;
+    const path = tilePath(level, index);
     const bytes = await this.full(path);
     if (bytes) return bytes;
     throw damaged(`${path} is missing`);

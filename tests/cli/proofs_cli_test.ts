@@ -340,6 +340,50 @@ Deno.test("a node answers a challenge, and is caught without a payload", async (
   assertEquals(replayed.code, 4);
 });
 
+Deno.test("audit goes on from what it has seen, and keeps what shows a fork", async () => {
+  await using dir = await tempDir();
+  const { base, at, key, vkey } = await loggedStore(dir);
+  const state = dir.join("state");
+  const audit = ["audit", "--state", state, "--key", vkey];
+  assertEquals((await call([...audit, ...at])).code, 3, "nothing is published");
+  const signing = ["checkpoint", "--tlog-key", key];
+  await call([...signing, ...at]);
+  const older = dir.join("older");
+  await copyDir(base, older);
+  const first = await call([...audit, ...at]);
+  assertEquals([first.code, first.stderr], [0, ""]);
+  assertMatch(
+    first.stdout,
+    /^audit ok: 3 entries in .* first audit, 2 of them live/,
+  );
+  await save(dir, at, "c", "more");
+  await call([...signing, ...at]);
+  const second = await call([...audit, "--json", ...at]);
+  const { ok, size, old_size } = JSON.parse(second.stdout);
+  assertEquals([ok, size, old_size], [true, 4, 3]);
+  const before = await Deno.readTextFile(state);
+  const rolled = await call([...audit, "--base", older]);
+  assertEquals([rolled.code, rolled.stdout], [4, ""]);
+  assertMatch(rolled.stderr, /has 3 entries, and has signed 4 before/);
+  const after = JSON.parse(await Deno.readTextFile(state));
+  const [found] = after.misbehaviour;
+  assertEquals(found.code, "TLOG_ROLLED_BACK");
+  assertEquals(found.checkpoints.length, 2);
+  assertEquals(after.checkpoint, JSON.parse(before).checkpoint);
+  const told = await call([...audit, ...at]);
+  assertEquals(told.code, 0);
+  assertMatch(told.stderr, /has kept 1 finding of this log/);
+  for (
+    const odd of [
+      ["audit", "--key", vkey, ...at],
+      ["audit", "--state", state, ...at],
+      ["audit", "--state", key, "--key", vkey, ...at],
+      ["audit", "ftp://x", "--state", state, "--key", vkey],
+      [...audit, "--token-file", key, ...at],
+    ]
+  ) assertEquals((await call(odd)).code, 2, odd.join(" "));
+});
+
 Deno.test("a node proves that it has a payload to whoever has it", async () => {
   await using dir = await tempDir();
   const { base, at, key, vkey } = await loggedStore(dir);

@@ -208,6 +208,53 @@ export const proofs = {
     interruptible: false,
     exitCodes: [3, 4, 5, 6],
   },
+  audit: {
+    summary: "Check that a log has only grown since the last audit",
+    description: [
+      "Downloads the entries since the last audit, checks that they are a log, that they continue what was seen, and that the newest checkpoint is signed by a key that you believe. What was seen stands in the file of --state: a bit for each entry. Without an address the log of the store itself is audited.",
+      "A log that does not continue what it has signed before ends it with 4: it was rolled back, it shows two histories, or it begins anew. The checkpoints that show it are kept in the state.",
+    ],
+    usage: [
+      "[<url>] --state <file> --key <vkey>",
+      "[<url>] --state <file> --policy <file>",
+    ],
+    positionals: [{
+      name: "url",
+      help:
+        "Address of a log, below which are checkpoint and tile/ (C2SP tlog-tiles).",
+    }],
+    options: {
+      ...believed,
+      state: {
+        type: "path",
+        metavar: "file",
+        help: "What was seen so far; made by the first audit.",
+      },
+      "accept-restart": {
+        type: "flag",
+        help:
+          "Go on with a log that begins anew and names the one before as its predecessor.",
+      },
+      "token-file": {
+        type: "path",
+        metavar: "file",
+        help: "File with the bearer token that the address asks for.",
+      },
+      durability,
+    },
+    examples: [
+      {
+        line:
+          "audit https://node7.example/tlog --state node7.audit --policy node7.policy",
+        note: "On a timer: 0 nothing was altered, 4 look at it, 1 try again",
+      },
+    ],
+    local: true,
+    permissions: ["--allow-net=<host> --allow-write=<state>"],
+    writes: true,
+    interruptible: true,
+    exitCodes: [3, 4, 5, 6, 130],
+  },
   check: {
     summary: "Check proofs of a node's log, without a store",
     description: [
