@@ -4,16 +4,16 @@ import { isLoopback, localGuard, tokenGuard } from "../http/access.ts";
 import type { Guard } from "../http/access.ts";
 import type { Address } from "../http/server.ts";
 import type { Service } from "../http/service.ts";
+import { readTokens, type Token, tokenOf } from "../http/tokens.ts";
+import { countText } from "../format/count_text.ts";
 import { countTakenOut } from "../model/report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
+import type { Output } from "./output.ts";
 import { readEnv, requireAccess, requireNet } from "./permissions.ts";
 import { requireSoundDatabase, tellOutcome } from "./print_report.ts";
 import { isRemote } from "../remote_url.ts";
 import { dbPath, requireThere, storageOptions, tellIfNew } from "./store.ts";
-
-/** A token that can be guessed is none. */
-const TOKEN = /^[\x21-\x7e]{16,}$/;
 
 /** `poh-storage serve` */
 export async function run(call: Call<"serve">): Promise<number> {
@@ -22,7 +22,8 @@ export async function run(call: Call<"serve">): Promise<number> {
     throw new UsageError("--max-body must be 1 or more");
   }
   const address = { host: options.host, port: portOf(options.port) };
-  const guard = guardOf(await tokenOf(options["token-file"]), options.host);
+  await using tokens = await tokensOf(options["token-file"], output);
+  const guard = guardOf(tokens, options.host);
   await requireNet(address.host, address.port);
   await requireThere(options, options.create ? "create" : "write");
   const service = await makeService(call);
@@ -103,31 +104,72 @@ function portOf(text: string): number {
   );
 }
 
-/** The token, from where other users of the machine cannot see it; or null. */
-async function tokenOf(file: string | undefined): Promise<string | null> {
-  const token = file === undefined
-    ? readEnv("POH_TOKEN")
-    : await readTokenFile(file);
-  if (token === undefined) return null;
-  if (TOKEN.test(token)) return token;
-  throw new UsageError(
-    `The token in ${
-      file ?? "POH_TOKEN"
-    } must be 16 or more visible ASCII characters, without spaces`,
-  );
+/** Tokens, from where other users of the machine cannot see them. */
+interface Tokens extends AsyncDisposable {
+  /** Those that are good now; null: none is asked for. */
+  now(): readonly Token[] | null;
 }
 
-async function readTokenFile(file: string): Promise<string> {
+/** The tokens of a file, which are read anew at SIGHUP, or of the environment. */
+async function tokensOf(
+  file: string | undefined,
+  output: Output,
+): Promise<Tokens> {
+  let tokens = file === undefined ? tokenOfEnv() : await readTokenFile(file);
+  let reading = Promise.resolve();
+  const read = async () => {
+    try {
+      tokens = await readTokenFile(file!);
+      output.notice(`Read ${countText(tokens.length, "token")} again`);
+    } catch (error) {
+      output.notice(`${(error as Error).message}: those of before stay good`);
+    }
+  };
+  const onHangUp = () => {
+    reading = reading.then(read);
+  };
+  // Windows has no such signal.
+  const listens = file !== undefined && Deno.build.os !== "windows";
+  if (listens) Deno.addSignalListener("SIGHUP", onHangUp);
+  return {
+    now: () => tokens,
+    async [Symbol.asyncDispose]() {
+      if (listens) Deno.removeSignalListener("SIGHUP", onHangUp);
+      await reading;
+    },
+  };
+}
+
+function tokenOfEnv(): Token[] | null {
+  const token = readEnv("POH_TOKEN");
+  return token === undefined
+    ? null
+    : saying("POH_TOKEN", () => [tokenOf(token, "write")]);
+}
+
+async function readTokenFile(file: string): Promise<Token[]> {
   requireAccess(["read"], [file]);
+  let text: string;
   try {
-    return (await Deno.readTextFile(file)).trim();
+    text = await Deno.readTextFile(file);
   } catch (error) {
     throw new UsageError(`Cannot read ${file}: ${(error as Error).message}`);
   }
+  return saying(file, () => readTokens(text));
 }
 
-function guardOf(token: string | null, host: string): Guard {
-  if (token !== null) return tokenGuard(token);
+/** Says where a token that is refused came from. */
+function saying(where: string, read: () => Token[]): Token[] {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`${where}: ${error.message}`);
+  }
+}
+
+function guardOf(tokens: Tokens, host: string): Guard {
+  if (tokens.now() !== null) return tokenGuard(() => tokens.now()!);
   if (isLoopback(host)) return localGuard;
   throw new UsageError(
     `--host ${host} can be reached from other machines: set a token by POH_TOKEN or --token-file`,

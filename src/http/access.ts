@@ -5,14 +5,11 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import { sha256HexSync } from "../files/hash.ts";
 import { Problem } from "./problem.ts";
+import { digestOf, type Scope, SCOPES, type Token } from "./tokens.ts";
 
 /** Lets a request pass, or throws the problem that it is answered with. */
 export type Guard = (headers: Headers, scope: Scope) => void;
-
-/** What a request needs to be allowed: to read, to change, to operate. */
-export type Scope = "read" | "write" | "admin";
 
 /** Whether only this machine can reach a service that binds to `host`. */
 export function isLoopback(host: string): boolean {
@@ -21,40 +18,59 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Requires the token: as `Authorization: Bearer <token>`, or, so that a browser
- * can ask for it, as the password of HTTP Basic.
+ * Requires a token that allows what is asked: as `Authorization: Bearer <token>`,
+ * or, so that a browser can ask for it, as the password of HTTP Basic.
+ *
+ * @param tokens Those that are good now.
  */
-export function tokenGuard(token: string): Guard {
-  const expected = digest(token);
-  return (headers) => {
+export function tokenGuard(tokens: () => readonly Token[]): Guard {
+  return (headers, scope) => {
     const given = givenToken(headers.get("authorization") ?? "");
-    // Digests are of one length, and comparing them takes one time.
-    if (given !== null && timingSafeEqual(digest(given), expected)) return;
+    const token = given === null ? null : find(tokens(), given);
+    if (token === null) {
+      throw new Problem(
+        "UNAUTHORIZED",
+        given === null
+          ? "A bearer token is needed"
+          : "The bearer token is not the right one",
+        { headers: { "www-authenticate": challenge(headers) } },
+      );
+    }
+    if (SCOPES.indexOf(token.scope) >= SCOPES.indexOf(scope)) return;
     throw new Problem(
-      "UNAUTHORIZED",
-      given === null
-        ? "A bearer token is needed"
-        : "The bearer token is not the right one",
-      {
-        headers: {
-          "www-authenticate": challenge(headers),
-        },
-      },
+      "FORBIDDEN",
+      `This needs a token of scope ${scope}, and the token has ${token.scope}`,
     );
   };
 }
 
+/** The token of that text; compares with all, in a time that tells nothing. */
+function find(tokens: readonly Token[], text: string): Token | null {
+  const digest = digestOf(text);
+  let found: Token | null = null;
+  for (const token of tokens) {
+    if (timingSafeEqual(token.digest, digest)) found = token;
+  }
+  return found;
+}
+
 /**
  * Without a token only this machine may ask, and under a name of its own: a web
- * page elsewhere whose name was made to lead here is refused.
+ * page elsewhere whose name was made to lead here is refused. Nobody operates.
  */
-export const localGuard: Guard = (headers) => {
+export const localGuard: Guard = (headers, scope) => {
   const host = headers.get("host") ?? "";
   const name = /^(?:\[([^\]]*)\]|([^:]*))(?::\d+)?$/.exec(host);
-  if (isLoopback((name?.[1] ?? name?.[2] ?? "").toLowerCase())) return;
+  if (!isLoopback((name?.[1] ?? name?.[2] ?? "").toLowerCase())) {
+    throw new Problem(
+      "WRONG_HOST",
+      "Without a token the service answers to localhost only",
+    );
+  }
+  if (scope !== "admin") return;
   throw new Problem(
-    "WRONG_HOST",
-    "Without a token the service answers to localhost only",
+    "FORBIDDEN",
+    "This needs a token of scope admin, and the service was given none",
   );
 };
 
@@ -63,12 +79,6 @@ function challenge(headers: Headers): string {
   return headers.get("accept")?.includes("text/html")
     ? 'Basic realm="poh-storage", charset="UTF-8"'
     : 'Bearer realm="poh-storage"';
-}
-
-function digest(token: string): Uint8Array {
-  return new TextEncoder().encode(
-    sha256HexSync(new TextEncoder().encode(token)),
-  );
 }
 
 function givenToken(authorization: string): string | null {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Guard, Scope } from "./access.ts";
+import type { Guard } from "./access.ts";
 import { requireNoCondition } from "./conditions.ts";
 import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
 import { Hono } from "./packages.ts";
@@ -13,6 +13,7 @@ import { requireParameters } from "./query.ts";
 import { type Answer, type Call, matchesPath } from "./route.ts";
 import { ROUTES } from "./routes.ts";
 import { type Service, stopping } from "./service.ts";
+import type { Scope } from "./tokens.ts";
 
 /** The service as a function from requests to responses. */
 export function makeHandler(

@@ -20,7 +20,11 @@ import { SCHEMAS } from "./schemas.ts";
 const ANY: readonly ProblemCode[] = ["INVALID_REQUEST", "INTERNAL"];
 
 /** Those of requests that are not for anybody. */
-const GUARDED: readonly ProblemCode[] = ["UNAUTHORIZED", "WRONG_HOST"];
+const GUARDED: readonly ProblemCode[] = [
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+  "WRONG_HOST",
+];
 
 /** Those of all requests but to ask whether the process lives. */
 const REFUSED: readonly ProblemCode[] = ["OVERLOADED", "STOPPING"];

@@ -15,6 +15,7 @@ export const PROBLEM_CODES = {
   INVALID_TX_ID: 400,
   NOT_JSON: 400,
   UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
   NO_ROUTE: 404,
   UNKNOWN_TX: 404,
   METHOD_NOT_ALLOWED: 405,
@@ -60,6 +61,7 @@ export type ProblemStatus = typeof PROBLEM_CODES[ProblemCode];
 export const TITLES: Readonly<Record<ProblemStatus, string>> = {
   400: "Bad Request",
   401: "Unauthorized",
+  403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
   408: "Request Timeout",

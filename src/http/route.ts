@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { Scope } from "./access.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Context } from "./packages.ts";
 import type { ProblemCode } from "./problem_codes.ts";
 import type { Service } from "./service.ts";
+import type { Scope } from "./tokens.ts";
 
 /** What Hono hands to a handler. */
 export type Call = Context<{ Bindings: Exchange }>;

@@ -232,7 +232,7 @@ test("a web server that is no node is no source", async () => {
 test("recover heals from another node's service, with its token", async () => {
   await using node = await makeNode();
   const token = "0123456789abcdef0123";
-  await using service = await startService({ txs: TXS, token });
+  await using service = await startService({ txs: TXS, tokens: token });
   await damage(node);
   const from = service.url;
   const refused = await assertRejects(

@@ -308,7 +308,7 @@ test("recover --from a node sends it the token of a file", async () => {
   await using _ = store;
   const token = "0123456789abcdef";
   const txs = ["a", "b"].map((txId) => sampleTx({ txId }));
-  await using service = await startService({ txs, token });
+  await using service = await startService({ txs, tokens: token });
   const file = store.dir.join("token");
   const args = ["recover", "--from", service.url, "--from-token-file", file];
   await Deno.writeTextFile(file, `https://elsewhere.example other\n`);

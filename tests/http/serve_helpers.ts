@@ -10,6 +10,7 @@ import { localGuard, tokenGuard } from "../../src/http/access.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/http/limits.ts";
 import { HttpServer } from "../../src/http/server.ts";
 import { Service } from "../../src/http/service.ts";
+import { readTokens } from "../../src/http/tokens.ts";
 import type { Tx } from "../../src/types.ts";
 import {
   bytes,
@@ -24,8 +25,8 @@ import {
 export interface ServeOptions {
   /** Limits other than the usual ones. */
   limits?: Partial<Limits>;
-  /** What clients must show. */
-  token?: string;
+  /** The tokens, as a file has them. */
+  tokens?: string;
   /** Whether it recovers and opens the store; true unless told. */
   start?: boolean;
   /** Binding. */
@@ -213,7 +214,7 @@ export async function serveBelow(path: string): Promise<TestService> {
 
 async function serveFiles(
   files: TempStore,
-  { driver = "builtin", token, lockTimeout, ...options }: ServeOptions,
+  { driver = "builtin", lockTimeout, ...options }: ServeOptions,
 ): Promise<TestService> {
   const notices: string[] = [];
   const service = new Service({
@@ -225,7 +226,9 @@ async function serveFiles(
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     notice: (line) => notices.push(line),
   });
-  const guard = token === undefined ? localGuard : tokenGuard(token);
+  const guard = options.tokens === undefined
+    ? localGuard
+    : tokenGuard(() => readTokens(options.tokens!));
   const server = HttpServer.listen(service, guard, {
     host: "127.0.0.1",
     port: 0,

@@ -33,15 +33,23 @@ export async function serve(
   const first = text((await within(20_000, reader.read())).value);
   reader.releaseLock();
   let ended = false;
+  let stderr = "";
+  const saying = (async () => {
+    for await (const piece of child.stderr) stderr += text(piece);
+  })();
   return {
     first,
     url: /http:\S+/.exec(first)?.[0] ?? "",
+    /** What it has said to its operator. */
+    said: () => stderr,
+    /** Sends it a signal that does not end it. */
+    signal: (name: Deno.Signal) => child.kill(name),
     /** Ends it, once; its exit code and what it said. */
     async end(signal: Deno.Signal): Promise<Outcome> {
       if (ended) return NOTHING;
       ended = true;
       child.kill(signal);
-      const stderr = await new Response(child.stderr).text();
+      await saying;
       await child.stdout.cancel();
       const { code } = await within(20_000, child.status);
       return { code, stderr, stdout: first, output: new Uint8Array() };

@@ -952,7 +952,7 @@ test("a path that is no id's is refused", async () => {
 
 test("with a token every path but the probes asks for it", async () => {
   const token = "0123456789abcdef";
-  await using served = await startService({ token });
+  await using served = await startService({ tokens: token });
   const ask = (path: string, authorization?: string) =>
     served.ask(path, authorization ? { headers: { authorization } } : {});
   const paths = ["/", "/txs", "/txs/a", "/metrics", "/openapi.json", "/x"];
@@ -983,6 +983,35 @@ test("with a token every path but the probes asks for it", async () => {
   }
   for (const right of [`Bearer ${token}`, `Basic ${btoa(`me:${token}`)}`]) {
     assertEquals((await ask("/txs", right)).status, 200);
+  }
+});
+
+test("a token allows what its scope has, and what those below it have", async () => {
+  const tokens = ["read", "write", "admin"].map((scope) =>
+    `${scope} token-for-${scope}-0123`
+  );
+  await using served = await startService({ tokens: tokens.join("\n") });
+  const ask = async (scope: string, path: string, method = "GET") => {
+    const answer = await served.ask(path, {
+      method,
+      headers: {
+        authorization: `Bearer token-for-${scope}-0123`,
+        "content-type": "application/json",
+      },
+      ...(method === "POST" && { body: '{"tx_ids":[]}' }),
+    });
+    return answer.status;
+  };
+  for (const scope of ["read", "write", "admin"]) {
+    assertEquals(await ask(scope, "/txs"), 200);
+    assertEquals(await ask(scope, "/txs/get", "POST"), 200);
+    const isRead = scope === "read";
+    assertEquals(await ask(scope, "/txs/a", "DELETE"), isRead ? 403 : 404);
+    assertEquals(await ask(scope, "/txs", "POST"), isRead ? 403 : 400);
+    assertEquals(
+      await ask(scope, "/txs/a?holder=h", "PUT"),
+      isRead ? 403 : 400,
+    );
   }
 });
 

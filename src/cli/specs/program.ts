@@ -34,7 +34,7 @@ export const program = {
         type: "path",
         metavar: "file",
         help:
-          "File that holds the bearer token, 16 characters or more; instead of the environment's POH_TOKEN.",
+          "File of tokens, read again at SIGHUP: a line each, read, write or admin, then 16 characters or more; instead of the environment's POH_TOKEN, which may write.",
       },
       "max-body": {
         type: "size",
