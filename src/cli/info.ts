@@ -6,9 +6,8 @@ import type { LogUse, StoreDescription } from "../model/store_description.ts";
 import type { Call } from "./call.ts";
 import type { Output } from "./output.ts";
 import { Exit } from "./exit_codes.ts";
-import { driverJson } from "./print_report.ts";
 import { dbPath, requireStore, storageOptions } from "./store.ts";
-import { jsonFloat } from "../format/tx_json.ts";
+import { descriptionJson } from "../format/report_json.ts";
 import { clockTime } from "../format/values.ts";
 
 /** A line: its label, its value, and a bar on a terminal. */
@@ -28,7 +27,9 @@ export async function run(call: Call<"info">): Promise<number> {
     storageOptions(call, "read"),
   );
   await output.print(
-    options.json ? json(description) : text(description, output),
+    options.json
+      ? `${descriptionJson(description)}\n`
+      : text(description, output),
   );
   return Exit.done;
 }
@@ -129,40 +130,6 @@ function logText({ bytes, alive, dead }: LogUse): string {
   return `${byteText(bytes)}: ${byteText(alive)} of payloads that live there, ${
     byteText(dead)
   } dead`;
-}
-
-function json(description: StoreDescription): string {
-  const { driver, oldest, newest, holders, writers, hints } = description;
-  const start = JSON.stringify({
-    base: description.base,
-    db: description.db,
-    driver: driverJson(driver),
-    schema_version: description.schemaVersion,
-    pack_below: description.packBelow,
-    log: description.log,
-    write_once: description.writeOnce,
-    txs: description.txs,
-    bytes: description.bytes,
-    unknown_sizes: description.unknownSizes,
-    sizes: description.sizes.map(({ upTo, txs }) => ({ up_to: upTo, txs })),
-    days: description.days,
-    holders: {
-      count: holders.count,
-      top: holders.top.map(({ holderId, txs }) => ({
-        holder_id: holderId,
-        txs,
-      })),
-    },
-    lock_holders: writers,
-    pending: description.pending,
-    quarantined: description.quarantined,
-    hints,
-  });
-  const float = (value: number | null) =>
-    value === null ? "null" : jsonFloat(value);
-  return `${start.slice(0, -1)},"oldest":${float(oldest)},"newest":${
-    float(newest)
-  },"durability":"full"}\n`;
 }
 
 function writerText({ pid, host, since }: StoreHolder): string {

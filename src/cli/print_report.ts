@@ -11,7 +11,6 @@ import { byteText } from "../format/size_text.ts";
 import {
   countActions,
   countTakenOut,
-  type Finding,
   FINDING_KINDS,
   type FindingAction,
   type FindingKind,
@@ -196,48 +195,4 @@ export function requireAllRead(report: StoreReport): void {
     Exit.failed,
     `${unreadable} payload${unreadable === 1 ? "" : "s"} could not be read`,
   );
-}
-
-/** A report as one JSON object, named as all JSON of the program is. */
-export function reportJson(report: StoreReport): string {
-  const { driver, dryRun, findings, ...rest } = report;
-  return JSON.stringify({
-    base: rest.base,
-    db: rest.db,
-    driver: driver && driverJson(driver),
-    dry_run: dryRun,
-    sound: rest.sound,
-    checked: rest.checked,
-    bytes: rest.bytes,
-    damaged: rest.damaged,
-    repaired: rest.repaired,
-    healable: rest.healable,
-    taken_out: rest.takenOut,
-    actions: rest.actions,
-    sources: rest.sources,
-    interrupted: rest.interrupted,
-    cursor: rest.cursor,
-    counts: rest.counts,
-    findings: findings.map(findingJson),
-    steps: rest.steps,
-  });
-}
-
-/** A finding as JSON. */
-export function findingJson({ txId, ...finding }: Finding) {
-  return { ...finding, tx_id: txId };
-}
-
-/** A driver as JSON. */
-export function driverJson(
-  driver: NonNullable<StoreReport["driver"]>,
-): Record<string, string> {
-  return {
-    name: driver.name,
-    library: driver.library,
-    sqlite_version: driver.sqliteVersion,
-    ...(driver.fallbackReason !== undefined && {
-      fallback_reason: driver.fallbackReason,
-    }),
-  };
 }

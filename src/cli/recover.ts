@@ -3,13 +3,13 @@ import { StoreBusyError } from "../errors.ts";
 import { UsageError } from "../format/usage_error.ts";
 import type { StoreReport } from "../model/report.ts";
 import { countText } from "../format/count_text.ts";
+import { reportJson } from "../format/report_json.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { fromOptions } from "./from.ts";
 import {
   checkOptions,
   isDatabaseDamaged,
-  reportJson,
   requireAllRead,
   requireAllSources,
   requireSoundDatabase,

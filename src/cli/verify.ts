@@ -4,6 +4,7 @@ import type { Finding, StoreReport } from "../model/report.ts";
 import { countText, numberText } from "../format/count_text.ts";
 import type { TlogFinding } from "../model/tlog.ts";
 import type { Checkpoint } from "../proofs/checkpoint.ts";
+import { findingJson, reportJson } from "../format/report_json.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { filterOf } from "../format/filter_values.ts";
@@ -11,8 +12,6 @@ import { fromOptions } from "./from.ts";
 import {
   checkOptions,
   countsText,
-  findingJson,
-  reportJson,
   requireAllRead,
   requireAllSources,
   sourceLines,

@@ -32,7 +32,7 @@ export async function versionText(asJson: boolean): Promise<string> {
 
 async function driver(): Promise<Record<string, string>> {
   const { openSqlite } = await import("../sqlite/driver.ts");
-  const { driverJson } = await import("./print_report.ts");
+  const { driverJson } = await import("../format/report_json.ts");
   const connection = await openSqlite(":memory:", "auto", false);
   connection.close();
   return driverJson(connection.driver);
