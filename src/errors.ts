@@ -181,8 +181,8 @@ export interface StoreHolder {
   /** When the process opened the store, ISO 8601. */
   since: string;
   /**
-   * Whether the process is stopped, as by Ctrl-Z or a debugger; null where that
-   * cannot be told: Linux tells those to whom Deno allows everything.
+   * True if the process is stopped, as by Ctrl-Z or a debugger; null if that is not
+   * known: only Linux shows it, and only with `--allow-all`.
    */
   stopped?: boolean | null;
 }
@@ -301,7 +301,7 @@ export class MetadataDamagedError extends PohStorageError {
   }
 }
 
-/** The SQLite binding that was asked for cannot be had. Code `DRIVER_UNAVAILABLE`. */
+/** The SQLite binding that was asked for is not available. Code `DRIVER_UNAVAILABLE`. */
 export class DriverUnavailableError extends PohStorageError {
   /** Makes an error that says why. */
   constructor(message: string, options?: ErrorOptions) {

@@ -91,7 +91,7 @@ import { saveMany } from "./async/save_many.ts";
 import { ndjsonOf, txsOf } from "./format/ndjson.ts";
 import type { StoreLog } from "./model/tlog.ts";
 
-/** How many loads, whose payloads are in memory, and deletions are under way. */
+/** Concurrent loads, whose payloads are in memory, and concurrent deletions. */
 const LOADS = 8;
 const DELETIONS = 128;
 
@@ -156,7 +156,7 @@ export class StorageManager implements AsyncDisposable {
    * @throws {MetadataDamagedError} If the database is damaged: see `recover`.
    * @throws {StoreBusyError} If another process is repairing the store.
    * @throws {BackupReadOnlyError} If it is a backup and not opened read-only.
-   * @throws {DriverUnavailableError} If the binding asked for cannot be had.
+   * @throws {DriverUnavailableError} If the requested binding is not available.
    */
   static create(
     basePath: string,
@@ -269,12 +269,12 @@ export class StorageManager implements AsyncDisposable {
     return this.#engine.driver;
   }
 
-  /** Whether the store is write-once: no transaction is ever replaced. */
+  /** True if the store is write-once: no transaction is ever replaced. */
   get writeOnce(): boolean {
     return this.#engine.writeOnce;
   }
 
-  /** Payloads of at most so many bytes live in the log; 0: all are files. */
+  /** Largest payload, in bytes, that lives in the log; 0: all are files. */
   get packBelow(): number {
     return this.#engine.packBelow;
   }
@@ -414,7 +414,7 @@ export class StorageManager implements AsyncDisposable {
    * @returns How many were created, replaced, unchanged and kept.
    * @throws {SaveTxsError} For the first transaction that could not be saved,
    * once the saves in flight have ended; what was saved by then stays saved.
-   * What the iterable throws is thrown as it is.
+   * Errors of the iterable are thrown unchanged.
    */
   async saveTxs(
     txs: Iterable<Tx> | AsyncIterable<Tx>,
@@ -488,7 +488,7 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * What a query selects, in its order, each transaction loaded and verified as
+   * Iterates over what a query selects, in its order, loading and verifying as
    * {@linkcode loadTxs} does. One that is deleted meanwhile is left out.
    *
    * @example Every payload of a holder
@@ -511,7 +511,7 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * What a query selects as NDJSON, one transaction a line in the form of
+   * Streams what a query selects as NDJSON, one transaction a line in the form of
    * {@linkcode txToJson}, each verified. The stream errors at the first that is
    * damaged; the command `export` leaves such out.
    */
@@ -549,12 +549,12 @@ export class StorageManager implements AsyncDisposable {
     );
   }
 
-  /** Whether an id is known. Its payload is not looked at. */
+  /** Returns true if an id is known. Does not look at the payload. */
   async hasTx(txId: string): Promise<boolean> {
     return await this.infoTx(txId) !== null;
   }
 
-  /** What the metadata knows of an id; null when it is unknown. */
+  /** Returns the metadata of an id; null if it is unknown. */
   infoTx(txId: string): Promise<TxInfo | null> {
     return this.#read(() => this.#engine.info(txId));
   }
@@ -591,7 +591,7 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * What a query selects, in its order, read in pages as it is asked for.
+   * Iterates over the metadata that a query selects, in its order, in pages.
    * Changes made meanwhile may or may not show.
    *
    * @throws {PohStorageError} As {@linkcode listTxs} does.
@@ -631,7 +631,7 @@ export class StorageManager implements AsyncDisposable {
     return this.#each(() => this.#engine.queries.iterateByHolder());
   }
 
-  /** How many transactions a filter selects. */
+  /** Counts the transactions that a filter selects. */
   countTxs(filter: TxFilter = {}): Promise<number> {
     return this.#call(() => {
       requireKnown(filter, TX_FILTER);
@@ -794,10 +794,10 @@ export class StorageManager implements AsyncDisposable {
   }
 
   /**
-   * What {@linkcode recover} took out of service, in no order; none of it is
+   * Lists what {@linkcode recover} took out of service, in no order; none of it is
    * part of the store any more.
    *
-   * @example What is there, and why
+   * @example Entries, with the reason for each
    * ```ts
    * import { StorageManager } from "@poh/storage";
    *
@@ -964,7 +964,7 @@ export class StorageManager implements AsyncDisposable {
     }
   }
 
-  /** What `close` waits for, and what a closed manager refuses. */
+  /** Runs a call that `close` waits for, and that a closed manager refuses. */
   async #call<T>(work: () => MaybePromise<T>): Promise<T> {
     this.#requireOpen();
     this.#calls++;

@@ -88,7 +88,7 @@ testDrivers(
       base: temp.base,
       db: temp.db,
       driver: temp.store.driver,
-      schemaVersion: 6,
+      schemaVersion: 7,
       packBelow: 0,
       writeOnce: false,
       txs: 2,

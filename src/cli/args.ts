@@ -1,5 +1,5 @@
 /**
- * From arguments to a command and its typed option values, by the table.
+ * Parses arguments into a command and typed option values, by the table.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import {
 } from "./table.ts";
 import { readValue } from "../format/values.ts";
 
-/** What `help` explains. */
+/** Topics of `help`. */
 export type HelpTopic = CommandName | (typeof TOPICS)[number];
 
-/** What `help` explains beside commands. */
+/** Topics of `help` other than commands. */
 export const TOPICS = ["environment", "exit-codes", "permissions"] as const;
 
-/** What the arguments ask for. */
+/** The parsed arguments. */
 export type Invocation =
   | { kind: "help"; topic: HelpTopic | null }
   /** Help that nobody asked for. */
@@ -239,13 +239,13 @@ function allOptions(): Map<string, OptionSpec> {
   return new Map(names.flatMap((name) => Object.entries(optionsOf(name))));
 }
 
-/** Whether the next argument is the value of this one. */
+/** Returns true if the next argument is the value of this one. */
 function takesValue(arg = ""): boolean {
   const spec = arg.startsWith("--") && allOptions().get(arg.slice(2));
   return spec ? spec.type !== "flag" : false;
 }
 
-/** Where `--` ends the options. */
+/** Returns the index of `--`, which ends the options. */
 export function endOfOptions(args: readonly string[]): number {
   const end = args.indexOf("--");
   return end < 0 ? args.length : end;
@@ -277,7 +277,7 @@ function requireOption(option: string): void {
   });
 }
 
-/** Whether `-h` stands there as an option, not as the value of one. */
+/** Returns true if `-h` is an option, and not the value of one. */
 function helpLetter(args: readonly string[]): boolean {
   return args.some((arg, i) => arg === "-h" && !takesValue(args[i - 1]));
 }

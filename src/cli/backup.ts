@@ -32,7 +32,7 @@ export async function run(call: Call<"backup">): Promise<number> {
   );
 }
 
-/** Where to; null: to stdout. */
+/** The target folder; null for stdout. */
 function folderOf(call: Call<"backup">): string | null {
   const { options, positionals: [folder], output } = call;
   const isTar = options.tar || folder === "-";

@@ -1,5 +1,5 @@
 /**
- * What a command is called with.
+ * The context of one run of a command.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { CommandName } from "./table.ts";
 
 /** One run of a command. */
 export interface Call<N extends CommandName> extends CommandArgs<N> {
-  /** Where results, notices and errors go. */
+  /** Receives results, notices and errors. */
   output: Output;
   /** Opens stdin; only commands that read it do. */
   stdin: () => ReadableStream<Uint8Array>;

@@ -22,13 +22,13 @@ import { Exit, exitCodeOf } from "./exit_codes.ts";
 import { type Input, openInput, readBytes } from "./input.ts";
 import { readPolicy } from "./read_key.ts";
 
-/** What a proof came to. */
+/** The result of checking a proof. */
 interface Checked {
-  /** What was proven, in words. */
+  /** The proven statement, in words. */
   words: string;
   /** The same for programs. */
   facts: Record<string, unknown>;
-  /** Whether all of it was proven: a node may say itself that it lacks something. */
+  /** True if all of it was proven; a node may admit that it lacks something. */
   isWhole?: boolean;
 }
 

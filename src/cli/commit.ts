@@ -11,7 +11,7 @@ const ARCHIVED = "$Format:%h$";
 
 const BAKED = /^--commit=([0-9a-f]+)$/;
 
-/** Characters of a commit that are told. */
+/** Characters of a commit id that are printed. */
 const SHORT = 10;
 
 /** The program's arguments without the one that is baked in. */

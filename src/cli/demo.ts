@@ -105,7 +105,7 @@ async function takeTour(tour: Tour, dir: string): Promise<void> {
   tour.say("A damaged payload is not handed out; the exit code says so too.");
   await tour.run(["load", damaged], 4);
 
-  tour.say("verify changes nothing, and tells what the backup could heal.");
+  tour.say("verify changes nothing, and lists what the backup could heal.");
   await tour.run(["verify", "--from", backup], 4);
 
   tour.say(
@@ -144,7 +144,7 @@ class Tour {
     this.#print(`\n${lines.join("\n")}\n`);
   }
 
-  /** Prints a command, runs it, and tells its exit code unless it is 0. */
+  /** Prints a command, runs it, and prints its exit code unless it is 0. */
   async run(args: string[], expected: number): Promise<void> {
     const all = [...args, "--base", this.base];
     this.#print(`\n$ ${shellLine(["poh-storage", ...all])}\n`);
@@ -178,7 +178,7 @@ if (import.meta.main) {
   try {
     Deno.exit(await demo(Deno.args.includes("--keep")) ? 0 : 1);
   } catch (error) {
-    // Whoever watched has left, and the folder is gone by now.
+    // The reader closed the pipe; the folder is already removed.
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
   }
 }

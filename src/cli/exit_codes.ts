@@ -20,7 +20,7 @@ import {
 import { type HintOptions, UsageError } from "../format/usage_error.ts";
 import { ProofError, type ProofErrorCode } from "../proofs/proof_error.ts";
 
-/** What each exit code means. */
+/** Meaning of each exit code. */
 export const EXIT_CODES: Readonly<Record<number, string>> = {
   0: "done",
   1: "failed (I/O, unexpected)",
@@ -32,7 +32,7 @@ export const EXIT_CODES: Readonly<Record<number, string>> = {
   130: "interrupted",
 };
 
-/** What an error without a code of its own is called under `--json`. */
+/** `--json` codes of errors that have no code of their own. */
 export const EXIT_NAMES: Readonly<Record<number, string>> = {
   1: "FAILED",
   2: "USAGE",
@@ -59,7 +59,7 @@ export const Exit = {
 export class CliError extends Error {
   /** The exit code. */
   readonly exitCode: number;
-  /** What to do next; null where the message says enough. */
+  /** The next step; null if the message says enough. */
   readonly hint: string | null;
 
   /** Makes an error that ends the program with `exitCode`. */

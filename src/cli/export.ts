@@ -30,7 +30,7 @@ export async function run(call: Call<"export">): Promise<number> {
   return endingOf(job, interruptionOf(call, job));
 }
 
-/** Where an interruption came; null when there was none. */
+/** Where the export was interrupted; null if it was not. */
 function interruptionOf(
   { signal }: Call<"export">,
   { last, ended }: Export,
@@ -57,7 +57,7 @@ class Export {
   odd = 0;
   /** The id that was reached. */
   last: string | null = null;
-  /** Whether there is nothing after it. */
+  /** True if nothing follows it. */
   ended = false;
   #call: Call<"export">;
   #store: StorageManager;
@@ -106,7 +106,7 @@ class Export {
   }
 
   #load(info: TxInfo): Loading {
-    // What another program has left in a row may be nothing that is saved here.
+    // A row that another program wrote may be invalid here.
     try {
       validateTxHead(info);
       fileName(info.txId);
@@ -115,7 +115,7 @@ class Export {
       tx.catch(() => {}); // it is awaited when it is its turn
       return { info, bytes: 0, tx };
     }
-    // What an older package saved has no size: it is held to be large.
+    // Rows of the Python package have no size: treat them as large.
     if (info.size < 0 || info.size > SMALL_BYTES) {
       return { info, bytes: 0, tx: null };
     }

@@ -1,5 +1,5 @@
 /**
- * From `--from` and its token to what `verify` and `recover` take.
+ * Turns `--from` and its token into options of `verify` and `recover`.
  *
  * @module
  */

@@ -25,7 +25,7 @@ const OTHER_VARIABLES: readonly [string, string][] = [
   ],
   [
     "AWS_ENDPOINT_URL_S3",
-    "Where buckets are that are not Amazon's; AWS_REGION tells where in it.",
+    "Endpoint of a non-AWS object store; AWS_REGION sets its region.",
   ],
   ["PGPASSWORD", "Password for a database server, unless it is in --db."],
   ["POH_TOKEN", "Bearer token that serve asks for."],
@@ -205,7 +205,7 @@ export function optionTerm(name: string, spec: OptionSpec): string {
     : `--${name} <${spec.metavar}>`;
 }
 
-/** What an option does, and what holds without it. */
+/** An option's help, with its environment variable and default. */
 export function optionHelp(spec: OptionSpec): string {
   return spec.help + fallbackText(spec);
 }

@@ -1,5 +1,5 @@
 /**
- * What to do next after an error.
+ * The next step after an error.
  *
  * @module
  */

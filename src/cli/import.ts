@@ -82,13 +82,13 @@ interface LongTx {
 }
 
 class Import {
-  /** What became of the transactions so far. */
+  /** Outcomes so far. */
   readonly counts: SaveCounts = noSaves();
   /** Bad lines seen. */
   bad = 0;
   /** Why the import stopped before its end, or null. */
   stop: string | null = null;
-  /** What kept it from going on, or null. */
+  /** The error that stopped it, or null. */
   failure: CliError | null = null;
   #call: Call<"import">;
   #lines: AsyncGenerator<Line>;
@@ -233,7 +233,7 @@ function shortTx(bytes: Uint8Array): Tx | null {
   return tx;
 }
 
-/** In a long line the payload begins within so many characters. */
+/** Characters of a long line within which the payload must begin. */
 const LONGEST_HEAD = 1024 * 1024;
 
 /** Up to the last field's value, and that field: the line goes on within it. */

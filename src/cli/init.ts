@@ -11,13 +11,13 @@ import type { StorageManager } from "../storage_manager.ts";
 import { commandText } from "./shell_line.ts";
 import { dbPath, openStore, requireStore } from "./store.ts";
 
-/** What became of the store. */
+/** Result of init. */
 interface Outcome {
   base: string;
   db: string;
   /** False when it was there already. */
   created: boolean;
-  /** Whether it never replaces a transaction. */
+  /** The store never replaces a transaction. */
   writeOnce: boolean;
 }
 
@@ -103,7 +103,7 @@ async function openIfThere(
   }
 }
 
-/** A URL is told without the password that it may have. */
+/** A URL is printed without its password. */
 function placeOf(
   options: Call<"init">["options"],
   { basePath, sqlitePath }: StorageManager,

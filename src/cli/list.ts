@@ -10,7 +10,7 @@ import { openListing } from "./store.ts";
 import { infoJson } from "../format/tx_json.ts";
 import { idPages, type TxQueries } from "../engine.ts";
 
-/** How to print a list. */
+/** The format of a list. */
 type Format = "ids" | "long" | "json" | "plain";
 
 /** `poh-storage list` */

@@ -12,7 +12,7 @@ import { openForReading } from "../local/read_store.ts";
 import { isRemote, remoteStores } from "../remote_url.ts";
 import type { DatabaseOptions } from "../sqlite/open_database.ts";
 
-/** What lists a store, of any kind. */
+/** Read access to the metadata of a store of any kind. */
 export type Listing = Pick<Engine, "queries" | "close">;
 
 /** Opens a store for what its metadata knows. */

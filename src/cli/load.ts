@@ -30,7 +30,7 @@ export async function run(call: Call<"load">): Promise<number> {
   return Exit.done;
 }
 
-/** What would happen to a terminal depends on the payload. */
+/** Refuses to send the bytes of a payload to a terminal. */
 function requireSafe({ options, output }: Call<"load">): void {
   if (options.raw && options.output !== undefined) {
     throw new UsageError("load takes --raw or --output, not both");
@@ -39,7 +39,7 @@ function requireSafe({ options, output }: Call<"load">): void {
   throw new UsageError(
     "load --raw does not print to a terminal",
     {
-      hint: "use a pipe, --output <file>, or --output - to print all the same",
+      hint: "use a pipe, --output <file>, or --output - to print anyway",
     },
   );
 }

@@ -99,7 +99,7 @@ export async function main(args: string[], io?: CliIo): Promise<number> {
   }
 }
 
-/** What `--color` says; needed before the other arguments are known to be right. */
+/** Reads `--color` before the arguments are parsed, for errors in them. */
 function colorIn(args: readonly string[]): ColorChoice {
   const { choices } = commonOptions.color;
   const at = args.findIndex((arg) => /^--color(=|$)/.test(arg));

@@ -1,5 +1,5 @@
 /**
- * Where the program's words go: data to stdout, everything else to stderr.
+ * Writes data to stdout and everything else to stderr.
  *
  * @module
  */
@@ -8,35 +8,35 @@ import { printable } from "../text/printable.ts";
 import type { Pager } from "./pager.ts";
 import { type ColorChoice, type Paint, paintFor } from "./style.ts";
 
-/** Where data goes; `Deno.stdout` is one. */
+/** Receives data, as `Deno.stdout` does. */
 export interface DataSink {
   /** Writes bytes, perhaps only the first of them; resolves to how many. */
   write(bytes: Uint8Array): Promise<number>;
-  /** Whether a person is looking at it. */
+  /** True if it is a terminal. */
   isTerminal?(): boolean;
 }
 
-/** Where notices, progress and errors go; `Deno.stderr` is one. */
+/** Receives notices, progress and errors, as `Deno.stderr` does. */
 export interface NoticeSink {
   /** Writes bytes, perhaps only the first of them; returns how many. */
   writeSync(bytes: Uint8Array): number;
-  /** Whether a person is looking at it. */
+  /** True if it is a terminal. */
   isTerminal?(): boolean;
 }
 
 /** The streams of one run of the program, when they are not the process's own. */
 export interface CliIo {
-  /** What commands read that are told to read stdin. */
+  /** Input for commands that read stdin. */
   stdin: ReadableStream<Uint8Array>;
-  /** Where results go. */
+  /** Receives results. */
   stdout: DataSink;
-  /** Where notices, progress and errors go. */
+  /** Receives notices, progress and errors. */
   stderr: NoticeSink;
   /** Interrupts the run, as Ctrl-C does. */
   signal?: AbortSignal;
 }
 
-/** Whoever reads stdout has gone away: there is nobody left to work for. */
+/** The reader of stdout has closed it. */
 export class OutputClosedError extends Error {
   /** Makes an error from the system's own. */
   constructor(cause: unknown) {
@@ -51,7 +51,7 @@ class ScreenFull extends Error {}
 /** Text is gathered up to this size before it is written. */
 const BUFFER_CHARS = 64 * 1024;
 
-/** How long to wait for a pipe that its reader made non-blocking. */
+/** Delay before retrying a write to a non-blocking pipe, in ms. */
 const RETRY_MS = 2;
 
 const encoder = new TextEncoder();
@@ -71,9 +71,9 @@ export class Output {
   #stderr: NoticeSink;
   #text = "";
   #status = "";
-  /** Where data scrolls by on a terminal, a status line would tear it. */
+  /** Data is printed to the terminal, and would be torn by a status line. */
   #scrolls = false;
-  /** Whether text waits to see if it fits on the screen. */
+  /** Text is held back until it is known to fit on the screen. */
   #fits = false;
 
   /** No notices, no progress. */
@@ -82,7 +82,7 @@ export class Output {
   /** Progress in lines where there is no terminal. */
   progress = false;
 
-  /** Whether a person is looking at stdout. */
+  /** True if stdout is a terminal. */
   readonly isTerminal: boolean;
 
   /** Marks text for stdout. */
@@ -190,13 +190,13 @@ export class Output {
     this.#tell(text);
   }
 
-  /** Whether {@linkcode status} shows anything. */
+  /** True if {@linkcode status} shows anything. */
   get showsStatus(): boolean {
     return !this.quiet && !this.#scrolls &&
       this.#stderr.isTerminal?.() === true;
   }
 
-  /** Whether progress is told in lines. */
+  /** True if progress is printed as lines. */
   get showsProgressLines(): boolean {
     return this.progress && !this.quiet && this.#stderr.isTerminal?.() !== true;
   }
@@ -252,7 +252,7 @@ export class Output {
       try {
         at += this.#stderr.writeSync(bytes.subarray(at));
       } catch (error) {
-        // Nobody can be told that nobody listens.
+        // stderr is closed: there is nowhere to report that.
         if (!(error instanceof Deno.errors.WouldBlock)) return;
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
       }

@@ -18,7 +18,7 @@ export interface PackBelowValues extends StoreValues {
 }
 
 /**
- * What the options ask for, by either name; undefined: nothing.
+ * The size that the options ask for, by either name; undefined if neither is given.
  *
  * @throws {UsageError} If it is too much, if the names disagree, or if the store
  * is not on this machine.

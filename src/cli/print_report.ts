@@ -1,5 +1,5 @@
 /**
- * What `verify` and `recover` have in common on the command line.
+ * Prints the reports of `verify` and `recover`.
  *
  * @module
  */
@@ -105,7 +105,7 @@ export function outcomeLines(
   return lines.map(printable);
 }
 
-/** What became of findings of a kind: ` (2 healed, 1 quarantined)`. */
+/** The actions on findings of a kind: ` (2 healed, 1 quarantined)`. */
 function doneText({ actions, dryRun }: StoreReport, kind: FindingKind): string {
   const done = Object.entries(actions[kind] ?? {}).map(([action, count]) => ({
     count,
@@ -117,7 +117,7 @@ function doneText({ actions, dryRun }: StoreReport, kind: FindingKind): string {
   return ` (${done.map(({ count, what }) => `${count} ${what}`).join(", ")})`;
 }
 
-/** What each source came to. */
+/** One line for each source: how much it healed, and why it failed. */
 export function sourceLines({ sources, dryRun }: StoreReport): string[] {
   return sources.map(({ source, healed, wrong, failure }) =>
     `From ${source}: ${healed} ${dryRun ? "to be healed" : "found"}${
@@ -132,7 +132,7 @@ function namesText(ids: readonly string[], count: number): string {
   return others > 0 ? `${named} and ${others} more` : named;
 }
 
-/** How many of each kind were found, in words; `""` when nothing was. */
+/** Counts of findings by kind, in words; `""` if nothing was found. */
 export function countsText(
   { counts }: StoreReport,
   kinds: readonly FindingKind[],
@@ -143,7 +143,7 @@ export function countsText(
     .join(", ");
 }
 
-/** Whether the database is damaged and stays so. */
+/** True if the database is damaged and was not repaired. */
 export function isDatabaseDamaged(report: StoreReport): boolean {
   return countActions(report, ["none"], ["metadata-damaged"]) > 0;
 }
@@ -163,7 +163,7 @@ export function requireSoundDatabase(report: StoreReport): void {
 }
 
 /**
- * What a source may have is not given up.
+ * Fails if a source failed: it may have payloads that are still missing.
  *
  * @throws {CliError} If one failed.
  */
@@ -184,7 +184,7 @@ export function requireAllSources(report: StoreReport): void {
 }
 
 /**
- * What could not be read is no damage, and not verified either.
+ * Fails if a payload could not be read: it is not verified, nor proven damaged.
  *
  * @throws {CliError} If there is any.
  */

@@ -1,5 +1,5 @@
 /**
- * How the state of a transparency log is printed.
+ * Prints the state of a transparency log.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The upgrade of a store, told to people.
+ * Prints what an upgrade of a store did.
  *
  * @module
  */

@@ -13,13 +13,13 @@ import type { Output } from "./output.ts";
 const FRAME_MS = 100;
 const LINE_MS = 5000;
 
-/** What the bar writes before each frame, and alone at its end. */
+/** Sequence that the bar writes before each frame, and at its end. */
 const ERASE = "\r\x1b[K";
 
 /** Rates and times left are guesses before that. */
 const SETTLED_SECONDS = 1;
 
-/** How far a command has got. */
+/** Progress of a command. */
 export interface Amount {
   /** Things done so far. */
   done: number;
@@ -27,15 +27,15 @@ export interface Amount {
   total?: number | null;
   /** Bytes so far. */
   bytes?: number;
-  /** Bytes in all, where that tells the share that is done better than things do. */
+  /** Bytes in all, where they measure progress better than counts do. */
   totalBytes?: number | null;
 }
 
-/** What a frame or a line tells. */
+/** Content of a frame or a line. */
 export interface ProgressState extends Amount {
-  /** What is being done. */
+  /** The work under way. */
   label: string;
-  /** What the things are called. */
+  /** Unit of the counts. */
   unit: string;
   /** Seconds since it began. */
   seconds: number;
@@ -43,7 +43,7 @@ export interface ProgressState extends Amount {
 
 /** Tells how far a command has got, until it is disposed of. */
 export class Progress implements Disposable {
-  /** Whether anybody sees it: what it costs to know a total may be spared. */
+  /** False if nothing is shown, so that a total need not be computed. */
   readonly isShown: boolean;
   #output: Output;
   #label: string;

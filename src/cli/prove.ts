@@ -29,7 +29,7 @@ export async function run(call: Call<"prove">): Promise<number> {
   return Exit.done;
 }
 
-/** What proves what is asked for, once all that it needs is read. */
+/** Returns the function that makes the proof, after reading its input. */
 async function proverOf(call: Call<"prove">): Promise<Prove> {
   const { positionals: [what, txId], options } = call;
   const requireId = () => {

@@ -52,7 +52,7 @@ export async function run(call: Call<"recover">): Promise<number> {
 }
 
 /**
- * What a real run would find out first.
+ * Reports, as a real run would, that another process has the store open.
  *
  * @throws {StoreBusyError} If another process has the store open.
  */

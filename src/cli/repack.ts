@@ -6,9 +6,9 @@ import { packBelow } from "./pack_below.ts";
 import { Progress } from "./progress.ts";
 import { openStore, requireLocal } from "./store.ts";
 
-/** What repacking has done. */
+/** Result of repacking. */
 interface Repacked extends Omit<CompactReport, "interrupted"> {
-  /** Payloads of at most so many bytes live in the log. */
+  /** Largest payload, in bytes, that lives in the log. */
   packBelow: number;
   /** Payloads that went into the log, or out of it. */
   repacked: number;

@@ -35,7 +35,7 @@ export async function run(call: Call<"save">): Promise<number> {
   return Exit.done;
 }
 
-/** What is printed on stdout, where scripts read it, and on stderr. */
+/** The line on stdout, which scripts read, and the notice on stderr. */
 const WORDS: Record<SavedTx["outcome"], { done: string; notice?: string }> = {
   created: { done: "Saved" },
   replaced: { done: "Saved", notice: "It has replaced another tx of that id" },

@@ -1,5 +1,5 @@
 /**
- * From options to an open store.
+ * Opens the store that the options name.
  *
  * @module
  */
@@ -28,17 +28,17 @@ export interface StoreCall {
   options: StoreValues;
   /** Ends waits for locks when it is aborted. */
   signal: AbortSignal;
-  /** Where it is told that the store was upgraded. */
+  /** Receives a notice when the store is upgraded. */
   output: Output;
 }
 
-/** What a command does with the store. */
+/** How a command uses the store. */
 export type Access =
   /** Reads; creates nothing. */
   | "read"
   /** Changes a store that is there. */
   | "write"
-  /** Changes it, and makes it where there is none. */
+  /** Changes the store; creates it if it does not exist. */
   | "create";
 
 /** The database: `--db`, or `poh.db` in the base folder. */
@@ -112,7 +112,7 @@ export function storageOptions(
   };
 }
 
-/** How long a command waits for a lock, and the Ctrl-C that ends the wait. */
+/** Time limit for a lock, and the signal that ends the wait. */
 export function lockWait(
   { options, signal }: Pick<StoreCall, "options" | "signal">,
 ): Required<LockWait> {
@@ -150,7 +150,7 @@ export async function requireStore(
  * one has, as to read input or to listen. One on a server is not asked: opening
  * it tells.
  *
- * @throws {StoreNotFoundError} If there is none and `access` makes none.
+ * @throws {StoreNotFoundError} If it does not exist and `access` does not create it.
  * @throws {StoreMismatchError} If its database is not there.
  */
 export async function requireThere(
@@ -207,7 +207,7 @@ export function requireNoFile(what: string, path: string): void {
     return; // whoever opens it tells
   }
   if (!info.isDirectory) {
-    throw new UsageError(`${what} must be a folder, and ${path} is none`);
+    throw new UsageError(`${what} must be a folder; ${path} is not`);
   }
 }
 

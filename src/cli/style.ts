@@ -9,7 +9,7 @@ import { readEnv } from "./permissions.ts";
 /** When to use colours. */
 export type ColorChoice = "auto" | "always" | "never";
 
-/** What is marked, by what it is. */
+/** ANSI codes by kind of text. */
 const CODES = {
   heading: "1", // bold
   count: "1",
@@ -19,7 +19,7 @@ const CODES = {
   bar: "36", // cyan
 } as const;
 
-/** What a piece of text is. */
+/** Kind of text. */
 export type Mark = keyof typeof CODES;
 
 /** Marks text for a stream, or leaves it as it is. */

@@ -10,7 +10,7 @@ import { validateTxId } from "../tx.ts";
 /**
  * The id from `--tx-id` or from the argument.
  *
- * @throws {UsageError} If there is none, or both.
+ * @throws {UsageError} If neither or both are given.
  * @throws {InvalidTxIdError} If the argument is empty.
  */
 export function requireTxId(

@@ -1,5 +1,5 @@
 /**
- * What `--version` prints.
+ * Prints versions.
  *
  * @module
  */

@@ -92,10 +92,10 @@ async function content(
     }
     return {
       status: problem.status,
-      title: "Not to be had",
+      title: "Not available",
       body: html`
         <section>
-          <h2>Not to be had</h2>
+          <h2>Not available</h2>
           <p class="bad">${printable(problem.message)}</p>
         </section>
       `,
@@ -133,7 +133,7 @@ function layout(
     <section aria-labelledby="search">
     <h2 id="search">Search</h2>
     <form action="/" method="get" role="search">
-    <label class="wide">Begins with, or is
+    <label class="wide">Id or prefix
     <input type="search" name="q" value="${params.get("q") ??
       ""}" maxlength="1024" autocomplete="off" spellcheck="false" required></label>
     <label>In
@@ -227,7 +227,7 @@ function daysPart({ days }: Summary): Html | string {
 ${
     table(
       "The newest days (UTC) that have any",
-      ["Day", "Transactions", "Bytes", "Beside the busiest"],
+      ["Day", "Transactions", "Bytes", "Share of the busiest"],
       days.map((tally) => [
         dayText(tally.day),
         amount(tally.txs),

@@ -10,11 +10,11 @@ import type { StoreDescription } from "./store_description.ts";
 type SizeClass = StoreDescription["sizes"][number];
 type DayCount = StoreDescription["days"][number];
 
-/** Where the first class of sizes ends, in bytes, and how much wider the next is. */
+/** Upper bound of the first class of sizes, in bytes, and the factor to the next. */
 const LEAST_SIZE = 64;
 const SIZE_STEP = 4;
 
-/** How many days are counted. */
+/** Number of days that are counted. */
 const DAYS = 14;
 
 const SECONDS_A_DAY = 86_400;

@@ -1,5 +1,5 @@
 /**
- * What keeps the metadata: which binding of SQLite, or a server.
+ * The database driver: a SQLite binding, or a server.
  *
  * @module
  */

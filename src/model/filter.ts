@@ -40,21 +40,21 @@ export type FilterColumn = "tx_id" | "holder_id" | "timestamp" | "size";
 interface FilterField<T> {
   /** Its name on the command line (after `--`) and in a URL's query. */
   option: string;
-  /** How its value is checked, and read from text. */
+  /** How the value is checked, and parsed from text. */
   kind: T extends string ? "text" : "time" | "size" | "count";
-  /** What stands for the value in `--help`. */
+  /** Placeholder for the value in `--help`. */
   metavar: string;
   /** One sentence for `--help` and for the description of the service. */
   help: string;
-  /** What completes it in a shell. */
+  /** Shell completion. */
   completes?: "ids";
   /** The column that it compares; absent where it only limits a page. */
   column?: FilterColumn;
-  /** How the column compares with the value. */
+  /** Comparison of the column with the value. */
   operator?: Operator | (T extends string ? "begins with" : never);
 }
 
-/** How a column compares with a value. */
+/** Comparison of a column with a value. */
 export type Operator = "=" | "<" | "<=" | ">" | ">=";
 
 /** Every field of a filter, in the order in which help lists them. */
@@ -154,7 +154,7 @@ export const TX_FILTER: OptionsType = optionsType<TxFilter>(
 export interface Comparison {
   /** The column. */
   column: FilterColumn;
-  /** How it compares. */
+  /** The comparison. */
   operator: Operator;
   /** With what. */
   value: string | number;
@@ -221,7 +221,7 @@ export function sideOf({ operator }: Comparison): "lower" | "upper" | "both" {
   return operator.startsWith(">") ? "lower" : "upper";
 }
 
-/** Whether a value meets a comparison, by the order that databases have. */
+/** Returns true if a value satisfies a comparison, in the order of databases. */
 export function meets(
   value: string | number,
   { operator, value: bound }: Comparison,

@@ -31,7 +31,7 @@ export const IF_EXISTS = ["replace", "keep", "fail"] as const;
  */
 export type IfMatch = "*" | readonly string[];
 
-/** How to save. */
+/** Options of a save. */
 export interface SaveOptions {
   /**
    * What to do where there is another transaction of that id; default
@@ -39,23 +39,23 @@ export interface SaveOptions {
    * `"fail"`.
    */
   ifExists?: IfExists;
-  /** What must be there; default: anything or nothing. */
+  /** Required current transaction; default: anything or nothing. */
   ifMatch?: IfMatch;
 }
 
-/** How to delete. */
+/** Options of a deletion. */
 export interface DeleteOptions {
-  /** What must be there to be deleted; default: anything. */
+  /** Required current transaction; default: anything. */
   ifMatch?: IfMatch;
 }
 
-/** How to save a payload that comes in pieces. */
+/** Options of a save whose payload comes in pieces. */
 export interface SaveStreamOptions extends SaveOptions {
   /** SHA-256 that the payload is to have, in hex, where it is known. */
   expected?: string;
 }
 
-/** How to save many transactions. */
+/** Options of a save of many transactions. */
 export interface SaveTxsOptions extends Pick<SaveOptions, "ifExists"> {
   /** Told of each transaction that is done, and its place in the iterable. */
   onSaved?: (tx: SavedTx, index: number) => void;
@@ -101,15 +101,15 @@ export const SAVE_TXS_OPTIONS: OptionsType = optionsType<SaveTxsOptions>(
  */
 export type SaveOutcome = "created" | "replaced" | "unchanged" | "kept";
 
-/** What the store has under an id after a save, and how that came about. */
+/** The row after a save, and the outcome of the save. */
 export interface SavedTx extends TxInfo {
-  /** What became of the save. */
+  /** Outcome of the save. */
   outcome: SaveOutcome;
-  /** Whether the store has changed: true for `created` and `replaced`. */
+  /** True if the store has changed: for `created` and `replaced`. */
   saved: boolean;
 }
 
-/** How many saves came to what. */
+/** Counts of outcomes. */
 export interface SaveCounts extends Record<SaveOutcome, number> {
   /** All of them. */
   txs: number;
@@ -154,7 +154,7 @@ export function requireMatch(
   if (!matches) throw new PreconditionError(txId, there?.storageHash ?? null);
 }
 
-/** Whether two rows are of the same transaction: a size may be unknown. */
+/** Returns true if two rows describe the same transaction; sizes may be unknown. */
 export function isSameTx(a: TxInfo, b: TxInfo): boolean {
   return a.txId === b.txId && a.holderId === b.holderId &&
     a.timestamp === b.timestamp && a.storageHash === b.storageHash;

@@ -6,7 +6,7 @@
 
 import { rule, type Rules } from "../options.ts";
 
-/** How far long work has got. */
+/** Progress of long work. */
 export interface Progress {
   /** The step under way. */
   step: string;
@@ -18,11 +18,11 @@ export interface Progress {
   bytes: number;
 }
 
-/** What all work that takes long understands. */
+/** Options of all long work. */
 export interface LongWork {
   /** Stops it between two transactions; what was done stays done. */
   signal?: AbortSignal;
-  /** Told now and then how far it has got. */
+  /** Called now and then with the progress. */
   onProgress?: (progress: Progress) => void;
 }
 

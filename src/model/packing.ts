@@ -8,7 +8,7 @@
 import { type OptionsType, optionsType, rule } from "../options.ts";
 import { type LongWork, longWorkRules } from "./long_work.ts";
 
-/** How to move payloads into the log or out of it. */
+/** Options of moving payloads into the log or out of it. */
 export interface MovePackedOptions extends LongWork {
   /**
    * Payloads of at most so many bytes live in the log from now on: 0, for none,
@@ -23,7 +23,7 @@ export const MOVE_PACKED_OPTIONS: OptionsType = optionsType<MovePackedOptions>(
   { packBelow: rule.size, ...longWorkRules },
 );
 
-/** How to compact a log. */
+/** Options of compaction. */
 export type CompactOptions = LongWork;
 
 /** Checks {@linkcode CompactOptions}. */
@@ -32,7 +32,7 @@ export const COMPACT_OPTIONS: OptionsType = optionsType<CompactOptions>(
   longWorkRules,
 );
 
-/** What compaction has done. */
+/** Result of compaction. */
 export interface CompactReport {
   /** Payloads that were written again. */
   moved: number;
@@ -43,6 +43,6 @@ export interface CompactReport {
    * takes out of the log, or as it was interrupted.
    */
   dead: number;
-  /** Whether it was stopped before its end. */
+  /** True if it was stopped before its end. */
   interrupted: boolean;
 }

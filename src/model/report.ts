@@ -1,5 +1,5 @@
 /**
- * What `verify` and `recover` found, and what was done about it.
+ * Reports of `verify` and `recover`.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { DriverInfo } from "./driver_info.ts";
 
 /**
- * What can be wrong.
+ * Kinds of findings.
  *
  * - `payload-missing`: a row without its payload file
  * - `payload-corrupt`: a payload whose digest is not the row's
@@ -59,7 +59,7 @@ const NO_COUNTS: Readonly<Record<FindingKind, number>> = {
 /** Every kind of finding. */
 export const FINDING_KINDS = Object.keys(NO_COUNTS) as FindingKind[];
 
-/** What was done about it, or would be in a dry run. */
+/** Action taken on a finding; in a dry run, the action that would be taken. */
 export type FindingAction =
   | "none"
   | "healed"
@@ -75,7 +75,7 @@ export type FindingAction =
 
 /** One thing that is wrong. */
 export interface Finding {
-  /** What is wrong. */
+  /** Kind of the finding. */
   kind: FindingKind;
   /** The transaction, or null when it is not about one. */
   txId: string | null;
@@ -87,7 +87,7 @@ export interface Finding {
   found: string | null;
   /** The same in words. */
   detail: string;
-  /** What was done, or would be in a dry run. */
+  /** Action taken; in a dry run, the action that would be taken. */
   action: FindingAction;
   /**
    * The source that has the payload: it healed it, or could, where the action
@@ -108,7 +108,7 @@ export interface ReportStep {
   ms: number;
 }
 
-/** What one source came to. */
+/** Result of asking one source. */
 export interface SourceReport {
   /** The source as it was named. */
   source: string;
@@ -128,7 +128,7 @@ export interface StoreReport {
   db: string;
   /** Which SQLite binding served; null when the database could not be opened. */
   driver: DriverInfo | null;
-  /** Whether repairs were only told. */
+  /** True if repairs were only reported. */
   dryRun: boolean;
   /** Transactions found sound. */
   sound: number;
@@ -136,30 +136,30 @@ export interface StoreReport {
   checked: number;
   /** Payload bytes read. */
   bytes: number;
-  /** How many of each kind were found. */
+  /** Counts by kind. */
   counts: Record<FindingKind, number>;
   /** The findings, the first {@linkcode MAX_FINDINGS} of them. */
   findings: Finding[];
   /** The steps taken. */
   steps: ReportStep[];
-  /** Whether there is damage: lost, altered or unreadable-as-a-database data. */
+  /** True if there is damage: data that is lost, altered, or not a database. */
   damaged: boolean;
   /** Findings acted on. */
   repaired: number;
-  /** What was done about each kind, also beyond the findings that are kept. */
+  /** Counts of actions by kind, including findings that are not listed. */
   actions: Partial<Record<FindingKind, Partial<Record<FindingAction, number>>>>;
   /** Transactions taken out of service, the first {@linkcode MAX_NAMED} ids. */
   takenOut: string[];
   /** Findings whose payload a source has, and that were not acted on. */
   healable: number;
-  /** What the sources came to, in the order in which they were asked. */
+  /** Results of the sources, in the order in which they were asked. */
   sources: SourceReport[];
   /**
    * Where a check in the order of ids stopped: the next one's `after`. Null at
    * the end, and of a check of all payloads, which has another order.
    */
   cursor: string | null;
-  /** Whether the check was stopped before its end. */
+  /** True if the check was stopped before its end. */
   interrupted: boolean;
 }
 
@@ -169,7 +169,7 @@ export const MAX_FINDINGS = 1_000;
 /** So many transactions that were taken out of service are named. */
 export const MAX_NAMED = 10;
 
-/** What counts as damage: the rest is untidy, or unknown. */
+/** Kinds that are damage; the others are untidy or unknown. */
 const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "payload-missing",
   "payload-corrupt",
@@ -180,13 +180,13 @@ const DAMAGE: ReadonlySet<FindingKind> = new Set([
   "log-damaged",
 ]);
 
-/** What is wrong with a payload that its transaction cannot be served without. */
+/** Kinds of payload damage that stop a transaction from being served. */
 const PAYLOAD: ReadonlySet<FindingKind> = new Set([
   "payload-missing",
   "payload-corrupt",
 ]);
 
-/** What ends a transaction's service. */
+/** Actions that take a transaction out of service. */
 const TAKEN_OUT: ReadonlySet<FindingAction> = new Set([
   "quarantined",
   "purged",
@@ -268,7 +268,7 @@ export function countFindings(
   if (action !== "none") report.repaired += count;
 }
 
-/** How many findings, of these kinds or all, were acted on in one of these ways. */
+/** Counts findings, of these kinds or all, with one of these actions. */
 export function countActions(
   { actions }: StoreReport,
   wanted: readonly FindingAction[],
@@ -281,7 +281,7 @@ export function countActions(
   return count;
 }
 
-/** How many transactions were taken out of service. */
+/** Counts transactions that were taken out of service. */
 export function countTakenOut(report: StoreReport): number {
   return countActions(report, [...TAKEN_OUT], [...PAYLOAD]);
 }

@@ -1,5 +1,5 @@
 /**
- * How a store is opened.
+ * Options of an open store.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { type LockWait, waitRules } from "../options.ts";
 import { type OptionsType, optionsType, rule, type Rules } from "../options.ts";
 import type { DriverChoice } from "./driver_info.ts";
 
-/** How to open a store. */
+/** Options of an open store. */
 export interface StorageOptions extends LockWait {
   /**
    * `"full"` (default): a resolved save survives power loss. `"relaxed"`: it
@@ -78,22 +78,22 @@ export const STORAGE_OPTIONS: OptionsType = optionsType<StorageOptions>(
   storageRules,
 );
 
-/** What became of a row that could not be kept as it was. */
+/** A row that an upgrade could not keep as it was. */
 export interface UpgradeNote {
   /** The row's id. */
   txId: string;
-  /** What is odd about it, and what was done. */
+  /** The problem with the row, and what was done about it. */
   reason: string;
 }
 
-/** What an upgrade did. */
+/** Result of an upgrade. */
 export interface UpgradeReport {
-  /** Whether the store was one of the older Python package. */
+  /** True if the store was one of the older Python package. */
   olderPackage: boolean;
   /** Payload files that were given another name. */
   renamed: number;
   /** Rows that could not be kept as they were, the first 1,000 of them. */
   notes: UpgradeNote[];
-  /** How many such rows there are. */
+  /** Number of such rows. */
   noted: number;
 }

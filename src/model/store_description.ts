@@ -1,5 +1,5 @@
 /**
- * What there is to know of a store at a glance.
+ * Description of a store.
  *
  * @module
  */
@@ -14,19 +14,19 @@ export interface StoreDescription extends StoreTotals {
   base: string;
   /** Absolute path of the database. */
   db: string;
-  /** Which SQLite binding serves. */
+  /** The SQLite binding in use. */
   driver: DriverInfo;
   /** Version of the database's schema; 0 is the older Python package's. */
   schemaVersion: number;
-  /** Payloads of at most so many bytes live in the log; 0: all are files. */
+  /** Largest payload, in bytes, that lives in the log; 0: all are files. */
   packBelow: number;
   /** The bytes of the log; null where there is none. */
   log: LogUse | null;
-  /** Whether no save replaces a transaction. */
+  /** True if no save replaces a transaction. */
   writeOnce: boolean;
-  /** How many transactions there are. */
+  /** Number of transactions. */
   txs: number;
-  /** How many holders there are, and those with the most transactions. */
+  /** Number of holders, and those with the most transactions. */
   holders: { count: number; top: { holderId: string; txs: number }[] };
   /**
    * Transactions by size of the payload, where it is known: each class has
@@ -44,11 +44,11 @@ export interface StoreDescription extends StoreTotals {
   pending: number;
   /** Cases in quarantine. */
   quarantined: number;
-  /** What may be worth a look. */
+  /** Hints for the operator. */
   hints: Hint[];
 }
 
-/** What the bytes of a log are. */
+/** Use of a log's bytes. */
 export interface LogUse {
   /** Bytes of its files. */
   bytes: number;

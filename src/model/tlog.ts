@@ -1,5 +1,5 @@
 /**
- * What a store can do with its transparency log.
+ * The transparency log of a store.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import type { Signer } from "../proofs/keys.ts";
 export interface TlogStatus {
   /** Its name. */
   origin: string;
-  /** How many entries it has. */
+  /** Number of entries. */
   size: number;
   /** Root over them, in base64. */
   root: string;
-  /** How many of them are live. */
+  /** Number of live entries. */
   live: number;
   /** Size of the checkpoint that is published; null for none. */
   published: number | null;
@@ -32,11 +32,11 @@ export interface TlogFinding {
   kind: "altered" | "vanished" | "unlogged" | "damaged";
   /** Which transaction; null for the log itself. */
   txId: string | null;
-  /** What was found. */
+  /** Description of the finding. */
   details: string;
 }
 
-/** How to check a log. */
+/** Options for checking a log. */
 export interface TlogCheck {
   /** A checkpoint that somebody kept: the log has to continue it. */
   kept?: Checkpoint;
@@ -44,7 +44,7 @@ export interface TlogCheck {
   onFinding?: (finding: TlogFinding) => void;
 }
 
-/** What signs the answer to a challenge. */
+/** Signs the answer to a challenge. */
 export interface HoldingKey {
   /** Keys of the log; the first signs the answer. */
   signers: readonly Signer[];

@@ -1079,7 +1079,7 @@ test("--json prints one object for each result", async () => {
   assertEquals(facts, {
     base: store.base,
     db,
-    schema_version: 6,
+    schema_version: 7,
     pack_below: 0,
     write_once: false,
     txs: 1,

@@ -9,7 +9,7 @@ import { commonOptions } from "../specs/shared.ts";
 import type { OptionSpec, PositionalSpec } from "../specs/spec.ts";
 import { type CommandName, commands, optionsOf } from "../table.ts";
 
-/** What completes a place of the command line. */
+/** Completes one place of the command line. */
 export type Slot =
   /** One of these words, each with what it means. */
   | { kind: "words"; words: readonly (readonly [word: string, help: string])[] }

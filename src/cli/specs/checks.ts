@@ -71,7 +71,7 @@ export const checks = {
       },
       {
         line: "verify --from /mnt/backup",
-        note: "Which damage the backup could heal",
+        note: "Lists the damage that the backup could heal",
       },
       {
         line: "verify --limit 100000 --after 5b4a --json",
@@ -133,13 +133,13 @@ export const checks = {
       { line: "recover", note: "At the start of a service" },
       {
         line: "recover --from /mnt/backup --from https://node2.example",
-        note: "What a disk has lost, from a backup or from another node",
+        note: "Heals what a disk lost from a backup or another node",
       },
-      { line: "recover --dry-run --json", note: "What would be done" },
+      { line: "recover --dry-run --json", note: "Reports what it would do" },
       { line: "recover --orphans adopt", note: "Give orphans a row again" },
       {
         line: "poh-storage verify --findings | poh-storage recover --only -",
-        note: "What a run has found, in a bucket",
+        note: "Repairs what a run found in a bucket",
       },
     ],
     writes: true,
@@ -169,7 +169,7 @@ export const checks = {
       durability,
     },
     examples: [
-      { line: "quarantine", note: "What is there, and why" },
+      { line: "quarantine", note: "Entries, with the reason for each" },
       { line: "quarantine empty --yes", note: "Delete it all" },
     ],
     writes: true,

@@ -258,7 +258,7 @@ export const proofs = {
   check: {
     summary: "Check proofs of a node's log, without a store",
     description: [
-      "A file tells by its first line what it is: a proof of inclusion (.tlog-proof), of consistency, of possession, an answer to a challenge, or a checkpoint. Each has one line on stdout that says what was proven. What is refuted ends it with 4, what is malformed with 2.",
+      "The first line of a file says what it is: a proof of inclusion (.tlog-proof), of consistency, of possession, an answer to a challenge, or a checkpoint. Each has one line on stdout that says what was proven. What is refuted ends it with 4, what is malformed with 2.",
       "A key is believed because you name it by --key or in a policy, never because a proof brings it.",
       "docs/proofs.md says what each proof means, and what it does not.",
     ],

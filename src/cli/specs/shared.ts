@@ -47,44 +47,44 @@ export const commonOptions = {
   version: { type: "flag", help: "Print versions (also -V)." },
 } as const satisfies Record<string, OptionSpec>;
 
-/** How durable a change is. */
+/** Durability of changes. */
 export const durability = {
   type: "choice",
   choices: ["full", "relaxed"],
   help:
-    "Whether what is done survives power loss (full) or only the end of the process (relaxed).",
+    "Changes survive power loss (full) or only the end of the process (relaxed).",
   default: "full",
 } as const satisfies OptionSpec;
 
-/** What a save does with another transaction of its id. */
+/** Conflict rule of a save. */
 export const ifExists = {
   type: "choice",
   choices: ["replace", "keep", "fail"],
   help:
-    "What to do where there is another transaction of that id: replace it, keep it and save nothing, or fail with exit code 2. A write-once store never replaces.",
+    "If another transaction has that id: replace it, keep it and save nothing, or fail with exit code 2. A write-once store never replaces.",
   default: "replace",
 } as const satisfies OptionSpec;
 
-/** Making a store where there is none. */
+/** Creates a missing store. */
 export const create = {
   type: "flag",
-  help: "Make the store where there is none, as on a first start.",
+  help: "Create the store if it does not exist, as on a first start.",
 } as const satisfies OptionSpec;
 
 /** Progress in lines. */
 export const progress = {
   type: "flag",
   help:
-    "Tell progress on stderr every few seconds where there is no terminal to draw a bar on.",
+    "Report progress on stderr every few seconds if there is no terminal for a bar.",
 } as const satisfies OptionSpec;
 
-/** Where payloads are healed from. */
+/** Sources to heal from. */
 export const from = {
   from: {
     type: "path",
     metavar: "source",
     help:
-      "Look for payloads that are missing or damaged in a backup folder, a tar archive, another store (<base>, or <base>,<db>), a bucket (s3://bucket/prefix, or with ,<db>) or another node (http[s]://host:port). May be given several times; they are asked in turn.",
+      "Look for payloads that are missing or damaged in a backup folder, a tar archive, another store (<base>, or <base>,<db>), a bucket (s3://bucket/prefix, or with ,<db>) or another node (http[s]://host:port). May be given several times; they are asked in order.",
     repeats: true,
   },
   "from-token-file": {
@@ -95,13 +95,13 @@ export const from = {
   },
 } as const satisfies Record<string, OptionSpec>;
 
-/** What sources take beside the store's own permissions. */
+/** Permissions for the sources, in addition to the store's. */
 export const FROM_PERMISSIONS = [
   "--allow-read=<source>, or --allow-net=<host>:<port> (for --from)",
   "--allow-env=POH_FROM_TOKEN, or --allow-read=<token file> (where a node asks for it)",
 ] as const;
 
-/** How many payloads of a bucket are read at once. */
+/** Concurrent reads from a bucket. */
 export const workers = {
   type: "count",
   metavar: "n",

@@ -1,5 +1,5 @@
 /**
- * What describes a command and its options.
+ * Types of the specifications of commands and options.
  *
  * @module
  */
@@ -16,9 +16,9 @@ export interface FlagSpec {
 
 /** An option with a value. */
 export interface ValueSpec {
-  /** How the value is read. */
+  /** The type that the value is parsed as. */
   readonly type: ValueType;
-  /** What stands for the value in `--help`. */
+  /** Placeholder for the value in `--help`. */
   readonly metavar: string;
   /** One sentence for `--help`. */
   readonly help: string;
@@ -26,9 +26,9 @@ export interface ValueSpec {
   readonly env?: string;
   /** Value when neither option nor variable is given, written as on the command line. */
   readonly default?: string;
-  /** What completes it in a shell; files where `type` is `"path"`. */
+  /** Shell completion; files if `type` is `"path"`. */
   readonly completes?: "ids";
-  /** Whether it may be given several times; its value is a list then. */
+  /** The option may be repeated; its value is then a list. */
   readonly repeats?: true;
 }
 
@@ -49,23 +49,23 @@ export type OptionSpec = FlagSpec | ValueSpec | ChoiceSpec;
 
 /** An argument without a name. */
 export interface PositionalSpec {
-  /** What stands for it in `--help`. */
+  /** Placeholder in `--help`. */
   readonly name: string;
   /** One sentence for `--help`. */
   readonly help: string;
   /** The values it may have; any when absent. */
   readonly choices?: readonly string[];
-  /** What completes it in a shell. */
+  /** Shell completion. */
   readonly completes?: "ids" | "files";
-  /** Whether more of the same may follow; of the last one only. */
+  /** More arguments of this kind may follow; only for the last one. */
   readonly repeats?: true;
 }
 
 /** An example for `--help`. */
 export interface Example {
-  /** What follows `poh-storage`, or a whole line when it holds a pipe. */
+  /** The arguments of `poh-storage`, or a whole line if it has a pipe. */
   readonly line: string;
-  /** What it does. */
+  /** One line that explains it. */
   readonly note: string;
 }
 
@@ -75,7 +75,7 @@ export interface CommandSpec {
   readonly summary: string;
   /** Paragraphs for the command's own `--help`. */
   readonly description?: readonly string[];
-  /** What may follow the command's name, one form a line. */
+  /** Forms of the arguments, one a line. */
   readonly usage: readonly string[];
   /** Arguments without a name, in order; all optional as far as parsing goes. */
   readonly positionals: readonly PositionalSpec[];
@@ -83,13 +83,13 @@ export interface CommandSpec {
   readonly options: Readonly<Record<string, OptionSpec>>;
   /** Examples for `--help`. */
   readonly examples: readonly Example[];
-  /** Whether it changes the store: decides the Deno permissions it needs. */
+  /** The command changes the store, and so needs write permission. */
   readonly writes: boolean;
-  /** Whether it is for stores on this machine only. */
+  /** The command works only on stores on this machine. */
   readonly local?: boolean;
   /** Further Deno permissions, for what is not the store. */
   readonly permissions?: readonly string[];
-  /** Whether Ctrl-C lets it finish what it has begun. */
+  /** Ctrl-C lets the command finish what it has begun. */
   readonly interruptible: boolean;
   /** Exit codes it can end with, beside 0, 1 and 2. */
   readonly exitCodes: readonly number[];

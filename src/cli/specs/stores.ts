@@ -14,7 +14,7 @@ export const stores = {
     usage: [""],
     positionals: [],
     description: [
-      "A store that is there already is left as it is. All other commands but restore, and import, recover and serve with --create, make none: they end with 6 where there is none.",
+      "An existing store is left as it is. Only init and restore create a store, and import, recover and serve with --create; every other command ends with 6 if the store does not exist.",
       "With --write-once no save ever replaces a transaction: another one of an id that is there already is refused, whatever a command asks for. Only a new store can be made so, and it stays so.",
       "With --pack-below small payloads live in the log instead of in files: saved and loaded faster, but not to be seen as files. The store remembers it; repack changes it later.",
     ],
@@ -73,7 +73,7 @@ export const stores = {
     usage: ["<folder>", "--tar > <file>"],
     positionals: [{
       name: "folder",
-      help: "Folder to back up to, made where there is none; - is --tar.",
+      help: "Folder to back up to, created if it does not exist; - is --tar.",
       completes: "files",
     }],
     options: {
@@ -190,8 +190,8 @@ export const stores = {
     summary: "Move payloads between log and files, and compact the log",
     description: [
       "Moves payloads of at most --pack-below from files into the log, and larger ones from the log into files; the store remembers the size. Without the option it keeps the size that it has, and moves what an earlier run left. A damaged payload stays where it is.",
-      "Then it gives back the dead bytes of the log, which info tells: those of payloads that were replaced, deleted or moved. A store does so by itself once they are more than half of its log; repack gives back all of them, and may write the whole log again for it.",
-      "Others may use the store meanwhile. Ctrl-C stops it: what was moved stays so, and the next run goes on.",
+      "Then it gives back the dead bytes of the log, which info shows: those of payloads that were replaced, deleted or moved. A store does so by itself once they exceed half of its log; repack gives back all of them, and may rewrite the whole log.",
+      "Others may use the store meanwhile. Ctrl-C stops it: what was moved stays moved, and the next run continues.",
     ],
     usage: ["[--pack-below <size>]"],
     positionals: [],

@@ -147,7 +147,7 @@ export const transactions = {
       },
       {
         line: "list --json --limit 100 --after 5b4a",
-        note: "One page, with all that the metadata knows",
+        note: "One page, with all metadata",
       },
     ],
     writes: false,
@@ -167,7 +167,7 @@ export const transactions = {
   prune: {
     summary: "Delete the transactions that a filter selects",
     description: [
-      "Deletes in batches, the oldest first where a time is given, while others may use the store. A transaction that is replaced before it is its turn stays. It never runs without a condition that spares something: --limit, --min-size 0 and --since alone are none, the last as it would keep only what is oldest.",
+      "Deletes in batches, the oldest first where a time is given, while others may use the store. A transaction that is replaced meanwhile stays. It needs a condition that spares something: --limit, --min-size 0 and --since alone are not enough; the last would keep only the oldest.",
     ],
     usage: [
       "--older-than <age>",
@@ -183,7 +183,7 @@ export const transactions = {
       },
       ...conditions,
       limit,
-      "dry-run": { type: "flag", help: "Tell what would be deleted." },
+      "dry-run": { type: "flag", help: "Report what would be deleted." },
       durability,
       progress,
     },
@@ -191,7 +191,7 @@ export const transactions = {
       { line: "prune --older-than 30d", note: "A job for each night" },
       {
         line: "prune --holder alice --before 2016-06-01 --dry-run",
-        note: "What would go",
+        note: "Lists what would be deleted",
       },
     ],
     writes: true,
@@ -202,7 +202,7 @@ export const transactions = {
     summary: "Save transactions from NDJSON",
     description: [
       "One transaction a line, in the JSON form of save --tx; blank lines are skipped. Import stops at the first bad line: what stands before it is saved, and running it again with the line mended is harmless. With --skip-bad it reports the line and goes on. Either way a bad line makes the exit code 2.",
-      "Its last line tells what became of them: 1,557 txs: 1,500 new, 57 unchanged, 0 replaced. With --if-exists fail, and in a write-once store, import stops at the first transaction that would replace another one.",
+      "The last line of output counts the outcomes: 1,557 txs: 1,500 new, 57 unchanged, 0 replaced. With --if-exists fail, and in a write-once store, import stops at the first transaction that would replace another one.",
       "Memory stays flat however long the input. A line longer than 8 MiB must have payload as its last field, as export writes it.",
     ],
     usage: ["[file|-]"],
