@@ -491,8 +491,8 @@ export function readAllSync(file: Deno.FsFile, size: number): Uint8Array {
   return fillSync(file, new Uint8Array(size));
 }
 
-/** The part of a buffer that an open file could fill. */
-function fillSync(file: Deno.FsFile, buffer: Uint8Array): Uint8Array {
+/** The part of a buffer that an open file could fill, without leaving the thread. */
+export function fillSync(file: Deno.FsFile, buffer: Uint8Array): Uint8Array {
   let at = 0;
   while (at < buffer.length) {
     const read = file.readSync(buffer.subarray(at));

@@ -10,7 +10,7 @@
  */
 
 import { DiskWait } from "../files/disk_wait.ts";
-import { readAllSync, writeAllSync } from "../files/durable_fs.ts";
+import { fillSync, writeAllSync } from "../files/durable_fs.ts";
 import { nextTurn } from "../async/turn.ts";
 
 /** It is read and written again in pieces of so many bytes. */
@@ -80,11 +80,12 @@ export class WalFile {
   ): Promise<void> {
     const file = this.#file;
     if (!file) return;
+    const piece = new Uint8Array(PIECE);
     for (let at = 0, read = PIECE; read === PIECE; at += read) {
       await nextTurn();
       read = await change(() => {
         file.seekSync(at, Deno.SeekMode.Start);
-        const bytes = readAllSync(file, PIECE);
+        const bytes = fillSync(file, piece);
         file.seekSync(at, Deno.SeekMode.Start);
         writeAllSync(file, bytes);
         return bytes.length;
