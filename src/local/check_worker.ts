@@ -26,15 +26,6 @@ import { integrityErrors } from "../sqlite/integrity_errors.ts";
 /** What the thread is called. */
 export const CHECK_THREAD = "poh-storage check";
 
-/**
- * After so many looks at a payload this thread has its garbage collected:
- * `node:crypto` leaves an object for each digest, whose size V8 does not see.
- */
-const COLLECT_AFTER = 32_768;
-
-/** There where V8 was started with `--expose-gc`, as the program starts it. */
-const { gc: collectGarbage } = globalThis as { gc?: () => void };
-
 /** Parts that are looked at for one question. */
 const PARTS_AT_ONCE = 8;
 
@@ -104,8 +95,6 @@ async function countFiles(base: string): Promise<number> {
   return count;
 }
 
-let looks = 0;
-
 function look(
   { rows, quick }: { rows: Database; quick: QuickLook },
   parts: Parts,
@@ -120,7 +109,6 @@ function look(
       for (const found of page) {
         const isSound = isSurelyAsRead(found.info.txId) && quick.isSound(found);
         note(looked, found, isSound);
-        if (++looks % COLLECT_AFTER === 0) collectGarbage?.();
       }
     }
     all.push(looked);
