@@ -37,8 +37,9 @@ import { WalFile } from "./wal_file.ts";
 import { enterWal, openFiles, setBusyTimeout } from "./wal_mode.ts";
 
 /**
- * Memory for pages: ids are in no order, so that each save needs others of
- * their index.
+ * Memory for pages where rows are changed: ids are in no order, so that each save
+ * needs others of their index. A check reads pages once, by a connection for each
+ * of its threads: SQLite's own 2 MiB do for that.
  */
 const CACHE_KIB = 16 * 1024;
 
@@ -105,7 +106,7 @@ async function open(
       setBusyTimeout(db, true);
       db.exec("PRAGMA foreign_keys = ON");
       db.exec("PRAGMA trusted_schema = OFF");
-      db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+      if (!readOnly) db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
       requireSchema(db, path);
     });
     await translated(path, () => admit(db));
