@@ -22,6 +22,7 @@ import { type Tree, treePosition } from "./tree.ts";
 import { Pacer } from "../async/turn.ts";
 import type { FollowingFile } from "./unsynced.ts";
 import { putRow } from "../sqlite/row_changes.ts";
+import type { WalFile } from "../sqlite/wal_file.ts";
 import { findInfo } from "../sqlite/lookups.ts";
 import { clearPlace, hasPlaces, placesIn } from "../sqlite/places.ts";
 
@@ -44,6 +45,8 @@ export interface LogParts extends Followers {
   storeId: string;
   /** The tree over the log's records. */
   tree?: Tree;
+  /** SQLite's log, where it is another one than that of the rows. */
+  wal?: WalFile;
 }
 
 /** A part of the log, and the last record of each id in it. */

@@ -8,6 +8,7 @@
 import { join } from "@std/path";
 import { LockFile } from "../files/locks.ts";
 import { setLogState } from "../sqlite/log_state.ts";
+import type { WalFile } from "../sqlite/wal_file.ts";
 import {
   CHECKPOINT_DUE,
   dropSegments,
@@ -20,6 +21,7 @@ import {
   stretchOf,
   syncFollowed,
 } from "./checkpoint.ts";
+import { DurableParts } from "./durable_parts.ts";
 import { isVoid, makeFile, type Stuck } from "./follow.ts";
 import type { Following } from "./following.ts";
 import type { LogTurn } from "./log_turn.ts";
@@ -150,10 +152,12 @@ export class Checkpointer {
       end,
       isDoubtful ? null : own,
     );
+    const isOthers = stretch !== undefined;
+    using durable = isOthers && !parts.sync ? new DurableParts(parts) : null;
     const stuck: Stuck = left.length > 0
       ? await inTurn(() => retry(parts, left))
       : new Map();
-    if (this.#parts.sync) {
+    if (parts.sync || durable) {
       const again = (record: LogRecord) =>
         inTurn(async () => {
           // It may have been replaced since, by a file that is newer.
@@ -161,17 +165,19 @@ export class Checkpointer {
         });
       if (isDoubtful) await makeAgain(parts, stretch!, stuck, again);
       await syncFollowed(
-        parts,
+        durable?.parts ?? parts,
         files,
         stuck,
         again,
-        (txIds, onRefused) => this.#following.syncFiles(txIds, onRefused),
+        durable
+          ? undefined
+          : (txIds, onRefused) => this.#following.syncFiles(txIds, onRefused),
       );
     }
     await inTurn(async () => {
       this.#parts.health.requireTrust();
       await keepInLog(stuck, parts);
-      await this.#syncRows();
+      await this.#syncRows(durable?.parts.wal);
       const filesSynced = Math.min(end, ...stuck.keys());
       await rows.change(() => setLogState(rows, { filesSynced }));
       await dropSegments(parts, filesSynced);
@@ -180,12 +186,12 @@ export class Checkpointer {
   }
 
   /** SQLite, too, syncs its log, and tells nobody of a failure. */
-  async #syncRows(): Promise<void> {
+  async #syncRows(wal: WalFile = this.#parts.rows.wal): Promise<void> {
     const { rows, health } = this.#parts;
     await health.orFail(async () => {
-      await rows.wal.writeAgain((work) => rows.change(work));
-      await rows.wal.flush();
-    });
+      await wal.writeAgain((work) => rows.change(work));
+      await wal.flush();
+    }, wal);
   }
 
   /**

@@ -7,6 +7,7 @@
 
 import { PohStorageError, StoreMovedError } from "../errors.ts";
 import { type Place, whyMoved } from "../files/place.ts";
+import type { WalFile } from "../sqlite/wal_file.ts";
 import type { LogParts } from "./checkpoint.ts";
 
 /** The trust that one writer has in its store. */
@@ -60,11 +61,14 @@ export class LogHealth {
   }
 
   /** Runs work after which nobody writes if SQLite's log was refused. */
-  async orFail<T>(work: () => Promise<T>): Promise<T> {
+  async orFail<T>(
+    work: () => Promise<T>,
+    wal: WalFile = this.#parts.rows.wal,
+  ): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const { failure } = this.#parts.rows.wal;
+      const { failure } = wal;
       throw failure ? this.fail(failure) : error;
     }
   }

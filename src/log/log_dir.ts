@@ -184,12 +184,13 @@ export class LogDir implements Disposable {
 
   /**
    * Makes a segment, durably, under its name only once it is whole. One of that
-   * number that is there is replaced.
+   * number that is there is replaced. Waits for the disk in any case: those who
+   * write to it do not know who made it.
    */
   async create(header: SegmentHeader): Promise<Segment> {
     const tmp = join(this.path, `${crypto.randomUUID()}.tmp`);
     const path = this.pathOf(header.number);
-    await replaceFile(path, encodeHeader(header), tmp, this.#sync);
+    await replaceFile(path, encodeHeader(header), tmp, true);
     this.forget(header.number);
     return this.segment(header.number)!;
   }

@@ -226,7 +226,7 @@ export async function replay(
   onReplayed: (replayed: Replayed) => void = () => {},
   distrust = false,
 ): Promise<LogDamage> {
-  const { dir, rows } = parts;
+  const { dir, rows, wal = rows.wal } = parts;
   if (distrust) await beginAgain(parts);
   const found = survey(dir, rows);
   const { lostChanges, details, isClean } = found;
@@ -235,7 +235,7 @@ export async function replay(
   // them; all before the last batch had been synced when that was written.
   const isLast = segmentOf(found.lastBatch) === segmentOf(found.end);
   if (isLast) await dir.writeAgain(found.lastBatch, found.end);
-  await rows.wal.writeAgain((work) => rows.change(work));
+  await wal.writeAgain((work) => rows.change(work));
   const wasApplied = logState(rows).applied;
   await applyRows(parts, found);
   const stuck = await applyFiles(parts, found, wasApplied, onReplayed);
@@ -348,7 +348,7 @@ async function beginAnew(
   found: Survey,
   stuck: Stuck,
 ): Promise<void> {
-  const { dir, rows, storeId, tree } = parts;
+  const { dir, rows, storeId, tree, wal = rows.wal } = parts;
   await tree?.follow(found.end);
   const numbers = dir.numbers();
   const { changes, applied } = logState(rows);
@@ -371,7 +371,7 @@ async function beginAnew(
       filesSynced: firstStuck,
     })
   );
-  await rows.wal.flush();
+  await wal.flush();
   for (const old of found.foreign) await setSegmentAside(old, parts);
   for (const old of found.damaged) {
     if (numbers.includes(old) && mayDrop(old, parts, firstStuck)) {

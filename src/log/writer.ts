@@ -29,6 +29,7 @@ import { Checkpointer } from "./checkpointer.ts";
 import { Compaction } from "./compaction.ts";
 import { rememberDamage } from "./damage.ts";
 import { DiskRoom } from "./disk_room.ts";
+import { DurableParts } from "./durable_parts.ts";
 import { Following } from "./following.ts";
 import { LogHealth } from "./health.ts";
 import { LogReader } from "./log_reader.ts";
@@ -134,10 +135,14 @@ export class LogWriter {
   }
 
   async #replay(onReplayed?: (replayed: Replayed) => void): Promise<void> {
-    const { dir, rows } = this.#parts;
+    const { dir, rows, health } = this.#parts;
     const { hasFailed } = dir.state();
-    const damage = await this.#parts.health.orFail(() =>
-      replay(this.#parts, onReplayed, hasFailed)
+    // Who left it may have waited for the disk.
+    using durable = this.#parts.sync ? null : new DurableParts(this.#parts);
+    const parts = durable?.parts ?? this.#parts;
+    const damage = await health.orFail(
+      () => replay(parts, onReplayed, hasFailed),
+      parts.wal,
     );
     await rememberDamage(rows, damage);
   }
