@@ -4,6 +4,8 @@
  * @module
  */
 
+import { Problem } from "./problem.ts";
+
 /** One transaction, or a page of a list. */
 export const JSON_TYPE = "application/json";
 /** Many transactions, a line each; the first one is what answers have. */
@@ -32,4 +34,22 @@ export function wants({ headers }: Request, type: string): boolean {
   const weight = ranges.find(({ name }) => name === type)?.weight ?? 0;
   const rest = ranges.filter(({ name }) => name !== type && name !== "*/*");
   return weight > 0 && rest.every((other) => other.weight <= weight);
+}
+
+/**
+ * The type of a body. It must be told: a page elsewhere can have a browser send
+ * text, and would have to ask first to send JSON.
+ */
+export function mediaType({ headers }: Request): string {
+  const [type] = (headers.get("content-type") ?? "").split(";");
+  return type!.trim().toLowerCase();
+}
+
+/** The problem of a body that is of another type. */
+export function unsupportedType(types: string[]): Problem {
+  return new Problem(
+    "UNSUPPORTED_TYPE",
+    `The body must be ${types.slice(0, 2).join(" or ")}`,
+    { headers: { "accept-post": types.join(", ") } },
+  );
 }

@@ -128,6 +128,7 @@ function pathItem({ path }: Route): Record<string, unknown> {
 
 /** What the segments of paths are. */
 const SEGMENTS: Readonly<Record<string, string>> = {
+  name: "Name of a case in quarantine",
   id:
     "Id of the transaction, percent-encoded as encodeURIComponent does. Clients that resolve . and .. in paths cannot name transactions with those two ids.",
 };
@@ -232,6 +233,7 @@ function problemsOf({ path, scope, operation }: Route) {
 
 function tagOf({ path }: Route): string {
   const [, first] = path.split("/");
+  if (first === "admin") return "operations";
   return first === "txs" || first === "broadcast" ? "transactions" : "service";
 }
 

@@ -208,8 +208,18 @@ export function problemOf(error: unknown): Problem {
       `${error.message}: after-time does, as the next page of a list has it`,
     );
   }
+  if (error instanceof PohStorageError && TOLD.has(error.code)) {
+    return new Problem(error.code as ProblemCode, error.message);
+  }
   return new Problem(codeOf(error), "The service failed", { cause: error });
 }
+
+/** Codes of errors whose message is for clients. */
+const TOLD: ReadonlySet<string> = new Set<ProblemCode>([
+  "LOCAL_ONLY",
+  "NOT_IN_QUARANTINE",
+  "NO_ROW",
+]);
 
 /** A code of 500 that says what failed, where it is a known one. */
 function codeOf(error: unknown): ProblemCode {

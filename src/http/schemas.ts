@@ -84,6 +84,24 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       object({ tx_id: head.tx_id, error: ref("Problem") }),
     ],
   },
+  CheckLine: {
+    oneOf: [
+      object({ progress: { type: "object", additionalProperties: true } }),
+      object({ finding: { type: "object", additionalProperties: true } }),
+      object({ report: { type: "object", additionalProperties: true } }),
+      object({ error: ref("Problem") }),
+    ],
+  },
+  QuarantineCase: object({
+    name: { type: "string", description: "Names the case" },
+    tx_id: { type: ["string", "null"] },
+    reason: TEXT,
+    at: { type: "string", format: "date-time" },
+    expected: { type: ["string", "null"], description: "SHA-256 in hex" },
+    found: { type: ["string", "null"], description: "SHA-256 in hex" },
+    size: { type: ["integer", "null"] },
+    row: { oneOf: [ref("TxInfo"), { type: "null" }] },
+  }),
   Problem: {
     type: "object",
     required: ["type", "title", "status", "detail", "code"],

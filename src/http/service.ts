@@ -17,7 +17,7 @@ import { StorageManager } from "../storage_manager.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import { Budget, type Limits } from "./limits.ts";
 import { Metrics } from "./metrics.ts";
-import { type Problem, problemOf, unavailable } from "./problem.ts";
+import { Problem, problemOf, unavailable } from "./problem.ts";
 import { Summaries } from "./summary.ts";
 
 /** How many damaged transactions are remembered. */
@@ -69,10 +69,15 @@ export class Service {
   refuses = false;
   /** How recovery went. */
   recovery: Recovery = { kind: "pending", progress: null };
+  /** What a check that was asked for has found last; null: none was. */
+  verified: { at: Date; report: StoreReport } | null = null;
+  /** When the last backup was sent whole; null: none was. */
+  backedUp: Date | null = null;
   /** The last transactions that a read found damaged, newest last. */
   readonly damaged: Set<string> = new Set();
   readonly #options: ServiceOptions;
   readonly #end = new AbortController();
+  #isChecking = false;
   #store: StorageManager | null = null;
   #summaries: Summaries | null = null;
   /** Every store that was opened: the last one serves. */
@@ -92,6 +97,34 @@ export class Service {
     this.limits = options.limits;
     this.room = { bytes: new Budget(bodyBudget), streams: new Budget(streams) };
     this.verifications = new Budget(verifications);
+  }
+
+  /** Where the store is, and how it is opened. */
+  get place(): Pick<ServiceOptions, "base" | "db" | "storage"> {
+    return this.#options;
+  }
+
+  /** Ends when the service begins to stop. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /**
+   * Takes the place of the one check that may be under way.
+   *
+   * @returns What gives it back.
+   * @throws {Problem} 409 if there is one.
+   */
+  beginCheck(): () => void {
+    if (this.#isChecking) {
+      throw new Problem("CHECK_RUNNING", "A check is under way");
+    }
+    this.#isChecking = true;
+    let ended = false;
+    return () => {
+      if (!ended) this.#isChecking = false;
+      ended = true;
+    };
   }
 
   /** Tells the operator something. */

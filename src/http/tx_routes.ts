@@ -11,8 +11,10 @@ import { ifMatchToDelete } from "./conditions.ts";
 import { listTxs } from "./listing.ts";
 import {
   JSON_TYPE,
+  mediaType,
   METADATA_HEADERS,
   NDJSON_TYPES,
+  unsupportedType,
   wants,
 } from "./media_types.ts";
 import { loadTxs } from "./load_many.ts";
@@ -147,7 +149,9 @@ export const txRoutes: readonly Route[] = [
       problems: [...OF_STORE, "TOO_LARGE", "UNSUPPORTED_TYPE"],
     },
     handle: (c, service) => {
-      if (mediaType(c) !== JSON_TYPE) throw unsupportedType([JSON_TYPE]);
+      if (mediaType(c.env.request) !== JSON_TYPE) {
+        throw unsupportedType([JSON_TYPE]);
+      }
       return loadTxs(service, c.env);
     },
   },
@@ -337,7 +341,7 @@ function getTx(c: Call, service: Service): Response | Promise<Response> {
 
 async function postTxs(c: Call, service: Service): Promise<Response> {
   const { store, room, limits, metrics } = service;
-  const type = mediaType(c);
+  const type = mediaType(c.env.request);
   if (NDJSON_TYPES.includes(type)) {
     const upload = {
       store,
@@ -387,26 +391,11 @@ async function deleteTx(c: Call, service: Service): Promise<Response> {
 
 async function broadcast(c: Call, service: Service): Promise<Response> {
   const { store, room, limits, metrics } = service;
-  if (mediaType(c) !== JSON_TYPE) throw unsupportedType([JSON_TYPE]);
+  if (mediaType(c.env.request) !== JSON_TYPE) {
+    throw unsupportedType([JSON_TYPE]);
+  }
   metrics.saved(
     await saveOne(store, c.env.request, txOfBroadcast, room, limits),
   );
   return c.text("OK");
-}
-
-/**
- * The type of the body. It must be told: a page elsewhere can have a browser
- * send text, and would have to ask first to send JSON.
- */
-function mediaType(c: Call): string {
-  const [type] = (c.env.request.headers.get("content-type") ?? "").split(";");
-  return type!.trim().toLowerCase();
-}
-
-function unsupportedType(types: string[]): Problem {
-  return new Problem(
-    "UNSUPPORTED_TYPE",
-    `The body must be ${types.slice(0, 2).join(" or ")}`,
-    { headers: { "accept-post": types.join(", ") } },
-  );
 }

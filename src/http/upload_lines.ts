@@ -16,6 +16,7 @@ import type { StorageManager } from "../storage_manager.ts";
 import { conditionsOf, requireNoCondition } from "./conditions.ts";
 import type { Exchange } from "./exchange.ts";
 import { bodyOf, Budget, type Limits } from "./limits.ts";
+import { LineQueue } from "./line_queue.ts";
 import { METADATA_HEADERS, NDJSON_TYPES } from "./media_types.ts";
 import type { Metrics } from "./metrics.ts";
 import { Problem, tooLarge } from "./problem.ts";
@@ -23,9 +24,6 @@ import { parsed, saving, txOf, type UploadRoom } from "./uploads.ts";
 
 /** Transactions of one body that may be on their way to the disk. */
 const IN_FLIGHT = 1_024;
-
-/** So many characters of answers wait for the client; then no line is read. */
-const MOST_UNTAKEN = 1024 * 1024;
 
 /** An NDJSON body, and what it is saved with. */
 export interface LinesUpload {
@@ -81,7 +79,7 @@ export async function saveLinesTellingEach(
   upload: LinesUpload,
 ): Promise<Response> {
   const release = await takePlace(upload);
-  const answers = new Answers();
+  const answers = new LineQueue();
   const source = {
     // deno-lint-ignore require-await -- a stream's cancel is asynchronous
     async cancel() {
@@ -103,7 +101,7 @@ export async function saveLinesTellingEach(
 
 async function* answersTo(
   upload: LinesUpload,
-  answers: Answers,
+  answers: LineQueue,
   release: () => void,
 ): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();
@@ -131,60 +129,6 @@ async function* answersTo(
   } finally {
     answers.giveUp();
     release();
-  }
-}
-
-/** Answers that wait until the client takes them. */
-class Answers {
-  #text = "";
-  #hasEnded = false;
-  #isGivenUp = false;
-  #onChange = Promise.withResolvers<void>();
-
-  /** One more. */
-  add(text: string): void {
-    this.#text += text;
-    this.#tell();
-  }
-
-  /** There are no more. */
-  end(): void {
-    this.#hasEnded = true;
-    this.#tell();
-  }
-
-  /** The client is gone. */
-  giveUp(): void {
-    this.#isGivenUp = true;
-    this.#tell();
-  }
-
-  /** Waits until enough is taken; false when nobody takes anything any more. */
-  async taken(): Promise<boolean> {
-    while (!this.#isGivenUp && this.#text.length > MOST_UNTAKEN) {
-      await this.#onChange.promise;
-    }
-    return !this.#isGivenUp;
-  }
-
-  /** All of them, as many at a time as there are. */
-  async *texts(): AsyncGenerator<string> {
-    while (true) {
-      while (this.#text === "" && !this.#hasEnded) {
-        await this.#onChange.promise;
-      }
-      if (this.#text === "") return;
-      const text = this.#text;
-      this.#text = "";
-      this.#tell();
-      yield text;
-    }
-  }
-
-  #tell(): void {
-    const { resolve } = this.#onChange;
-    this.#onChange = Promise.withResolvers();
-    resolve();
   }
 }
 
