@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Pacer } from "../async/turn.ts";
 import { MetadataDamagedError } from "../errors.ts";
 import { isDiskFull } from "../files/full_disk.ts";
 import { setSegmentAside } from "../log/damage.ts";
@@ -21,6 +22,7 @@ import type { PayloadFiles } from "../payloads/payload_files.ts";
 import { readSetting, writeSetting } from "../sqlite/log_state.ts";
 import { putRow } from "../sqlite/row_changes.ts";
 import { findInfo, findRow } from "../sqlite/lookups.ts";
+import { type Found, toFound } from "../sqlite/row.ts";
 import { iterateByRowid, iterateTxs } from "../sqlite/tx_pages.ts";
 import { countTxs } from "../sqlite/tx_counts.ts";
 
@@ -29,6 +31,16 @@ const PAGE = 256;
 
 /** Entries of an index read at a time: each page begins to count anew. */
 const INDEX_PAGE = 50_000;
+
+/** The index that SQLite has made for the ids. */
+const INDEX_OF_IDS = "sqlite_autoindex_txs_1";
+
+/** The other indexes that have ids, and where each has the holder. */
+const INDEX_COLUMNS = {
+  txs_by_time: "NULL",
+  txs_by_size: "NULL",
+  txs_by_holder: "CAST(holder_id AS TEXT)",
+};
 
 /** As many doubts are told; more say nothing that these do not. */
 const MOST_DOUBTS = 1_000;
@@ -87,34 +99,79 @@ export async function salvage(
 }
 
 /**
- * From both ends, since reading stops where the damage is; what lies between
- * is asked for id by id, as far as the files tell the ids.
+ * From both ends, since reading stops where the damage is; what lies between is
+ * asked for row by row, as far as the indexes tell where the rows are.
  */
 async function salvageRows(old: Database, rows: Database): Promise<void> {
-  const keep = (page: TxInfo[]) =>
-    rows.transaction(() =>
-      page.filter(isPlausible).forEach((row) =>
-        putRow(rows, row, placeOf(old, row))
-      )
-    );
-  await attempt(async () => {
-    let batch: TxInfo[] = [];
+  const take = async (found: AsyncIterable<Found>) => {
+    let batch: Found[] = [];
+    const keep = () => {
+      const page = batch.filter(({ info }) => isPlausible(info));
+      rows.transaction(() =>
+        page.forEach(({ info, place }) => putRow(rows, info, place))
+      );
+      batch = [];
+    };
     try {
-      for await (const info of iterateTxs(old)) {
-        batch.push(info);
-        if (batch.length < PAGE) continue;
-        keep(batch);
-        batch = [];
+      for await (const one of found) {
+        if (batch.push(one) === PAGE) keep();
       }
     } finally {
-      keep(batch);
+      keep();
     }
-  });
-  await attempt(async () => {
-    for await (const info of iterateByRowid(old)) {
-      if (!findInfo(rows, info.txId)) keep([info]);
+  };
+  const isKept = (txId: string) => findInfo(rows, txId) !== null;
+  await attempt(() => take(byId(old)));
+  const isWhole = await attempt(() => take(byRowid(old, isKept)));
+  if (!isWhole) await attempt(() => take(byIndexes(old, isKept)));
+}
+
+async function* byId(old: Database): AsyncGenerator<Found> {
+  for await (const info of iterateTxs(old)) {
+    yield { info, place: placeOf(old, info) };
+  }
+}
+
+async function* byRowid(
+  old: Database,
+  isKept: (txId: string) => boolean,
+): AsyncGenerator<Found> {
+  for await (const info of iterateByRowid(old)) {
+    if (!isKept(info.txId)) yield { info, place: placeOf(old, info) };
+  }
+}
+
+/** The rows that damaged pages lie around, one by one. */
+async function* byIndexes(
+  old: Database,
+  isKept: (txId: string) => boolean,
+): AsyncGenerator<Found> {
+  const pacer = new Pacer();
+  for (const index of [INDEX_OF_IDS, ...Object.keys(INDEX_COLUMNS)]) {
+    const columns = "rowid, CAST(tx_id AS TEXT)";
+    for (const [rowid, txId] of entriesOf(old, index, columns)) {
+      if (isKept(txId as string)) continue;
+      const found = foundAt(old, rowid as number);
+      if (found) yield found;
+      await pacer.giveWay();
     }
-  });
+  }
+}
+
+/** The row at a place of the table; null where it cannot be read. */
+function foundAt(old: Database, rowid: number): Found | null {
+  const { all, place } = old.columns;
+  try {
+    const row = old.first(
+      `SELECT ${all}, ${place} FROM txs NOT INDEXED
+      WHERE rowid = ? AND typeof(tx_id) = 'text'`,
+      rowid,
+    );
+    return row ? toFound(row) : null;
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    return null;
+  }
 }
 
 /** Where in the log a payload is, as far as that can be read. */
@@ -205,30 +262,36 @@ function agrees(row: TxInfo, { timestamp, size, holderId }: Entry): boolean {
 
 /** What the indexes say, without a look at the table. */
 function* indexEntries(old: Database): Generator<Entry> {
-  const columns = "CAST(tx_id AS TEXT), CAST(timestamp AS REAL), size";
-  const indexes = {
-    txs_by_time: `${columns}, NULL`,
-    txs_by_size: `${columns}, NULL`,
-    txs_by_holder: `${columns}, CAST(holder_id AS TEXT)`,
-  };
-  for (const [index, wanted] of Object.entries(indexes)) {
-    for (let at = 0;; at += INDEX_PAGE) {
-      let page: SqlValue[][];
-      try {
-        page = old.all(
-          `SELECT ${wanted} FROM txs INDEXED BY ${index} LIMIT ? OFFSET ?`,
-          INDEX_PAGE,
-          at,
-        );
-      } catch (error) {
-        if (error instanceof Deno.errors.NotCapable) throw error;
-        break; // the rest of this one cannot be read, or it is not there
-      }
-      for (const [txId, timestamp, size, holderId] of page) {
-        yield { txId, timestamp, size, holderId } as Entry;
-      }
-      if (page.length < INDEX_PAGE) break;
+  for (const [index, holder] of Object.entries(INDEX_COLUMNS)) {
+    const columns =
+      `CAST(tx_id AS TEXT), CAST(timestamp AS REAL), size, ${holder}`;
+    for (const entry of entriesOf(old, index, columns)) {
+      const [txId, timestamp, size, holderId] = entry;
+      yield { txId, timestamp, size, holderId } as Entry;
     }
+  }
+}
+
+/** The entries of an index, as far as they can be read. */
+function* entriesOf(
+  old: Database,
+  index: string,
+  columns: string,
+): Generator<SqlValue[]> {
+  for (let at = 0;; at += INDEX_PAGE) {
+    let page: SqlValue[][];
+    try {
+      page = old.all(
+        `SELECT ${columns} FROM txs INDEXED BY ${index} LIMIT ? OFFSET ?`,
+        INDEX_PAGE,
+        at,
+      );
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      return; // the rest of this one cannot be read, or it is not there
+    }
+    yield* page;
+    if (page.length < INDEX_PAGE) return;
   }
 }
 
@@ -241,14 +304,16 @@ function isPlausible(info: TxInfo): boolean {
     !`${info.txId}${info.holderId}`.includes("\0");
 }
 
-async function attempt(work: () => Promise<void>): Promise<void> {
+/** Returns whether the work came to its end. */
+async function attempt(work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
     // A disk that fails is no damage to what is read.
     const isOfSystem = error instanceof Deno.errors.NotCapable ||
       isDiskFull(error) || /\(os error \d+\)/.test(`${error}`);
     if (isOfSystem) throw error;
-    // As far as it went: the rest cannot be read.
+    return false; // as far as it went: the rest cannot be read
   }
 }
