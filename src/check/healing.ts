@@ -127,13 +127,14 @@ export class Healing<D extends Damage> {
       page,
       (info) => this.#onFound(info, step),
     );
-    const isSure = !this.#sources.hasFailed && !this.#isInterrupted();
+    const isInterrupted = this.#isInterrupted();
     for (const damage of page) {
       const { finding, info: { txId } } = damage;
       const source = found.get(txId);
       if (source !== undefined) this.#tellFound(finding, txId, source);
-      else if (isSure) await this.#healer.giveUp(damage);
-      else this.#leave(damage);
+      else if (isInterrupted || this.#sources.mayHave(txId)) {
+        this.#leave(damage);
+      } else await this.#healer.giveUp(damage);
     }
   }
 
@@ -162,7 +163,7 @@ export class Healing<D extends Damage> {
     if (this.#repair) this.#healer.onSound(txId);
   }
 
-  /** A source that could not be asked may have the payload. */
+  /** A source that could not be asked, or did not answer, may have the payload. */
   #leave({ finding }: D): void {
     const detail = this.#repair
       ? `${finding.detail}; left as it is, as not every source could be asked`

@@ -25,21 +25,27 @@ export type Take = (
   bytes: AsyncIterable<Uint8Array>,
 ) => Promise<boolean>;
 
+/** Told of a payload that a source may have, and could not give. */
+export type OnUnread = (info: TxInfo) => void;
+
 /** A place that may have payloads. */
 export interface HealSource extends AsyncDisposable {
   /** How it was named, for messages. */
   readonly name: string;
   /**
    * Looks for the payloads of these rows, each row once, and hands over what it
-   * finds. A payload that it does not have, or cannot read, is passed over.
+   * finds. A payload that it does not have is passed over.
    *
    * @param signal Ends the search between two payloads.
+   * @param onUnread Receives each that it may have and could not read to its end:
+   * that must not be given up.
    * @throws If the source can be asked no more, or if `take` throws.
    */
   search(
     wanted: readonly TxInfo[],
     take: Take,
     signal: AbortSignal,
+    onUnread: OnUnread,
   ): Promise<void>;
   /**
    * The row that it has for a payload, for one who has lost the row; null where
@@ -92,6 +98,27 @@ export async function readFrom<T>(
     throw error;
   } finally {
     await pieces.return(undefined);
+  }
+}
+
+/** The bytes of a source, which may break off. */
+export class Pieces implements AsyncIterable<Uint8Array> {
+  /** Whether they broke off. */
+  hasBroken = false;
+  readonly #bytes: AsyncIterable<Uint8Array>;
+
+  /** Reads nothing yet. */
+  constructor(bytes: AsyncIterable<Uint8Array>) {
+    this.#bytes = bytes;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.#bytes;
+    } catch (error) {
+      this.hasBroken = true;
+      throw error;
+    }
   }
 }
 

@@ -11,22 +11,30 @@ import type { HealSource, Take } from "./source.ts";
 
 /** Sources, and what became of them. */
 export class Sources implements AsyncDisposable {
-  readonly #all: { source: HealSource; report: SourceReport }[];
+  readonly #all: {
+    source: HealSource;
+    report: SourceReport;
+    /** Whether it is asked no more. */
+    isOver: boolean;
+  }[];
+  /** Ids whose payloads a source may have, by the last search. */
+  readonly #unread = new Set<string>();
 
   /** These, to be asked in this order. They are closed with this. */
   constructor(sources: HealSource[]) {
     this.#all = sources.map((source) => ({
       source,
       report: { source: source.name, healed: 0, wrong: 0, failure: null },
+      isOver: false,
     }));
   }
 
   /**
-   * Whether a source failed. What nobody had may be there, so it must not be
-   * given up.
+   * Whether a source may have a payload that nobody gave in the last search, so
+   * that it must not be given up: one failed, or could not read it.
    */
-  get hasFailed(): boolean {
-    return this.#all.some(({ report }) => report.failure !== null);
+  mayHave(txId: string): boolean {
+    return this.#unread.has(txId) || this.#all.some(({ isOver }) => isOver);
   }
 
   /** Puts into a report what the sources came to. */
@@ -59,8 +67,10 @@ export class Sources implements AsyncDisposable {
     onFound: (info: TxInfo) => void = () => {},
   ): Promise<Map<string, string>> {
     const found = new Map<string, string>();
-    for (const { source, report } of this.#all) {
-      if (report.failure !== null || signal.aborted) continue;
+    const unread: { txId: string; report: SourceReport }[] = [];
+    for (const one of this.#all) {
+      const { source, report } = one;
+      if (one.isOver || signal.aborted) continue;
       const missing = wanted.filter(({ txId }) => !found.has(txId));
       if (missing.length === 0) break;
       let failure: { error: unknown } | null = null;
@@ -79,16 +89,32 @@ export class Sources implements AsyncDisposable {
         onFound(info);
         return true;
       };
+      const onUnread = ({ txId }: TxInfo) => {
+        if (!signal.aborted) unread.push({ txId, report });
+      };
       try {
-        await source.search(missing, tryTake, signal);
+        await source.search(missing, tryTake, signal, onUnread);
       } catch (error) {
         // Of the store: what it cannot write, no other source can give it.
         if (failure) throw (failure as { error: unknown }).error;
         if (error instanceof Deno.errors.NotCapable) throw error;
-        if (!signal.aborted) report.failure = (error as Error).message;
+        if (signal.aborted) continue;
+        report.failure = (error as Error).message;
+        one.isOver = true;
       }
     }
+    this.#tellUnread(unread.filter(({ txId }) => !found.has(txId)));
     return found;
+  }
+
+  #tellUnread(unread: { txId: string; report: SourceReport }[]): void {
+    this.#unread.clear();
+    for (const { txId, report } of unread) {
+      this.#unread.add(txId);
+      report.failure ??= `it could not read the payload of ${
+        JSON.stringify(txId)
+      }`;
+    }
   }
 
   /** Closes them all. */

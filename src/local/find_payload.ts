@@ -255,10 +255,15 @@ const SUREST_FIRST: readonly Place[] = [
   inTable,
 ];
 
-/** Lists what is at each place; what cannot be read there is left out. */
+/**
+ * Lists what is at each place; what cannot be read there is left out.
+ *
+ * @param onUnread Told that something was.
+ */
 export async function* sourcesOf(
   origin: Origin,
   info: TxInfo,
+  onUnread: (error: unknown) => void = () => {},
 ): AsyncGenerator<PayloadSource> {
   for (const place of PLACES) {
     try {
@@ -266,6 +271,7 @@ export async function* sourcesOf(
       if (source !== null) yield source;
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
+      onUnread(error);
     }
   }
 }

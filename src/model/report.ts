@@ -116,7 +116,10 @@ export interface SourceReport {
   healed: number;
   /** Times that it gave other bytes, or broke off in the middle of a payload. */
   wrong: number;
-  /** Why it could be asked no more; null when it answered to the end. */
+  /**
+   * Why it could be asked no more, or which payload it could not read; null when
+   * it answered to the end.
+   */
   failure: string | null;
 }
 

@@ -560,6 +560,111 @@ test("a payload that breaks off in the middle is not healed by that source", asy
   assertEquals(namesIn(node.base, ".poh", "staged"), []);
 });
 
+/** What a node may answer when it is asked for a payload. */
+const ANSWERS: {
+  what: string;
+  answer: (request: Request, payload: Uint8Array<ArrayBuffer>) => Response;
+  mayHave: boolean;
+}[] = [
+  {
+    what: "half of it",
+    answer: (request, payload) =>
+      request.headers.has("range")
+        ? new Response(payload.subarray(0, 1), { status: 206 })
+        : new Response(brokenAt(payload, payload.length / 2)),
+    mayHave: true,
+  },
+  {
+    what: "that it may not",
+    answer: () => new Response("no", { status: 403 }),
+    mayHave: true,
+  },
+  {
+    what: "that it cannot",
+    answer: () => Response.json({ code: "UNREADABLE" }, { status: 500 }),
+    mayHave: true,
+  },
+  {
+    what: "that it has none",
+    answer: () => new Response(null, { status: 404 }),
+    mayHave: false,
+  },
+  {
+    what: "that its own is damaged",
+    answer: () => Response.json({ code: "INTEGRITY" }, { status: 500 }),
+    mayHave: false,
+  },
+  {
+    what: "a damaged one, but for its end",
+    answer: (request, payload) =>
+      request.headers.has("range")
+        ? Response.json({ code: "INTEGRITY" }, { status: 500 })
+        : new Response(brokenAt(payload, payload.length - 1)),
+    mayHave: false,
+  },
+];
+
+/** A stream that breaks off. */
+function brokenAt(payload: Uint8Array<ArrayBuffer>, at: number) {
+  return ReadableStream.from((async function* () {
+    yield payload.subarray(0, at);
+    await new Promise((resolve) => setTimeout(resolve, 10)); // it is sent
+    throw new Error("reset");
+  })());
+}
+
+for (const { what, answer, mayHave } of ANSWERS) {
+  test(
+    `a payload is ${
+      mayHave ? "not given up" : "given up"
+    } when a node answers ${what}`,
+    async () => {
+      await using node = await makeNode();
+      await Deno.remove(node.path("large"));
+      const { payload } = TXS.find(({ txId }) => txId === "large")!;
+      await using server = Deno.serve(
+        {
+          port: 0,
+          hostname: "127.0.0.1",
+          onListen() {},
+          onError: () => new Response(null),
+        },
+        (request) =>
+          new URL(request.url).pathname === "/txs"
+            ? Response.json({ txs: [] })
+            : answer(request, payload.slice()),
+      );
+      const from = `http://127.0.0.1:${server.addr.port}`;
+      const report = await node.recover({ from, purge: true });
+      assertEquals(outline(report), [
+        `payload-missing large: ${mayHave ? "none" : "purged"}`,
+      ]);
+      assertEquals(report.sources[0]!.failure !== null, mayHave);
+    },
+  );
+}
+
+test("a file of a source that breaks off is not given up", async () => {
+  await using node = await makeNode();
+  await damage(node);
+  const source = fakeSource(
+    "failing disk",
+    async (wanted, take, _, onUnread) => {
+      for (const info of wanted) {
+        if (info.txId === "edge") onUnread(info);
+        else await take(info, piecesOf(payloadOf(info)));
+      }
+    },
+  );
+  const report = await recoverFrom(node, [source]);
+  assertEquals(outline(report), [
+    "payload-corrupt c/d: healed",
+    "payload-corrupt edge: none",
+    "payload-missing a: healed",
+    "payload-missing large: healed",
+  ]);
+});
+
 test("Ctrl-C ends a heal between two payloads, and the next run goes on", async () => {
   await using node = await makeNode();
   await damage(node);

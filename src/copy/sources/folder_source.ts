@@ -16,6 +16,8 @@ import type { TxInfo } from "../../types.ts";
 import {
   type HealSource,
   isPossible,
+  type OnUnread,
+  Pieces,
   searchEach,
   type Take,
 } from "../../check/source.ts";
@@ -88,8 +90,12 @@ export class FolderSource implements HealSource {
     wanted: readonly TxInfo[],
     take: Take,
     signal: AbortSignal,
+    onUnread: OnUnread,
   ): Promise<void> {
-    await searchEach(wanted, signal, (info) => this.#look(info, take));
+    await searchEach(wanted, signal, async (info) => {
+      const isUnread = await this.#look(info, take);
+      if (isUnread) onUnread(info);
+    });
     // Below a volume that was unmounted meanwhile nothing is found either.
     if (identityOf(this.#files.basePath) !== this.#identity) {
       throw new Deno.errors.NotFound("the folder is another one by now");
@@ -103,18 +109,31 @@ export class FolderSource implements HealSource {
     return row?.storageHash === storageHash && isPossible(row) ? row : null;
   }
 
-  /** Tries every place where this store may keep the payload. */
-  async #look(info: TxInfo, take: Take): Promise<void> {
+  /**
+   * Tries every place where this store may keep the payload.
+   *
+   * @returns Whether one of them could not be read, and none had it.
+   */
+  async #look(info: TxInfo, take: Take): Promise<boolean> {
     const origin = { files: this.#files, rows: this.#rows, log: this.#log };
-    for await (const source of sourcesOf(origin, info)) {
-      const opened = typeof source === "string"
-        ? unlessUnreadable(() => openRegular(source))
-        : null;
-      const bytes = typeof source === "string"
-        ? opened && piecesOf(opened.file)
-        : once(source);
-      if (bytes && await take(info, bytes)) return;
+    let isUnread = false;
+    const onUnread = (error: unknown) => isUnread ||= !isOtherThing(error);
+    for await (const source of sourcesOf(origin, info, onUnread)) {
+      let bytes: AsyncIterable<Uint8Array>;
+      try {
+        const opened = typeof source === "string" ? openRegular(source) : null;
+        if (typeof source === "string" && !opened) continue;
+        bytes = opened ? piecesOf(opened.file) : once(source as Uint8Array);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotCapable) throw error;
+        onUnread(error);
+        continue;
+      }
+      const pieces = new Pieces(bytes);
+      if (await take(info, pieces)) return false;
+      isUnread ||= pieces.hasBroken;
     }
+    return isUnread;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -136,6 +155,12 @@ function unlessUnreadable<T>(read: () => T | null): T | null {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return null;
   }
+}
+
+/** Whether a path has something else than a payload. */
+function isOtherThing(error: unknown): boolean {
+  const { cause } = Object(error);
+  return [error, cause].some((one) => one instanceof Deno.errors.InvalidData);
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -6,7 +6,13 @@
 
 import { PohStorageError } from "../../errors.ts";
 import type { TxInfo } from "../../types.ts";
-import { type HealSource, searchEach, type Take } from "../../check/source.ts";
+import {
+  type HealSource,
+  type OnUnread,
+  Pieces,
+  searchEach,
+  type Take,
+} from "../../check/source.ts";
 
 /** How long a node may be silent, in ms. */
 const SILENCE_MS = 30_000;
@@ -15,8 +21,14 @@ const SILENCE_MS = 30_000;
 const ATTEMPTS = 4;
 const WAIT_MS = 250;
 
+/** Times that a payload is asked for whose transfer breaks off. */
+const DOWNLOADS = 2;
+
 /** A page of one transaction is shorter, in characters. */
 const PAGE_LIMIT = 1024 * 1024;
+
+/** Answers by which a node has no such payload: it may not know such ids. */
+const ABSENT: ReadonlySet<number> = new Set([400, 404, 410, 414]);
 
 /** Answers that say "later", not "no". */
 const BUSY: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
@@ -78,36 +90,65 @@ export class NodeSource implements HealSource {
     wanted: readonly TxInfo[],
     take: Take,
     signal: AbortSignal,
+    onUnread: OnUnread,
   ): Promise<void> {
     return searchEach(wanted, signal, async (info) => {
       if (!hasPath(info.txId)) return;
-      const response = await this.#ask(
-        `txs/${encodeURIComponent(info.txId)}`,
-        signal,
-      );
-      if (BUSY.has(response.status) || response.status === 401) {
-        await response.body?.cancel();
-        throw new Error(`it answers ${response.status}`);
+      for (let attempt = 1; attempt <= DOWNLOADS; attempt++) {
+        if (!await this.#tryTake(info, take, signal)) return;
       }
-      // It has another version under this id: spare both the transfer.
-      const tag = response.headers.get("etag");
-      const isOther = tag !== null && /^"[0-9a-f]{64}"$/.test(tag) &&
-        tag !== `"${info.storageHash}"`;
-      if (!response.ok || isOther || !response.body) {
-        await response.body?.cancel();
-        return;
-      }
-      await take(info, piecesOf(response.body));
+      onUnread(info);
     });
+  }
+
+  /** Whether the payload may be there and could not be read. */
+  async #tryTake(
+    info: TxInfo,
+    take: Take,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const response = await this.#ask(pathOf(info), signal);
+    if (BUSY.has(response.status) || response.status === 401) {
+      await response.body?.cancel();
+      throw new Error(`it answers ${response.status}`);
+    }
+    // It has another version under this id: spare both the transfer.
+    const tag = response.headers.get("etag");
+    const isOther = tag !== null && /^"[0-9a-f]{64}"$/.test(tag) &&
+      tag !== `"${info.storageHash}"`;
+    if (!response.ok) return await mayBeThere(response);
+    if (isOther || !response.body) {
+      await response.body?.cancel();
+      return false;
+    }
+    const pieces = new Pieces(piecesOf(response.body));
+    if (await take(info, pieces) || !pieces.hasBroken) return false;
+    return await this.#isSoundThere(info, signal);
+  }
+
+  /**
+   * Whether the node has a payload of which it broke off the transfer, as it
+   * does with a damaged one: it verifies all of it before it gives a part.
+   */
+  async #isSoundThere(info: TxInfo, signal: AbortSignal): Promise<boolean> {
+    const part = { range: "bytes=0-0" };
+    const response = await this.#ask(pathOf(info), signal, part);
+    if (!response.ok) return await mayBeThere(response);
+    await response.body?.cancel();
+    return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
   /** Asks again while the node is busy or cannot be reached. */
-  async #ask(path: string, signal: AbortSignal): Promise<Response> {
+  async #ask(
+    path: string,
+    signal: AbortSignal,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
     for (let attempt = 1, wait = WAIT_MS;; attempt++, wait *= 2) {
       try {
-        const response = await this.#askOnce(path, signal);
+        const response = await this.#askOnce(path, signal, headers);
         if (!BUSY.has(response.status) || attempt === ATTEMPTS) return response;
         await response.body?.cancel();
       } catch (error) {
@@ -119,7 +160,11 @@ export class NodeSource implements HealSource {
     }
   }
 
-  async #askOnce(path: string, signal: AbortSignal): Promise<Response> {
+  async #askOnce(
+    path: string,
+    signal: AbortSignal,
+    headers: Record<string, string>,
+  ): Promise<Response> {
     const late = new AbortController();
     const timer = setTimeout(
       () => late.abort(new Error(`no answer for ${SILENCE_MS / 1000} s`)),
@@ -127,7 +172,7 @@ export class NodeSource implements HealSource {
     );
     try {
       return await fetch(new URL(path, this.#url), {
-        headers: this.#headers,
+        headers: { ...this.#headers, ...headers },
         // The token is for this host.
         redirect: "error",
         signal: AbortSignal.any([late.signal, signal]),
@@ -140,17 +185,36 @@ export class NodeSource implements HealSource {
 
 /** Returns whether an answer is a page of a node's list. */
 async function holdsPage(response: Response): Promise<boolean> {
+  return Array.isArray(Object(await jsonOf(response)).txs);
+}
+
+/** The JSON of an answer; null: it has none, as a page for people. */
+async function jsonOf(response: Response): Promise<unknown> {
   let text = "";
   const decoder = new TextDecoder();
   for await (const piece of piecesOf(response.body!)) {
     text += decoder.decode(piece, { stream: true });
-    if (text.length > PAGE_LIMIT) return false;
+    if (text.length > PAGE_LIMIT) return null;
   }
   try {
-    return Array.isArray(JSON.parse(text)?.txs);
+    return JSON.parse(text);
   } catch {
-    return false; // a page for people, say
+    return null;
   }
+}
+
+function pathOf({ txId }: TxInfo): string {
+  return `txs/${encodeURIComponent(txId)}`;
+}
+
+/** Whether a node that refuses a payload may have it all the same. */
+async function mayBeThere(response: Response): Promise<boolean> {
+  if (ABSENT.has(response.status)) {
+    await response.body?.cancel();
+    return false;
+  }
+  const problem = response.body ? await jsonOf(response) : null;
+  return Object(problem).code !== "INTEGRITY"; // it is damaged there as well
 }
 
 /** Whether an id can stand in a path: `.` and `..` are taken away from one. */

@@ -8,7 +8,13 @@ import { InvalidTxIdError, PohStorageError } from "../../errors.ts";
 import { remoteStores, type SharedPayloads } from "../../remote_url.ts";
 import type { DriverChoice } from "../../model/driver_info.ts";
 import type { TxInfo } from "../../types.ts";
-import { type HealSource, searchEach, type Take } from "../../check/source.ts";
+import {
+  type HealSource,
+  type OnUnread,
+  Pieces,
+  searchEach,
+  type Take,
+} from "../../check/source.ts";
 
 /** Reads the payloads of a store in a bucket, or of a folder that machines share. */
 export class SharedSource implements HealSource {
@@ -50,6 +56,7 @@ export class SharedSource implements HealSource {
     wanted: readonly TxInfo[],
     take: Take,
     signal: AbortSignal,
+    onUnread: OnUnread,
   ): Promise<void> {
     return searchEach(wanted, signal, async (info) => {
       let bytes: ReadableStream<Uint8Array> | null;
@@ -59,7 +66,9 @@ export class SharedSource implements HealSource {
         if (error instanceof InvalidTxIdError) return; // no object can be its
         throw error;
       }
-      if (bytes) await take(info, bytes);
+      if (!bytes) return;
+      const pieces = new Pieces(bytes);
+      if (!await take(info, pieces) && pieces.hasBroken) onUnread(info);
     });
   }
 
