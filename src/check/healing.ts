@@ -61,6 +61,35 @@ export interface Healer<D extends Damage> {
   onSound(txId: string): void;
 }
 
+/** The newest case of each of some ids. */
+class Newest {
+  readonly #cases = new Map<string, Case>();
+
+  /** How many there are. */
+  get size(): number {
+    return this.#cases.size;
+  }
+
+  /** Takes a case in, unless there is a newer one. */
+  add(one: Case): void {
+    if (!this.#cases.has(one.row.txId)) this.#cases.set(one.row.txId, one);
+    else this.replace(one);
+  }
+
+  /** The same, where there is one of its id. */
+  replace(one: Case): void {
+    const known = this.#cases.get(one.row.txId);
+    if (known && known.note.at < one.note.at) {
+      this.#cases.set(one.row.txId, one);
+    }
+  }
+
+  /** All of them. */
+  all(): Case[] {
+    return [...this.#cases.values()];
+  }
+}
+
 /** One check's healing. */
 export class Healing<D extends Damage> {
   readonly #sources: Sources;
@@ -102,18 +131,26 @@ export class Healing<D extends Damage> {
     step.add(this.#found.count, this.#found.bytes);
     await this.#heal(this.#pending.splice(0), step);
     if (isLimited(this.#options)) return;
-    const page: Case[] = [];
-    const ids = new Set<string>();
+    let page = new Newest(), isOnlyPage = true;
     for await (const one of this.#healer.cases()) {
       if (this.#isInterrupted()) return;
-      // What this run has put there, the sources were asked for already.
-      if (one.note.at >= this.#began || ids.has(one.row.txId)) continue;
-      ids.add(one.row.txId);
-      if (page.push(one) < HEAL_PAGE) continue;
-      await this.#healCases(page.splice(0), step);
-      ids.clear();
+      page.add(one);
+      if (page.size < HEAL_PAGE) continue;
+      isOnlyPage = false;
+      await this.#healNewest(page, isOnlyPage, step);
+      page = new Newest();
     }
-    await this.#healCases(page, step);
+    await this.#healNewest(page, isOnlyPage, step);
+  }
+
+  /** Of each id only what was in service last: an older one does not come back. */
+  async #healNewest(page: Newest, isOnlyPage: boolean, step: Step) {
+    if (!isOnlyPage) {
+      for await (const one of this.#healer.cases()) page.replace(one);
+    }
+    // What this run has put there, the sources were asked for already.
+    const cases = page.all().filter(({ note }) => note.at < this.#began);
+    if (!this.#isInterrupted()) await this.#healCases(cases, step);
   }
 
   /** Tells the damage that the sources were not asked for, and what they came to. */

@@ -416,6 +416,41 @@ test("what is in quarantine comes back once a source has it", async () => {
   assertEquals((await node.recover(options)).findings, []);
 });
 
+test("of versions in quarantine only the newest comes back", async () => {
+  await using node = await makeNode();
+  const [older] = TXS.filter(({ txId }) => txId === "a");
+  const newer = { ...older!, payload: bytes("newer") };
+  const newest = { ...older!, payload: bytes("newest") };
+  const save = async (tx: Tx) => {
+    await using store = await StorageManager.open(node.base, node.db);
+    await store.saveTx(tx);
+  };
+  const backup = async (name: string) => {
+    await backupStore(node.base, node.db, node.dir.join(name), { copy: true });
+    return node.dir.join(name);
+  };
+  const lose = () => Deno.remove(node.path("a"));
+  await lose();
+  await node.recover();
+  await save(newer);
+  const ofNewer = await backup("newer");
+  await lose();
+  // Given up in the run that might bring the older one back.
+  const report = await node.recover({ from: node.backup });
+  assertEquals(outline(report), ["payload-missing a: quarantined"]);
+  assertEquals((await node.recover({ from: node.backup })).findings, []);
+  await save(newest);
+  const ofNewest = await backup("newest");
+  await lose();
+  await node.recover();
+  const from = [node.backup, ofNewer, ofNewest];
+  assertEquals(outline(await node.recover({ from })), [
+    "out-of-service a: healed",
+  ]);
+  await using store = await StorageManager.open(node.base, node.db);
+  assertEquals(await store.loadTx("a"), newest);
+});
+
 test("recover --purge keeps nothing of what it heals", async () => {
   await using node = await makeNode();
   await damage(node);
