@@ -127,7 +127,7 @@ export function localHealer(
       for (const { name, row } of cases) {
         if (!found.has(row.txId)) continue;
         crashPoint("case healed");
-        closeCase(run.report.base, name, purge);
+        await closeCase(run.report.base, name, purge);
       }
       return found;
     },
@@ -144,7 +144,7 @@ async function* outOfService(run: CheckRun): AsyncGenerator<Case> {
     if (now === null) yield { name, note, row };
     // Healed by a run that a crash ended, or saved again.
     else if (run.mayAct() && now.storageHash === row.storageHash) {
-      closeCase(basePath, name, false);
+      await closeCase(basePath, name, false);
     }
   }
 }

@@ -38,7 +38,7 @@ export interface QuarantineNote {
   expected: string | null;
   /** SHA-256 of the bytes, in hex; null when there were none. */
   found: string | null;
-  /** The row as it was. */
+  /** The row as it was; null where its transaction is in service. */
   row: TxInfo | null;
 }
 
@@ -151,12 +151,20 @@ export async function* listQuarantine(
 /**
  * Takes a case out of quarantine whose transaction is back in service.
  *
- * @param purge Whether bytes that are kept in it go as well; else it stays.
+ * @param purge Whether bytes that are kept in it go as well; else they stay, and
+ * the note has no row any more: the transaction may be deleted from now on, and
+ * is not to come back then.
  */
-export function closeCase(basePath: string, name: string, purge: boolean) {
+export async function closeCase(
+  basePath: string,
+  name: string,
+  purge: boolean,
+): Promise<void> {
   const dir = quarantinePath(basePath);
   const hasBytes = regularSize(join(dir, `${name}.bin`)) !== null;
-  if (purge || !hasBytes) removeCase(dir, name);
+  if (purge || !hasBytes) return void removeCase(dir, name);
+  const note = { ...readNote(dir, name), row: null };
+  await writeFile(basePath, `${name}.json`, noteText(note));
 }
 
 /** How many cases there are. */

@@ -416,6 +416,25 @@ test("what is in quarantine comes back once a source has it", async () => {
   assertEquals((await node.recover(options)).findings, []);
 });
 
+test("what was healed and then deleted does not come back", async () => {
+  await using node = await makeNode();
+  await damage(node);
+  await node.recover({ from: node.backup }); // keeps damaged bytes of two
+  await flipBit(node.path("b"), 1);
+  await node.recover(); // takes it out of service
+  await node.recover({ from: node.backup });
+  await assertAllSound(node);
+  {
+    await using store = await StorageManager.open(node.base, node.db);
+    for (const { txId } of TXS) await store.deleteTx(txId);
+  }
+  assertEquals((await node.recover({ from: node.backup })).findings, []);
+  await using store = await StorageManager.open(node.base, node.db);
+  assertEquals(await store.listTxs(), []);
+  const kept = await Array.fromAsync(listQuarantine(node.base));
+  assertEquals(kept.map(({ txId }) => txId).sort(), ["b", "c/d", "edge"]);
+});
+
 test("of versions in quarantine only the newest comes back", async () => {
   await using node = await makeNode();
   const [older] = TXS.filter(({ txId }) => txId === "a");
