@@ -87,6 +87,37 @@ async function sql(temp: TempStore, driver: Driver, statement: string) {
   }
 }
 
+testDrivers(
+  "rows that no record can have keep no other from being repaired",
+  async (driver) => {
+    await using temp = await filledStore(driver);
+    const { storageHash } = (await (await temp.open()).infoTx("a"))!;
+    await temp.close();
+    await sql(
+      temp,
+      driver,
+      `INSERT INTO txs (tx_id, storage_hash, timestamp, size)
+      VALUES (hex(zeroblob(40000)), '${storageHash}', 1, -1);
+      UPDATE txs SET holder_id = hex(zeroblob(40000)) WHERE tx_id = 'b'`,
+    );
+    await Deno.remove(temp.file("b"));
+    await flipBit(temp.file("c"), 1);
+    const source = `${dirname(temp.base)}/source`;
+    await Deno.mkdir(source);
+    for (const txId of ["b", "c"]) {
+      const { payload } = sampleTx({ txId });
+      await Deno.writeFile(join(source, placeOf(txId)), payload);
+    }
+    const report = await recover(temp, driver, { from: source });
+    assertEquals(report.actions, {
+      "payload-missing": { quarantined: 2 },
+      "payload-corrupt": { healed: 1 },
+    });
+    assertEquals((await recover(temp, driver)).findings, []);
+    assertEquals(await (await temp.open()).listTxs(), ["a", "c"]);
+  },
+);
+
 // --- every kind of finding ----------------------------------------------------
 
 interface Case {

@@ -11,7 +11,7 @@ import { crashPoint } from "../async/crash_points.ts";
 import { SMALL } from "../files/durable_fs.ts";
 import { bytesInLog } from "./find_payload.ts";
 import { sha256HexSync } from "../files/hash.ts";
-import type { Extension, LogEntry } from "../log/record.ts";
+import { type Extension, isLoggable, type LogEntry } from "../log/record.ts";
 import { because } from "../log/why.ts";
 import { HashedOnTheWay } from "./hashed_on_the_way.ts";
 import {
@@ -69,8 +69,10 @@ export async function healLocal(
   lost: readonly Lost[],
   { act, signal, onFound }: HealLocalOptions,
 ): Promise<Map<string, string>> {
-  // A note in quarantine may have been edited by hand.
-  const wanted = lost.filter(({ info, isOut }) => !isOut || isPossible(info));
+  // A note in quarantine, or a row, may have been edited by hand.
+  const wanted = lost.filter(({ info, isOut }) =>
+    isOut ? isPossible(info) : isLoggable(saving(info, { staged: "" }))
+  );
   const byId = new Map(wanted.map((one) => [one.info.txId, one]));
   const infos = wanted.map(({ info }) => info);
   if (!act) return await sources.find(infos, isRight, signal, onFound);

@@ -5,10 +5,14 @@
  * @module
  */
 
+import { join } from "@std/path";
 import type { Case, Damage, Healer } from "../check/healing.ts";
 import type { Sources } from "../check/sources.ts";
 import type { BadLocalVerdict } from "../check/verdict.ts";
 import { crashPoint } from "../async/crash_points.ts";
+import { isFile, removeFileSync, renameFile } from "../files/durable_fs.ts";
+import { quarantinePath } from "../files/layout.ts";
+import { isLoggable } from "../log/record.ts";
 import {
   closeCase,
   readableCases,
@@ -16,12 +20,12 @@ import {
   writeNote,
 } from "../payloads/quarantine.ts";
 import { findInfo, findRow } from "../sqlite/lookups.ts";
-import { putRow } from "../sqlite/row_changes.ts";
+import { deleteRow, putRow } from "../sqlite/row_changes.ts";
 import type { TxInfo } from "../types.ts";
 import type { CheckRun } from "./check_run.ts";
 import { bytesInLog, readPayload, readSource } from "./find_payload.ts";
 import { healLocal, type Lost } from "./local_healer.ts";
-import { removal, saving } from "./open_store.ts";
+import { type OpenStore, removal, saving } from "./open_store.ts";
 import { because } from "../log/why.ts";
 
 /** A damaged payload of a store on this machine. */
@@ -72,7 +76,9 @@ async function takeOut(
 ): Promise<void> {
   const { queue } = store.writer!;
   const { txId, storageHash } = info;
+  const isLogged = isLoggable(removal(txId));
   if (repair!.purge) {
+    if (!isLogged) return await takeOutUnlogged(store, info, null);
     await queue.submit({ entry: because(removal(txId), "damaged") });
     return;
   }
@@ -88,8 +94,29 @@ async function takeOut(
   const bytes = bytesInLog(store, txId);
   if (bytes) await writeBytes(base, name, bytes);
   crashPoint("note written");
+  if (!isLogged) return await takeOutUnlogged(store, info, name);
   const entry = { ...removal(txId), kind: "quarantine" as const };
   await queue.submit({ entry: { ...entry, name: `${name}.bin` } });
+}
+
+/**
+ * The same for a row that was edited by hand, and has an id that no record can
+ * have. A crash leaves the row, which is without its file then.
+ *
+ * @param name Of the case in quarantine; null: the file is deleted.
+ */
+async function takeOutUnlogged(
+  { files, rows }: OpenStore,
+  { txId }: TxInfo,
+  name: string | null,
+): Promise<void> {
+  const path = files.pathOf(txId);
+  if (name === null) removeFileSync(path);
+  else if (isFile(path)) {
+    const to = join(quarantinePath(files.basePath), `${name}.bin`);
+    await renameFile(path, to, true);
+  }
+  await rows.change(() => deleteRow(rows, txId));
 }
 
 /** Heals from sources what is damaged, and what is in quarantine. */

@@ -271,6 +271,17 @@ export function requireLoggable(entry: LogEntry): void {
   }
 }
 
+/** Whether a change can be a record. */
+export function isLoggable(entry: LogEntry): boolean {
+  try {
+    requireLoggable(entry);
+    return true;
+  } catch (error) {
+    if (!(error instanceof InvalidTxError)) throw error;
+    return false;
+  }
+}
+
 function requireLength(field: "tx_id" | "holder_id", length: number): void {
   if (length <= MAX_TEXT) return;
   throw new InvalidTxError(
