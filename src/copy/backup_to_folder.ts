@@ -66,7 +66,7 @@ export async function backupToFolder(
   requireApart(live, path);
   const sync = options.durability !== "relaxed";
   const files = new PayloadFiles(path, { sync });
-  await claim(files, readSetting(live.rows, "id"), sync);
+  await claim(files, live, sync);
   const inUse = `The backup folder ${path} is in use`;
   let locks: StoreLocks;
   try {
@@ -121,18 +121,20 @@ function isIn(path: string, folder: string): boolean {
  */
 async function claim(
   files: PayloadFiles,
-  storeId: string | null,
+  live: OpenStore,
   sync: boolean,
 ): Promise<void> {
   const path = files.basePath;
   requirePohDir(path);
   const marker = join(path, ".poh", "backup");
   const marked = await readRegular(marker);
-  const owner = storeId ?? "unknown";
+  // A store of the older package has no id, until it is opened for writing.
+  const byPath = `database ${JSON.stringify(realPath(live.rows.path))}`;
+  const owner = readSetting(live.rows, "id") ?? byPath;
   if (marked) {
     const known = new TextDecoder().decode(marked).trim();
     if (known === owner) return await files.init();
-    if (known !== "unknown") {
+    if (known !== byPath) {
       throw new BackupPathError(`${path} is the backup of another store`);
     }
   } else if (!await isEmpty(path)) {

@@ -46,6 +46,7 @@ import {
   text,
 } from "../helpers.ts";
 import { Database } from "../../src/sqlite/database.ts";
+import { saveAsOlder } from "../local/older_store.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { waitingName } from "../../src/payloads/staged_files.ts";
@@ -672,6 +673,34 @@ testDrivers(
       readOnly: true,
     });
     assertEquals(findInfo(rows, "Tx%1")?.size, 5);
+  },
+);
+
+testDrivers(
+  "the backup of a store without an id is no other's, and stays its own",
+  async (driver) => {
+    await using dir = await tempDir();
+    const folder = dir.join("backup");
+    const backUp = async (name: string) => {
+      const base = dir.join(name), db = dir.join(name, "poh.db");
+      return await backupStore(base, db, folder, { driver });
+    };
+    for (const txId of ["one", "other"]) {
+      const base = dir.join(txId), db = dir.join(txId, "poh.db");
+      const tx = { txId, payload: bytes(txId), timestamp: 1 };
+      await saveAsOlder(base, db, driver, [tx]);
+    }
+    await backUp("one");
+    const before = await filesBelow(folder);
+    const error = await assertRejects(() => backUp("other"), BackupPathError);
+    assertStringIncludes(error.message, "backup of another store");
+    assertEquals(await filesBelow(folder), before);
+    assertEquals((await backUp("one")).kept, 1);
+    const options = { driver, upgradeQuiet: 0 };
+    const [base, db] = [dir.join("one"), dir.join("one", "poh.db")];
+    await (await StorageManager.open(base, db, options)).close();
+    assertEquals((await backUp("one")).kept, 1); // it has an id now
+    await assertRejects(() => backUp("other"), BackupPathError);
   },
 );
 
