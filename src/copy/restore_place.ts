@@ -111,6 +111,7 @@ export class RestorePlace {
       const bytes = report.bytes;
       if (report.interrupted) return { txs: 0, bytes: 0, interrupted: true };
       requireWhole(report);
+      await this.#requireFree(); // it may have taken hours
       await this.#putInPlace();
       return { txs: report.written, bytes, interrupted: false };
     } finally {

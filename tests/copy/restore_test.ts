@@ -167,6 +167,19 @@ test("nothing that is there is overwritten", async () => {
   }
 });
 
+test("a database that was made meanwhile is not overwritten", async () => {
+  await using of = await backups();
+  const db = of.dir.join("other.db"), base = of.dir.join("base");
+  const make = () => Deno.writeTextFileSync(db, "mine");
+  await assertRejects(
+    () => restoreStore(of.tar, base, db, { onProgress: make }),
+    BackupPathError,
+    "is there already",
+  );
+  assertEquals(await Deno.readTextFile(db), "mine");
+  assertEquals(namesIn(of.dir.path).includes("base"), false);
+});
+
 test("what another restoration left is not touched", async () => {
   await using of = await backups();
   const base = of.dir.join("base");
