@@ -136,7 +136,7 @@ Deno.test("where no other thread may be started, this one checks", async () => {
     cwd: dir.path,
   });
   assertEquals(code, 4, stderr);
-  assertMatch(stderr, /^poh-storage: Damage found: \d+ metadata-damaged$/m);
+  assertMatch(stderr, /^poh-storage: Damage found: \d+ metadata-damaged; /m);
   assertEquals(stderr.includes("allow-read"), false, stderr);
 });
 
