@@ -14,7 +14,8 @@ import { printable } from "../text/printable.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
 import { requireAccess } from "./permissions.ts";
-import { readPolicy } from "./read_key.ts";
+import { checkpointJson, logOf } from "./proof_words.ts";
+import { readPolicy, readToken } from "./read_key.ts";
 import { openStore } from "./store.ts";
 
 /** `poh-storage audit` */
@@ -33,16 +34,16 @@ export async function run(call: Call<"audit">): Promise<number> {
       throw new UsageError("--token-file is for a log's address");
     }
     await using store = await openStore(call, "write");
-    return await audit(call, auditor, state, logOf(store));
+    return await audit(call, auditor, state, localLog(store));
   }
-  const { httpLog } = await import("./http_log.ts");
-  const token = await tokenFrom(options["token-file"]);
-  const log = await httpLog(url, token, signal);
+  const { HttpLog } = await import("./http_log.ts");
+  const token = await readToken(options["token-file"]);
+  const log = await HttpLog.at(url, token, signal);
   return await audit(call, auditor, state, log);
 }
 
 /** The log of a store on this machine. */
-function logOf({ tlog }: StorageManager): PublicLog {
+function localLog({ tlog }: StorageManager): PublicLog {
   return {
     async checkpoint() {
       const note = await tlog.published();
@@ -94,26 +95,22 @@ async function audit(
 }
 
 function reportText({ old, checkpoint, live }: AuditReport): string {
-  const { origin, size, root, cosignedBy, witnesses } = checkpoint;
+  const { size, root } = checkpoint;
   const since = old === null
     ? "the first audit"
     : `${numberText(size - old.size)} since the last audit`;
-  const seen = witnesses > 0
-    ? `; cosigned by ${cosignedBy.length} of ${witnesses}`
-    : "";
-  return `audit ok: ${numberText(size)} entries in ${origin}, ${since}, ${
-    numberText(live)
-  } of them live, root ${toBase64(root)}${seen}`;
+  return `audit ok: ${numberText(size)} entries in ${
+    logOf(checkpoint)
+  }, ${since}, ${numberText(live)} of them live, root ${toBase64(root)}`;
 }
 
 function reportJson(
   { old, checkpoint, live }: AuditReport,
   { misbehaviour }: Auditor,
 ) {
-  const { origin, size, root, cosignedBy, witnesses } = checkpoint;
   return {
-    ...{ ok: true, origin, size, root: toBase64(root), live },
-    ...{ old_size: old?.size ?? null, cosigned_by: cosignedBy, witnesses },
+    ...{ ok: true, old_size: old?.size ?? null, live },
+    ...checkpointJson(checkpoint),
     misbehaviour: misbehaviour.length,
   };
 }
@@ -135,12 +132,4 @@ async function keep(auditor: Auditor, path: string): Promise<void> {
   const bytes = new TextEncoder().encode(`${JSON.stringify(auditor)}\n`);
   await Deno.remove(`${path}.tmp`).catch(() => {}); // of one that was killed
   await replaceFile(path, bytes, `${path}.tmp`, true);
-}
-
-async function tokenFrom(
-  file: string | undefined,
-): Promise<string | undefined> {
-  if (file === undefined) return undefined;
-  requireAccess(["read"], [file]);
-  return (await Deno.readTextFile(file)).trim();
 }

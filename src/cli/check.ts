@@ -1,7 +1,7 @@
 import { UsageError } from "../format/usage_error.ts";
 import { parseChallenge } from "../proofs/challenge.ts";
 import { fromBase64, MAX_TEXT, toBase64 } from "../proofs/encoding.ts";
-import { checkHolding, type HoldingReport } from "../proofs/holding.ts";
+import { checkHolding } from "../proofs/holding.ts";
 import { parseNote } from "../proofs/note.ts";
 import {
   openCheckpoint,
@@ -20,6 +20,12 @@ import { printable } from "../text/printable.ts";
 import type { Call } from "./call.ts";
 import { Exit, exitCodeOf } from "./exit_codes.ts";
 import { type Input, openInput, readBytes } from "./input.ts";
+import {
+  checkpointJson,
+  holdingJson,
+  holdingWords,
+  logOf,
+} from "./proof_words.ts";
 import { readPolicy } from "./read_key.ts";
 
 /** The result of checking a proof. */
@@ -128,25 +134,6 @@ async function peek(input: Input) {
   return { first, pieces };
 }
 
-function logOf(checkpoint: SignedCheckpoint): string {
-  const { origin, cosignedBy, witnesses } = checkpoint;
-  const seen = witnesses > 0
-    ? `; cosigned by ${cosignedBy.length} of ${witnesses}`
-    : "";
-  return `${origin}${seen}`;
-}
-
-function checkpointJson(checkpoint: SignedCheckpoint) {
-  const { origin, size, root, cosignedBy, witnesses } = checkpoint;
-  return {
-    origin,
-    size,
-    root: toBase64(root),
-    cosigned_by: cosignedBy,
-    witnesses,
-  };
-}
-
 function checkpointed(checkpoint: SignedCheckpoint): Checked {
   const { size, root } = checkpoint;
   return {
@@ -233,26 +220,9 @@ async function holding(
   }
   const asked = parseChallenge(await fileOf(call, challenge, "The challenge"));
   const report = await checkHolding(answer, asked, policy);
-  const { held, ended, nothing, notHeld, chunks, bytes, checkpoint } = report;
   return {
-    words: `${holdingWords(report)}; ${chunks} chunks, ${bytes} bytes; ` +
-      `${checkpoint.size} entries in ${logOf(checkpoint)}`,
-    facts: {
-      ...{ held, ended, nothing, not_held: notHeld, chunks, bytes },
-      checkpoint: checkpointJson(checkpoint),
-    },
-    isWhole: notHeld.length === 0,
+    words: holdingWords(report),
+    facts: holdingJson(report),
+    isWhole: report.notHeld.length === 0,
   };
-}
-
-function holdingWords(
-  { held, ended, nothing, notHeld }: HoldingReport,
-): string {
-  const gone = notHeld.map(({ index, fault }) => `entry ${index} ${fault}`);
-  return [
-    `${held.length} held`,
-    ...ended.length > 0 ? [`${ended.length} ended`] : [],
-    ...nothing.length > 0 ? [`${nothing.length} without a payload`] : [],
-    ...gone.length > 0 ? [`${gone.length} not held: ${gone.join(", ")}`] : [],
-  ].join(", ");
 }

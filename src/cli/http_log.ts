@@ -17,80 +17,138 @@ const DEADLINE = 30_000;
 /** A bundle is at most this long: 256 entries of 64 KiB, each behind its length. */
 const MAX_BUNDLE = TILE_WIDTH * (MAX_TEXT + 2);
 
-/**
- * A log by its address.
- *
- * @param token Bearer token; undefined for none.
- * @throws {UsageError} If it is no address.
- */
-export async function httpLog(
-  address: string,
-  token: string | undefined,
-  signal: AbortSignal,
-): Promise<PublicLog> {
-  const url = URL.canParse(address) ? new URL(address) : null;
-  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
-    throw new UsageError(`${address} is no address of a log`);
-  }
-  const port = url.port || (url.protocol === "http:" ? "80" : "443");
-  const hosts = [`${url.hostname}:${port}`];
-  await requireServers({ hosts, variables: [] });
-  const prefix = url.href.replace(/\/*$/, "/");
-  const get = async (path: string, limit: number) => {
-    const bytes = await read(`${prefix}${path}`, token, limit, signal);
-    if (bytes) return bytes;
-    throw failed(`${prefix}${path}`, "it is not there");
-  };
-  return {
-    async checkpoint() {
-      return textOf(await get("checkpoint", MAX_TEXT), "note");
-    },
-    async bundle(index, width) {
-      const path = tilePath("entries", index, width);
-      const bytes = await read(`${prefix}${path}`, token, MAX_BUNDLE, signal);
-      // A partial one that has become full since may be gone.
-      return bytes ?? await get(tilePath("entries", index), MAX_BUNDLE);
-    },
-  };
-}
+/** A log by its address. */
+export class HttpLog implements PublicLog {
+  readonly #prefix: string;
+  readonly #headers: Record<string, string>;
+  readonly #signal: AbortSignal;
 
-/** What is at an address; null where there is nothing. */
-async function read(
-  url: string,
-  token: string | undefined,
-  limit: number,
-  signal: AbortSignal,
-): Promise<Uint8Array | null> {
-  try {
-    const response = await fetch(url, {
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE)]),
+  private constructor(
+    prefix: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ) {
+    this.#prefix = prefix;
+    this.#headers = headers;
+    this.#signal = signal;
+  }
+
+  /**
+   * The log at an address.
+   *
+   * @param token Bearer token; undefined for none.
+   * @throws {UsageError} If it is no address.
+   */
+  static async at(
+    address: string,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<HttpLog> {
+    const url = URL.canParse(address) ? new URL(address) : null;
+    if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
+      throw new UsageError(`${address} is no address of a log`);
+    }
+    const port = url.port || (url.protocol === "http:" ? "80" : "443");
+    const hosts = [`${url.hostname}:${port}`];
+    await requireServers({ hosts, variables: [] });
+    const headers: Record<string, string> = token === undefined
+      ? {}
+      : { authorization: `Bearer ${token}` };
+    return new HttpLog(url.href.replace(/\/*$/, "/"), headers, signal);
+  }
+
+  /** {@inheritDoc PublicLog.checkpoint} */
+  async checkpoint(): Promise<string> {
+    return textOf(await this.#get("checkpoint", MAX_TEXT), "note");
+  }
+
+  /** {@inheritDoc PublicLog.bundle} */
+  async bundle(index: number, width: number): Promise<Uint8Array> {
+    const path = tilePath("entries", index, width);
+    // A partial one that has become full since may be gone.
+    return await this.#find(path, MAX_BUNDLE) ??
+      await this.#get(tilePath("entries", index), MAX_BUNDLE);
+  }
+
+  /**
+   * The answer to a challenge, as it comes.
+   *
+   * @param deadline How long all of it may take, in ms.
+   */
+  async *holding(
+    challenge: string,
+    deadline: number,
+  ): AsyncGenerator<Uint8Array> {
+    const response = await this.#ask("holding", deadline, {
+      method: "POST",
+      headers: { ...this.#headers, "content-type": "application/json" },
+      body: challenge,
     });
+    try {
+      yield* response.body ?? [];
+    } catch (error) {
+      throw this.#failed("holding", (error as Error).message);
+    }
+  }
+
+  async #get(path: string, limit: number): Promise<Uint8Array> {
+    const bytes = await this.#find(path, limit);
+    if (bytes) return bytes;
+    throw this.#failed(path, "it is not there");
+  }
+
+  /** What is at a path; null where there is nothing. */
+  async #find(path: string, limit: number): Promise<Uint8Array | null> {
+    const headers = this.#headers;
+    const response = await this.#ask(path, DEADLINE, { headers }, 404);
     if (response.status === 404) {
       await response.body?.cancel();
       return null;
     }
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw failed(url, `it answers ${response.status}`);
-    }
     const pieces: Uint8Array[] = [];
     let length = 0;
-    for await (const piece of response.body ?? []) {
-      length += piece.length;
-      if (length > limit) {
-        throw failed(url, `it sends more than ${limit} bytes`);
+    try {
+      for await (const piece of response.body ?? []) {
+        length += piece.length;
+        pieces.push(piece);
+        if (length > limit) break;
       }
-      pieces.push(piece);
+    } catch (error) {
+      throw this.#failed(path, (error as Error).message);
+    }
+    if (length > limit) {
+      throw this.#failed(path, `it sends more than ${limit} bytes`);
     }
     return new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer());
-  } catch (error) {
-    if (error instanceof CliError) throw error;
-    if (signal.aborted) throw signal.reason;
-    throw failed(url, (error as Error).message);
   }
-}
 
-function failed(url: string, why: string): CliError {
-  return new CliError(Exit.failed, `Cannot read ${url}: ${why}`);
+  /** Sends a request; fails for any other status than 200 and one more. */
+  async #ask(
+    path: string,
+    deadline: number,
+    init: RequestInit,
+    also?: number,
+  ): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(`${this.#prefix}${path}`, {
+        ...init,
+        signal: AbortSignal.any([
+          this.#signal,
+          AbortSignal.timeout(deadline),
+        ]),
+      });
+    } catch (error) {
+      throw this.#failed(path, (error as Error).message);
+    }
+    if (response.ok || response.status === also) return response;
+    await response.body?.cancel();
+    throw this.#failed(path, `it answers ${response.status}`);
+  }
+
+  #failed(path: string, why: string): unknown {
+    if (this.#signal.aborted) return this.#signal.reason;
+    const what = `Cannot read ${this.#prefix}${path}: ${why}`;
+    return new CliError(Exit.failed, what);
+  }
 }

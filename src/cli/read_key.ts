@@ -82,3 +82,16 @@ export async function readPolicy(
   const file = await readBytes(input, "The policy", MAX_TEXT, call.signal);
   return parsePolicy(file);
 }
+
+/** The bearer token in a file; undefined where none is named. */
+export async function readToken(
+  file: string | undefined,
+): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  requireAccess(["read"], [file]);
+  try {
+    return (await Deno.readTextFile(file)).trim();
+  } catch (error) {
+    throw new UsageError(`Cannot read ${file}: ${(error as Error).message}`);
+  }
+}

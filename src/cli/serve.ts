@@ -6,6 +6,7 @@ import type { Address } from "../http/server.ts";
 import type { Service } from "../http/service.ts";
 import { readTokens, type Token, tokenOf } from "../http/tokens.ts";
 import { countText } from "../format/count_text.ts";
+import { type LogKey, readLogKey } from "./read_key.ts";
 import { countTakenOut } from "../model/report.ts";
 import type { Call } from "./call.ts";
 import { CliError, Exit } from "./exit_codes.ts";
@@ -26,7 +27,11 @@ export async function run(call: Call<"serve">): Promise<number> {
   const guard = guardOf(tokens, options.host);
   await requireNet(address.host, address.port);
   await requireThere(options, options.create ? "create" : "write");
-  const service = await makeService(call);
+  const key = options["tlog-key"];
+  const logKey = key === undefined
+    ? undefined
+    : await readLogKey("serve", key, options.base);
+  const service = await makeService(call, logKey);
   try {
     await using server = await listen(service, guard, address);
     await output.print(
@@ -58,7 +63,10 @@ export async function run(call: Call<"serve">): Promise<number> {
   return Exit.done;
 }
 
-async function makeService(call: Call<"serve">): Promise<Service> {
+async function makeService(
+  call: Call<"serve">,
+  logKey: LogKey | undefined,
+): Promise<Service> {
   const { options, output } = call;
   const { Service } = await import("../http/service.ts");
   const { DEFAULT_LIMITS } = await import("../http/limits.ts");
@@ -77,6 +85,8 @@ async function makeService(call: Call<"serve">): Promise<Service> {
       drain: options.drain * 1_000,
       bodyBudget: Math.max(maxBody, DEFAULT_LIMITS.bodyBudget),
     },
+    isLogPublic: options["public-tlog"],
+    ...(logKey && { logKey }),
     notice: (line) => output.notice(printable(line)),
   });
 }

@@ -10,7 +10,7 @@ import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
 import { Hono } from "./packages.ts";
 import { Problem, unavailable } from "./problem.ts";
 import { requireParameters } from "./query.ts";
-import { type Answer, type Call, matchesPath } from "./route.ts";
+import { type Answer, type Call, matchesPath, scopeOf } from "./route.ts";
 import { ROUTES } from "./routes.ts";
 import { type Service, stopping } from "./service.ts";
 import type { Scope } from "./tokens.ts";
@@ -69,12 +69,14 @@ function makeApp(
   const app = new Hono<{ Bindings: Exchange }>({
     getPath: (_, options) => (options!.env as Exchange).path,
   });
-  for (const { method, path, scope, operation, handle } of ROUTES) {
+  for (const route of ROUTES) {
+    const { method, path, operation, handle, isDeep } = route;
     const parameters = Object.keys(operation.query ?? {});
-    app.on(method, path.replace(/\{(\w+)\}/g, ":$1"), (c) => {
+    const pattern = path.replace(/\{(\w+)\}/g, isDeep ? ":$1{.+}" : ":$1");
+    app.on(method, pattern, (c) => {
       const { env } = c;
       env.route = path;
-      admit(env, scope, guard);
+      admit(env, scopeOf(route, service), guard);
       if (env.hasQuery) requireParameters(env.query, parameters);
       return handle(c, service);
     });
@@ -82,7 +84,7 @@ function makeApp(
   app.notFound((c) => {
     const { path } = c.env;
     const isPublic = ROUTES.some((route) =>
-      route.scope === "public" && matchesPath(route, path)
+      scopeOf(route, service) === "public" && matchesPath(route, path)
     );
     admit(c.env, isPublic ? "public" : "read", guard);
     throw noRoute(c);

@@ -17,6 +17,8 @@ export interface Limits {
   streams: number;
   /** Whole-payload verifications that may run at once. */
   verifications: number;
+  /** Challenges that may be answered at once. */
+  holdings: number;
   /** Requests that may be under way at once; more are refused. */
   requests: number;
   /** How long a request waits for its turn before it is refused, in ms. */
@@ -39,6 +41,7 @@ export const DEFAULT_LIMITS: Limits = {
   bodyBudget: 64 * 1024 * 1024,
   streams: 8,
   verifications: 4,
+  holdings: 2,
   requests: 256,
   patience: 10_000,
   bodyGrace: 10_000,

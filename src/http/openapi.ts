@@ -129,14 +129,24 @@ function pathItem({ path }: Route): Record<string, unknown> {
 /** What the segments of paths are. */
 const SEGMENTS: Readonly<Record<string, string>> = {
   name: "Name of a case in quarantine",
+  tile: "Path of a tile, with slashes in it.",
   id:
     "Id of the transaction, percent-encoded as encodeURIComponent does. Clients that resolve . and .. in paths cannot name transactions with those two ids.",
+};
+
+/** Whom routes are for. */
+const NEEDS: Readonly<Record<Route["scope"], string>> = {
+  public: "",
+  read: "Needs a token of scope read.",
+  write: "Needs a token of scope write.",
+  admin: "Needs a token of scope admin.",
+  log: "Needs a token of scope read, unless the log is served to anybody.",
 };
 
 function operationOf(route: Route): Record<string, unknown> {
   const { scope, operation } = route;
   const { id, summary, description, body } = operation;
-  const needs = scope === "public" ? "" : `Needs a token of scope ${scope}.`;
+  const needs = NEEDS[scope];
   return {
     operationId: id,
     summary,

@@ -216,9 +216,14 @@ export function problemOf(error: unknown): Problem {
 
 /** Codes of errors whose message is for clients. */
 const TOLD: ReadonlySet<string> = new Set<ProblemCode>([
+  "KEY_UNKNOWN",
   "LOCAL_ONLY",
   "NOT_IN_QUARANTINE",
+  "NOT_LOGGED",
   "NO_ROW",
+  "TLOG_MISMATCH",
+  "TLOG_NONE",
+  "TOO_LARGE",
 ]);
 
 /** A code of 500 that says what failed, where it is a known one. */

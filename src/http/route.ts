@@ -5,8 +5,10 @@
  * @module
  */
 
+import { validateTxId } from "../tx.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Context } from "./packages.ts";
+import { Problem } from "./problem.ts";
 import type { ProblemCode } from "./problem_codes.ts";
 import type { Service } from "./service.ts";
 import type { Scope } from "./tokens.ts";
@@ -69,8 +71,10 @@ export interface Route {
   method: "GET" | "POST" | "PUT" | "DELETE";
   /** Its path; `{id}` stands for any segment that is not empty. */
   path: string;
-  /** Who may ask; `"public"`: anybody. */
-  scope: Scope | "public";
+  /** Whether its last segment stands for all segments that follow. */
+  isDeep?: true;
+  /** Who may ask; `"public"`: anybody; `"log"`: as the service says of its log. */
+  scope: Scope | "public" | "log";
   /** What it takes and answers. */
   operation: Operation;
   /** Answers a request that is admitted and has no unknown parameters. */
@@ -82,10 +86,20 @@ export function matchesPath(route: Route, path: string): boolean {
   if (route.path === path) return true;
   if (!route.path.includes("{")) return false;
   const wanted = route.path.split("/"), given = path.split("/");
-  return wanted.length === given.length &&
+  const isLong = route.isDeep && given.length > wanted.length;
+  return (wanted.length === given.length || isLong === true) &&
     wanted.every((segment, n) =>
       segment.startsWith("{") ? given[n] !== "" : segment === given[n]
     );
+}
+
+/** What a request needs to be let to a route. */
+export function scopeOf(
+  { scope }: Pick<Route, "scope">,
+  service: Pick<Service, "isLogPublic">,
+): Scope | "public" {
+  if (scope !== "log") return scope;
+  return service.isLogPublic ? "public" : "read";
 }
 
 /** A body of JSON. */
@@ -104,4 +118,21 @@ export const TEXT: Schema = { type: "string" };
 /** A schema of `schemas.ts`. */
 export function ref(name: string): Schema {
   return { $ref: `#/components/schemas/${name}` };
+}
+
+/** The id in a path below `/txs/`. */
+export function idOf(c: Call): string {
+  let txId: string;
+  try {
+    const [, , segment] = c.env.path.split("/", 3);
+    txId = decodeURIComponent(segment!);
+  } catch {
+    throw new Problem(
+      "INVALID_TX_ID",
+      "The id in the path must be percent-encoded UTF-8",
+      { members: { field: "tx_id" } },
+    );
+  }
+  validateTxId(txId);
+  return txId;
 }

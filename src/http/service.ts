@@ -13,6 +13,7 @@ import {
 } from "../errors.ts";
 import { performRecovery } from "../recovery.ts";
 import type { StoreReport } from "../model/report.ts";
+import type { HoldingKey } from "../model/tlog.ts";
 import { StorageManager } from "../storage_manager.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import { Budget, type Limits } from "./limits.ts";
@@ -35,6 +36,9 @@ export type Recovery =
   | { kind: "done"; at: Date; report: StoreReport }
   | { kind: "skipped"; reason: string };
 
+/** Private keys of a log, and the file beside which stands what they signed. */
+export type LogKey = Pick<HoldingKey, "signers" | "keyPath">;
+
 /** What a service is made from. */
 export interface ServiceOptions {
   /** Payload folder. */
@@ -49,6 +53,10 @@ export interface ServiceOptions {
   recover: boolean;
   /** Its limits. */
   limits: Limits;
+  /** Whether anybody may read checkpoints and tiles of the transparency log. */
+  isLogPublic?: boolean;
+  /** What signs answers to challenges; none unless given. */
+  logKey?: LogKey;
   /** Told, in one line, what an operator should know. */
   notice: (line: string) => void;
 }
@@ -61,6 +69,12 @@ export class Service {
   readonly metrics: Metrics = new Metrics();
   /** Bytes of bodies in memory, and NDJSON bodies being read. */
   readonly room: { bytes: Budget; streams: Budget };
+  /** Answers to challenges under way. */
+  readonly holdings: Budget;
+  /** Whether anybody may read checkpoints and tiles of the transparency log. */
+  readonly isLogPublic: boolean;
+  /** What signs answers to challenges. */
+  readonly logKey: LogKey | null;
   /** Verifications under way. */
   readonly verifications: Budget;
   /** Requests under way. */
@@ -97,6 +111,9 @@ export class Service {
     this.limits = options.limits;
     this.room = { bytes: new Budget(bodyBudget), streams: new Budget(streams) };
     this.verifications = new Budget(verifications);
+    this.holdings = new Budget(options.limits.holdings);
+    this.isLogPublic = options.isLogPublic ?? false;
+    this.logKey = options.logKey ?? null;
   }
 
   /** Where the store is, and how it is opened. */

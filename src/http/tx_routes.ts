@@ -6,7 +6,6 @@
 
 import { infoJson, savedJson } from "../format/tx_json.ts";
 import type { SavedTx } from "../model/if_exists.ts";
-import { validateTxId } from "../tx.ts";
 import { ifMatchToDelete } from "./conditions.ts";
 import { listTxs } from "./listing.ts";
 import {
@@ -20,12 +19,13 @@ import {
 import { loadTxs } from "./load_many.ts";
 import { OF_CHANGES, OF_STORE } from "./openapi.ts";
 import { type Download, jsonResponse, payloadResponse } from "./payload.ts";
-import { Problem, unknownTx } from "./problem.ts";
+import { unknownTx } from "./problem.ts";
 import type { ProblemCode } from "./problem_codes.ts";
 import { headOf, LIST_QUERY } from "./query.ts";
 import {
   type AnswerKind,
   type Call,
+  idOf,
   jsonContent,
   type Parameter,
   plainText,
@@ -306,23 +306,6 @@ export const txRoutes: readonly Route[] = [
     handle: broadcast,
   },
 ];
-
-/** The id in a path below `/txs/`. */
-function idOf(c: Call): string {
-  let txId: string;
-  try {
-    const [, , segment] = c.env.path.split("/", 3);
-    txId = decodeURIComponent(segment!);
-  } catch {
-    throw new Problem(
-      "INVALID_TX_ID",
-      "The id in the path must be percent-encoded UTF-8",
-      { members: { field: "tx_id" } },
-    );
-  }
-  validateTxId(txId);
-  return txId;
-}
 
 function getTx(c: Call, service: Service): Response | Promise<Response> {
   const { verifications, limits, store } = service;

@@ -62,4 +62,5 @@ export type ErrorCode =
   | "IN_USE"
   | "KEY_TAKEN"
   | "LEASE_LOST"
-  | "TOO_SLOW";
+  | "TOO_SLOW"
+  | "TOO_LARGE";

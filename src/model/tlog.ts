@@ -50,6 +50,8 @@ export interface HoldingKey {
   signers: readonly Signer[];
   /** The key's file: beside it stands what it signed last. */
   keyPath: string;
+  /** Bytes of payloads that may be read for it; any number unless given. */
+  maxRead?: number;
   /** Ends it between two entries. */
   signal?: AbortSignal;
 }
@@ -108,7 +110,8 @@ export interface StoreLog {
    *
    * @returns Lines of JSON.
    * @throws {PohStorageError} `TLOG_MISMATCH`: the log does not continue what the
-   * challenge is about; `TLOG_DAMAGED`; as {@linkcode sign}.
+   * challenge is about; `TOO_LARGE`: it draws more than may be read;
+   * `TLOG_DAMAGED`; as {@linkcode sign}.
    */
   proveHolding(
     challenge: Challenge,

@@ -106,11 +106,12 @@ export class Drawn {
     host: HoldingHost,
     challenge: Challenge,
     spool: Spool,
-    signal?: AbortSignal,
+    { maxRead = Infinity, signal }: { maxRead?: number; signal?: AbortSignal },
   ): Promise<Drawn> {
     await requireOurs(host.tlog, challenge);
     const indexes = [...new Set(drawEntries(challenge))];
     const live = liveAt(host.rows, indexes);
+    requireRead(host.rows, live.values(), maxRead);
     const over = new Set<number>();
     for (const index of indexes) {
       signal?.throwIfAborted();
@@ -166,6 +167,21 @@ async function requireOurs(
   throw new PohStorageError(
     "TLOG_MISMATCH",
     `The challenge is about ${size} entries of ${origin}, which the log ${name} of ${there} does not continue`,
+  );
+}
+
+/** Demands that payloads are not more than may be read. */
+function requireRead(
+  rows: Database,
+  live: Iterable<LiveEntry>,
+  maxRead: number,
+): void {
+  let bytes = 0;
+  for (const { txId } of live) bytes += findInfo(rows, txId)?.size ?? 0;
+  if (bytes <= maxRead) return;
+  throw new PohStorageError(
+    "TOO_LARGE",
+    `The challenge draws payloads of ${bytes} bytes, at most ${maxRead} are read for one`,
   );
 }
 

@@ -469,12 +469,15 @@ export class StoreTlog implements StoreLog {
   /** {@inheritDoc StoreLog.proveHolding} */
   async *proveHolding(
     challenge: Challenge,
-    { signers, keyPath, signal }: HoldingKey,
+    { signers, keyPath, maxRead, signal }: HoldingKey,
   ): AsyncGenerator<Uint8Array> {
     this.#requireKeysOf(signers);
     await this.#flush();
     using spool = new Spool(this.#base);
-    const drawn = await Drawn.read(this.#host, challenge, spool, signal);
+    const drawn = await Drawn.read(this.#host, challenge, spool, {
+      ...(maxRead !== undefined && { maxRead }),
+      ...(signal && { signal }),
+    });
     // Witnesses may have cosigned the one that is published.
     const published = await publishedBy(this.#base);
     const isNewEnough = published !== null &&

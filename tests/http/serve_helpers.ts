@@ -9,7 +9,7 @@ import { join } from "@std/path";
 import { localGuard, tokenGuard } from "../../src/http/access.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/http/limits.ts";
 import { HttpServer } from "../../src/http/server.ts";
-import { Service } from "../../src/http/service.ts";
+import { type LogKey, Service } from "../../src/http/service.ts";
 import { readTokens } from "../../src/http/tokens.ts";
 import type { Tx } from "../../src/types.ts";
 import {
@@ -33,6 +33,10 @@ export interface ServeOptions {
   driver?: Driver;
   /** How long it waits for locks, in ms. */
   lockTimeout?: number;
+  /** Whether anybody may read its log. */
+  isLogPublic?: boolean;
+  /** What signs for its log. */
+  logKey?: LogKey;
   /** Transactions that are there before it starts. */
   txs?: Tx[];
   /** Does something to the store before it starts. */
@@ -224,6 +228,8 @@ async function serveFiles(
     create: true,
     recover: true,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
+    ...(options.isLogPublic && { isLogPublic: true }),
+    ...(options.logKey && { logKey: options.logKey }),
     notice: (line) => notices.push(line),
   });
   const guard = options.tokens === undefined

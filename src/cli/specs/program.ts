@@ -4,7 +4,7 @@
  * @module
  */
 
-import { create, durability } from "./shared.ts";
+import { create, durability, logKey } from "./shared.ts";
 import type { CommandSpec } from "./spec.ts";
 
 /** The service, and what shells and manuals ask for. */
@@ -36,6 +36,12 @@ export const program = {
         help:
           "File of tokens, read again at SIGHUP: a line each, read, write or admin, then 16 characters or more; instead of the environment's POH_TOKEN, which may write.",
       },
+      "public-tlog": {
+        type: "flag",
+        help:
+          "Serve checkpoints and tiles of the transparency log to anybody, without the token.",
+      },
+      "tlog-key": logKey,
       "max-body": {
         type: "size",
         metavar: "size",
@@ -61,6 +67,11 @@ export const program = {
       {
         line: "serve --host 0.0.0.0 --token-file /etc/poh/token",
         note: "For other machines",
+      },
+      {
+        line: "serve --public-tlog --tlog-key ~/keys/node7",
+        note:
+          "With the transparency log for anybody, and answers to challenges",
       },
     ],
     writes: true,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { durability } from "./shared.ts";
+import { durability, logKey } from "./shared.ts";
 import type { CommandSpec, OptionSpec } from "./spec.ts";
 
 /** Whom a checker believes. */
@@ -22,13 +22,6 @@ const believed = {
       "Keys of logs and witnesses, and how many of these must have cosigned (C2SP tlog-policy).",
   },
 } as const satisfies Record<string, OptionSpec>;
-
-const logKey = {
-  type: "path",
-  metavar: "file",
-  help: "Private keys, as tlog keygen writes them; outside the store.",
-  env: "POH_TLOG_KEY",
-} as const satisfies OptionSpec;
 
 /** What it takes to sign with it. */
 const KEY_ACCESS =
@@ -120,12 +113,16 @@ export const proofs = {
     summary: "Draw what a node has to show of the payloads it holds",
     description: [
       "Prints a challenge for the log of a checkpoint: a nonce draws entries, and chunks of 8 KiB of their payloads. The node answers with prove holding, and check checks the answer. Draw it when you have the checkpoint, not before, and give it to the node last.",
+      "With the address of a log that is served (serve --tlog-key) it does all of that: takes the checkpoint, draws, asks, and checks the answer, which has to be there within --deadline.",
       "A node that has lost a share p of its transactions passes k draws with (1 - p)^k: 300 entries find 1 % with 95 %.",
     ],
-    usage: ["<checkpoint> --key <vkey>", "<checkpoint> --policy <file>"],
+    usage: [
+      "<checkpoint> --key <vkey>|--policy <file>",
+      "<url> --key <vkey>|--policy <file>",
+    ],
     positionals: [{
       name: "checkpoint",
-      help: "The file of a checkpoint; - is stdin.",
+      help: "The file of a checkpoint, - is stdin; or the address of a log.",
       completes: "files",
     }],
     options: {
@@ -142,12 +139,31 @@ export const proofs = {
         help: "How many chunks of each payload, up to 4096.",
         default: "4",
       },
+      deadline: {
+        type: "age",
+        metavar: "time",
+        help: "How long a node may take for its answer, such as 10s.",
+        default: "10s",
+      },
+      "token-file": {
+        type: "path",
+        metavar: "file",
+        help: "File with the bearer token that the address asks for.",
+      },
     },
-    examples: [{
-      line: "challenge checkpoint --policy node7.policy > challenge.json",
-      note: "20 entries, 4 chunks of each",
-    }],
+    examples: [
+      {
+        line: "challenge checkpoint --policy node7.policy > challenge.json",
+        note: "20 entries, 4 chunks of each",
+      },
+      {
+        line:
+          "challenge https://node7.example/tlog --policy node7.policy --entries 300 --chunks 1 --token-file token",
+        note: "Asks the node, and checks what it answers",
+      },
+    ],
     local: true,
+    permissions: ["--allow-net=<host> (of an address)"],
     writes: false,
     interruptible: false,
     exitCodes: [4],

@@ -47,6 +47,15 @@ export const commonOptions = {
   version: { type: "flag", help: "Print versions (also -V)." },
 } as const satisfies Record<string, OptionSpec>;
 
+/** What signs for the transparency log. */
+export const logKey = {
+  type: "path",
+  metavar: "file",
+  help:
+    "Private keys of the log, as tlog keygen writes them; outside the store.",
+  env: "POH_TLOG_KEY",
+} as const satisfies OptionSpec;
+
 /** Durability of changes. */
 export const durability = {
   type: "choice",
