@@ -133,12 +133,24 @@ export async function contentsOf(
   return seen;
 }
 
-/** Which version of a transaction is there, whole. */
-async function stateOf(store: StorageManager, id: string): Promise<State> {
+/**
+ * Which version of a transaction is there, whole.
+ *
+ * @param looks How often to look: a change whose caller was refused for others
+ * that were busy may follow between two calls.
+ */
+async function stateOf(
+  store: StorageManager,
+  id: string,
+  looks = 3,
+): Promise<State> {
   const tx = await store.loadTx(id);
   if (!tx) return null;
   const state = { n: tx.timestamp - 0.25, size: tx.payload.length };
   const info = await store.infoTx(id);
+  if (info?.timestamp !== tx.timestamp && looks > 1) {
+    return await stateOf(store, id, looks - 1);
+  }
   assertEquals(info?.size, state.size, "size of row and payload");
   // Row and payload of one version, not of two.
   assertSameTx(tx, versionOf(id, state.n, state.size));

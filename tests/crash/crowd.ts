@@ -27,6 +27,9 @@ export interface CrowdToll {
 /** How long a process is stopped at most, in ms. */
 const LONGEST_STOP = 600;
 
+/** How long they wait for each other: long enough, or too short. */
+const LOCK_TIMEOUTS = [20_000, 20_000, 300];
+
 /**
  * Lets so many processes use one store for a while.
  *
@@ -90,7 +93,7 @@ class Seat {
       await this.#live({
         ...this.#task,
         ...way,
-        options: { ...options, lockTimeout: 20_000 },
+        options: { ...options, lockTimeout: this.#random.pick(LOCK_TIMEOUTS) },
         seed: this.#random.between(0, 2 ** 32),
         from: life * 1_000_000,
         ms: this.#end - performance.now(),
