@@ -32,7 +32,7 @@ const PERMISSIONS = [
   "--allow-write",
   "--allow-env=POH_BASE,POH_DB,POH_DEBUG,PAGER,LESS,FORCE_COLOR,POH_TOKEN,POH_FROM_TOKEN,POH_TLOG_KEY,DENO_SQLITE_PATH,DENO_SQLITE_LOCAL,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,AWS_SESSION_TOKEN,AWS_REGION,AWS_DEFAULT_REGION,AWS_ENDPOINT_URL_S3,AWS_ENDPOINT_URL,PGPASSWORD",
   "--allow-ffi",
-  "--allow-sys=hostname",
+  "--allow-sys=hostname,statfs",
   "--allow-run", // for the pager; with --allow-ffi it can do as much
   "--allow-net", // to serve, and to reach the servers of a store
 ];

@@ -163,9 +163,12 @@ export class Output {
     await this.#write(bytes);
   }
 
+  /** How notices are written; as they are, unless for programs. */
+  noticeForm: (line: string) => string = (line) => line;
+
   /** Tells something on stderr, unless `--quiet`. */
-  notice(line: string): void {
-    if (!this.quiet) this.#tell(line);
+  notice(line: string, form = this.noticeForm): void {
+    if (!this.quiet) this.#tell(form(line));
   }
 
   /** Tells on stderr why the command fails, in one line. */

@@ -1,8 +1,10 @@
+import config from "../../deno.json" with { type: "json" };
 import { printable } from "../text/printable.ts";
 import { UsageError } from "../format/usage_error.ts";
 import { isLoopback, localGuard, tokenGuard } from "../http/access.ts";
 import type { Guard } from "../http/access.ts";
 import type { Address } from "../http/server.ts";
+import { jsonLine } from "../http/log.ts";
 import type { Service } from "../http/service.ts";
 import { readTokens, type Token, tokenOf } from "../http/tokens.ts";
 import { countText } from "../format/count_text.ts";
@@ -31,6 +33,9 @@ export async function run(call: Call<"serve">): Promise<number> {
   const logKey = key === undefined
     ? undefined
     : await readLogKey("serve", key, options.base);
+  if (options.log === "json") {
+    output.noticeForm = (line) => jsonLine(line, "info", {});
+  }
   const service = await makeService(call, logKey);
   try {
     await using server = await listen(service, guard, address);
@@ -46,8 +51,10 @@ export async function run(call: Call<"serve">): Promise<number> {
       if (recovery.kind === "done") {
         const takenOut = countTakenOut(recovery.report);
         if (takenOut > 0) {
-          output.notice(
+          service.notice(
             `Warning: recovery took ${takenOut} transactions out of service`,
+            "warn",
+            { taken_out: takenOut },
           );
         }
         tellOutcome(output, options, recovery.report);
@@ -87,7 +94,15 @@ async function makeService(
     },
     isLogPublic: options["public-tlog"],
     ...(logKey && { logKey }),
-    notice: (line) => output.notice(printable(line)),
+    notice: (line, level, fields) =>
+      output.notice(
+        line,
+        options.log === "json"
+          ? () => jsonLine(line, level, fields)
+          : printable,
+      ),
+    accessLog: options["access-log"],
+    version: config.version,
   });
 }
 

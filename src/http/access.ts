@@ -8,8 +8,12 @@ import { timingSafeEqual } from "node:crypto";
 import { Problem } from "./problem.ts";
 import { digestOf, type Scope, SCOPES, type Token } from "./tokens.ts";
 
-/** Lets a request pass, or throws the problem that it is answered with. */
-export type Guard = (headers: Headers, scope: Scope) => void;
+/**
+ * Lets a request pass, or throws the problem that it is answered with.
+ *
+ * @returns The name of its token; `""` for none.
+ */
+export type Guard = (headers: Headers, scope: Scope) => string;
 
 /** Whether only this machine can reach a service that binds to `host`. */
 export function isLoopback(host: string): boolean {
@@ -36,7 +40,7 @@ export function tokenGuard(tokens: () => readonly Token[]): Guard {
         { headers: { "www-authenticate": challenge(headers) } },
       );
     }
-    if (SCOPES.indexOf(token.scope) >= SCOPES.indexOf(scope)) return;
+    if (SCOPES.indexOf(token.scope) >= SCOPES.indexOf(scope)) return token.name;
     throw new Problem(
       "FORBIDDEN",
       `This needs a token of scope ${scope}, and the token has ${token.scope}`,
@@ -67,7 +71,7 @@ export const localGuard: Guard = (headers, scope) => {
       "Without a token the service answers to localhost only",
     );
   }
-  if (scope !== "admin") return;
+  if (scope !== "admin") return "";
   throw new Problem(
     "FORBIDDEN",
     "This needs a token of scope admin, and the service was given none",

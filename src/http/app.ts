@@ -7,6 +7,7 @@
 import type { Guard } from "./access.ts";
 import { requireNoCondition } from "./conditions.ts";
 import { Exchange, requireReadableBody, targetOf } from "./exchange.ts";
+import { requestIdOf, traceIdOf } from "./log.ts";
 import { Hono } from "./packages.ts";
 import { Problem, unavailable } from "./problem.ts";
 import { requireParameters } from "./query.ts";
@@ -21,16 +22,27 @@ export function makeHandler(
   guard: Guard,
 ): Deno.ServeHandler {
   const app = makeApp(service, guard);
-  const { limits, metrics } = service;
+  const { limits, metrics, accessLog } = service;
   return (request, info) => {
     const start = performance.now();
     const { method } = request;
     const target = targetOf(request.url);
-    let route: string | null = null;
+    let exchange: Exchange | null = null;
     const finish = (response: Response) => {
       const { status } = response;
-      const seconds = (performance.now() - start) / 1000;
-      metrics.answered(method, route ?? routeOf(target.path), status, seconds);
+      const ms = performance.now() - start;
+      const route = exchange?.route ?? routeOf(target.path);
+      metrics.answered(method, route, status, ms / 1000);
+      const isError = status >= 400;
+      const isTold = accessLog === "on" || accessLog === "errors" && isError;
+      if (isTold || isError || request.headers.has("x-request-id")) {
+        const id = exchange?.requestId ?? requestIdOf(request.headers);
+        response.headers.set("x-request-id", id);
+        if (isTold) {
+          const user = exchange?.user ?? "";
+          tell(service, { request, info, route, status, ms, id, user });
+        }
+      }
       if (service.stopping) response.headers.set("connection", "close");
       return response;
     };
@@ -45,18 +57,52 @@ export function makeHandler(
         return finish(problem.toResponse());
       }
     }
-    const exchange = new Exchange(service, request, target);
-    const answer: Answer = app.fetch(request, exchange);
+    const admitted = exchange = new Exchange(service, request, target);
+    const answer: Answer = app.fetch(request, admitted);
     if (answer instanceof Promise) {
-      return answer.then((response) => {
-        route = exchange.route;
-        return finish(response);
-      }).finally(() => exchange.end(info));
+      return answer.then(finish).finally(() => admitted.end(info));
     }
-    exchange.end(info);
-    route = exchange.route;
+    admitted.end(info);
     return finish(answer);
   };
+}
+
+/** A request that is answered. */
+interface Answered {
+  request: Request;
+  info: Deno.ServeHandlerInfo;
+  route: string;
+  status: number;
+  /** How long it took until the headers of the answer, in ms. */
+  ms: number;
+  id: string;
+  user: string;
+}
+
+/** Tells the operator of a request. Its query may have what is not for logs. */
+function tell(
+  service: Service,
+  { request, info, route, status, ms, id, user }: Answered,
+): void {
+  const { method, url, headers } = request;
+  const { path } = targetOf(url);
+  const { hostname: remote } = info.remoteAddr as Deno.NetAddr;
+  const trace = traceIdOf(headers);
+  service.notice(
+    `${remote} ${method} ${path} ${status} ${ms.toFixed(1)} ms ${id}`,
+    status >= 500 ? "error" : "info",
+    {
+      request_id: id,
+      ...(trace !== null && { trace_id: trace }),
+      ...(user !== "" && { user }),
+      remote,
+      method,
+      path,
+      route,
+      status,
+      duration_ms: Number(ms.toFixed(3)),
+    },
+  );
 }
 
 /** Methods whose bodies mean nothing, and are read by nobody. */
@@ -95,11 +141,12 @@ function makeApp(
 
 /** Lets a request pass, or throws the problem that it is answered with. */
 function admit(
-  { request: { method, headers } }: Exchange,
+  exchange: Exchange,
   scope: Scope | "public",
   guard: Guard,
 ): void {
-  if (scope !== "public") guard(headers, scope);
+  const { request: { method, headers } } = exchange;
+  if (scope !== "public") exchange.user = guard(headers, scope);
   if (BODILESS.has(method)) return;
   requireReadableBody(headers);
   requireNoCondition(headers, "if-unmodified-since");
@@ -107,12 +154,12 @@ function admit(
 
 function problemResponse(
   service: Service,
-  { path, request: { method } }: Exchange,
+  { path, request: { method }, requestId }: Exchange,
   error: unknown,
 ): Response {
   const problem = service.problemOf(error);
   if (problem.status >= 500 && error !== problem) {
-    service.failed(`${method} ${path}`, error);
+    service.failed(`${method} ${path}`, error, { request_id: requestId });
   }
   service.rejected(problem.code);
   return problem.toResponse();

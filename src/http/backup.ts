@@ -40,7 +40,10 @@ export async function backupResponse(
     ...(driver !== undefined && { driver }),
     ...(lockTimeout !== undefined && { lockTimeout }),
     onFinding: (finding) =>
-      service.notice(`Left out of the backup: ${findingText(finding)}`),
+      service.notice(
+        `Left out of the backup: ${findingText(finding)}`,
+        "warn",
+      ),
   });
   saving.catch(() => {}); // the archive errors with it
   const reader = archive.readable.getReader();

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { requestIdOf } from "./log.ts";
 import { Problem } from "./problem.ts";
 import type { Service } from "./service.ts";
 
@@ -18,6 +19,9 @@ export class Exchange {
   readonly #query: string;
   /** The path of its route; null until it has come to one. */
   route: string | null = null;
+  /** The name of its token; `""`: none. */
+  user = "";
+  #requestId: string | null = null;
   /** Gives up the stream that the answer is, unless it has ended; null: none. */
   #giveUp: (() => void) | null = null;
 
@@ -28,6 +32,11 @@ export class Exchange {
     this.path = target.path;
     this.#query = target.query;
     service.requests++;
+  }
+
+  /** Its id: the one that it came with, or one of its own. */
+  get requestId(): string {
+    return this.#requestId ??= requestIdOf(this.request.headers);
   }
 
   /** The parameters of its query. */
@@ -104,7 +113,9 @@ export class Exchange {
           if (ended) return;
           end();
           const { method } = this.request;
-          this.#service.failed(`${method} ${this.path} broken off`, error);
+          this.#service.failed(`${method} ${this.path} broken off`, error, {
+            request_id: this.requestId,
+          });
           controller.error(error);
         }
       },

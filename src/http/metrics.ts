@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cpuUsage } from "node:process";
 import type { SavedTx } from "../model/if_exists.ts";
 import { Counter, Gauge, Registry } from "./packages.ts";
 import type { Summary } from "./summary.ts";
@@ -18,8 +19,18 @@ export interface Gauges {
   requests: number;
   /** What the store held when it was last looked through. */
   summary: Summary | null;
-  /** What recovery found at the start, by kind. */
+  /** What the last recovery found, by kind. */
   findings: Readonly<Record<string, number>>;
+  /** What the last whole verify found, by kind. */
+  verifyFindings: Readonly<Record<string, number>>;
+  /** When recovery, verify and backup were last done; null: not since the start. */
+  last: Readonly<Record<"recovery" | "verify" | "backup", Date | null>>;
+  /** Cases in quarantine; null where that is not known. */
+  quarantined: number | null;
+  /** Bytes of the file system that the store is on; null where that is not known. */
+  disk: { free: number; size: number } | null;
+  /** What serves: versions and drivers. */
+  build: Readonly<Record<"version" | "deno" | "driver" | "library", string>>;
 }
 
 /** Upper bounds of the times of requests, in seconds. */
@@ -82,10 +93,36 @@ export class Metrics {
   );
   readonly #findings = new Gauge({
     name: "poh_recovery_findings",
-    help: "What recovery found at the start, by kind.",
+    help: "What the last recovery found, by kind.",
     labelNames: ["kind"],
     registers: [this.#registry],
   });
+  readonly #verifyFindings = new Gauge({
+    name: "poh_verify_findings",
+    help: "What the last verify of everything found, by kind.",
+    labelNames: ["kind"],
+    registers: [this.#registry],
+  });
+  readonly #last = new Gauge({
+    name: "poh_last_success_timestamp_seconds",
+    help: "When an operation was last done; absent: not since the start.",
+    labelNames: ["operation"],
+    registers: [this.#registry],
+  });
+  readonly #build = new Gauge({
+    name: "poh_build_info",
+    help: "1, with what serves.",
+    labelNames: ["version", "deno", "driver", "library"],
+    registers: [this.#registry],
+  });
+  readonly #cpu = this.#counter(
+    "process_cpu_seconds_total",
+    "CPU time of the process.",
+  );
+  readonly #started = this.#gauge(
+    "process_start_time_seconds",
+    "When the process was started, UNIX seconds.",
+  );
   /** Counted here: the library's counters cost more than a small answer. */
   readonly #answers = new Map<string, Answers>();
 
@@ -152,6 +189,33 @@ export class Metrics {
     for (const [kind, count] of Object.entries(gauges.findings)) {
       this.#findings.set({ kind }, count);
     }
+    for (const [kind, count] of Object.entries(gauges.verifyFindings)) {
+      this.#verifyFindings.set({ kind }, count);
+    }
+    for (const [operation, at] of Object.entries(gauges.last)) {
+      if (at) this.#last.set({ operation }, at.getTime() / 1000);
+    }
+    this.#optional(
+      "poh_quarantine_cases",
+      "Cases in quarantine.",
+      gauges.quarantined,
+    );
+    this.#optional(
+      "poh_disk_free_bytes",
+      "Free bytes of the file system that has the store.",
+      gauges.disk?.free ?? null,
+    );
+    this.#optional(
+      "poh_disk_size_bytes",
+      "Bytes of the file system that has the store.",
+      gauges.disk?.size ?? null,
+    );
+    this.#build.reset();
+    this.#build.set({ ...gauges.build }, 1);
+    const { user, system } = cpuUsage();
+    this.#cpu.reset();
+    this.#cpu.inc((user + system) / 1e6);
+    this.#started.set((Date.now() - performance.now()) / 1000);
     return `${this.#answersText()}\n${await this.#registry.metrics()}`;
   }
 
@@ -183,6 +247,13 @@ export class Metrics {
       lines.push(`poh_http_requests_total{${text}} ${sum}`);
     }
     return [...lines, ...durations, ""].join("\n");
+  }
+
+  /** A gauge that is absent while its value is not known. */
+  #optional(name: string, help: string, value: number | null): void {
+    if (value === null) return this.#registry.removeSingleMetric(name);
+    const there = this.#registry.getSingleMetric(name) as Gauge | undefined;
+    (there ?? this.#gauge(name, help)).set(value);
   }
 
   #counter(name: string, help: string): Counter {

@@ -77,6 +77,12 @@ const PROBLEM_HEADERS: Partial<
   },
 };
 
+const REQUEST_ID = {
+  "X-Request-Id": {
+    description: "That of the request, or one that the log has",
+  },
+};
+
 /** The OpenAPI document of these routes. */
 export function openApi(routes: readonly Route[]) {
   const paths: Record<string, Record<string, unknown>> = {};
@@ -230,7 +236,7 @@ function problemsOf({ path, scope, operation }: Route) {
       const which = { type: "object", properties: { code: { enum: codes } } };
       return [status, {
         description: `${TITLES[status]}: ${codes.join(", ")}`,
-        ...(headers && { headers: headersOf(headers) }),
+        headers: headersOf({ ...REQUEST_ID, ...headers }),
         content: {
           "application/problem+json": {
             schema: { allOf: [ref("Problem"), which] },

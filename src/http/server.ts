@@ -85,7 +85,10 @@ export class HttpServer implements AsyncDisposable {
   async #listenAgain(error: Error): Promise<void> {
     if (this.#service.stopping) return;
     const { hostname: host, port } = this.#server.addr;
-    this.#service.notice(`Cannot accept connections: ${error.message}`);
+    this.#service.notice(
+      `Cannot accept connections: ${error.message}`,
+      "error",
+    );
     while (!this.#service.stopping) {
       await sleep(LISTEN_AGAIN);
       try {

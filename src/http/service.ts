@@ -11,14 +11,18 @@ import {
   PohStorageError,
   StoreBusyError,
 } from "../errors.ts";
+import { countQuarantine } from "../payloads/quarantine.ts";
 import { performRecovery } from "../recovery.ts";
 import type { StoreReport } from "../model/report.ts";
 import type { HoldingKey } from "../model/tlog.ts";
+import { isRemote } from "../remote_url.ts";
 import { StorageManager } from "../storage_manager.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import { Budget, type Limits } from "./limits.ts";
+import type { AccessLog, Fields, Level, Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { Problem, problemOf, unavailable } from "./problem.ts";
+import { diskSpace } from "./disk_space.ts";
 import { Summaries } from "./summary.ts";
 
 /** How many damaged transactions are remembered. */
@@ -58,7 +62,11 @@ export interface ServiceOptions {
   /** What signs answers to challenges; none unless given. */
   logKey?: LogKey;
   /** Told, in one line, what an operator should know. */
-  notice: (line: string) => void;
+  notice: Log;
+  /** Which requests are told as well; none unless given. */
+  accessLog?: AccessLog;
+  /** The version of the program, for the figures. */
+  version?: string;
 }
 
 /** A store and all that the routes share. */
@@ -145,8 +153,13 @@ export class Service {
   }
 
   /** Tells the operator something. */
-  notice(line: string): void {
-    this.#options.notice(line);
+  notice(line: string, level: Level = "info", fields: Fields = {}): void {
+    this.#options.notice(line, level, fields);
+  }
+
+  /** Which requests are told to the operator. */
+  get accessLog(): AccessLog {
+    return this.#options.accessLog ?? "off";
   }
 
   /**
@@ -173,7 +186,7 @@ export class Service {
     } catch (error) {
       if (!(error instanceof DiskFullError)) throw error;
       this.#full = { error, at: performance.now() };
-      this.notice(`Starting for reading alone: ${error.message}`);
+      this.notice(`Starting for reading alone: ${error.message}`, "warn");
       return await StorageManager.open(base, db, {
         ...storage,
         readOnly: true,
@@ -225,7 +238,7 @@ export class Service {
         error instanceof DiskFullError;
       if (!goesOn) throw error;
       this.recovery = { kind: "skipped", reason: error.message };
-      this.notice(`Starting without recovery: ${error.message}`);
+      this.notice(`Starting without recovery: ${error.message}`, "warn");
       return true;
     }
   }
@@ -248,7 +261,11 @@ export class Service {
     const code = error && problemOf(error).code;
     if (code !== this.#obstacle) {
       this.#obstacle = code;
-      this.notice(error ? `Not ready: ${error.message}` : "Ready again");
+      this.notice(
+        error ? `Not ready: ${error.message}` : "Ready again",
+        error ? "error" : "info",
+        { code },
+      );
     }
     if (!error) return null;
     return error instanceof StoreBusyError
@@ -321,15 +338,18 @@ export class Service {
     this.#overloadTold = now;
     this.notice(
       `Overloaded: ${this.#overloads} requests refused, ${this.requests} under way, ${this.room.bytes.used} bytes of bodies in memory`,
+      "warn",
+      { refused: this.#overloads, requests: this.requests },
     );
     this.#overloads = 0;
   }
 
   /** Keeps account of an error and tells the operator of it. */
-  failed(what: string, error: unknown): void {
+  failed(what: string, error: unknown, fields: Fields = {}): void {
     if (error instanceof IntegrityError) this.#damageFound(error);
     const reason = error instanceof Error ? error.message : String(error);
-    this.notice(`${what}: ${reason}`);
+    const code = error instanceof PohStorageError ? error.code : null;
+    this.notice(`${what}: ${reason}`, "error", { ...fields, code });
   }
 
   #damageFound({ txId }: IntegrityError): void {
@@ -343,14 +363,31 @@ export class Service {
   }
 
   /** All figures, for Prometheus. */
-  metricsText(): Promise<string> {
-    const { recovery } = this;
-    return this.metrics.text({
+  async metricsText(): Promise<string> {
+    const { recovery, verified } = this;
+    const { base, db, version = "" } = this.#options;
+    const isLocal = !isRemote(base, db);
+    const driver = this.#store?.driver;
+    return await this.metrics.text({
       ready: this.ready,
       bodyBytes: this.room.bytes.used,
       requests: this.requests,
       summary: this.summary,
       findings: recovery.kind === "done" ? recovery.report.counts : {},
+      verifyFindings: verified?.report.counts ?? {},
+      last: {
+        recovery: recovery.kind === "done" ? recovery.at : null,
+        verify: verified?.at ?? null,
+        backup: this.backedUp,
+      },
+      quarantined: isLocal && this.#store ? await countQuarantine(base) : null,
+      disk: isLocal ? await diskSpace(base) : null,
+      build: {
+        version,
+        deno: Deno.version.deno,
+        driver: driver?.name ?? "",
+        library: driver?.library ?? "",
+      },
     });
   }
 }

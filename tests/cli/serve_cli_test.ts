@@ -117,6 +117,26 @@ test(
   { ignore: IS_WINDOWS },
 );
 
+test("serve --log json tells all as JSON, a line each", async () => {
+  await using dir = await tempDir();
+  const args = ["--log", "json", "--access-log", "on"];
+  const served = await serve(dir.path, args);
+  await untilReady(served.url);
+  await (await fetch(`${served.url}txs`)).body?.cancel();
+  const { code, stderr } = await served.end("SIGTERM");
+  assertEquals(code, 0);
+  const entries = stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
+  for (const { time, level, msg } of entries) {
+    assert(!Number.isNaN(Date.parse(time)));
+    assert(["info", "warn", "error"].includes(level));
+    assert(msg.length > 0);
+  }
+  assert(entries.some(({ msg }) => msg === "Ready"));
+  assert(
+    entries.some(({ route, status }) => route === "/txs" && status === 200),
+  );
+}, { ignore: IS_WINDOWS });
+
 test("serve refuses what would be unsafe or cannot be, before it makes a store", async () => {
   await using store = await cliStore({ make: false });
   const fails = async (args: string[], code: number, message: RegExp) =>

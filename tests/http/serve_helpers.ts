@@ -7,6 +7,7 @@
 
 import { join } from "@std/path";
 import { localGuard, tokenGuard } from "../../src/http/access.ts";
+import type { AccessLog, Fields, Level } from "../../src/http/log.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/http/limits.ts";
 import { HttpServer } from "../../src/http/server.ts";
 import { type LogKey, Service } from "../../src/http/service.ts";
@@ -37,11 +38,16 @@ export interface ServeOptions {
   isLogPublic?: boolean;
   /** What signs for its log. */
   logKey?: LogKey;
+  /** Which requests it tells its operator of. */
+  accessLog?: AccessLog;
   /** Transactions that are there before it starts. */
   txs?: Tx[];
   /** Does something to the store before it starts. */
   before?: (store: TempStore) => Promise<void>;
 }
+
+/** A notice without its text. */
+export type Entry = { level: Level } & Fields;
 
 /** A service in this process. */
 export class TestService implements AsyncDisposable {
@@ -52,6 +58,8 @@ export class TestService implements AsyncDisposable {
   readonly files: TempStore;
   /** What it told its operator. */
   readonly notices: string[];
+  /** The fields of that. */
+  readonly entries: Entry[];
   /** Where it listens, with a slash at the end. */
   readonly url: string;
   /** Its port. */
@@ -62,11 +70,13 @@ export class TestService implements AsyncDisposable {
     service: Service,
     files: TempStore,
     notices: string[],
+    entries: Entry[],
   ) {
     this.#server = server;
     this.service = service;
     this.files = files;
     this.notices = notices;
+    this.entries = entries;
     this.url = server.url;
     this.port = Number(new URL(server.url).port);
   }
@@ -221,6 +231,7 @@ async function serveFiles(
   { driver = "builtin", lockTimeout, ...options }: ServeOptions,
 ): Promise<TestService> {
   const notices: string[] = [];
+  const entries: Entry[] = [];
   const service = new Service({
     base: files.base,
     db: files.db,
@@ -230,7 +241,12 @@ async function serveFiles(
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     ...(options.isLogPublic && { isLogPublic: true }),
     ...(options.logKey && { logKey: options.logKey }),
-    notice: (line) => notices.push(line),
+    notice: (line, level, fields) => {
+      notices.push(line);
+      entries.push({ level, ...fields });
+    },
+    ...(options.accessLog && { accessLog: options.accessLog }),
+    version: "1.2.3",
   });
   const guard = options.tokens === undefined
     ? localGuard
@@ -239,7 +255,7 @@ async function serveFiles(
     host: "127.0.0.1",
     port: 0,
   });
-  const started = new TestService(server, service, files, notices);
+  const started = new TestService(server, service, files, notices, entries);
   if (options.start ?? true) {
     await service.start(new AbortController().signal);
   }

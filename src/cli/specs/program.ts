@@ -48,6 +48,20 @@ export const program = {
         help: "Longest transaction, as JSON.",
         default: "16MiB",
       },
+      log: {
+        type: "choice",
+        choices: ["text", "json"],
+        help:
+          "What stderr tells the operator: lines for people, or JSON with time, level, msg and further fields.",
+        default: "text",
+      },
+      "access-log": {
+        type: "choice",
+        choices: ["off", "errors", "on"],
+        help:
+          "Which requests are told: none, those answered with 400 or more, or all.",
+        default: "off",
+      },
       drain: {
         type: "age",
         metavar: "time",
