@@ -98,6 +98,7 @@ export function openApi(routes: readonly Route[]) {
       version: "1",
       description:
         "Verified, crash-safe storage of transactions. A save that was answered survives power loss.",
+      contact: { name: "poh-storage" },
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
