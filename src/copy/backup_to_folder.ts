@@ -5,7 +5,7 @@
  * payloads that are durable. New payloads come first; the new database replaces
  * the previous one when all of them are there; only then replaced payloads give
  * way to those that wait under names which their rows tell, and those that
- * nothing refers to go. A crash at any moment leaves the previous backup or the
+ * nothing refers to go, but for what the store misses itself. A crash at any moment leaves the previous backup or the
  * new one.
  *
  * @module
@@ -40,6 +40,9 @@ import type { Database } from "../sqlite/database.ts";
 import { COMPANIONS } from "../sqlite/database_file.ts";
 import { initDatabase, openDatabase } from "../sqlite/open_database.ts";
 import { PayloadFiles } from "../payloads/payload_files.ts";
+import { placeOf } from "../payloads/payload_layout.ts";
+import { readableCases } from "../payloads/quarantine.ts";
+import { isPossible } from "../check/source.ts";
 import { readSetting } from "../sqlite/log_state.ts";
 import { countTxs } from "../sqlite/tx_counts.ts";
 import {
@@ -295,10 +298,11 @@ class FolderBackup {
     await using rows = (await this.#openSettled())!;
     let removed = 0, batch: string[] = [];
     const knownFiles = new KnownFiles(this.#files, rows);
+    const missed = await this.#missedThere();
     const sweep = async () => {
       const known = await knownFiles.among(batch);
       for (const place of batch) {
-        if (known.has(place)) continue;
+        if (known.has(place) || await this.#isOneOf(missed, place)) continue;
         if (removeFileSync(join(this.#files.basePath, place))) removed++;
       }
       batch = [];
@@ -311,6 +315,30 @@ class FolderBackup {
     await sweep();
     await this.#files.syncFolders();
     return { txs: await countTxs(rows), removed };
+  }
+
+  /**
+   * The digests of payloads that the store took out of service, by their places:
+   * the copies here may be the only sound ones, from which it can be healed.
+   */
+  async #missedThere(): Promise<Map<string, Set<string>>> {
+    const missed = new Map<string, Set<string>>();
+    for await (const { note } of readableCases(this.#live.files.basePath)) {
+      const { row } = note;
+      if (!row || !isPossible(row)) continue;
+      const place = placeOf(row.txId);
+      missed.set(place, (missed.get(place) ?? new Set()).add(row.storageHash));
+    }
+    return missed;
+  }
+
+  async #isOneOf(
+    digests: ReadonlyMap<string, ReadonlySet<string>>,
+    place: string,
+  ): Promise<boolean> {
+    const there = digests.get(place);
+    const found = there && await this.#files.digestOfFile(place);
+    return found ? there.has(found.digest) : false;
   }
 
   /** What was on its way when an earlier backup ended. */

@@ -677,6 +677,43 @@ testDrivers(
 );
 
 testDrivers(
+  "a backup keeps the payloads that the store has in quarantine, until it has not",
+  async (driver) => {
+    await using temp = await filled(driver);
+    await using dir = await tempDir();
+    const { base, db } = temp, folder = dir.join("backup");
+    const backUp = () => backupStore(base, db, folder, { driver, copy: true });
+    await backUp();
+    const first = await temp.open();
+    const txs = [await first.loadTx("a"), await first.loadTx("b")];
+    await temp.close();
+    await flipBit(temp.file("a"), 1);
+    await flipBit(temp.file("b"), 1);
+    const report = await performRecovery(base, db, { driver });
+    assertEquals(report.takenOut, ["a", "b"]);
+    for (let round = 0; round < 2; round++) {
+      assertEquals((await backUp()).removed, 0);
+    }
+    const kept = await verifyStore(folder, join(folder, "poh.db"), { driver });
+    assertEquals(outline(kept), [
+      "orphan-payload a: none",
+      "orphan-payload b: none",
+    ]);
+    assertEquals(kept.damaged, false);
+    await performRecovery(base, db, { driver, from: folder });
+    const store = await temp.open();
+    for (const tx of txs) assertEquals(await store.loadTx(tx!.txId), tx);
+    await temp.close();
+    assertEquals((await backUp()).removed, 0);
+    await flipBit(temp.file("a"), 1);
+    await performRecovery(base, db, { driver });
+    await (await temp.open()).emptyQuarantine();
+    await temp.close();
+    assertEquals((await backUp()).removed, 1);
+  },
+);
+
+testDrivers(
   "the backup of a store without an id is no other's, and stays its own",
   async (driver) => {
     await using dir = await tempDir();
