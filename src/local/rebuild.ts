@@ -18,7 +18,7 @@ import {
 import { StoreBusyError } from "../errors.ts";
 import type { Sources } from "../check/sources.ts";
 import { StoreLocks } from "../files/locks.ts";
-import { rememberRebuilt } from "../log/damage.ts";
+import { addDamage, rememberRebuilt } from "../log/damage.ts";
 import { makeRows } from "../log/follow.ts";
 import { LogDir } from "../log/log_dir.ts";
 import type { LogRecord } from "../log/record.ts";
@@ -34,7 +34,7 @@ import {
 } from "./naming.ts";
 import { PACK_BELOW } from "./pack_below.ts";
 import { requirePohDir } from "../files/layout.ts";
-import { type Doubt, salvage } from "./salvage.ts";
+import { type Doubt, salvage, type Salvaged } from "./salvage.ts";
 import type { StorageOptions } from "../model/storage_options.ts";
 import { bindStore, idOfBase, requireNoOtherDatabase } from "./store_id.ts";
 import { nextTurn } from "../async/turn.ts";
@@ -130,8 +130,8 @@ async function rebuild(
     await dir.init();
     const id = await idOfBase(files.basePath);
     if (id !== null) dir.belongTo(storeTag(id));
-    const doubts = await salvage(path, rows, { dir, files }, id, options);
-    const deleted = await followLog(rows, dir);
+    const old = await salvage(path, rows, { dir, files }, id, options);
+    const deleted = await followLog(rows, dir, old);
     const withoutHolder = await describeFiles(
       files,
       rows,
@@ -141,7 +141,7 @@ async function rebuild(
     );
     const isPackBelowLost = options.packBelow === undefined &&
       hasPlaces(rows) && readSetting(rows, PACK_BELOW) === null;
-    rebuilt = { withoutHolder, doubts, isPackBelowLost };
+    rebuilt = { withoutHolder, doubts: old?.doubts ?? [], isPackBelowLost };
     await bindStore(files, rows);
   } finally {
     await rows.close();
@@ -156,29 +156,46 @@ async function rebuild(
 
 /**
  * The log has every change since its beginning: what it says of an id counts.
- * Whoever opens the store next has the files follow as well.
+ * But where a part of it is damaged, what is before that may be overtaken, and
+ * what the old database says counts. Whoever opens the store next has the files
+ * follow as well.
  *
+ * @param old What the old database had; null: nothing that can be read.
  * @returns Ids that were deleted and whose files may still be there.
  */
 async function followLog(
   rows: Database,
   dir: LogDir,
+  old: Salvaged | null,
 ): Promise<Set<string>> {
   const deleted = new Set<string>();
   const [first] = dir.numbers().filter((number) => !dir.isForeign(number));
   if (first === undefined) return deleted;
   const changes = dir.segment(first)?.header.changes ?? 0;
+  const start = positionOf(first, FIRST_RECORD);
+  const { applied, isWhole } = old ?? { applied: 0, isWhole: false };
+  const damage = damageBefore(dir, start, applied);
   rows.transaction(() => {
     setLogState(rows, { applied: 0, changes });
     rememberRebuilt(rows);
+    addDamage(rows, { lostChanges: 0, details: damage.details });
   });
+  const byLogAlone = new Set<string>();
+  const mayBeOvertaken = ({ position, txId }: LogRecord) => {
+    if (position >= damage.until || byLogAlone.has(txId)) return false;
+    if (isWhole || findInfo(rows, txId) !== null) return true;
+    byLogAlone.add(txId);
+    return false;
+  };
   let page: LogRecord[] = [];
   const follow = async () => {
     const last = page.at(-1);
-    if (last) await makeRows(page, last.position + last.length, rows);
+    const end = last && last.position + last.length;
+    const counting = page.filter((record) => !mayBeOvertaken(record));
+    if (end) await makeRows(counting, end, rows);
     page = [];
   };
-  for (const { record } of scanLog(dir, positionOf(first, FIRST_RECORD))) {
+  for (const { record } of scanLog(dir, start)) {
     if (!record) continue;
     if (record.kind.startsWith("put")) deleted.delete(record.txId);
     else deleted.add(record.txId);
@@ -186,6 +203,27 @@ async function followLog(
   }
   await follow();
   return deleted;
+}
+
+/** What is damaged of the part of a log that a database had followed. */
+function damageBefore(
+  dir: LogDir,
+  start: number,
+  applied: number,
+): { until: number; details: string[] } {
+  let until = 0;
+  const scan = scanLog(dir, start);
+  let next = scan.next();
+  for (; !next.done; next = scan.next()) {
+    const { gap } = next.value;
+    if (gap && gap.from < applied) until = gap.to; // it is told when it is opened
+  }
+  const isShort = start < applied && next.value < applied;
+  if (!isShort) return { until, details: [] };
+  return {
+    until: applied,
+    details: ["the last records of the log are damaged"],
+  };
 }
 
 /**

@@ -19,7 +19,7 @@ import type { TxInfo } from "../types.ts";
 import type { Database } from "../sqlite/database.ts";
 import { openDamaged } from "../sqlite/open_database.ts";
 import type { PayloadFiles } from "../payloads/payload_files.ts";
-import { readSetting, writeSetting } from "../sqlite/log_state.ts";
+import { logState, readSetting, writeSetting } from "../sqlite/log_state.ts";
 import { putRow } from "../sqlite/row_changes.ts";
 import { findInfo, findRow } from "../sqlite/lookups.ts";
 import { type Found, toFound } from "../sqlite/row.ts";
@@ -53,12 +53,22 @@ export interface Doubt {
   detail: string;
 }
 
+/** What a damaged database has given. */
+export interface Salvaged {
+  /** What of a row it has two versions of. */
+  doubts: Doubt[];
+  /** Up to where in the log its rows had followed; 0: it does not say. */
+  applied: number;
+  /** Whether all its rows could be read. */
+  isWhole: boolean;
+}
+
 /**
  * The rows that the old database still gives, whatever their payloads are. What
  * one of an older version has besides goes into the log.
  *
  * @param id The id of the store, as far as it is known.
- * @returns What of a row it has two versions of.
+ * @returns What came of it; null where nothing of the database can be read.
  */
 export async function salvage(
   path: string,
@@ -66,18 +76,19 @@ export async function salvage(
   { dir, files }: { dir: LogDir; files: PayloadFiles },
   id: string | null,
   options: StorageOptions,
-): Promise<Doubt[]> {
+): Promise<Salvaged | null> {
   const { driver = "auto" } = options;
   let old: Database;
   try {
     old = await openDamaged(path, driver);
   } catch {
-    return []; // nothing of it can be read
+    return null;
   }
-  const doubts: Doubt[] = [];
+  const salvaged: Salvaged = { doubts: [], applied: 0, isWhole: false };
   try {
-    await salvageRows(old, rows);
-    doubts.push(...await vote(old, rows));
+    salvaged.isWhole = await salvageRows(old, rows);
+    salvaged.doubts = await vote(old, rows);
+    salvaged.applied = appliedBy(old);
     await attempt(async () => {
       await copySettings(old, rows);
       await rows.change(() => writeSetting(rows, "id", readSetting(old, "id")));
@@ -85,7 +96,7 @@ export async function salvage(
     await attempt(async () => {
       if (!hasRedoTables(old)) return;
       const storeId = storeTag(id ?? readSetting(old, "id") ?? "");
-      const entries = salvaged(movedEntries(old));
+      const entries = readable(movedEntries(old));
       // What they hold belongs to another state of the store.
       for (const number of dir.numbers()) {
         await setSegmentAside(number, { dir, files });
@@ -95,14 +106,16 @@ export async function salvage(
   } finally {
     await old.close();
   }
-  return doubts;
+  return salvaged;
 }
 
 /**
  * From both ends, since reading stops where the damage is; what lies between is
  * asked for row by row, as far as the indexes tell where the rows are.
+ *
+ * @returns Whether all rows were read.
  */
-async function salvageRows(old: Database, rows: Database): Promise<void> {
+async function salvageRows(old: Database, rows: Database): Promise<boolean> {
   const take = async (found: AsyncIterable<Found>) => {
     let batch: Found[] = [];
     const keep = () => {
@@ -124,6 +137,7 @@ async function salvageRows(old: Database, rows: Database): Promise<void> {
   await attempt(() => take(byId(old)));
   const isWhole = await attempt(() => take(byRowid(old, isKept)));
   if (!isWhole) await attempt(() => take(byIndexes(old, isKept)));
+  return isWhole;
 }
 
 async function* byId(old: Database): AsyncGenerator<Found> {
@@ -174,6 +188,16 @@ function foundAt(old: Database, rowid: number): Found | null {
   }
 }
 
+/** Up to where in the log rows had followed, as far as that can be read. */
+function appliedBy(old: Database): number {
+  try {
+    return old.columns.hasPlace ? logState(old).applied : 0;
+  } catch (error) {
+    if (!(error instanceof MetadataDamagedError)) throw error;
+    return 0;
+  }
+}
+
 /** Where in the log a payload is, as far as that can be read. */
 function placeOf(old: Database, { txId }: TxInfo): number | null {
   try {
@@ -185,7 +209,7 @@ function placeOf(old: Database, { txId }: TxInfo): number | null {
 }
 
 /** As many as can be read. */
-function* salvaged<T>(things: Iterator<T>): Generator<T> {
+function* readable<T>(things: Iterator<T>): Generator<T> {
   for (;;) {
     let next: IteratorResult<T>;
     try {

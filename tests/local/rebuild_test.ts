@@ -43,8 +43,8 @@ function someTxs(count: number): Tx[] {
   );
 }
 
-/** The first byte of a page that has rows of a table. */
-const TABLE_LEAF = 13;
+/** The first byte of a page that has rows of a table, or entries of an index. */
+const TABLE_LEAF = 13, INDEX_LEAF = 10;
 
 /** What may become of a database. */
 const LOSSES: Record<string, (db: string) => void> = {
@@ -59,13 +59,13 @@ function rebuild({ base, db }: TempStore, driver: Driver, options = {}) {
   return performRecovery(base, db, { driver, rebuild: true, ...options });
 }
 
-/** Zeros the pages of the table that have these texts; returns what they had. */
-function zeroTablePages(db: string, texts: string[]): string[] {
+/** Zeros the pages of a kind that have one of these texts; returns what they had. */
+function zeroPages(db: string, kind: number, texts: string[]): string[] {
   const content = Deno.readFileSync(db), zeroed: string[] = [];
   for (let at = 4_096; at < content.length; at += 4_096) {
     const page = content.subarray(at, at + 4_096);
     const held = new TextDecoder("latin1").decode(page);
-    if (page[0] !== TABLE_LEAF || !texts.some((one) => held.includes(one))) {
+    if (page[0] !== kind || !texts.some((one) => held.includes(one))) {
       continue;
     }
     page.fill(0);
@@ -128,7 +128,7 @@ testDrivers(
     }));
     await temp.store.saveTxs(txs);
     await temp.close();
-    const lost = zeroTablePages(temp.db, ["holder 200", "holder 400"]);
+    const lost = zeroPages(temp.db, TABLE_LEAF, ["holder 200", "holder 400"]);
     const isLost = ({ holderId }: Tx) =>
       lost.some((page) => page.includes(holderId));
     await rebuild(temp, driver);
@@ -140,6 +140,47 @@ testDrivers(
     assertEquals(txs.filter(isLost).length < 150, true);
   },
 );
+
+for (const isLast of [true, false]) {
+  testDrivers(
+    `rows count where the log has lost what overtook its records, ${
+      isLast ? "at its end" : "in the middle"
+    }`,
+    async (driver) => {
+      await using temp = await tempStore({ driver, packBelow: 18 });
+      const [live, changed, gone, last] = someTxs(4);
+      const newer = { ...changed!, payload: bytes("newer, and in a file") };
+      await temp.store.saveTxs([live!, changed!, gone!]);
+      await temp.store.saveTx(newer);
+      await temp.store.deleteTx(gone!.txId);
+      if (!isLast) await temp.store.saveTx(last!);
+      await temp.close();
+      const [name] = namesIn(temp.base, ".poh", "log").filter((name) =>
+        name.endsWith(".seg")
+      );
+      const path = join(temp.base, ".poh", "log", name!);
+      const log = new TextDecoder("latin1").decode(await Deno.readFile(path));
+      await flipBit(path, log.indexOf("newer"));
+      await flipBit(path, log.lastIndexOf(gone!.txId));
+      assertEquals(
+        zeroPages(temp.db, INDEX_LEAF, [changed!.holderId]).length,
+        1,
+      );
+      const report = await rebuild(temp, driver);
+      assertEquals(
+        report.findings.some(({ kind }) => kind === "log-damaged"),
+        true,
+      );
+      const store = await temp.open();
+      assertEquals(await store.loadTx(changed!.txId), newer);
+      assertEquals(await store.loadTx(gone!.txId), null);
+      assertEquals(await store.loadTx(live!.txId), live);
+      if (!isLast) assertEquals(await store.loadTx(last!.txId), last);
+      await temp.close();
+      assertEquals(outline(await rebuild(temp, driver)), []);
+    },
+  );
+}
 
 testDrivers(
   "what was taken out of service does not come back with a rebuild",
