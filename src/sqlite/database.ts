@@ -277,14 +277,21 @@ export class Database implements Sql, AsyncDisposable {
   }
 
   #within<T>(work: () => T): T {
-    this.connection.exec("BEGIN");
-    this.#isWithin = true;
-    try {
-      return work();
-    } finally {
-      this.#isWithin = false;
+    return translatedSync(this.path, () => {
+      this.connection.exec("BEGIN");
+      this.#isWithin = true;
+      let result: T;
+      try {
+        result = work();
+      } catch (error) {
+        this.#rollback(); // it would tell the same again, as its own error
+        throw error;
+      } finally {
+        this.#isWithin = false;
+      }
       this.connection.exec("COMMIT");
-    }
+      return result;
+    });
   }
 
   #rollback(): void {
