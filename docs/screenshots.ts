@@ -70,12 +70,12 @@ async function shootTerminal(browser: Browser): Promise<void> {
     const { code, screen } = await onTerminal([...args, "--base", temp.base], {
       cwd: temp.base,
       columns: COLUMNS,
-      env: { TZ: "UTC" },
+      env: { TZ: "UTC", NO_COLOR: "1" },
     });
     if (code !== 0) throw new Error(screen);
     return screen;
   };
-  const list = ["list", "--long", "--sort", "time", "--reverse", "--limit=10"];
+  const list = ["list", "--limit=10"];
   await draw(browser, "list", list, await show(list));
   await draw(browser, "verify", ["verify"], halfWay(await show(["verify"])));
 }

@@ -151,7 +151,7 @@ function layout(
     ${body}
         </main>
         <footer>
-          <p>For programs: <a href="/openapi.json">interface</a>, <a href="/metrics">figures</a></p>
+          <p>For programs: <a href="/openapi.json">API</a>, <a href="/metrics">metrics</a></p>
         </footer>
       </body>
     </html>
