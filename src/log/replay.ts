@@ -227,7 +227,7 @@ export async function replay(
   distrust = false,
 ): Promise<LogDamage> {
   const { dir, rows, wal = rows.wal } = parts;
-  if (distrust) await beginAgain(parts);
+  const unlogged = distrust ? await beginAgain(parts) : new Set<string>();
   const found = survey(dir, rows);
   const { lostChanges, details, isClean } = found;
   if (isClean && dir.numbers().length > 0) return { lostChanges, details };
@@ -237,7 +237,7 @@ export async function replay(
   if (isLast) await dir.writeAgain(found.lastBatch, found.end);
   await wal.writeAgain((work) => rows.change(work));
   const wasApplied = logState(rows).applied;
-  await applyRows(parts, found);
+  await applyRows(parts, found, unlogged);
   const stuck = await applyFiles(parts, found, wasApplied, onReplayed);
   await syncFollowed(
     parts,
@@ -253,33 +253,53 @@ export async function replay(
   return { lostChanges, details };
 }
 
-/** Has rows and files follow from the beginning of the log. */
-async function beginAgain({ dir, rows }: LogParts): Promise<void> {
+/**
+ * Has rows and files follow from the beginning of the log.
+ *
+ * @returns Ids that the log has deleted and that have a row all the same, as
+ * recover has given them one since: what the log says of them counts no more.
+ */
+async function beginAgain({ dir, rows }: LogParts): Promise<Set<string>> {
+  const unlogged = new Set<string>();
   const numbers = dir.numbers();
   const header = firstHeader(dir, numbers);
   const start = positionOf(numbers[0] ?? 0, FIRST_RECORD);
   const { applied } = logState(rows);
-  if (!header || applied < start) return;
+  if (!header || applied < start) return unlogged;
+  for (const { record } of scanLog(dir, start)) {
+    if (!record || record.position >= applied) continue;
+    const { txId } = record;
+    if (rowOf(record) === null && findRow(rows, txId)) unlogged.add(txId);
+    else unlogged.delete(txId);
+  }
   const { changes } = header;
   await rows.change(() =>
     setLogState(rows, { applied: start, changes, filesSynced: start })
   );
+  return unlogged;
 }
 
 /** The rows first: their payloads are durable, in the log. */
 async function applyRows(
   { dir, rows }: LogParts,
   { from, end }: Survey,
+  unlogged: ReadonlySet<string>,
 ): Promise<void> {
-  let page: LogRecord[] = [];
+  let page: LogRecord[] = [], passed = 0;
   const { applied } = logState(rows);
   for (const { record } of scanLog(dir, from)) {
     if (!record || record.position < applied) continue;
-    if (page.push(record) < PAGE) continue;
+    if (unlogged.has(record.txId)) passed++;
+    else page.push(record);
+    if (page.length < PAGE) continue;
     await makeRows(page, record.position + record.length, rows);
     page = [];
   }
   await makeRows(page, end, rows);
+  if (passed === 0) return;
+  await rows.change(() =>
+    setLogState(rows, { changes: logState(rows).changes + passed })
+  );
 }
 
 async function applyFiles(

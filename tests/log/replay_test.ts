@@ -28,7 +28,7 @@ import { type Parts, tempParts, writeSegment } from "./helpers.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import type { PayloadFiles } from "../../src/payloads/payload_files.ts";
 import { initDatabase } from "../../src/sqlite/open_database.ts";
-import { setLogState } from "../../src/sqlite/log_state.ts";
+import { logState, setLogState } from "../../src/sqlite/log_state.ts";
 import { findRow } from "../../src/sqlite/lookups.ts";
 import { countTxs } from "../../src/sqlite/tx_counts.ts";
 import { saveRow } from "../sqlite/rows.ts";
@@ -153,6 +153,38 @@ test("a row that was changed since by a repair is not undone", async () => {
     "remove adopted: void",
   ]);
   assertEquals(await contentOf(parts), ["adopted=5", "overtaken=new"]);
+});
+
+test("what recover has adopted stays when all of the log is followed anew", async () => {
+  await using parts = await tempParts();
+  const { files, rows, dir } = parts;
+  const entries = [
+    put("adopted", bytes("old")),
+    removal("adopted"),
+    put("again", bytes("old")),
+    removal("again"),
+    put("again", bytes("new")),
+    put("deleted", bytes("old")),
+    removal("deleted"),
+  ];
+  const end = await writeSegment(dir, 1, entries);
+  rows.transaction(() => setLogState(rows, { applied: end, changes: 7 }));
+  for (const [txId, payload] of [["adopted", "by hand"], ["again", "new"]]) {
+    await files.place(txId!, bytes(payload!));
+    const storageHash = sha256HexSync(bytes(payload!));
+    const size = payload!.length;
+    await saveRow(rows, sampleInfo({ txId: txId!, storageHash, size }));
+  }
+  const outcomes: string[] = [];
+  await replay(parts, (o) => outcomes.push(`${o.txId}: ${o.outcome}`), true);
+  assertEquals(outcomes, [
+    "adopted: void",
+    "again: finished",
+    "deleted: finished",
+  ]);
+  assertEquals(await contentOf(parts), ["adopted=by hand", "again=new"]);
+  assertEquals(await countTxs(rows), 2);
+  assertEquals(logState(rows).changes, 7);
 });
 
 test("what rows have not followed is not skipped, whatever is said of files", async () => {
