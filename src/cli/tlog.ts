@@ -18,7 +18,19 @@ export async function run(call: Call<"tlog">): Promise<number> {
   }
   if (action === "init") return await init(call);
   if (action === "status") return await status(call);
-  throw new UsageError("tlog needs init, status or keygen");
+  if (action === "rebuild-tiles") return await rebuildTiles(call);
+  throw new UsageError("tlog needs init, status, keygen or rebuild-tiles");
+}
+
+async function rebuildTiles(call: Call<"tlog">): Promise<number> {
+  await using store = await openStore(call, "write");
+  const made = await store.tlog.rebuildTiles();
+  await call.output.print(
+    call.options.json
+      ? `${JSON.stringify({ made })}\n`
+      : `${made} tiles made anew\n`,
+  );
+  return Exit.done;
 }
 
 async function init(call: Call<"tlog">): Promise<number> {

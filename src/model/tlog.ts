@@ -131,6 +131,14 @@ export interface StoreLog {
     signer: Signer,
   ): Promise<string>;
   /**
+   * Makes tiles that are missing or altered anew, from the bundles of entries,
+   * while nobody else has the store open. Nothing is written unless these are whole.
+   *
+   * @returns How many it made.
+   * @throws {PohStorageError} `TLOG_DAMAGED`: bundles are missing or altered.
+   */
+  rebuildTiles(): Promise<number>;
+  /**
    * Whether rows, seals and tree agree, and the log continues the published
    * checkpoint; changes nothing of them.
    *

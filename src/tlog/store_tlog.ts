@@ -65,7 +65,7 @@ import type {
   TlogFinding,
   TlogStatus,
 } from "../model/tlog.ts";
-import { checkTlog, type Kept } from "./tlog_check.ts";
+import { checkTlog, type Kept, rebuildTiles } from "./tlog_check.ts";
 import {
   countLive,
   forgetPredecessor,
@@ -538,6 +538,22 @@ export class StoreTlog implements StoreLog {
     const entry = entriesOf(bundle)[index % 256];
     if (entry) return entry;
     throw damaged(`entry ${index} is missing`);
+  }
+
+  /** {@inheritDoc StoreLog.rebuildTiles} */
+  async rebuildTiles(): Promise<number> {
+    this.#requireOn();
+    const done = await this.#host.alone(async () => {
+      await this.#host.flush();
+      const made = await rebuildTiles(this.#tlog);
+      await this.#flush();
+      return made;
+    });
+    if (done) return done.value;
+    throw new StoreBusyError(
+      "The store is open elsewhere: tiles are made while nobody else has it open",
+      this.#host.others(),
+    );
   }
 
   /** {@inheritDoc StoreLog.check} */

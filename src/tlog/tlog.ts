@@ -160,10 +160,16 @@ export class Tlog implements Tree {
       );
       return false;
     }
+    await this.putTile(name, bytes);
+    return true;
+  }
+
+  /** Writes the file of a full tile, over what is there. */
+  async putTile(name: string, bytes: Uint8Array): Promise<void> {
+    const path = join(tlogPath(this.#base), name);
     await makeDir(dirname(path), this.#sync);
     const tmp = join(tmpPath(this.#base), `tlog-${crypto.randomUUID()}`);
     await replaceFile(path, bytes, tmp, this.#sync);
-    return true;
   }
 
   /** What of the tree is not full. */

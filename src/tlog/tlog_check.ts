@@ -96,8 +96,47 @@ async function whyNotContinued(
     : `the first ${kept.size} entries are not those of ${kept.name}`;
 }
 
-/** Goes through all entries, and grows the tree anew over them. */
+/** Goes through all entries, and holds the tiles against them. */
 async function auditTiles(tlog: Tlog, pacer: Pacer): Promise<LogAudit> {
+  return await growTiles(tlog, pacer, async (path, bytes) => {
+    const there = await tlog.full(path);
+    if (there && isEqual(there, bytes)) return;
+    throw damaged(`${path} is ${there ? "not over its entries" : "missing"}`);
+  });
+}
+
+/**
+ * Makes tiles anew from the bundles, once these have proven to be whole.
+ *
+ * @returns How many were missing or altered.
+ * @throws {PohStorageError} `TLOG_DAMAGED`: the bundles are not whole.
+ */
+export async function rebuildTiles(tlog: Tlog): Promise<number> {
+  const pacer = new Pacer();
+  const isBundle = (path: string) => path.startsWith("tile/entries/");
+  try {
+    await growTiles(tlog, pacer, () => Promise.resolve());
+  } catch (error) {
+    if (error instanceof PohStorageError) throw error;
+    throw damaged(messageOf(error));
+  }
+  let made = 0;
+  await growTiles(tlog, pacer, async (path, bytes) => {
+    if (isBundle(path)) return;
+    const there = await tlog.full(path);
+    if (there && isEqual(there, bytes)) return;
+    await tlog.putTile(path, bytes);
+    made++;
+  });
+  return made;
+}
+
+/** Goes through all entries, and grows the tree anew over them. */
+async function growTiles(
+  tlog: Tlog,
+  pacer: Pacer,
+  onFull: (path: string, bytes: Uint8Array) => Promise<void>,
+): Promise<LogAudit> {
   const log = new LogAudit();
   let grown: [string, Uint8Array][] = [];
   const builder = new TileBuilder((path, bytes) => grown.push([path, bytes]));
@@ -106,11 +145,7 @@ async function auditTiles(tlog: Tlog, pacer: Pacer): Promise<LogAudit> {
       log.add(bytes);
       builder.append(bytes);
     }
-    for (const [path, bytes] of grown) {
-      const there = await tlog.full(path);
-      if (there && isEqual(there, bytes)) continue;
-      throw damaged(`${path} is ${there ? "not over its entries" : "missing"}`);
-    }
+    for (const [path, bytes] of grown) await onFull(path, bytes);
     grown = [];
     await pacer.giveWay();
   }

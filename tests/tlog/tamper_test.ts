@@ -238,6 +238,29 @@ test("nothing is proven from a row that was edited together with its seal", asyn
   await tlog.proveInclusion("8");
 });
 
+test("tiles are made anew from bundles, which have to be whole", async () => {
+  await using dir = await tempDir();
+  await using temp = await tempStore();
+  const { kept } = await signedStore(dir, temp);
+  const tiles = join(temp.base, ".poh/tlog/tile");
+  const before = await Deno.readFile(join(tiles, "0/001"));
+  await Deno.remove(join(tiles, "0/000"));
+  await flip(join(tiles, "0/001"), 5);
+  const { tlog } = temp.store;
+  assertEquals((await tlog.check()).length, 1);
+  assertEquals(await tlog.rebuildTiles(), 2);
+  assertEquals(await tlog.rebuildTiles(), 0);
+  assertEquals(await tlog.check({ kept }), []);
+  assertEquals(await Deno.readFile(join(tiles, "0/001")), before);
+  await flip(join(tiles, "entries/000"), 5000);
+  await Deno.remove(join(tiles, "0/001"));
+  assertEquals(await codeOf(tlog.rebuildTiles()), "TLOG_DAMAGED");
+  assertEquals(
+    [...Deno.readDirSync(join(tiles, "0"))].map(({ name }) => name),
+    ["000"],
+  );
+});
+
 test("the check goes through the log in windows", async () => {
   await using dir = await tempDir();
   await using temp = await tempStore();

@@ -19,7 +19,7 @@ import {
 } from "../../mod.ts";
 import { openDatabase } from "../../src/sqlite/open_database.ts";
 import { entriesOf } from "../../src/proofs/tiles.ts";
-import { readEdge } from "../../src/tlog/tlog_tables.ts";
+import { liveEntry, readEdge } from "../../src/tlog/tlog_tables.ts";
 import {
   codeOf,
   copyDir,
@@ -33,6 +33,7 @@ import {
 import {
   bytes,
   denoScript,
+  filesBelow,
   tempDir,
   type TempStore,
   tempStore,
@@ -255,18 +256,53 @@ test("a restored store has no log until one is begun", async () => {
   assertEquals((await store.tlog.status()).live, 1);
 });
 
-test("what is deleted leaves no byte of its id and salt in the log", async () => {
+test("what is deleted leaves no byte of its id, holder or salt", async () => {
   await using temp = await tempStore();
   await temp.store.tlog.init(ORIGIN);
-  await temp.store.saveTx(tx("a-very-secret-identifier"));
+  const secret = { ...tx("a-very-secret-id"), holderId: "a-secret-holder" };
+  await temp.store.saveTx(secret);
+  await temp.store.saveTxs(Array.from({ length: 300 }, (_, i) => tx(`${i}`)));
   await temp.store.tlog.status();
-  await temp.store.deleteTx("a-very-secret-identifier");
+  const salt = await saltOf(temp.db, secret.txId);
+  const traces = [bytes(secret.txId), bytes(secret.holderId), salt];
+  await temp.close();
+  assertEquals(await placesOf(temp, traces), ["poh.db", "poh.db", "poh.db"]);
+  await temp.open();
+  await temp.store.deleteTx(secret.txId);
   await temp.store.tlog.status();
   await temp.close();
-  await using rows = await openDatabase(temp.db, { readOnly: true });
-  const found = rows.all("SELECT tx_id FROM tlog_live");
-  assertEquals(found, []);
+  {
+    await using rows = await openDatabase(temp.db);
+    rows.run("VACUUM");
+  }
+  assertEquals(await placesOf(temp, traces), [null, null, null]);
 });
+
+async function saltOf(db: string, txId: string): Promise<Uint8Array> {
+  await using rows = await openDatabase(db, { readOnly: true });
+  return liveEntry(rows, txId)!.salt;
+}
+
+/** In which file of the log, or of the database, each of these is; null: in none. */
+async function placesOf(
+  { base }: TempStore,
+  traces: Uint8Array[],
+): Promise<(string | null)[]> {
+  const found: (string | null)[] = traces.map(() => null);
+  const tlog = await filesBelow(join(base, ".poh/tlog"));
+  const names = [...Object.keys(tlog)].map((name) => `.poh/tlog/${name}`);
+  const database = [...Deno.readDirSync(base)].map(({ name }) => name)
+    .filter((name) => name.startsWith("poh.db"));
+  for (const name of [...names, ...database]) {
+    const text = latin1(await Deno.readFile(join(base, name)));
+    for (const [n, trace] of traces.entries()) {
+      if (text.includes(latin1(trace))) found[n] = name;
+    }
+  }
+  return found;
+}
+
+const latin1 = (data: Uint8Array) => new TextDecoder("latin1").decode(data);
 
 test("entries say why a transaction went", async () => {
   await using temp = await tempStore();

@@ -33,18 +33,20 @@ export const proofs = {
     summary: "Begin a transparency log, or make a key for one",
     description: [
       "A store with a log has an entry for every save and removal, in a Merkle tree that root, checkpoint and prove work with. init begins it, with an entry for each transaction that is there, while nobody else has the store open; payloads above 8 KiB are read for it. A damaged one has no entry, and is named.",
+      "rebuild-tiles makes tiles that are missing or altered anew from the bundles of entries, which have to be whole.",
       "keygen writes a private key to a new file that only you can read, and prints the key by which others check what it signs. The name of a log is its address without https://.",
     ],
     usage: [
       "init [--origin <name>]",
       "status",
+      "rebuild-tiles",
       "keygen <file> --origin <name>",
     ],
     positionals: [
       {
         name: "action",
         help: "What to do.",
-        choices: ["init", "status", "keygen"],
+        choices: ["init", "status", "rebuild-tiles", "keygen"],
       },
       { name: "file", help: "Where the private key goes.", completes: "files" },
     ],
