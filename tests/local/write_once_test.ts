@@ -344,7 +344,9 @@ test("import names line and id of what is refused", async () => {
     known = txs;
     assertEquals(
       stdout,
-      `${isNew} txs: ${isNew} new, 0 unchanged, 0 replaced\n`,
+      `${isNew} ${
+        isNew === "1" ? "tx" : "txs"
+      }: ${isNew} new, 0 unchanged, 0 replaced\n`,
     );
     return stderr.split(", what was saved stays: ")[0];
   };
