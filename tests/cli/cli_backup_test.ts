@@ -197,7 +197,7 @@ test("a backup takes no save, and a file is no folder", async () => {
   assertFails(
     await call(["list", "--base", file]),
     2,
-    `--base must be a folder, and ${file} is none`,
+    `--base must be a folder; ${file} is not`,
   );
   assertFails(await store.call(["backup", file]), 2, /must be a folder/);
 });
