@@ -16,7 +16,7 @@ import { COMPANIONS } from "../sqlite/database_file.ts";
 import { initDatabase, openDatabase } from "../sqlite/open_database.ts";
 import { logState } from "../sqlite/log_state.ts";
 import { forgetLog } from "../sqlite/places.ts";
-import { publishedBy } from "../tlog/tlog.ts";
+import { lastCheckpoint } from "../tlog/tlog.ts";
 import { leaveTlog } from "../tlog/tlog_tables.ts";
 
 /** A copy of a store's rows as they are now, that follows no log. */
@@ -27,7 +27,7 @@ export async function copyRows(
 ): Promise<Database> {
   for (;;) {
     const until = resolvedIn(live);
-    const checkpoint = await publishedBy(live.files.basePath);
+    const checkpoint = await lastCheckpoint(live.files.basePath);
     const [oldest] = live.log.dir.numbers();
     await live.rows.backup(path);
     // It is synced as a whole at its end.

@@ -34,6 +34,7 @@ import { keepRepairsAway } from "../files/locks.ts";
 import { closeStore, copySettings, openStore } from "../local/open_store.ts";
 import { requireKnown } from "../options.ts";
 import { readTar, type TarEntry } from "./tar.ts";
+import { isCheckpoint } from "../tlog/tlog.ts";
 import { copyPredecessor } from "../tlog/tlog_tables.ts";
 import type { TxInfo } from "../types.ts";
 import type { Database } from "../sqlite/database.ts";
@@ -155,7 +156,7 @@ async function fromFolder(
       verify: false,
     });
     await copySettings(backup.rows, rows);
-    await copyPredecessor(backup.rows, rows);
+    await copyPredecessor(backup.rows, rows, isCheckpoint);
     return await walk("restore", backup, backup.rows, rows, target, options);
   } finally {
     await closeStore(backup);
@@ -185,7 +186,7 @@ async function fromTar(
     await requireSoundDatabase(archived, BACKUP_DB);
     await initDatabase(archived);
     await copySettings(archived, rows);
-    await copyPredecessor(archived, rows);
+    await copyPredecessor(archived, rows, isCheckpoint);
     const origin = { files, rows: archived, log: null };
     const target = new InPlace();
     const report = await walk(

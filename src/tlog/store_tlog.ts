@@ -53,6 +53,7 @@ import { appendPut, appendRemoval, isUnderSeal, recordOf } from "./seal.ts";
 import {
   beginning,
   damaged,
+  lastCheckpoint,
   publishedBy,
   type Tlog,
   tlogPath,
@@ -187,7 +188,7 @@ export class StoreTlog implements StoreLog {
   async #setOldAside(): Promise<void> {
     const path = tlogPath(this.#base);
     if (!isThere(path)) return;
-    const published = await publishedBy(this.#base);
+    const published = await lastCheckpoint(this.#base);
     if (published !== null && predecessorOf(this.#rows) === null) {
       await this.#rows.change(() => setPredecessor(this.#rows, published));
       await this.#flush();

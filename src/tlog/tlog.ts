@@ -22,6 +22,9 @@ import { type Why, whyOf } from "../log/why.ts";
 import { hashPayload } from "../proofs/chunk_tree.ts";
 import { isEqual, textOf } from "../proofs/encoding.ts";
 import { encodeEntry, type RemoveReason } from "../proofs/entry.ts";
+import { parseCheckpoint } from "../proofs/checkpoint.ts";
+import { parseNote } from "../proofs/note.ts";
+import { ProofError } from "../proofs/proof_error.ts";
 import {
   TiledTree,
   type TileEdge,
@@ -58,6 +61,28 @@ export function tlogPath(basePath: string): string {
 export async function publishedBy(basePath: string): Promise<string | null> {
   const bytes = await readRegular(join(tlogPath(basePath), "checkpoint"));
   return bytes && textOf(bytes, "note");
+}
+
+/** The same where it can be read as one: what is begun after it names it. */
+export async function lastCheckpoint(basePath: string): Promise<string | null> {
+  try {
+    const note = await publishedBy(basePath);
+    return note !== null && isCheckpoint(note) ? note : null;
+  } catch (error) {
+    if (error instanceof ProofError) return null; // no text at all
+    throw error;
+  }
+}
+
+/** Whether a note is a checkpoint, whoever signed it. */
+export function isCheckpoint(note: string): boolean {
+  try {
+    parseCheckpoint(parseNote(note).text);
+    return true;
+  } catch (error) {
+    if (error instanceof ProofError) return false;
+    throw error;
+  }
 }
 
 /** The tree of an open store. */

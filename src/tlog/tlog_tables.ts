@@ -103,13 +103,18 @@ export function forgetPredecessor(rows: Database): void {
   writeSetting(rows, PREDECESSOR, null);
 }
 
-/** Has another database know the predecessor. */
+/**
+ * Has another database know the predecessor.
+ *
+ * @param isSound Whether its checkpoint is one: the database may be anybody's.
+ */
 export async function copyPredecessor(
   from: Database,
   to: Database,
+  isSound: (checkpoint: string) => boolean,
 ): Promise<void> {
   const checkpoint = predecessorOf(from);
-  if (checkpoint === null) return;
+  if (checkpoint === null || !isSound(checkpoint)) return;
   await to.change(() => setPredecessor(to, checkpoint));
   for (const page of liveEntries(from, { from: 0, end: 2 ** 53 }, BEFORE)) {
     await to.change(() => {

@@ -218,6 +218,29 @@ test("a log whose beginning a crash cut off names its predecessor all the same",
   assertEquals(begin.kind === "begin" && begin.predecessor, last);
 });
 
+test("a published checkpoint that is none keeps no backup and no log from being made", async () => {
+  for (const junk of [new Uint8Array([255, 254]), bytes("junk\n\n")]) {
+    await using dir = await tempDir();
+    await using temp = await tempStore();
+    const { path, signers } = await keys(dir);
+    await temp.store.tlog.init(ORIGIN);
+    await temp.store.saveTx(tx("a"));
+    await temp.store.tlog.sign(signers, path);
+    await temp.close();
+    await Deno.writeFile(join(temp.base, ".poh/tlog/checkpoint"), junk);
+    await backupStore(temp.base, temp.db, dir.join("backup"));
+    const base = dir.join("restored"), db = join(base, "poh.db");
+    await restoreStore(dir.join("backup"), base, db);
+    await Deno.remove(temp.db);
+    await performRecovery(temp.base, temp.db, { rebuild: true });
+    for (const place of [{ base, db }, temp]) {
+      await using store = await StorageManager.open(place.base, place.db);
+      await store.tlog.init(ORIGIN);
+      assertEquals(await store.tlog.check(), []);
+    }
+  }
+});
+
 test("migrate: the target logs what it saves, the source's log stays", async () => {
   await using dir = await tempDir();
   await using temp = await tempStore();
