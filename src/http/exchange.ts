@@ -22,6 +22,7 @@ export class Exchange {
   /** The name of its token; `""`: none. */
   user = "";
   #requestId: string | null = null;
+  #params: URLSearchParams | null = null;
   /** Gives up the stream that the answer is, unless it has ended; null: none. */
   #giveUp: (() => void) | null = null;
 
@@ -41,7 +42,7 @@ export class Exchange {
 
   /** The parameters of its query. */
   get query(): URLSearchParams {
-    return new URLSearchParams(this.#query);
+    return this.#params ??= new URLSearchParams(this.#query);
   }
 
   /** Whether it has a query at all. */
