@@ -8,6 +8,8 @@
  * @module
  */
 
+import { collectGarbage } from "../async/garbage.ts";
+
 let loaded: typeof import("node:crypto") | undefined;
 
 /** An import would load it at every start, which takes as long as all the rest. */
@@ -89,14 +91,11 @@ export async function digestOf(bytes: Uint8Array): Promise<string> {
  */
 const COLLECT_AFTER = 32_768;
 
-/** There where V8 was started with `--expose-gc`, as the program starts it. */
-const { gc: collectGarbage } = globalThis as { gc?: () => void };
-
 let digests = 0;
 
 /** SHA-256 of bytes, without leaving the thread: for many small payloads. */
 export function sha256HexSync(bytes: Uint8Array): string {
-  if (++digests % COLLECT_AFTER === 0) collectGarbage?.();
+  if (++digests % COLLECT_AFTER === 0) collectGarbage();
   return builtin().hash("sha256", bytes, "hex");
 }
 

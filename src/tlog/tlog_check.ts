@@ -4,6 +4,7 @@
  * @module
  */
 
+import { collectGarbage } from "../async/garbage.ts";
 import { Pacer } from "../async/turn.ts";
 import { PohStorageError } from "../errors.ts";
 import type { TlogFinding } from "../model/tlog.ts";
@@ -24,6 +25,9 @@ import { liveEntries, strayIds } from "./tlog_tables.ts";
  * once for each so many entries; tests have fewer.
  */
 export const WINDOW = { entries: 2 ** 18 };
+
+/** Entries, in whole bundles, after which what they leave is collected. */
+const COLLECT_AFTER = 16_384;
 
 /** A checkpoint that the log has to continue, and where it stands. */
 export interface Kept extends Checkpoint {
@@ -147,6 +151,7 @@ async function growTiles(
     }
     for (const [path, bytes] of grown) await onFull(path, bytes);
     grown = [];
+    if (log.size % COLLECT_AFTER === 0) collectGarbage();
     await pacer.giveWay();
   }
   const { size, tiles } = tlog.edge();
@@ -169,7 +174,9 @@ async function* checkLive(
   const end = Math.min(log.size, from + WINDOW.entries);
   const seals = await sealsOf(tlog, log, from, end);
   const isSeen = new Uint8Array(end - from);
+  let seen = 0;
   for (const page of liveEntries(rows, { from, end })) {
+    if (++seen % 32 === 0) collectGarbage(); // 16,384 rows
     for (const live of page) {
       const { txId, entry } = live;
       const at = entry - from;
