@@ -196,6 +196,10 @@ export function problemOf(error: unknown): Problem {
     const detail = "The store was moved or replaced: start the service anew";
     return unavailable("STORE_MOVED", detail, { when: "later", cause: error });
   }
+  if (error instanceof PohStorageError && error.code === "DISK_FAILED") {
+    const detail = "The disk failed: look at it, and start the service anew";
+    return unavailable("DISK_FAILED", detail, { when: "later", cause: error });
+  }
   if (isDiskFull(error)) {
     return unavailable("DISK_FULL", "The disk is full", {
       when: "later",

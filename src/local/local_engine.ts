@@ -283,7 +283,9 @@ export class LocalEngine implements Engine {
   async whyNotWritable(): Promise<PohStorageError | null> {
     try {
       const { locks, queue, reserve } = writerOf(this.#store);
-      const obstacle = queue.moved() ?? locks.whyStuck();
+      const failure = queue.moved() ?? queue.failure();
+      if (failure) throw failure;
+      const obstacle = locks.whyStuck();
       if (!obstacle) await reserve.requireWhole();
       return obstacle;
     } catch (error) {

@@ -27,6 +27,17 @@ export class LogHealth {
     return this.#failure !== null;
   }
 
+  /**
+   * Why nobody writes any more, as this process or another one has met it; null:
+   * nothing has failed for good.
+   */
+  failure(): Error | null {
+    if (this.#failure) return this.#failure;
+    return this.#parts.dir.peekState().hasFailed
+      ? diskFailed("as another process was told")
+      : null;
+  }
+
   /** The error to tell when base or database is not where it was; else null. */
   moved(): StoreMovedError | null {
     if (this.#failure instanceof StoreMovedError) return this.#failure;

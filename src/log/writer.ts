@@ -103,6 +103,11 @@ export class LogWriter {
     return this.#parts.health.moved();
   }
 
+  /** Why no change is made any more, as a disk that failed; null: none is known. */
+  failure(): Error | null {
+    return this.#parts.health.failure();
+  }
+
   // --- joining ----------------------------------------------------------------
 
   /**

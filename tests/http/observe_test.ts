@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { jsonLine } from "../../src/http/log.ts";
+import { problemOf } from "../../src/http/problem.ts";
+import { diskFailed } from "../../src/log/health.ts";
 import { flipBit, sampleTx, test, text } from "../helpers.ts";
 import { startService } from "./serve_helpers.ts";
 
@@ -116,6 +118,12 @@ function hasPromtool(): boolean {
     return false;
   }
 }
+
+Deno.test("a disk that failed is no error of the request", () => {
+  const { status, code, headers } = problemOf(diskFailed("EIO"));
+  assertEquals([status, code], [503, "DISK_FAILED"]);
+  assert(headers["retry-after"]);
+});
 
 Deno.test("an entry is one line of JSON, whatever is in it", () => {
   const at = new Date(0);

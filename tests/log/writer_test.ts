@@ -783,6 +783,7 @@ test("a sync that failed is final, for all writers", async () => {
   const { rows, writer } = store;
   const { queue } = writer!;
   await queue.submit(await put("a", bytes("old")));
+  assertEquals(queue.failure(), null);
   failSync(store);
   const refused = async (of: OpenStore, id: string) => {
     const change = await put(id, bytes("new"));
@@ -795,6 +796,10 @@ test("a sync that failed is final, for all writers", async () => {
   await refused(store, "a");
   await refused(store, "b");
   await refused(other, "c");
+  for (const { writer } of [store, other]) {
+    const failure = writer!.queue.failure();
+    assertEquals((failure as PohStorageError).code, "DISK_FAILED");
+  }
   assertEquals([findInfo(rows, "b"), findInfo(rows, "c")], [null, null]);
   await closeStore(store);
   await refused(other, "c");
