@@ -6,6 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { stripVTControlCharacters } from "node:util";
 import fc from "../fast_check.ts";
 import { main } from "../../cli.ts";
 import { verifyStore } from "../../mod.ts";
@@ -171,7 +172,7 @@ export async function fuzzCli(runs: number): Promise<void> {
         args: ["--base", store, ...real],
         stdin,
       });
-      assertEnding(code, stderr, args);
+      assertEnding(code, stripVTControlCharacters(stderr), args);
       const strangers = namesIn(dir.path).filter((name) =>
         !/^(store|other|missing|file|dangling|nowhere)\b/.test(name)
       );
