@@ -27,7 +27,7 @@ export interface Limits {
   bodyGrace: number;
   /** Slowest body, in bytes per second. */
   minRate: number;
-  /** How long a client may take nothing of a response, in ms. */
+  /** How long a client may send nothing of a body, or take nothing of an answer, in ms. */
   idle: number;
   /** How long it serves on after it was told to stop, in ms. */
   drain: number;
@@ -144,7 +144,8 @@ export async function* bodyOf(
     while (true) {
       const start = performance.now();
       const late = start - waited + timeFor(received, limits);
-      const { done, value } = await before(late, reader);
+      const stalled = start + limits.idle;
+      const { done, value } = await before(Math.min(late, stalled), reader);
       if (done) return;
       waited += performance.now() - start;
       received += value.length;
@@ -156,7 +157,7 @@ export async function* bodyOf(
 }
 
 /** What limits a body's time. */
-type BodyLimits = Pick<Limits, "bodyGrace" | "minRate">;
+type BodyLimits = Pick<Limits, "bodyGrace" | "minRate" | "idle">;
 
 /** How long a client may take for so many bytes, in ms. */
 function timeFor(bytes: number, { bodyGrace, minRate }: BodyLimits): number {
