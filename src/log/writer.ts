@@ -60,6 +60,8 @@ export class LogWriter {
   /** Ends a wait for more changes. */
   #onMore = () => {};
   #draining: Promise<void> | null = null;
+  /** Settles when all changes so far have. */
+  #newest: Promise<unknown> = Promise.resolve();
 
   /** A writer of this log under these locks. Its folder is there. */
   constructor(
@@ -183,6 +185,7 @@ export class LogWriter {
     requireLoggable(change.entry);
     const settle = Promise.withResolvers<Result>();
     this.#waiting.push({ ...change, rule, result: { made: false }, settle });
+    this.#newest = settle.promise;
     this.#onMore();
     this.#draining ??= this.#drain();
     return settle.promise;
@@ -273,9 +276,12 @@ export class LogWriter {
     }
   }
 
-  /** Waits for the changes in flight, then makes all durable that followed. */
+  /**
+   * Waits for the changes in flight, not for those that come meanwhile, then makes
+   * all durable that followed.
+   */
   async flush(): Promise<void> {
-    await this.#whenDrained();
+    await this.#newest.catch(() => {}); // they are made in turn; whoever asked is told
     await this.#checkpoints.whenMade();
     if (!this.#parts.members.hasJoined || this.#parts.health.hasFailed) return;
     this.#parts.health.requireInPlace();

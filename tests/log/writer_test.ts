@@ -929,6 +929,28 @@ test("files of a checkpoint that its process did not survive are made anew", asy
   assertEquals(log.dir.state().isCheckpointing, false);
 });
 
+test("a flush ends beside changes that never do", async () => {
+  await using parts = await tempParts();
+  const { queue } = parts;
+  let isOver = false;
+  const lanes = Array.from({ length: 4 }, async (_, lane) => {
+    for (let n = 0; !isOver; n++) {
+      await queue.submit(await put(`${lane}`, bytes(`${n}`)));
+    }
+  });
+  try {
+    for (let n = 0; n < 5; n++) {
+      await queue.submit(await put("last", bytes(`${n}`)));
+      const { applied } = logState(parts.rows);
+      await queue.flush();
+      assert(logState(parts.rows).filesSynced >= applied);
+    }
+  } finally {
+    isOver = true;
+    await Promise.all(lanes);
+  }
+});
+
 test("a packed payload's older file goes, whoever makes the checkpoint", async () => {
   await using parts = await tempParts();
   const { files, queue } = parts;
