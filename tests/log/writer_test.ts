@@ -933,9 +933,11 @@ test("a flush ends beside changes that never do", async () => {
   await using parts = await tempParts();
   const { queue } = parts;
   let isOver = false;
-  const lanes = Array.from({ length: 4 }, async (_, lane) => {
+  const lanes = Array.from({ length: 8 }, async (_, lane) => {
     for (let n = 0; !isOver; n++) {
-      await queue.submit(await put(`${lane}`, bytes(`${n}`)));
+      // Their rows follow later, when nobody comes with more.
+      await queue.submit(await put(`${lane}-${n}`, bytes("new")));
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
   });
   try {
